@@ -1,0 +1,47 @@
+package kind
+
+import "regrow/tasktree"
+
+// Inherit is a descriptor of the caller's: the tree shares its open file
+// description with the process that started the restore.
+type Inherit struct {
+	// Key is "stdin", "stdout", "stderr" or a key of --inherit-fd.
+	Key tasktree.Text
+}
+
+func init() {
+	register(Kind{
+		Name:     "inherit",
+		Keys:     []string{"key"},
+		Required: []string{"key"},
+		Decode: func(d Decoder) tasktree.Spec {
+			key, _ := d.Text("key")
+			return &Inherit{Key: key}
+		},
+	})
+}
+
+// Kind implements [tasktree.Spec].
+func (*Inherit) Kind() string { return "inherit" }
+
+// Ends implements [tasktree.Spec].
+func (*Inherit) Ends() []string { return nil }
+
+// Check implements [tasktree.Spec]. Which keys there are is known only when the
+// tree is planned.
+func (i *Inherit) Check(_ *tasktree.Tree, report func(tasktree.Problem)) {
+	if i.Key.Value == "" {
+		report(tasktree.Problem{Pos: i.Key.Pos, Path: "key", Msg: "empty key, want stdin, stdout, stderr or a key of --inherit-fd"})
+	}
+}
+
+// Traits implements [tasktree.Spec].
+func (i *Inherit) Traits(*tasktree.Tree) tasktree.Traits {
+	return tasktree.Traits{ByRunner: true, InheritKey: i.Key.Value}
+}
+
+// Make implements [tasktree.Spec].
+func (i *Inherit) Make(_ *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
+	m.At(i.Key.Pos)
+	return []tasktree.Ref{m.Caller(i.Key.Value)}
+}

@@ -1,0 +1,133 @@
+package kind
+
+import (
+	"fmt"
+	"math/bits"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/tasktree"
+)
+
+// Pipe is a pipe, see pipe(7): two open files, the read end r and the write end
+// w, with what has been written and not yet read.
+type Pipe struct {
+	Capacity tasktree.Number // bytes; Value 0: what the kernel gives, usually 65536
+	Content  tasktree.Text   // bytes that wait in the pipe
+	ReadEnd  Flags           // O_NONBLOCK, O_DIRECT, O_NOATIME, O_ASYNC
+	WriteEnd Flags
+}
+
+// maxPipe is the largest capacity that F_SETPIPE_SZ takes, see fs/pipe.c,
+// round_pipe_size.
+const maxPipe = 1 << 31
+
+// defaultPipe is the capacity of a new pipe, in bytes, for a user who is below
+// fs.pipe-user-pages-soft. See pipe(7).
+const defaultPipe = 16 * 4096
+
+var pipeEnds = []string{"r", "w"}
+
+var pipeFlags = []Flag{
+	{Name: "O_NONBLOCK", Bits: unix.O_NONBLOCK},
+	{Name: "O_DIRECT", Bits: unix.O_DIRECT},
+	{Name: "O_NOATIME", Bits: unix.O_NOATIME},
+	{Name: "O_ASYNC", Bits: unix.O_ASYNC},
+	{Name: "O_CLOEXEC", Refuse: refuseCloexec},
+}
+
+func init() {
+	register(Kind{
+		Name: "pipe",
+		Keys: []string{"capacity", "content", "flags"},
+		Decode: func(d Decoder) tasktree.Spec {
+			p := &Pipe{}
+			p.Capacity, _ = d.Int("capacity", 1, maxPipe)
+			p.Content, _ = d.Content("content")
+			if ends, ok := d.FlagsByEnd("flags", pipeEnds, pipeFlags); ok {
+				p.ReadEnd, p.WriteEnd = ends[0], ends[1]
+			}
+			return p
+		},
+	})
+}
+
+// Kind implements [tasktree.Spec].
+func (*Pipe) Kind() string { return "pipe" }
+
+// Ends implements [tasktree.Spec].
+func (*Pipe) Ends() []string { return pipeEnds }
+
+// Check implements [tasktree.Spec].
+func (p *Pipe) Check(_ *tasktree.Tree, report func(tasktree.Problem)) {
+	capacity, said := int64(defaultPipe), "the usual one, say capacity for a larger one"
+	if p.Capacity.Value > 0 {
+		capacity, said = roundPipe(p.Capacity.Value), fmt.Sprintf("%d rounded up", p.Capacity.Value)
+	}
+	if n := int64(len(p.Content.Value)); n > capacity {
+		report(tasktree.Problem{
+			Pos: p.Content.Pos, Path: "content",
+			Msg: fmt.Sprintf("%d bytes do not fit into the pipe's capacity of %d (%s)", n, capacity, said),
+		})
+	}
+}
+
+// Traits implements [tasktree.Spec].
+func (*Pipe) Traits(*tasktree.Tree) tasktree.Traits { return tasktree.Traits{} }
+
+// Make implements [tasktree.Spec].
+//
+// The ends get one set of flags from pipe2; where that is not what both want,
+// or where content must not block, F_SETFL puts it right.
+func (p *Pipe) Make(_ *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
+	const settable = unix.O_NONBLOCK | unix.O_DIRECT | unix.O_NOATIME | unix.O_ASYNC
+	first := p.ReadEnd.Bits & p.WriteEnd.Bits & (unix.O_NONBLOCK | unix.O_DIRECT)
+	if p.Content.Value != "" {
+		first |= unix.O_NONBLOCK // a full pipe must be an error, not a hang
+	}
+	r, w := m.CallPair(tasktree.Call{
+		Name: "pipe2", Nr: unix.SYS_PIPE2,
+		Args: []tasktree.Arg{tasktree.Pair(), tasktree.Int(int64(first | unix.O_CLOEXEC))},
+	})
+	if p.Capacity.Value > 0 {
+		m.At(p.Capacity.Pos)
+		size := roundPipe(p.Capacity.Value)
+		limits := fmt.Sprintf("%d bytes are over fs.pipe-max-size, or the user's pipes over fs.pipe-user-pages-soft; both bind without CAP_SYS_RESOURCE", size)
+		m.Call(tasktree.Call{
+			Name: "fcntl(F_SETPIPE_SZ)", Nr: unix.SYS_FCNTL,
+			Args: []tasktree.Arg{tasktree.FD(w), tasktree.Int(unix.F_SETPIPE_SZ), tasktree.Int(size)},
+			Want: size, HasWant: true, Short: "the kernel gave another capacity",
+			Hints: []tasktree.Hint{{Errno: int(unix.EPERM), Text: limits}},
+		})
+	}
+	if p.Content.Value != "" {
+		m.At(p.Content.Pos)
+		m.Call(tasktree.Call{
+			Name: "write", Nr: unix.SYS_WRITE,
+			Args: []tasktree.Arg{tasktree.FD(w), tasktree.Data([]byte(p.Content.Value)), tasktree.Int(int64(len(p.Content.Value)))},
+			Want: int64(len(p.Content.Value)), HasWant: true, Short: "the pipe took only a part of its content",
+			Hints: []tasktree.Hint{{Errno: int(unix.EAGAIN), Text: "the pipe is smaller than usual: the user is over fs.pipe-user-pages-soft"}},
+		})
+	}
+	for i, end := range []Flags{p.ReadEnd, p.WriteEnd} {
+		if end.Bits&settable == first {
+			continue
+		}
+		m.At(end.Pos)
+		m.Call(tasktree.Call{
+			Name: "fcntl(F_SETFL)", Nr: unix.SYS_FCNTL,
+			Args: []tasktree.Arg{tasktree.FD([]tasktree.Ref{r, w}[i]), tasktree.Int(unix.F_SETFL), tasktree.Int(int64(end.Bits & settable))},
+		})
+	}
+	return []tasktree.Ref{r, w}
+}
+
+// roundPipe rounds a capacity up as the kernel does: a power of two pages of
+// 4096 bytes (fs/pipe.c, round_pipe_size).
+func roundPipe(n int64) int64 {
+	const page = 4096
+	if n <= page {
+		return page
+	}
+	return 1 << bits.Len64(uint64(n-1))
+}

@@ -1,0 +1,231 @@
+package kind
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/tasktree"
+)
+
+// Reg is what open(2) makes of a path: a regular file, a directory, a device,
+// or with O_PATH a mere place in the file system.
+type Reg struct {
+	Path    tasktree.Text   // relative ones start at the folder of the description
+	Flags   Flags           // O_RDONLY if it names no access mode
+	Mode    tasktree.Number // permissions of a file that is made; Pos zero: 0644
+	Offset  tasktree.Number // position, bytes from the start
+	Content *tasktree.Text  // what a file that is made holds; nil: nothing was said
+}
+
+const (
+	refuseCloexec = "close-on-exec belongs to the descriptor: write {file: NAME, cloexec: true} under fds"
+	defaultMode   = 0o644
+)
+
+// regFlags are the flags of open(2) that an open file description keeps or
+// that decide how it comes to be.
+var regFlags = []Flag{
+	{Name: "O_RDONLY", Bits: unix.O_RDONLY},
+	{Name: "O_WRONLY", Bits: unix.O_WRONLY},
+	{Name: "O_RDWR", Bits: unix.O_RDWR},
+	{Name: "O_APPEND", Bits: unix.O_APPEND},
+	{Name: "O_ASYNC", Bits: unix.O_ASYNC},
+	{Name: "O_CREAT", Bits: unix.O_CREAT},
+	{Name: "O_DIRECT", Bits: unix.O_DIRECT},
+	{Name: "O_DIRECTORY", Bits: unix.O_DIRECTORY},
+	{Name: "O_DSYNC", Bits: unix.O_DSYNC},
+	{Name: "O_EXCL", Bits: unix.O_EXCL},
+	{Name: "O_LARGEFILE", Bits: unix.O_LARGEFILE},
+	{Name: "O_NOATIME", Bits: unix.O_NOATIME},
+	{Name: "O_NOCTTY", Bits: unix.O_NOCTTY},
+	{Name: "O_NOFOLLOW", Bits: unix.O_NOFOLLOW},
+	{Name: "O_NONBLOCK", Bits: unix.O_NONBLOCK},
+	{Name: "O_NDELAY", Bits: unix.O_NONBLOCK},
+	{Name: "O_PATH", Bits: unix.O_PATH},
+	{Name: "O_SYNC", Bits: unix.O_SYNC},
+	{Name: "O_TMPFILE", Bits: unix.O_TMPFILE},
+	{Name: "O_TRUNC", Bits: unix.O_TRUNC},
+	{Name: "O_CLOEXEC", Refuse: refuseCloexec},
+}
+
+func init() {
+	register(Kind{
+		Name:     "reg",
+		Keys:     []string{"path", "flags", "mode", "offset", "content"},
+		Required: []string{"path"},
+		Decode: func(d Decoder) tasktree.Spec {
+			r := &Reg{}
+			r.Path, _ = d.Text("path")
+			r.Flags, _ = d.Flags("flags", regFlags)
+			r.Mode, _ = d.Mode("mode")
+			r.Offset, _ = d.Int("offset", 0, math.MaxInt64)
+			if c, ok := d.Content("content"); ok {
+				r.Content = &c
+			}
+			return r
+		},
+	})
+}
+
+// Kind implements [tasktree.Spec].
+func (*Reg) Kind() string { return "reg" }
+
+// Ends implements [tasktree.Spec].
+func (*Reg) Ends() []string { return nil }
+
+func (r *Reg) has(bits int) bool { return r.Flags.Bits&bits == bits }
+
+// makes reports whether opening brings a file into being.
+func (r *Reg) makes() bool { return r.has(unix.O_CREAT) || r.has(unix.O_TMPFILE) }
+
+func (r *Reg) writable() bool { return r.Flags.Bits&unix.O_ACCMODE != unix.O_RDONLY }
+
+// Check implements [tasktree.Spec].
+func (r *Reg) Check(t *tasktree.Tree, report func(tasktree.Problem)) {
+	if r.Path.Value == "" {
+		report(tasktree.Problem{Pos: r.Path.Pos, Path: "path", Msg: "empty path"})
+	} else if why := anotherProcess(r.path(t)); why != "" {
+		report(tasktree.Problem{Pos: r.Path.Pos, Path: "path", Msg: fmt.Sprintf("%q %s", r.Path.Value, why)})
+	}
+	r.checkFlags(report)
+	if r.Content != nil && !r.makes() {
+		report(tasktree.Problem{Pos: r.Content.Pos, Path: "content", Msg: "content fills a file that is made, and flags has no O_CREAT"})
+	}
+	if r.Offset.Value != 0 && r.has(unix.O_PATH) {
+		report(tasktree.Problem{Pos: r.Offset.Pos, Path: "offset", Msg: "a file opened with O_PATH has no offset"})
+	}
+}
+
+func (r *Reg) checkFlags(report func(tasktree.Problem)) {
+	access := ""
+	for i, item := range r.Flags.Items {
+		bad := func(format string, args ...any) {
+			report(tasktree.Problem{Pos: item.Pos, Path: fmt.Sprintf("flags[%d]", i), Msg: fmt.Sprintf(format, args...)})
+		}
+		switch name := item.Flag.Name; name {
+		case "O_RDONLY", "O_WRONLY", "O_RDWR":
+			if access != "" && access != name {
+				bad("%s after %s: a file has one access mode", name, access)
+			}
+			access = name
+		case "O_TRUNC":
+			if !r.writable() {
+				bad("O_TRUNC needs O_WRONLY or O_RDWR")
+			}
+		case "O_EXCL":
+			if !r.makes() {
+				bad("O_EXCL needs O_CREAT")
+			}
+		case "O_TMPFILE":
+			if !r.writable() {
+				bad("O_TMPFILE needs O_WRONLY or O_RDWR")
+			}
+			if r.has(unix.O_CREAT) {
+				bad("O_TMPFILE makes a file without a name and goes without O_CREAT")
+			}
+		case "O_CREAT":
+			if r.Flags.Has("O_DIRECTORY") {
+				bad("O_CREAT makes no directory: leave out O_CREAT or O_DIRECTORY")
+			}
+		case "O_PATH":
+			const together = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW
+			if r.Flags.Bits&^together != 0 {
+				bad("with O_PATH only O_DIRECTORY and O_NOFOLLOW have a meaning")
+			}
+		}
+	}
+}
+
+// Warn implements [tasktree.Warner].
+func (r *Reg) Warn(_ *tasktree.Tree, report func(tasktree.Problem)) {
+	if r.Mode.Pos.IsValid() && !r.makes() {
+		report(tasktree.Problem{Pos: r.Mode.Pos, Path: "mode", Msg: "mode has no effect without O_CREAT"})
+	}
+}
+
+// path gives the path as the restoring process opens it.
+func (r *Reg) path(t *tasktree.Tree) string { return t.Join(r.Path.Value) }
+
+// Traits implements [tasktree.Spec].
+func (r *Reg) Traits(t *tasktree.Tree) tasktree.Traits {
+	return tasktree.Traits{
+		ByRunner: r.makes() || r.has(unix.O_TRUNC),
+		Path:     r.path(t),
+		Creates:  r.has(unix.O_CREAT),
+	}
+}
+
+// Make implements [tasktree.Spec].
+func (r *Reg) Make(t *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
+	const (
+		byCreate = unix.O_CREAT | unix.O_EXCL | unix.O_TRUNC
+		byLook   = unix.O_NOFOLLOW | unix.O_DIRECTORY
+	)
+	path := r.path(t)
+	refuse := tasktree.TypeFIFO | tasktree.TypeSocket
+	m.At(r.Path.Pos)
+	flags := r.Flags.Bits &^ byCreate
+	var f tasktree.Ref
+	switch {
+	case r.has(unix.O_PATH):
+		return []tasktree.Ref{m.Look(path, r.Flags.Bits&byLook, 0)}
+	case r.makes():
+		mode := uint32(defaultMode)
+		if r.Mode.Pos.IsValid() || r.Mode.Value != 0 {
+			mode = uint32(r.Mode.Value)
+		}
+		c := tasktree.CreateFile{
+			Path: path, Flags: flags, Mode: mode, Refuse: refuse,
+			MustCreate: r.has(unix.O_EXCL) || r.Content != nil,
+		}
+		if r.Content != nil {
+			c.Content = []byte(r.Content.Value)
+		}
+		f = m.Create(c)
+	default:
+		f = m.Reopen(m.Look(path, flags&byLook, refuse), flags)
+	}
+	if r.has(unix.O_ASYNC) { // open(2) ignores it
+		m.At(r.Flags.Pos)
+		const settable = unix.O_APPEND | unix.O_ASYNC | unix.O_DIRECT | unix.O_NOATIME | unix.O_NONBLOCK
+		m.Call(tasktree.Call{
+			Name: "fcntl(F_SETFL)", Nr: unix.SYS_FCNTL,
+			Args: []tasktree.Arg{tasktree.FD(f), tasktree.Int(unix.F_SETFL), tasktree.Int(int64(flags & settable))},
+		})
+	}
+	if r.has(unix.O_TRUNC) {
+		m.At(r.Flags.Pos)
+		m.TruncateAtCommit(f)
+	}
+	if r.Offset.Value != 0 {
+		m.At(r.Offset.Pos)
+		m.Call(tasktree.Call{
+			Name: "lseek", Nr: unix.SYS_LSEEK,
+			Args: []tasktree.Arg{tasktree.FD(f), tasktree.Int(r.Offset.Value), tasktree.Int(unix.SEEK_SET)},
+			Want: r.Offset.Value, HasWant: true, Short: "the file has another offset",
+			Hints: []tasktree.Hint{{Errno: int(unix.ESPIPE), Text: "this file has no offset"}},
+		})
+	}
+	return []tasktree.Ref{f}
+}
+
+// selfPath matches what would be another file for each process that opens it.
+var selfPath = regexp.MustCompile(`^(/proc/(self|thread-self)|/dev/(fd|tty|std[^/]*))(/|$)`)
+
+// anotherProcess says why a path cannot be opened on behalf of somebody else,
+// or "".
+func anotherProcess(path string) string {
+	clean := filepath.Clean(path)
+	if !selfPath.MatchString(clean) {
+		return ""
+	}
+	if strings.HasPrefix(clean, "/dev/tty") {
+		return "would mean the controlling terminal of another process; use {type: inherit, key: stdin} for the caller's terminal"
+	}
+	return "would mean another process; use {type: inherit, key: ...} for a descriptor of the caller's"
+}

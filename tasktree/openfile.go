@@ -1,0 +1,90 @@
+package tasktree
+
+// OpenFile is an entry of the description's files: one open file description,
+// or as many as its kind has ends (a pipe is two). Each is made exactly once,
+// however many descriptors name it.
+type OpenFile struct {
+	Name string
+	Pos  Pos
+	Spec Spec
+
+	// Set by Tree.Check.
+	Index int   // position in Tree.Files
+	Uses  []Use // every descriptor that names it, tasks in their order
+}
+
+// Use is one descriptor that names an open file.
+type Use struct {
+	Task *Task
+	FD   int
+	End  int
+}
+
+// EndName gives the name that a descriptor uses for one end: "jobs.w", or the
+// plain name where the kind has no ends.
+func (f *OpenFile) EndName(end int) string {
+	ends := f.Spec.Ends()
+	if len(ends) == 0 {
+		return f.Name
+	}
+	return f.Name + "." + ends[end]
+}
+
+// Shared reports whether several tasks use the open file.
+func (f *OpenFile) Shared() bool {
+	for _, u := range f.Uses[min(1, len(f.Uses)):] {
+		if u.Task != f.Uses[0].Task {
+			return true
+		}
+	}
+	return false
+}
+
+// Spec is what a description says about one open file: plain data of one kind,
+// with the kind's rules and the recipe that makes it. Package tasktree/kind has
+// one implementation a file.
+type Spec interface {
+	// Kind gives the word that the description uses: "reg", "pipe".
+	Kind() string
+
+	// Ends names the open files that one entry makes: nil for one that goes by
+	// the entry's own name, {"r", "w"} for a pipe.
+	Ends() []string
+
+	// Check reports what is wrong among the kind's own values. It has no other
+	// effect. Path in what it reports is relative to the entry: "flags[1]".
+	Check(t *Tree, report func(Problem))
+
+	// Traits tells the planner what decides who makes the file, and when.
+	Traits(t *Tree) Traits
+
+	// Make writes the system calls that make the open file to m and returns
+	// one Ref an end, in the order of Ends.
+	Make(t *Tree, m Maker) []Ref
+}
+
+// Warner is a [Spec] that also knows of things that are allowed but likely not
+// meant. They do not stop a restore.
+type Warner interface {
+	Warn(t *Tree, report func(Problem))
+}
+
+// Traits are the properties of an open file that decide who makes it, and when.
+// The zero value is a file that the task itself may make if nobody else uses
+// it.
+type Traits struct {
+	// ByRunner: only the process that runs the restore can make it, because
+	// it holds what is needed (a descriptor of the caller's), or must be able
+	// to undo it (a file that is created) or to delay it (a file that is
+	// truncated at the commit point).
+	ByRunner bool
+
+	// Path is the file-system path that is opened, "" if none. Files with one
+	// path are made in the order of the description, by the runner if one of
+	// them creates it.
+	Path    string
+	Creates bool
+
+	// InheritKey names the caller's descriptor that is taken over, "" if none.
+	InheritKey string
+}

@@ -1,0 +1,53 @@
+package tasktree
+
+// Version is the version of the description that this model stands for.
+const Version = 1
+
+// Tree is a process tree to restore. Fill in the exported fields (or let
+// package images do it) and call [Tree.Check] before planning. A checked tree
+// is not changed any more and may be read by several goroutines.
+type Tree struct {
+	Source     string          // name of the description, for messages: "tree.yaml", "<stdin>"
+	Dir        string          // folder that relative paths start at; "" is the current one
+	Namespaces []NamespaceItem // new namespaces for the whole tree
+	Files      []*OpenFile     // in the order of the description
+	Root       *Task
+
+	tasks    []*Task // depth first, in the order of the description; set by Check
+	warnings []Problem
+}
+
+// Namespace is a kind of namespace that a tree can be given for itself.
+type Namespace string
+
+// NamespacePID gives the tree pid numbers of its own: its root is pid 1 and
+// pids of the description are numbers in it. See pid_namespaces(7).
+const NamespacePID Namespace = "pid"
+
+// Namespaces lists the kinds that a description may ask for.
+var Namespaces = []Namespace{NamespacePID}
+
+// NamespaceItem is one entry of the description's namespaces.
+type NamespaceItem struct {
+	Name Namespace
+	Pos  Pos
+}
+
+// HasNamespace reports whether the tree gets a new namespace of that kind.
+func (t *Tree) HasNamespace(n Namespace) bool {
+	for _, item := range t.Namespaces {
+		if item.Name == n {
+			return true
+		}
+	}
+	return false
+}
+
+// Tasks lists all tasks depth first in the order of the description, so a
+// parent comes before its children. The position in it is [Task.Index]. It is
+// nil before Check.
+func (t *Tree) Tasks() []*Task { return t.tasks }
+
+// Warnings lists what Check found that is allowed but likely not meant, such as
+// an open file that no task uses. Sorted by position.
+func (t *Tree) Warnings() []Problem { return t.warnings }
