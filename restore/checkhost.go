@@ -1,0 +1,57 @@
+package restore
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/tasktree"
+)
+
+// checkHost finds out whether this kernel and these privileges can restore the
+// tree. It exercises the calls rather than asking for versions.
+func checkHost(p *Plan) error {
+	t := p.tree
+	if err := unix.CloseRange(1<<31, 1<<31, 0); err != nil {
+		return &HostError{t.Source, tasktree.Pos{}, "close_range is missing (Linux 5.9), or a sandbox refuses it", err}
+	}
+	caps, err := capabilities()
+	if err != nil {
+		return &HostError{t.Source, tasktree.Pos{}, "/proc is needed", err}
+	}
+	has := func(bit int) bool { return caps>>bit&1 == 1 }
+	for _, n := range t.Namespaces {
+		if n.Name == tasktree.NamespacePID && !has(unix.CAP_SYS_ADMIN) {
+			return &HostError{Source: t.Source, Pos: n.Pos, Msg: "a new pid namespace needs CAP_SYS_ADMIN; run as root"}
+		}
+	}
+	if t.HasNamespace(tasktree.NamespacePID) || has(unix.CAP_SYS_ADMIN) || has(unix.CAP_CHECKPOINT_RESTORE) {
+		return nil
+	}
+	for _, task := range t.Tasks() {
+		if task.PID.Value != 0 {
+			return &HostError{
+				Source: t.Source, Pos: task.PID.Pos,
+				Msg: fmt.Sprintf("task %q: an exact pid needs CAP_CHECKPOINT_RESTORE (Linux 5.9) or CAP_SYS_ADMIN; leave pid out, or run as root", task.Name),
+			}
+		}
+	}
+	return nil
+}
+
+// capabilities gives the effective capabilities, a bit each.
+func capabilities() (uint64, error) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if hex, ok := strings.CutPrefix(line, "CapEff:"); ok {
+			return strconv.ParseUint(strings.TrimSpace(hex), 16, 64)
+		}
+	}
+	return 0, fmt.Errorf("/proc/self/status has no CapEff")
+}

@@ -1,0 +1,201 @@
+package restore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// HostError says that the kernel, or the privileges of the caller, lack
+// something that the description needs. Nothing was started.
+type HostError struct {
+	Source string
+	Pos    tasktree.Pos
+	Msg    string
+	Err    error // may be nil
+}
+
+// Error gives "SOURCE:LINE:COL: host: MESSAGE".
+func (e *HostError) Error() string {
+	msg := tasktree.At(e.Source, e.Pos) + ": host: " + e.Msg
+	if e.Err != nil {
+		msg += ": " + e.Err.Error()
+	}
+	return msg
+}
+
+// Unwrap gives the reason.
+func (e *HostError) Unwrap() error { return e.Err }
+
+// OpError says which step of a restore failed: for whom, for which descriptor,
+// which call, and why. The tree has been ended and nothing of it is left.
+type OpError struct {
+	Source string
+	Pos    tasktree.Pos
+	Task   string // "" if the runner itself failed
+	PID    int    // of the task, in the tree's pid namespace; 0 if there was none yet
+	What   string // what the step was for: `install fd 5 from file "log"`
+	Call   string // "dup3", `openat "/tmp/x"`
+	Reason string // beyond Err, "" if none
+	Err    error  // the errno; may be nil
+}
+
+// Error gives the whole message, outermost context first.
+func (e *OpError) Error() string {
+	parts := []string{tasktree.At(e.Source, e.Pos), "restore"}
+	if e.Task != "" {
+		who := fmt.Sprintf("task %q", e.Task)
+		if e.PID > 0 {
+			who += fmt.Sprintf(" (pid %d)", e.PID)
+		}
+		parts = append(parts, who)
+	}
+	for _, part := range []string{e.What, e.Call} {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	switch {
+	case e.Err == nil:
+		parts = append(parts, e.Reason)
+	case e.Reason == "":
+		parts = append(parts, e.Err.Error())
+	default:
+		parts = append(parts, e.Err.Error()+" ("+e.Reason+")")
+	}
+	return strings.Join(parts, ": ")
+}
+
+// Unwrap gives the errno.
+func (e *OpError) Unwrap() error { return e.Err }
+
+// Errors of [Start] that are no fault of one step.
+var (
+	// ErrTimeout says that the tree was not released in time.
+	ErrTimeout = errors.New("timeout before release")
+	// ErrCanceled says that the context ended before release.
+	ErrCanceled = errors.New("canceled before release")
+	// ErrTaskDied says that a task was killed from outside before release.
+	ErrTaskDied = errors.New("died before release")
+)
+
+// opError explains the failure of one op. task is -1 for the runner.
+func (p *Plan) opError(task int, prog *program.Program, i int, pid int, err error, reason string) *OpError {
+	op, note := &prog.Ops[i], prog.Notes[i]
+	e := &OpError{
+		Source: p.tree.Source,
+		Pos:    tasktree.Pos{Line: int(note.Line), Col: int(note.Col)},
+		What:   p.what(note),
+		Call:   p.callName(op, note),
+		Reason: reason,
+		Err:    err,
+		PID:    pid,
+	}
+	if task >= 0 {
+		e.Task = p.tree.Tasks()[task].Name
+	}
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		for _, h := range p.extras[note.Extra].hints {
+			if h.Errno == int(errno) && e.Reason == "" {
+				e.Reason = h.Text
+			}
+		}
+	}
+	return e
+}
+
+// reason turns what an op recorded into an error and the words beside it.
+func (p *Plan) reason(op *program.Op, note program.Note, errno int32, got int64) (error, string) {
+	switch errno {
+	case program.ReasonUnwanted:
+		if short := p.extras[note.Extra].short; short != "" {
+			return nil, fmt.Sprintf("%s (%d instead of %d)", short, got, op.Want)
+		}
+		return nil, fmt.Sprintf("the result is %d, and the plan needs %d", got, op.Want)
+	case program.ReasonFIFO:
+		return nil, "the path is a FIFO, and opening it would block or let its other side through"
+	case program.ReasonSocket:
+		return nil, "the path is a socket, which open(2) cannot open"
+	case program.ReasonForeign:
+		return nil, "the store does not deliver this message"
+	case program.ReasonCanceled:
+		return ErrCanceled, ""
+	}
+	return unix.Errno(errno), ""
+}
+
+// what says in words what an op is for.
+func (p *Plan) what(n program.Note) string {
+	file := ""
+	if n.File != program.NoFile {
+		file = p.tree.Files[n.File].EndName(int(n.End))
+	}
+	switch n.Verb {
+	case program.VerbSetUp:
+		return "set up"
+	case program.VerbFork:
+		return "fork"
+	case program.VerbPull:
+		return fmt.Sprintf("pull file %q", file)
+	case program.VerbMake:
+		name := p.tree.Files[n.File].Name
+		if n.FD == program.NoFD {
+			return fmt.Sprintf("make file %q", name)
+		}
+		return fmt.Sprintf("make file %q for fd %d", name, n.FD)
+	case program.VerbInstall:
+		return fmt.Sprintf("install fd %d from file %q", n.FD, file)
+	case program.VerbMove:
+		return fmt.Sprintf("clear fd %d", n.FD)
+	case program.VerbClose:
+		return "close helpers"
+	case program.VerbLimit:
+		return "set RLIMIT_NOFILE"
+	case program.VerbChdir:
+		return "change folder"
+	case program.VerbName:
+		return "set name"
+	case program.VerbReady:
+		return "wait for release"
+	case program.VerbExec:
+		return "run"
+	case program.VerbHold:
+		return "hold"
+	case program.VerbAdd:
+		return fmt.Sprintf("put file %q into the store", file)
+	case program.VerbFind:
+		return "look up program"
+	case program.VerbTruncate:
+		return fmt.Sprintf("truncate file %q", file)
+	}
+	return ""
+}
+
+// callName names the call of an op, with the path that it is about.
+func (p *Plan) callName(op *program.Op, n program.Note) string {
+	x := p.extras[n.Extra]
+	name := x.name
+	if name == "" {
+		name = opName(op)
+	}
+	if x.path != "" {
+		name += fmt.Sprintf(" %q", x.path)
+	}
+	return name
+}
+
+// holder tells who has a pid, for the message of a pid in use.
+func (p *Plan) holder(pid int) string {
+	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	if err != nil {
+		return fmt.Sprintf("pid %d is in use", pid)
+	}
+	return fmt.Sprintf("pid %d is in use by %q", pid, strings.TrimSpace(string(comm)))
+}

@@ -1,0 +1,122 @@
+package restore
+
+import (
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// defaultPath is where programs are looked up if the environment has no PATH,
+// as execvp(3) of glibc does.
+const defaultPath = "/bin:/usr/bin"
+
+// exec plans the program that a task becomes. Which of the places in PATH has
+// it is found by the runner before the first clone; the task reads the answer
+// from a cell.
+func (tp *taskPlanner) exec() {
+	a, task, p := tp.pl.plan.arena, tp.task, tp.pl.plan
+	argv := make([]string, len(task.Run))
+	for i, arg := range task.Run {
+		argv[i] = arg.Value
+	}
+	envp, path := tp.pl.environment(task)
+	var candidates []uint64
+	for _, c := range programs(p.tree, p.host.Cwd, task, path) {
+		candidates = append(candidates, a.String(c))
+	}
+	cell := a.Cell()
+	find := &writer{pl: tp.pl, prog: p.prepare}
+	find.about(program.VerbFind, task.Run[0].Pos)
+	find.add(program.OpFind, a.Words(candidates), uint64(len(candidates)), cell, uint64(task.Index))
+	find.note().Extra = tp.pl.extra(extra{path: argv[0]})
+	p.prepare = find.prog
+
+	tp.about(program.VerbExec, task.Run[0].Pos)
+	op := tp.call(unix.SYS_EXECVE, cell, a.Strings(argv), envp)
+	op.SetMode(0, program.ModeLoad)
+	tp.note().Extra = tp.pl.extra(extra{path: argv[0], hints: []tasktree.Hint{
+		{Errno: int(unix.ENOEXEC), Text: "neither a binary for this machine nor a script with a #! line"},
+		{Errno: int(unix.E2BIG), Text: "arguments and environment are too long together"},
+		{Errno: int(unix.ENOENT), Text: "the program or its interpreter is not there"},
+	}})
+}
+
+// programs lists the paths where a task's program may be, in the order in which
+// they are tried. They are absolute where that is possible, because the task
+// has changed its folder by then.
+func programs(t *tasktree.Tree, cwd string, task *tasktree.Task, path string) []string {
+	absolute := func(p string) string {
+		if filepath.IsAbs(p) || cwd == "" {
+			return p
+		}
+		return cwd + "/" + p
+	}
+	name := task.Run[0].Value
+	if strings.Contains(name, "/") {
+		return []string{absolute(t.Join(name))}
+	}
+	folder := absolute(".")
+	if task.Cwd.Value != "" {
+		folder = absolute(t.Join(task.Cwd.Value))
+	}
+	var found []string
+	for dir := range strings.SplitSeq(path, ":") {
+		switch {
+		case dir == "":
+			found = append(found, folder+"/"+name)
+		case filepath.IsAbs(dir):
+			found = append(found, dir+"/"+name)
+		default:
+			found = append(found, folder+"/"+dir+"/"+name)
+		}
+	}
+	return found
+}
+
+// environment gives the address of a task's environment, and the PATH in it.
+func (pl *planner) environment(task *tasktree.Task) (envp uint64, path string) {
+	base := pl.plan.host.Environ
+	if task.EnvClear {
+		base = nil
+	}
+	if len(task.Env) == 0 {
+		if task.EnvClear {
+			return pl.plan.arena.Strings(nil), defaultPath
+		}
+		if pl.envp == 0 {
+			pl.envp = pl.plan.arena.Strings(base)
+		}
+		return pl.envp, pathOf(base)
+	}
+	later := make(map[string]string, len(task.Env))
+	for _, v := range task.Env {
+		later[v.Name] = v.Value
+	}
+	env := make([]string, 0, len(base)+len(task.Env))
+	for _, kv := range base {
+		name, _, _ := strings.Cut(kv, "=")
+		if _, replaced := later[name]; !replaced {
+			env = append(env, kv)
+		}
+	}
+	for _, v := range task.Env {
+		if value, ok := later[v.Name]; ok {
+			env = append(env, v.Name+"="+value)
+			delete(later, v.Name)
+		}
+	}
+	return pl.plan.arena.Strings(env), pathOf(env)
+}
+
+func pathOf(env []string) string {
+	for _, kv := range env {
+		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
+			return path
+		}
+	}
+	return defaultPath
+}

@@ -1,0 +1,58 @@
+package restore
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/early"
+)
+
+// Host is what a plan has to know of the process that will restore it: the
+// caller's attributes, which the tasks get back, and its limits.
+type Host struct {
+	SoftFiles, HardFiles uint64 // the caller's RLIMIT_NOFILE, before the Go runtime raised it
+	Ignored              uint64 // signals that are ignored: bit N-1 for signal N
+	Environ              []string
+	Cwd                  string // absolute; "" if the current folder has no path
+}
+
+// ThisHost reads the attributes of the calling process.
+func ThisHost() (Host, error) {
+	h := Host{Environ: os.Environ()}
+	h.SoftFiles, h.HardFiles = early.Files()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return Host{}, fmt.Errorf("restore: %w (is /proc mounted?)", err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if hex, ok := strings.CutPrefix(line, "SigIgn:"); ok {
+			if h.Ignored, err = strconv.ParseUint(strings.TrimSpace(hex), 16, 64); err != nil {
+				return Host{}, fmt.Errorf("restore: /proc/self/status: SigIgn: %w", err)
+			}
+		}
+	}
+	if cwd, err := unix.Getwd(); err == nil && strings.HasPrefix(cwd, "/") {
+		h.Cwd = cwd
+	}
+	return h, nil
+}
+
+// catches reports whether a process has a handler for a signal, see SigCgt in
+// proc_pid_status(5).
+func catches(pid int, sig unix.Signal) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(status)) {
+		if hex, ok := strings.CutPrefix(line, "SigCgt:"); ok {
+			mask, err := strconv.ParseUint(strings.TrimSpace(hex), 16, 64)
+			return err == nil && mask>>(sig-1)&1 == 1
+		}
+	}
+	return false
+}

@@ -1,0 +1,135 @@
+package restore
+
+import (
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// install moves every open file from where it landed to its numbers. That is a
+// parallel copy: a number may be written only when what is on it is not needed
+// there any more, and a cycle is broken with one spare number.
+//
+//	at:      3 ─ log   4 ─ jobs.r      wanted:  3 ─ jobs.r   4 ─ log
+//	ops:     dup3(3, 5)   dup3(4, 3)   dup3(5, 4)            5 is closed by clean
+func (tp *taskPlanner) install() error {
+	uses := map[fileEnd]int{} // moves still to come from where the file is
+	var pending []*tasktree.Descriptor
+	for _, d := range tp.targets {
+		if tp.table.at[d.FD] != endOf(d) || !tp.taken(d.FD) {
+			uses[endOf(d)]++
+			pending = append(pending, d)
+		}
+	}
+	for len(pending) > 0 {
+		var blocked []*tasktree.Descriptor
+		for _, d := range pending {
+			if tp.blocked(d.FD, uses) {
+				blocked = append(blocked, d)
+				continue
+			}
+			tp.move(d)
+			uses[endOf(d)]--
+		}
+		if len(blocked) == len(pending) {
+			if err := tp.breakCycle(blocked[0]); err != nil {
+				return err
+			}
+		}
+		pending = blocked
+	}
+	for _, d := range tp.targets {
+		if tp.cloexec[d.FD] != d.Cloexec {
+			tp.aboutDescriptor(program.VerbInstall, d)
+			flag := uint64(0)
+			if d.Cloexec {
+				flag = unix.FD_CLOEXEC
+			}
+			tp.call(unix.SYS_FCNTL, uint64(d.FD), unix.F_SETFD, flag)
+			tp.note().Extra = tp.pl.extra(extra{name: "fcntl(F_SETFD)"})
+		}
+	}
+	return nil
+}
+
+func (tp *taskPlanner) taken(n int) bool {
+	_, taken := tp.table.at[n]
+	return taken
+}
+
+// blocked reports whether number n holds an open file that others still need
+// from there. The store is never needed any more.
+func (tp *taskPlanner) blocked(n int, uses map[fileEnd]int) bool {
+	what, taken := tp.table.at[n]
+	return taken && what.file >= 0 && tp.at[what] == n && uses[what] > 0
+}
+
+// move installs one descriptor. The open file is from then on taken from there,
+// since a number that is right is never written again.
+func (tp *taskPlanner) move(d *tasktree.Descriptor) {
+	fe := endOf(d)
+	flag := uint64(0)
+	if d.Cloexec {
+		flag = unix.O_CLOEXEC
+	}
+	tp.aboutDescriptor(program.VerbInstall, d)
+	tp.want(tp.call(unix.SYS_DUP3, uint64(tp.at[fe]), uint64(d.FD), flag), int64(d.FD))
+	tp.numberHint()
+	tp.table.take(d.FD, fe)
+	tp.at[fe], tp.cloexec[d.FD] = d.FD, d.Cloexec
+}
+
+// breakCycle moves what stands on a number to a spare one.
+func (tp *taskPlanner) breakCycle(d *tasktree.Descriptor) error {
+	what := tp.table.at[d.FD]
+	to := tp.spare()
+	if to < 0 && tp.store >= 0 && tp.table.at[tp.store] == theStore && tp.wanted[tp.store] == nil {
+		to = tp.store
+	}
+	if to < 0 {
+		return &RefusedError{tp.pl.plan.tree.Source, d.Pos, fullTable(tp.task.Name, tp.pl.plan.host.HardFiles)}
+	}
+	tp.aboutDescriptor(program.VerbMove, d)
+	tp.want(tp.call(unix.SYS_DUP3, uint64(d.FD), uint64(to), unix.O_CLOEXEC), int64(to))
+	tp.numberHint()
+	tp.table.take(to, what)
+	tp.at[what] = to
+	return nil
+}
+
+func fullTable(task string, limit uint64) string {
+	return fmt.Sprintf("task %q uses every number below the hard RLIMIT_NOFILE of %d, each for another open file: "+
+		"none is left to pull through (raise the limit by one with ulimit -Hn, which needs CAP_SYS_RESOURCE)", task, limit)
+}
+
+// clean closes whatever is not described, in as few calls as possible: a range
+// may cover free numbers, but no described one.
+func (tp *taskPlanner) clean() {
+	var extra []int
+	for _, n := range tp.table.numbers() {
+		if tp.wanted[n] == nil {
+			extra = append(extra, n)
+		}
+	}
+	tp.about(program.VerbClose, tp.task.Pos)
+	for len(extra) > 0 {
+		next, _ := slices.BinarySearchFunc(tp.targets, extra[0], func(d *tasktree.Descriptor, n int) int { return d.FD - n })
+		end := 1
+		for end < len(extra) && (next == len(tp.targets) || extra[end] < tp.targets[next].FD) {
+			end++
+		}
+		if end == 1 {
+			tp.call(unix.SYS_CLOSE, uint64(extra[0]))
+		} else {
+			tp.call(unix.SYS_CLOSE_RANGE, uint64(extra[0]), uint64(extra[end-1]), 0)
+		}
+		for _, n := range extra[:end] {
+			tp.table.release(n)
+		}
+		extra = extra[end:]
+	}
+}

@@ -1,0 +1,160 @@
+package postfork
+
+import (
+	"os"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
+)
+
+// Arena is the memory of a plan, mapped: the shared part at the address that
+// the plan chose, and the private page below it. Not for use by several
+// goroutines except where a method says so.
+type Arena struct {
+	Base    uint64
+	base    unsafe.Pointer
+	private unsafe.Pointer
+	size    uintptr
+}
+
+// Map maps an arena at base with room for size bytes. If something else is
+// there the error is EEXIST, and nothing was mapped. MAP_FIXED_NOREPLACE is
+// known since Linux 4.17.
+func Map(base uint64, size int) (*Arena, error) {
+	page := os.Getpagesize()
+	size = (size + page - 1) &^ (page - 1)
+	private, err := mapAt(base-program.PrivateGap, program.PrivateSize, unix.MAP_PRIVATE)
+	if err != nil {
+		return nil, err
+	}
+	shared, err := mapAt(base, uintptr(size), unix.MAP_SHARED)
+	if err != nil {
+		_ = unix.MunmapPtr(private, program.PrivateSize)
+		return nil, err
+	}
+	return &Arena{Base: base, base: shared, private: private, size: uintptr(size)}, nil
+}
+
+func mapAt(addr uint64, size uintptr, flags int) (unsafe.Pointer, error) {
+	want := unsafe.Add(nil, uintptr(addr)) // the plan's choice, no Go pointer
+	p, err := unix.MmapPtr(-1, 0, want, size, unix.PROT_READ|unix.PROT_WRITE, flags|unix.MAP_ANONYMOUS|unix.MAP_FIXED_NOREPLACE)
+	if err != nil {
+		return nil, os.NewSyscallError("mmap", err)
+	}
+	if p != want {
+		_ = unix.MunmapPtr(p, size)
+		return nil, os.NewSyscallError("mmap", unix.EEXIST)
+	}
+	return p, nil
+}
+
+// Unmap gives the memory back. Tasks that still use it keep theirs.
+func (a *Arena) Unmap() error {
+	if err := unix.MunmapPtr(a.private, program.PrivateSize); err != nil {
+		return os.NewSyscallError("munmap", err)
+	}
+	return os.NewSyscallError("munmap", unix.MunmapPtr(a.base, a.size))
+}
+
+// Bytes gives the shared part as a slice.
+func (a *Arena) Bytes() []byte { return unsafe.Slice((*byte)(a.base), a.size) }
+
+// PrivateBytes gives the private page of this process.
+func (a *Arena) PrivateBytes() []byte {
+	return unsafe.Slice((*byte)(a.private), program.PrivateSize)
+}
+
+// Head gives the head of the arena.
+func (a *Arena) Head() *program.Head { return (*program.Head)(a.base) }
+
+// Record gives the record of a task.
+func (a *Arena) Record(task int) *program.Record {
+	return (*program.Record)(unsafe.Add(a.base, program.HeadSize+task*program.RecordSize))
+}
+
+// Size gives the size of the shared part in bytes.
+func (a *Arena) Size() uint64 { return uint64(a.size) }
+
+// PutOps copies ops to the address addr.
+func (a *Arena) PutOps(addr uint64, ops []program.Op) {
+	copy(unsafe.Slice((*program.Op)(unsafe.Add(a.base, uintptr(addr-a.Base))), len(ops)), ops)
+}
+
+// Load reads a word that tasks change. Safe for several goroutines.
+func Load(word *uint32) uint32 { return atomic.LoadUint32(word) }
+
+// Store writes a word that tasks read. Safe for several goroutines.
+func Store(word *uint32, v uint32) { atomic.StoreUint32(word, v) }
+
+// Raise sets bits in a word that tasks change. Safe for several goroutines.
+func Raise(word *uint32, bits uint32) { atomic.OrUint32(word, bits) }
+
+// Wait waits until the word is no longer v, it is woken, or the time is over.
+// Safe for several goroutines.
+func Wait(word *uint32, v uint32, d time.Duration) {
+	ts := unix.NsecToTimespec(int64(max(d, 0)))
+	_, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), futexWait, uintptr(v), uintptr(unsafe.Pointer(&ts)), 0, 0)
+}
+
+// Wake wakes everybody who waits on the word. Safe for several goroutines.
+func Wake(word *uint32) {
+	_, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), futexWake, everybody, 0, 0, 0)
+}
+
+// Call makes a system call with plain numbers, for the runner's own ops: their
+// addresses are the arena's.
+func Call(nr uint32, args [6]uint64) (int64, error) {
+	r, _, e := unix.Syscall6(uintptr(nr), uintptr(args[0]), uintptr(args[1]), uintptr(args[2]), uintptr(args[3]), uintptr(args[4]), uintptr(args[5]))
+	if e != 0 {
+		return 0, e
+	}
+	return int64(r), nil
+}
+
+// OwnGate makes the calling thread the owner of Head.Gate, so that the kernel
+// tells the tasks if the process dies. The goroutine must be locked to its
+// thread. release gives the thread its old robust list back (glibc has one in
+// cgo builds).
+func (a *Arena) OwnGate() (release func(), err error) {
+	h := a.Head()
+	var old, size uintptr
+	if _, _, e := unix.RawSyscall(unix.SYS_GET_ROBUST_LIST, 0, uintptr(unsafe.Pointer(&old)), uintptr(unsafe.Pointer(&size))); e != 0 {
+		return nil, os.NewSyscallError("get_robust_list", e)
+	}
+	list := uint64(uintptr(unsafe.Pointer(&h.OwnerList)))
+	node := uint64(uintptr(unsafe.Pointer(&h.OwnerNode)))
+	gate := uint64(uintptr(unsafe.Pointer(&h.Gate)))
+	h.OwnerList = program.Robust{Next: node, Offset: gate - node}
+	h.OwnerNode = list
+	Store(&h.Gate, uint32(unix.Gettid())|program.FutexWaiters)
+	if _, _, e := unix.RawSyscall(unix.SYS_SET_ROBUST_LIST, uintptr(list), unsafe.Sizeof(h.OwnerList), 0); e != 0 {
+		return nil, os.NewSyscallError("set_robust_list", e)
+	}
+	return func() {
+		_, _, _ = unix.RawSyscall(unix.SYS_SET_ROBUST_LIST, old, unsafe.Sizeof(h.OwnerList), 0)
+	}, nil
+}
+
+// HasRseq reports whether the C library has registered restartable sequences
+// for this thread (rseq(2), since Linux 4.18): the kernel then writes to the
+// thread's local memory whenever it is preempted, so a task must keep it. The
+// probe registers an area of its own, which the kernel refuses if there is one.
+func HasRseq() bool {
+	const (
+		unregister = 1
+		signature  = 0x53053053
+		size       = 32
+	)
+	var room [2 * size]byte
+	area := (uintptr(unsafe.Pointer(&room)) + size - 1) &^ (size - 1)
+	_, _, e := unix.RawSyscall6(unix.SYS_RSEQ, area, size, 0, signature, 0, 0)
+	if e == 0 {
+		_, _, _ = unix.RawSyscall6(unix.SYS_RSEQ, area, size, unregister, signature, 0, 0)
+		return false
+	}
+	return e != unix.ENOSYS
+}

@@ -1,0 +1,54 @@
+package postfork
+
+import (
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
+)
+
+// enter switches to the stack that ends at sp and calls interp.
+func enter(sp, base, priv unsafe.Pointer, task uint64)
+
+// cloneRoot makes the root task. All signals are blocked from before the clone
+// until the child has shed the Go runtime: a Go signal handler can run neither
+// in the child (CLONE_CLEAR_SIGHAND drops them, and until then they are
+// blocked) nor between the two calls here.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func cloneRoot(args, all, old uintptr, base, priv unsafe.Pointer) (uintptr, syscall.Errno) {
+	const setMask = 2
+	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, all, old, 8, 0, 0)
+	r, _, e := syscall.RawSyscall6(unix.SYS_CLONE3, args, program.CloneArgsSize, 0, 0, 0, 0)
+	if e == 0 && r == 0 {
+		enter(unsafe.Add(priv, program.PrivateSize), base, priv, 0)
+	}
+	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, old, 0, 8, 0, 0)
+	return r, e
+}
+
+// Spawn clones the root task, which then makes all others. args is the address
+// of its struct clone_args in the arena.
+//
+// Preconditions: the arena is mapped and filled; the calling goroutine is
+// locked to its thread, which owns Head.Gate.
+func (a *Arena) Spawn(args uint64) (pid int, err error) {
+	var all, old uint64
+	all = ^uint64(0)
+	syscall.ForkLock.Lock()
+	r, e := cloneRoot(uintptr(args), uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), a.base, a.private)
+	syscall.ForkLock.Unlock()
+	runtime.KeepAlive(&all)
+	runtime.KeepAlive(&old)
+	if e != 0 {
+		return 0, e
+	}
+	a.Record(0).PID = int32(r)
+	return int(r), nil
+}

@@ -1,0 +1,15 @@
+package postfork
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// ThreadPointer gives the address of the calling thread's local memory.
+func ThreadPointer() uint64 {
+	const archGetFS = 0x1003
+	var fs uint64
+	_, _, _ = unix.RawSyscall(unix.SYS_ARCH_PRCTL, archGetFS, uintptr(unsafe.Pointer(&fs)), 0)
+	return fs
+}

@@ -1,0 +1,155 @@
+package program
+
+import (
+	"encoding/binary"
+)
+
+// Arena collects the data that ops refer to and gives out the addresses that it
+// will have. Equal data is kept once.
+type Arena struct {
+	Base uint64
+	data []byte // from Base on
+	seen map[string]uint64
+}
+
+// NewArena makes an arena for a plan of n tasks: Head and Records come first.
+func NewArena(base uint64, n int) *Arena {
+	return &Arena{
+		Base: base,
+		data: make([]byte, HeadSize+n*RecordSize, HeadSize+n*(RecordSize+CloneArgsSize+128)),
+		seen: map[string]uint64{},
+	}
+}
+
+// Private gives the address of the private page.
+func (a *Arena) Private() uint64 { return a.Base - PrivateGap }
+
+// Record gives the address of a task's Record.
+func (a *Arena) Record(task int) uint64 { return a.Base + HeadSize + uint64(task)*RecordSize }
+
+// Data gives everything from Base on, Head and Records still zero.
+func (a *Arena) Data() []byte { return a.data }
+
+// Bytes gives the address of a copy of b.
+func (a *Arena) Bytes(b []byte) uint64 {
+	const small = 4096 // larger data is not likely to come twice
+	if len(b) > small {
+		return a.put(b)
+	}
+	if addr, ok := a.seen[string(b)]; ok {
+		return addr
+	}
+	addr := a.put(b)
+	a.seen[string(b)] = addr
+	return addr
+}
+
+// String gives the address of s with a NUL behind it.
+func (a *Arena) String(s string) uint64 { return a.Bytes(append([]byte(s), 0)) }
+
+// Strings gives the address of an array of pointers to the strings with a null
+// pointer behind them, as execve takes it.
+func (a *Arena) Strings(ss []string) uint64 {
+	words := make([]uint64, len(ss)+1)
+	for i, s := range ss {
+		words[i] = a.String(s)
+	}
+	return a.Words(words)
+}
+
+// Words gives the address of an array of 64-bit numbers.
+func (a *Arena) Words(words []uint64) uint64 {
+	b := make([]byte, 0, 8*len(words))
+	for _, w := range words {
+		b = binary.NativeEndian.AppendUint64(b, w)
+	}
+	return a.Bytes(b)
+}
+
+// Int32s gives the address of an array of 32-bit numbers.
+func (a *Arena) Int32s(numbers []int32) uint64 {
+	b := make([]byte, 0, 4*len(numbers))
+	for _, n := range numbers {
+		b = binary.NativeEndian.AppendUint32(b, uint32(n))
+	}
+	return a.Bytes(b)
+}
+
+// Cell gives the address of 8 bytes of its own that may be written.
+func (a *Arena) Cell() uint64 { return a.put(make([]byte, 8)) }
+
+// CloneArgs describes what clone3 is asked for.
+type CloneArgs struct {
+	Flags  uint64
+	PIDFD  uint64 // address of an int32
+	Child  uint64 // address of an int32: CLONE_CHILD_SETTID
+	Signal uint64
+	PID    int32 // set_tid; 0: the kernel chooses
+}
+
+// Clone gives the address of a struct clone_args.
+func (a *Arena) Clone(c CloneArgs) uint64 {
+	var setTID, setTIDSize uint64
+	if c.PID != 0 {
+		setTID, setTIDSize = a.Int32s([]int32{c.PID}), 1
+	}
+	words := [CloneArgsSize / 8]uint64{c.Flags, c.PIDFD, c.Child, 0, c.Signal, 0, 0, 0, setTID, setTIDSize, 0}
+	return a.Words(words[:])
+}
+
+func (a *Arena) put(b []byte) uint64 {
+	for len(a.data)%8 != 0 {
+		a.data = append(a.data, 0)
+	}
+	addr := a.Base + uint64(len(a.data))
+	a.data = append(a.data, b...)
+	return addr
+}
+
+// At gives the n bytes at addr, or nil if they are not in the arena.
+func At(base uint64, data []byte, addr, n uint64) []byte {
+	if addr < base || addr-base > uint64(len(data)) || uint64(len(data))-(addr-base) < n {
+		return nil
+	}
+	return data[addr-base:][:n]
+}
+
+// StringAt gives the NUL-terminated string at addr.
+func StringAt(base uint64, data []byte, addr uint64) (string, bool) {
+	if addr < base || addr-base >= uint64(len(data)) {
+		return "", false
+	}
+	rest := data[addr-base:]
+	for i, c := range rest {
+		if c == 0 {
+			return string(rest[:i]), true
+		}
+	}
+	return "", false
+}
+
+// WordsAt gives the n 64-bit numbers at addr.
+func WordsAt(base uint64, data []byte, addr uint64, n int) []uint64 {
+	b := At(base, data, addr, uint64(n)*8)
+	if b == nil {
+		return nil
+	}
+	words := make([]uint64, n)
+	for i := range words {
+		words[i] = binary.NativeEndian.Uint64(b[8*i:])
+	}
+	return words
+}
+
+// Int32sAt gives the n 32-bit numbers at addr.
+func Int32sAt(base uint64, data []byte, addr uint64, n int) []int32 {
+	b := At(base, data, addr, uint64(n)*4)
+	if b == nil {
+		return nil
+	}
+	numbers := make([]int32, n)
+	for i := range numbers {
+		numbers[i] = int32(binary.NativeEndian.Uint32(b[4*i:]))
+	}
+	return numbers
+}

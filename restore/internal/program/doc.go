@@ -1,0 +1,20 @@
+// Package program has the form in which a plan reaches the tasks: flat lists of
+// ops, and the layout of the memory that they refer to.
+//
+// The planner writes programs, the model of descriptor tables simulates them,
+// the printer shows them, and the executor in every task interprets them. All
+// of it is plain data without a Go pointer, at addresses that are fixed when
+// the plan is made:
+//
+//	Base - PrivateGap                Base
+//	│                                │
+//	▼                                ▼
+//	┌──────────────┐   gap           ┌──────┬─────────┬───────────────┬───────────┐
+//	│ private page │                 │ Head │ Records │ data: paths,  │ programs: │
+//	│ scratch,stack│                 │      │ 1 a task│ clone_args .. │ ops       │
+//	└──────────────┘                 └──────┴─────────┴───────────────┴───────────┘
+//	MAP_PRIVATE: each task           MAP_SHARED: one for all tasks and for the
+//	has a copy of its own            process that runs the restore
+//
+// The package is pure and knows nothing of the Go runtime.
+package program

@@ -1,0 +1,129 @@
+package program
+
+// Where a plan lies. Base is below 2^36, so that it exists with 39-bit
+// addresses (arm64 with three levels) and far from what the Go runtime, the
+// race detector and the dynamic linker choose.
+const (
+	DefaultBase = 0x10_0000_0000
+	BaseStep    = 0x01_0000_0000 // to the next place to try if that one is taken
+	BaseTries   = 64
+
+	PageSize    = 4096    // the layout's unit; kernels with larger pages only round up mappings
+	PrivateGap  = 1 << 17 // from the private page up to Base; a multiple of 64 KiB pages
+	PrivateSize = 4096
+)
+
+// The private page of a task: working memory of the executor, the task's
+// argument list and, from the end downwards, its stack.
+//
+//	0        256        512       ...                             4096
+//	│ name   │ mm_map.. │ scratch  │ received descriptors │ ◀─ stack │
+const (
+	PrivName    = 0 // the argument list: MaxNameLen bytes and a NUL
+	PrivMMMap   = 256
+	PrivMsghdr  = 384
+	PrivIovec   = 448
+	PrivPayload = 464
+	PrivPair    = 480
+	PrivArgs    = 496
+	PrivStat    = 560
+	PrivCmsg    = 704
+	PrivCmsgLen = 16 + 4*253 + 4 // cmsghdr, SCM_MAX_FD descriptors, padding
+)
+
+// Words of Head.Left and Head.Started: a count of tasks, and a flag beside it,
+// so that one futex tells both.
+const (
+	AbortBit  = 1 << 30
+	CountMask = AbortBit - 1
+)
+
+// Words of Head.Gate and Record.Word. They are robust futexes, see
+// get_robust_list(2): the kernel itself writes GateDead when the owner is gone.
+const (
+	GateOpen     = 0
+	FutexWaiters = 0x8000_0000 // FUTEX_WAITERS
+	FutexDead    = 0x4000_0000 // FUTEX_OWNER_DIED
+)
+
+// Head lies at Base. The planner leaves it zero, the runner fills it before
+// the first clone. Offsets are given because ops refer to fields by address.
+type Head struct {
+	Left    uint32 // tasks that are not ready, and AbortBit
+	Started uint32 // held tasks that do not hold yet, and AbortBit
+	Gate    uint32 // closed: tid of the owner | FutexWaiters
+	Bell    uint32 // always 0: the kernel wakes its waiter when a task ends or execs
+	Dummy   uint32 // woken by FUTEX_WAKE_OP, nobody waits
+	NKeep   uint32
+	Poll    [2]int64 // timespec: how long a wait on Gate lasts at most
+
+	StoreFD     uint64 // the store's descriptor in the runner
+	StoreNumber uint64 // of its payloads
+
+	Base, Size uint64 // what OpHold unmaps
+	Records    uint64 // address of the first Record
+	Private    uint64 // address of the private page
+
+	RootPIDFD uint64 // where clone3 puts the root's pidfd (int32)
+
+	OwnerList Robust // robust list of the thread that owns Gate
+	OwnerNode uint64 // its one entry; Gate lies at OwnerNode + OwnerList.Offset
+
+	MMMap [13]uint64 // struct prctl_mm_map, a template
+	Keep  [MaxKeep]Range
+}
+
+// Offsets in Head that the planner needs.
+const (
+	HeadStoreFD   = 40
+	HeadRootPIDFD = 88
+	HeadSize      = 4096
+)
+
+// MaxKeep is how many ranges of memory a task can keep when it sheds the rest.
+const MaxKeep = 192
+
+// Range is a range of addresses, from Lo up to but without Hi.
+type Range struct{ Lo, Hi uint64 }
+
+// Robust is struct robust_list_head: the kernel walks it when a thread ends or
+// execs. See Documentation/locking/robust-futex-ABI.rst in the kernel.
+type Robust struct {
+	Next    uint64
+	Offset  uint64
+	Pending uint64
+}
+
+// Record is what is known of one task. Its parent writes PID and, through
+// CLONE_CHILD_SETTID, Word; the task itself writes only when it fails.
+type Record struct {
+	Robust Robust
+	Node   uint64 // the one entry of the robust list; Word lies at Node + 8
+	Word   uint32 // pid while it lives and has not exec'd, then FutexDead
+	PID    int32  // in the tree's pid namespace
+	Ops    uint64 // address of its first op
+	Op     uint32 // the op that failed
+	Errno  int32  // why: an errno, or a Reason from ReasonFirst on
+	Got    int64  // the result that was not the one demanded
+}
+
+// Offsets and size of Record.
+const (
+	RecordNode = 24
+	RecordWord = 32
+	RecordSize = 64
+)
+
+// CloneArgsSize is the size of struct clone_args up to and with cgroup, see
+// clone3(2). An array of two int32 pids may follow.
+const CloneArgsSize = 88
+
+// Reasons for which an op fails that are no errno of the kernel.
+const (
+	ReasonFirst    = 4096 + iota
+	ReasonUnwanted // the result is not the one that the plan demands
+	ReasonFIFO     // the path is a FIFO
+	ReasonSocket   // the path is a socket
+	ReasonForeign  // the store did not deliver the message, after all tries
+	ReasonCanceled // another task failed, or the runner is gone
+)

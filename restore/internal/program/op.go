@@ -1,0 +1,152 @@
+package program
+
+// Op is one step of a program. It holds no pointer, only numbers and addresses
+// inside the arena, so that plans compare byte for byte and a task can read it
+// without the Go runtime. 80 bytes.
+type Op struct {
+	Kind  OpKind
+	Flags OpFlags
+	Allow uint16 // errno that is no failure; 0: none
+	Modes uint32 // how each argument is taken, 4 bits an argument, see Mode
+	Nr    uint32 // SYS_ number of OpCall and OpPair
+	Out   int32  // slot for the result (runner only); NoSlot: none. OpPair fills Out and Out+1
+	Args  [6]uint64
+	Want  int64 // the result that is demanded if FlagWant is set
+	_     uint64
+}
+
+// OpSize is the size of an Op in bytes.
+const OpSize = 80
+
+// NoSlot says that a result is not kept.
+const NoSlot = -1
+
+// OpKind says what an op does.
+type OpKind uint8
+
+// Ops of tasks. Each names its arguments.
+const (
+	// OpCall makes the system call Nr with all six arguments.
+	OpCall OpKind = iota
+	// OpPair makes the system call Nr, which writes two descriptors to
+	// PairAddr. In a task Want holds the numbers that are demanded: the first
+	// in the low 32 bits, the second in the high ones.
+	OpPair
+	// OpRefuse (fd, types) fails if fd names a file of one of the types, a
+	// tasktree.FileTypes.
+	OpRefuse
+	// OpPull (store fd, message, count, numbers, flags) takes the message out
+	// of the store and demands that its files land at the int32 numbers in
+	// the array at the address numbers. flags: MSG_CMSG_CLOEXEC or 0.
+	OpPull
+	// OpFork (clone_args, task) makes the child task, which goes on with its
+	// own program. With FlagWant its pid must be Want.
+	OpFork
+	// OpShed unmaps everything but the ranges that Head.Keep lists.
+	OpShed
+	// OpName (address, length) makes the name the task's argument list.
+	OpName
+	// OpReady counts the task as ready and waits until the tree is released.
+	OpReady
+	// OpHold counts the task as holding, lets go of the arena and waits until
+	// somebody kills it.
+	OpHold
+)
+
+// Ops that only the process which runs the restore can do. Their results go to
+// slots, since numbers in its table cannot be planned.
+const (
+	// OpReopen (fd, flags) opens /proc/self/fd/FD.
+	OpReopen OpKind = iota + 64
+	// OpCreate (path, flags, mode, content, length, refuse) opens a file that
+	// is made if it is not there; with FlagMustCreate it must not be there.
+	OpCreate
+	// OpCaller (fd) demands that the caller left fd open.
+	OpCaller
+	// OpAdd (slots, count, message) puts the files in the int32 slots at the
+	// address slots into the store as one message.
+	OpAdd
+	// OpFind (candidates, count, cell, task) finds the first of the
+	// candidates, addresses of paths in an array of uint64, that is a program
+	// and writes its address to the cell.
+	OpFind
+	// OpTruncate (fd) cuts a regular file to length 0, at the commit point.
+	OpTruncate
+)
+
+// OpFlags modify an op.
+type OpFlags uint8
+
+// The flags of ops.
+const (
+	// FlagWant demands the result Want.
+	FlagWant OpFlags = 1 << iota
+	// FlagMustCreate belongs to OpCreate.
+	FlagMustCreate
+)
+
+// Mode says how an argument of an op is taken.
+type Mode uint32
+
+// The modes of arguments.
+const (
+	ModeValue Mode = iota // the number itself
+	ModeLoad              // the 64-bit number at that address in the arena
+	ModeSlot              // the result in that slot (runner only)
+)
+
+// SetMode sets the mode of argument i.
+func (o *Op) SetMode(i int, m Mode) {
+	o.Modes = o.Modes&^(15<<(4*i)) | uint32(m)<<(4*i)
+}
+
+// Mode gives the mode of argument i.
+func (o *Op) Mode(i int) Mode { return Mode(o.Modes >> (4 * i) & 15) }
+
+// NoFD stands in a Note whose op belongs to no descriptor.
+const NoFD = -1
+
+// NoFile stands in a Note whose op belongs to no open file.
+const NoFile = -1
+
+// Note tells where an op comes from: what asked for it in the description, and
+// what messages and pictures say of it. It never reaches the tasks.
+type Note struct {
+	Line, Col int32
+	FD        int32 // the descriptor of the description, NoFD if none
+	File      int32 // index into Tree.Files, NoFile if none
+	End       int8
+	Makes     int8  // how many descriptors of File's ends the op makes, from End on
+	Verb      Verb  // what the op is for
+	Extra     int32 // index into Plan.Extras, 0 if none: call's name and hints
+}
+
+// Verb says what an op is for, in words of messages: "install fd 5".
+type Verb uint8
+
+// The verbs.
+const (
+	VerbSetUp Verb = iota
+	VerbFork
+	VerbPull
+	VerbMake
+	VerbInstall
+	VerbClose
+	VerbMove
+	VerbLimit
+	VerbChdir
+	VerbName
+	VerbReady
+	VerbExec
+	VerbHold
+	VerbAdd
+	VerbFind
+	VerbTruncate
+)
+
+// Program is what one task does, or what the runner does before and after.
+// Notes[i] belongs to Ops[i].
+type Program struct {
+	Ops   []Op
+	Notes []Note
+}

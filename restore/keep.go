@@ -1,0 +1,131 @@
+package restore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"regrow/restore/internal/postfork"
+	"regrow/restore/internal/program"
+)
+
+// mapping is a line of /proc/self/maps.
+type mapping struct {
+	program.Range
+	name string
+}
+
+// keep finds the memory that a task needs, ascending: the program itself (code,
+// and data with what instrumented builds count there), the vdso, the arena, the
+// private page, and the thread's local memory if the kernel writes to it. All
+// else, the Go heap above all, the root task sheds.
+func keep(a *postfork.Arena) ([]program.Range, error) {
+	exe, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return nil, fmt.Errorf("restore: %w (is /proc mounted?)", err)
+	}
+	text, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return nil, fmt.Errorf("restore: %w", err)
+	}
+	maps, err := parseMaps(string(text))
+	if err != nil {
+		return nil, err
+	}
+	var local uint64
+	if postfork.HasRseq() {
+		local = postfork.ThreadPointer()
+	}
+	private := a.Base - program.PrivateGap
+	var kept []program.Range
+	last, inExe := program.Range{}, false
+	for _, m := range maps {
+		switch {
+		case m.name == "[vsyscall]":
+			continue // above what a process may unmap
+		case m.name == exe, inExe && m.name == "" && m.Lo == last.Hi: // bss follows data
+			inExe = true
+			kept = append(kept, m.Range)
+		case m.name == "[vdso]", strings.HasPrefix(m.name, "[vvar"),
+			m.Lo <= private && private < m.Hi, m.Lo <= a.Base && a.Base < m.Hi,
+			m.Lo <= local && local < m.Hi:
+			inExe = false
+			kept = append(kept, m.Range)
+		default:
+			inExe = false
+		}
+		last = m.Range
+	}
+	kept = merge(kept)
+	// The end of the last mapping closes the last gap.
+	kept = append(kept, program.Range{Lo: last.Hi, Hi: last.Hi})
+	if len(kept) > program.MaxKeep {
+		return nil, fmt.Errorf("restore: bug: %d ranges of memory to keep", len(kept))
+	}
+	return kept, nil
+}
+
+// merge joins ranges that touch.
+func merge(ranges []program.Range) []program.Range {
+	var merged []program.Range
+	for _, r := range ranges {
+		if n := len(merged); n > 0 && merged[n-1].Hi == r.Lo {
+			merged[n-1].Hi = r.Hi
+			continue
+		}
+		merged = append(merged, r)
+	}
+	return merged
+}
+
+// parseMaps reads the form of proc_pid_maps(5).
+func parseMaps(text string) ([]mapping, error) {
+	var maps []mapping
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) < 5 {
+			return nil, fmt.Errorf("restore: /proc/self/maps: odd line %q", line)
+		}
+		lo, hi, _ := strings.Cut(fields[0], "-")
+		var m mapping
+		var err1, err2 error
+		m.Lo, err1 = strconv.ParseUint(lo, 16, 64)
+		m.Hi, err2 = strconv.ParseUint(hi, 16, 64)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, fmt.Errorf("restore: /proc/self/maps: %w", err)
+		}
+		if len(fields) > 5 {
+			m.name = strings.Join(fields[5:], " ")
+		}
+		maps = append(maps, m)
+	}
+	return maps, nil
+}
+
+// memoryMap fills in struct prctl_mm_map with this process's own values; a task
+// changes only where its arguments are. See proc_pid_stat(5).
+func memoryMap(private uint64) ([13]uint64, error) {
+	var mm [13]uint64
+	stat, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return mm, fmt.Errorf("restore: %w", err)
+	}
+	_, rest, _ := strings.Cut(string(stat[max(0, strings.LastIndexByte(string(stat), ')')):]), " ")
+	fields := strings.Fields(rest) // from field 3 on
+	// start_code, end_code, start_data, end_data, start_brk, brk: the number
+	// of the field in the manual, counted from 1. brk is not told there.
+	for i, field := range []int{26, 27, 45, 46, 47, 47} {
+		if field-3 >= len(fields) {
+			return mm, fmt.Errorf("restore: /proc/self/stat has only %d fields", len(fields)+2)
+		}
+		if mm[i], err = strconv.ParseUint(fields[field-3], 10, 64); err != nil {
+			return mm, fmt.Errorf("restore: /proc/self/stat: %w", err)
+		}
+	}
+	const startStack, noExe = 6, 1<<32 - 1
+	mm[startStack] = private + program.PrivateSize - 8
+	mm[12] = noExe << 32 // auxv_size 0, exe_fd -1
+	return mm, nil
+}

@@ -1,0 +1,157 @@
+package restore
+
+import (
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// runnerMaker writes the recipe of an open file that the runner makes once. The
+// runner's table is the caller's and cannot be planned, so descriptors go
+// through slots.
+type runnerMaker struct {
+	*writer
+	file *tasktree.OpenFile
+}
+
+// makeStored plans how the runner makes the open files of the store.
+func (pl *planner) makeStored() {
+	w := &writer{pl: pl}
+	for i, f := range pl.plan.tree.Files {
+		if !pl.stored[i] {
+			continue
+		}
+		w.about(program.VerbMake, f.Pos)
+		w.file = i
+		m := &runnerMaker{writer: w, file: f}
+		for end, ref := range f.Spec.Make(pl.plan.tree, m) {
+			pl.slotsOf[fileEnd{int32(i), int32(end)}] = int32(ref)
+		}
+	}
+	pl.plan.prepare = w.prog
+}
+
+// addMessages plans how the runner fills the store, and closes what it has made.
+func (pl *planner) addMessages() {
+	w := &writer{pl: pl, prog: pl.plan.prepare}
+	for id, message := range pl.plan.messages {
+		slots := make([]int32, len(message))
+		for i, fe := range message {
+			slots[i] = pl.slotsOf[fe]
+		}
+		w.about(program.VerbAdd, pl.plan.tree.Files[message[0].file].Pos)
+		w.file, w.end = int(message[0].file), int(message[0].end)
+		w.add(program.OpAdd, pl.plan.arena.Int32s(slots), uint64(len(slots)), uint64(id))
+	}
+	pl.plan.prepare = w.prog
+}
+
+func (m *runnerMaker) slot() int32 {
+	m.pl.plan.slots++
+	return int32(m.pl.plan.slots - 1)
+}
+
+func (m *runnerMaker) At(pos tasktree.Pos) {
+	if pos.IsValid() {
+		m.pos = pos
+	}
+}
+
+func (m *runnerMaker) Call(c tasktree.Call) { m.recipe(program.OpCall, c) }
+
+func (m *runnerMaker) CallFD(c tasktree.Call) tasktree.Ref {
+	return m.keep(m.recipe(program.OpCall, c))
+}
+
+// keep makes op put its result in a slot of its own.
+func (m *runnerMaker) keep(op *program.Op) tasktree.Ref {
+	op.Out = m.slot()
+	m.note().Makes = 1
+	return tasktree.Ref(op.Out)
+}
+
+func (m *runnerMaker) CallPair(c tasktree.Call) (tasktree.Ref, tasktree.Ref) {
+	op := m.recipe(program.OpPair, c)
+	m.note().Makes = 2
+	op.Out = m.slot()
+	return tasktree.Ref(op.Out), tasktree.Ref(m.slot())
+}
+
+// recipe appends a call of the recipe.
+func (m *runnerMaker) recipe(kind program.OpKind, c tasktree.Call) *program.Op {
+	op := m.add(kind)
+	op.Nr = uint32(c.Nr)
+	for i, a := range c.Args {
+		switch a.Kind {
+		case tasktree.ArgInt:
+			op.Args[i] = uint64(a.Int)
+		case tasktree.ArgData:
+			op.Args[i] = m.pl.plan.arena.Bytes(a.Data)
+		case tasktree.ArgRef:
+			m.slotArg(op, i, a.Ref)
+		case tasktree.ArgPair:
+			op.Args[i] = m.pl.plan.arena.Private() + program.PrivPair
+		}
+	}
+	if c.HasWant {
+		m.want(op, c.Want)
+	}
+	m.note().Extra = m.pl.extra(extra{name: c.Name, short: c.Short, hints: c.Hints})
+	return op
+}
+
+func (m *runnerMaker) slotArg(op *program.Op, i int, ref tasktree.Ref) {
+	op.Args[i] = uint64(ref)
+	op.SetMode(i, program.ModeSlot)
+}
+
+func (m *runnerMaker) Look(path string, flags int, refuse tasktree.FileTypes) tasktree.Ref {
+	op := m.call(unix.SYS_OPENAT, atFDCWD(), m.pl.plan.arena.String(path), uint64(unix.O_PATH|unix.O_CLOEXEC|flags))
+	ref := m.keep(op)
+	m.note().Extra = m.pl.extra(extra{path: path})
+	if refuse != 0 {
+		m.slotArg(m.add(program.OpRefuse, 0, uint64(refuse)), 0, ref)
+		m.note().Extra = m.pl.extra(extra{path: path})
+	}
+	return ref
+}
+
+func (m *runnerMaker) Reopen(look tasktree.Ref, flags int) tasktree.Ref {
+	path := m.pl.plan.extras[m.note().Extra].path
+	op := m.add(program.OpReopen, 0, uint64(flags&^unix.O_NOFOLLOW|unix.O_NOCTTY|unix.O_CLOEXEC))
+	m.slotArg(op, 0, look)
+	ref := m.keep(op)
+	m.note().Extra = m.pl.extra(extra{path: path})
+	m.slotArg(m.call(unix.SYS_CLOSE), 0, look)
+	return ref
+}
+
+func (m *runnerMaker) Create(c tasktree.CreateFile) tasktree.Ref {
+	a := m.pl.plan.arena
+	op := m.add(program.OpCreate, a.String(c.Path), uint64(c.Flags|unix.O_NOCTTY|unix.O_CLOEXEC), uint64(c.Mode),
+		a.Bytes(c.Content), uint64(len(c.Content)), uint64(c.Refuse))
+	if c.MustCreate {
+		op.Flags |= program.FlagMustCreate
+	}
+	m.note().Extra = m.pl.extra(extra{path: c.Path})
+	return m.keep(op)
+}
+
+func (m *runnerMaker) Caller(key string) tasktree.Ref {
+	op := m.add(program.OpCaller, uint64(m.pl.callerFDs[key]))
+	m.note().Extra = m.pl.extra(extra{hints: []tasktree.Hint{
+		{Errno: int(unix.EBADF), Text: "the caller did not leave this descriptor open"},
+	}})
+	return m.keep(op)
+}
+
+func (m *runnerMaker) TruncateAtCommit(f tasktree.Ref) {
+	w := &writer{pl: m.pl, prog: m.pl.plan.commit}
+	w.about(program.VerbTruncate, m.pos)
+	w.file = m.file.Index
+	op := w.add(program.OpTruncate)
+	op.Args[0] = uint64(f)
+	op.SetMode(0, program.ModeSlot)
+	m.pl.plan.commit = w.prog
+}

@@ -1,0 +1,117 @@
+package restore
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// taskMaker writes the recipe of an open file that one task makes for itself.
+// It knows the task's table, so every number is known beforehand.
+type taskMaker struct {
+	*taskPlanner
+	file    *tasktree.OpenFile
+	numbers []int // by Ref
+}
+
+func (m *taskMaker) At(pos tasktree.Pos) {
+	if pos.IsValid() {
+		m.pos = pos
+	}
+}
+
+func (m *taskMaker) Call(c tasktree.Call) { m.recipe(program.OpCall, c) }
+
+func (m *taskMaker) CallFD(c tasktree.Call) tasktree.Ref {
+	op := m.recipe(program.OpCall, c)
+	return m.lands(op)
+}
+
+// lands makes op demand the number where its descriptor must land, and takes
+// that number.
+func (m *taskMaker) lands(op *program.Op) tasktree.Ref {
+	n := m.table.lowest()
+	m.want(op, int64(n))
+	m.note().Makes = 1
+	return m.took(n)
+}
+
+func (m *taskMaker) took(n int) tasktree.Ref {
+	m.table.take(n, helper)
+	m.numbers = append(m.numbers, n)
+	return tasktree.Ref(len(m.numbers) - 1)
+}
+
+func (m *taskMaker) CallPair(c tasktree.Call) (tasktree.Ref, tasktree.Ref) {
+	op := m.recipe(program.OpPair, c)
+	numbers := m.table.land(2)
+	m.want(op, int64(numbers[0])|int64(numbers[1])<<32)
+	m.note().Makes = 2
+	return m.took(numbers[0]), m.took(numbers[1])
+}
+
+// recipe appends a call of the recipe.
+func (m *taskMaker) recipe(kind program.OpKind, c tasktree.Call) *program.Op {
+	op := m.add(kind)
+	op.Nr = uint32(c.Nr)
+	for i, a := range c.Args {
+		switch a.Kind {
+		case tasktree.ArgInt:
+			op.Args[i] = uint64(a.Int)
+		case tasktree.ArgData:
+			op.Args[i] = m.pl.plan.arena.Bytes(a.Data)
+		case tasktree.ArgRef:
+			op.Args[i] = uint64(m.numbers[a.Ref])
+		case tasktree.ArgPair:
+			op.Args[i] = m.pl.plan.arena.Private() + program.PrivPair
+		}
+	}
+	if c.HasWant {
+		m.want(op, c.Want)
+	}
+	m.note().Extra = m.pl.extra(extra{name: c.Name, short: c.Short, hints: c.Hints})
+	return op
+}
+
+func (m *taskMaker) Look(path string, flags int, refuse tasktree.FileTypes) tasktree.Ref {
+	op := m.call(unix.SYS_OPENAT, atFDCWD(), m.pl.plan.arena.String(path), uint64(unix.O_PATH|unix.O_CLOEXEC|flags))
+	m.note().Extra = m.pl.extra(extra{path: path})
+	ref := m.lands(op)
+	if refuse != 0 {
+		m.add(program.OpRefuse, uint64(m.numbers[ref]), uint64(refuse))
+		m.note().Extra = m.pl.extra(extra{path: path})
+	}
+	return ref
+}
+
+func (m *taskMaker) Reopen(look tasktree.Ref, flags int) tasktree.Ref {
+	const keep = unix.O_NOCTTY | unix.O_CLOEXEC
+	proc := fmt.Sprintf("/proc/self/fd/%d", m.numbers[look])
+	path := m.pl.plan.extras[m.note().Extra].path
+	op := m.call(unix.SYS_OPENAT, atFDCWD(), m.pl.plan.arena.String(proc), uint64(flags&^unix.O_NOFOLLOW|keep))
+	m.note().Extra = m.pl.extra(extra{path: path})
+	ref := m.lands(op)
+	m.drop(m.numbers[look])
+	return ref
+}
+
+// drop closes a number of the recipe.
+func (m *taskMaker) drop(n int) {
+	m.call(unix.SYS_CLOSE, uint64(n))
+	m.table.release(n)
+}
+
+func (m *taskMaker) Create(tasktree.CreateFile) tasktree.Ref {
+	panic("restore: bug: a task does not create files: " + m.file.Name)
+}
+
+func (m *taskMaker) Caller(string) tasktree.Ref {
+	panic("restore: bug: a task does not have the caller's descriptors: " + m.file.Name)
+}
+
+func (m *taskMaker) TruncateAtCommit(tasktree.Ref) {
+	panic("restore: bug: a task does not truncate files: " + m.file.Name)
+}

@@ -1,0 +1,332 @@
+package restore
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"regrow/fdstore"
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// PlanOptions says how a tree is to be planned. The zero value works.
+type PlanOptions struct {
+	// Inherit gives the caller's descriptors that the tree may take over, by
+	// key. stdin, stdout and stderr are there without being named. Default:
+	// no others.
+	Inherit map[string]int
+
+	// WithoutStdin refuses the key stdin: the description came from there.
+	// Default: false.
+	WithoutStdin bool
+
+	// Detach gives the root task a session and a process group of its own.
+	// Default: false.
+	Detach bool
+
+	base uint64 // where the arena lies; 0: program.DefaultBase
+}
+
+// Plan is everything that restoring a tree will do, decided beforehand. It is
+// data: it can be verified, printed and compared without running anything. A
+// plan is not changed any more once made, and may be started once at a time.
+type Plan struct {
+	tree     *tasktree.Tree
+	host     Host
+	options  PlanOptions
+	arena    *program.Arena
+	prepare  program.Program   // the runner's, before the first clone
+	commit   program.Program   // the runner's, at the commit point
+	tasks    []program.Program // in the order of Tree.Tasks
+	messages [][]fileEnd       // what each message of the store holds
+	extras   []extra
+	slots    int // results that the runner keeps
+	storeFD  int // the store's number in the root and in what it forks, -1: there is no store
+	held     int // tasks without a program
+
+	rootClone uint64 // address of the root's clone_args
+}
+
+// fileEnd is one open file of the description: one end of one entry.
+type fileEnd struct {
+	file, end int32
+}
+
+// extra is what messages say of an op beyond its note.
+type extra struct {
+	name  string // of the call
+	short string // message for ReasonUnwanted
+	hints []tasktree.Hint
+	path  string // that the call opens
+}
+
+// Tree gives the tree that the plan restores.
+func (p *Plan) Tree() *tasktree.Tree { return p.tree }
+
+// StoreFD gives the number at which the root and the tasks it forks hold the
+// store until it is moved or closed, or -1 if no open file goes through a store.
+func (p *Plan) StoreFD() int { return p.storeFD }
+
+// Messages gives the number of messages that the store will hold.
+func (p *Plan) Messages() int { return len(p.messages) }
+
+// OpenFiles gives the number of open files that will be made once and put in
+// the store.
+func (p *Plan) OpenFiles() int {
+	seen := map[fileEnd]bool{}
+	for _, m := range p.messages {
+		for _, fe := range m {
+			seen[fe] = true
+		}
+	}
+	return len(seen)
+}
+
+// RefusedError says that a valid description cannot be restored under the
+// limits of this host. Nothing was started.
+type RefusedError struct {
+	Source string
+	Pos    tasktree.Pos
+	Msg    string
+}
+
+// Error gives "SOURCE:LINE:COL: restore: MESSAGE".
+func (e *RefusedError) Error() string {
+	return tasktree.At(e.Source, e.Pos) + ": restore: " + e.Msg
+}
+
+// NewPlan plans the restore of a tree that [tasktree.Tree.Check] found without a
+// problem. It is pure: it makes no system call.
+//
+// The error is a [*tasktree.InvalidError] if the description cannot be meant
+// (an inherit key that nobody gave), or a [*RefusedError] if the host's limits
+// do not allow it.
+func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
+	if t.Tasks() == nil {
+		return nil, fmt.Errorf("restore: the tree was not checked")
+	}
+	if o.base == 0 {
+		o.base = program.DefaultBase
+	}
+	pl := &planner{
+		plan: &Plan{
+			tree: t, host: host, options: o, storeFD: -1,
+			arena:  program.NewArena(o.base, len(t.Tasks())),
+			tasks:  make([]program.Program, len(t.Tasks())),
+			extras: make([]extra, 1),
+		},
+		messageIDs: map[string]fdstore.ID{},
+		slotsOf:    map[fileEnd]int32{},
+		extraIDs:   map[string]int32{},
+		readyPaths: map[string]string{},
+	}
+	if err := pl.inherited(); err != nil {
+		return nil, err
+	}
+	pl.place()
+	if err := pl.checkNumbers(); err != nil {
+		return nil, err
+	}
+	pl.makeStored()
+	pids := pl.exactPIDs()
+	pl.plan.rootClone = pl.clone(t.Root, pids[0])
+	for _, task := range t.Tasks() {
+		tp := newTaskPlanner(pl, task, pids)
+		if err := tp.plan(); err != nil {
+			return nil, err
+		}
+		pl.plan.tasks[task.Index] = tp.prog
+		if task.Holds() {
+			pl.plan.held++
+		}
+	}
+	pl.addMessages()
+	return pl.plan, nil
+}
+
+// rebased plans the same tree for an arena at another place.
+func (p *Plan) rebased(base uint64) (*Plan, error) {
+	o := p.options
+	o.base = base
+	return NewPlan(p.tree, p.host, o)
+}
+
+// planner carries what NewPlan needs while it works.
+type planner struct {
+	plan       *Plan
+	stored     []bool // by file index: comes through the store
+	earlyLimit bool   // the root sets RLIMIT_NOFILE for all, before it forks
+	callerFDs  map[string]int
+	messageIDs map[string]fdstore.ID // by content
+	slotsOf    map[fileEnd]int32
+	extraIDs   map[string]int32
+	readyPaths map[string]string
+	envAddrs   []uint64 // of the caller's environment
+	envp       uint64   // for tasks that add nothing to it
+	probe      uint64   // highest number that a task can need, see checkNumbers
+}
+
+// inherited finds the caller's descriptors that the tree asks for.
+func (pl *planner) inherited() error {
+	p := pl.plan
+	pl.callerFDs = map[string]int{"stdin": 0, "stdout": 1, "stderr": 2}
+	keys := []string{"stdin", "stdout", "stderr"}
+	for key, fd := range p.options.Inherit {
+		pl.callerFDs[key] = fd
+		keys = append(keys, key)
+	}
+	var problems []tasktree.Problem
+	for _, f := range p.tree.Files {
+		key := f.Spec.Traits(p.tree).InheritKey
+		if key == "" || len(f.Uses) == 0 {
+			continue
+		}
+		path := "files." + f.Name + ".key"
+		if _, ok := pl.callerFDs[key]; !ok {
+			problems = append(problems, tasktree.Problem{Pos: f.Pos, Path: path, Msg: fmt.Sprintf(
+				"no descriptor of the caller goes by %q%s; give one with --inherit-fd %s=N", key, tasktree.DidYouMean(key, keys), key)})
+		}
+		if key == "stdin" && p.options.WithoutStdin {
+			problems = append(problems, tasktree.Problem{Pos: f.Pos, Path: path, Msg: "stdin cannot be inherited: the description was read from it"})
+		}
+	}
+	if len(problems) > 0 {
+		return &tasktree.InvalidError{Source: p.tree.Source, Problems: tasktree.SortProblems(problems)}
+	}
+	return nil
+}
+
+// place decides which open files the runner makes and puts in the store: the
+// shared ones, those that only it can make, and all files of one path if one of
+// them creates it, since then their order counts.
+func (pl *planner) place() {
+	t := pl.plan.tree
+	pl.stored = make([]bool, len(t.Files))
+	byPath := map[string][]int{}
+	creates := map[string]bool{}
+	for i, f := range t.Files {
+		if len(f.Uses) == 0 {
+			continue
+		}
+		traits := f.Spec.Traits(t)
+		pl.stored[i] = traits.ByRunner || f.Shared()
+		if traits.Path != "" {
+			clean := filepath.Clean(traits.Path)
+			byPath[clean] = append(byPath[clean], i)
+			creates[clean] = creates[clean] || traits.Creates
+		}
+	}
+	for path := range creates {
+		if !creates[path] {
+			continue
+		}
+		for _, i := range byPath[path] {
+			pl.stored[i] = true
+		}
+	}
+	for _, stored := range pl.stored {
+		if stored {
+			pl.plan.storeFD = pl.storeNumber()
+			return
+		}
+	}
+}
+
+// storeNumber finds the number where the store is in the way of the fewest
+// tasks, the lowest of them: a high one would cost every task a larger table.
+func (pl *planner) storeNumber() int {
+	const low = 256
+	var users [low]int
+	for _, task := range pl.plan.tree.Tasks() {
+		for _, d := range task.FDs {
+			if d.FD < low {
+				users[d.FD]++
+			}
+		}
+	}
+	best := 0
+	for n := 1; n < low && uint64(n) < pl.plan.host.HardFiles; n++ {
+		if users[n] < users[best] {
+			best = n
+		}
+	}
+	return best
+}
+
+// checkNumbers refuses numbers that no process may have here, and decides when
+// the tasks get the caller's limit back.
+func (pl *planner) checkNumbers() error {
+	p := pl.plan
+	for _, task := range p.tree.Tasks() {
+		for _, d := range task.FDs {
+			if uint64(d.FD) >= p.host.HardFiles {
+				return &RefusedError{p.tree.Source, d.Pos, fmt.Sprintf(
+					"task %q: fd %d: the hard RLIMIT_NOFILE is %d, so the highest number is %d (raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE)",
+					task.Name, d.FD, p.host.HardFiles, p.host.HardFiles-1)}
+			}
+			pl.probe = max(pl.probe, uint64(d.FD))
+		}
+		const helpers = 8 // the store, a temporary one, what a recipe has open besides
+		pl.probe = max(pl.probe, uint64(2*len(task.FDs)+helpers))
+	}
+	pl.earlyLimit = pl.probe < p.host.SoftFiles
+	return nil
+}
+
+// exactPIDs gives the pid that each task is made with, 0 if the kernel chooses.
+//
+// In a new pid namespace one exact pid makes all of them exact: a number that
+// the kernel chose for one task could be the one that another needs.
+func (pl *planner) exactPIDs() []int32 {
+	t := pl.plan.tree
+	pids := make([]int32, len(t.Tasks()))
+	taken := map[int32]bool{}
+	exact := false
+	for i, task := range t.Tasks() {
+		pids[i] = int32(task.PID.Value)
+		taken[pids[i]] = true
+		exact = exact || i > 0 && pids[i] != 0
+	}
+	if !t.HasNamespace(tasktree.NamespacePID) {
+		return pids
+	}
+	pids[0] = 1
+	taken[1] = true
+	if !exact {
+		return pids
+	}
+	next := int32(2)
+	for i := range pids {
+		for pids[i] == 0 {
+			if !taken[next] {
+				pids[i] = next
+			}
+			next++
+		}
+	}
+	return pids
+}
+
+// message gives the ID of a message with exactly these open files.
+func (pl *planner) message(files []fileEnd) fdstore.ID {
+	key := fmt.Sprint(files)
+	id, ok := pl.messageIDs[key]
+	if !ok {
+		id = fdstore.ID(len(pl.plan.messages))
+		pl.messageIDs[key] = id
+		pl.plan.messages = append(pl.plan.messages, append([]fileEnd(nil), files...))
+	}
+	return id
+}
+
+// extra gives the index of an extra.
+func (pl *planner) extra(e extra) int32 {
+	key := fmt.Sprint(e)
+	id, ok := pl.extraIDs[key]
+	if !ok {
+		id = int32(len(pl.plan.extras))
+		pl.extraIDs[key] = id
+		pl.plan.extras = append(pl.plan.extras, e)
+	}
+	return id
+}

@@ -1,0 +1,358 @@
+package restore
+
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/fdstore"
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// taskPlanner writes the program of one task.
+//
+//	table:  store ─▶ + pulled, made ─▶ installed ─▶ exactly the description
+//	         enter      gather          install        clean
+//	fork all children ┘ (they start with the store alone)
+type taskPlanner struct {
+	writer
+	task    *tasktree.Task
+	pids    []int32
+	table   *table
+	store   int                    // where the store's descriptor is, -1: the task has none
+	targets []*tasktree.Descriptor // ascending
+	wanted  map[int]*tasktree.Descriptor
+	at      map[fileEnd]int // where each open file is after gather
+	cloexec map[int]bool    // numbers in place that have FD_CLOEXEC now
+}
+
+func newTaskPlanner(pl *planner, task *tasktree.Task, pids []int32) *taskPlanner {
+	tp := &taskPlanner{
+		writer:  writer{pl: pl},
+		task:    task,
+		targets: pl.plan.sorted(task),
+		pids:    pids,
+		table:   newTable(),
+		store:   pl.plan.storeFD,
+		wanted:  make(map[int]*tasktree.Descriptor, len(task.FDs)),
+		at:      make(map[fileEnd]int, len(task.FDs)),
+		cloexec: make(map[int]bool, len(task.FDs)),
+	}
+	for i := range task.FDs {
+		d := &task.FDs[i]
+		tp.wanted[d.FD] = d
+	}
+	if tp.store >= 0 {
+		tp.table.take(tp.store, theStore)
+	}
+	return tp
+}
+
+// sorted gives a task's descriptors by number.
+func (p *Plan) sorted(task *tasktree.Task) []*tasktree.Descriptor {
+	all := make([]*tasktree.Descriptor, len(task.FDs))
+	for i := range task.FDs {
+		all[i] = &task.FDs[i]
+	}
+	slices.SortFunc(all, func(a, b *tasktree.Descriptor) int { return a.FD - b.FD })
+	return all
+}
+
+func (tp *taskPlanner) plan() error {
+	tp.enter()
+	tp.fork()
+	if err := tp.gather(); err != nil {
+		return err
+	}
+	if err := tp.install(); err != nil {
+		return err
+	}
+	tp.clean()
+	tp.finish()
+	return nil
+}
+
+// enter makes the task's death known and, in the root, undoes what a task must
+// not inherit from the runner. What the root does here holds for all.
+func (tp *taskPlanner) enter() {
+	a := tp.pl.plan.arena
+	const robustListHead = 24
+	tp.about(program.VerbSetUp, tp.task.Pos)
+	tp.call(unix.SYS_SET_ROBUST_LIST, a.Record(tp.task.Index), robustListHead)
+	if tp.task.Parent != nil {
+		return
+	}
+	tp.add(program.OpShed)
+	const ssDisable = 2
+	tp.call(unix.SYS_SIGALTSTACK, a.Words([]uint64{0, ssDisable, 0}))
+	for sig := range uint64(64) {
+		if tp.pl.plan.host.Ignored>>sig&1 == 1 {
+			tp.call(unix.SYS_RT_SIGACTION, sig+1, a.Words([]uint64{0, 0, 0, 0}), 0, 8)
+		}
+	}
+	if tp.pl.plan.options.Detach {
+		tp.call(unix.SYS_SETSID)
+	}
+	const last = 1<<32 - 1
+	if tp.store < 0 {
+		tp.call(unix.SYS_CLOSE_RANGE, 0, last, 0)
+	} else {
+		op := tp.call(unix.SYS_DUP3, a.Base+program.HeadStoreFD, uint64(tp.store), unix.O_CLOEXEC)
+		op.SetMode(0, program.ModeLoad)
+		op.Allow = uint16(unix.EINVAL) // it is there already
+		if tp.store > 0 {
+			tp.call(unix.SYS_CLOSE_RANGE, 0, uint64(tp.store-1), 0)
+		}
+		tp.call(unix.SYS_CLOSE_RANGE, uint64(tp.store+1), last, 0)
+	}
+	if tp.pl.earlyLimit {
+		tp.limit()
+	}
+}
+
+// limit gives the task the caller's RLIMIT_NOFILE back.
+func (tp *taskPlanner) limit() {
+	h := tp.pl.plan.host
+	tp.about(program.VerbLimit, tp.task.Pos)
+	tp.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, tp.pl.plan.arena.Words([]uint64{h.SoftFiles, h.HardFiles}), 0)
+}
+
+// fork makes the children, while the table holds the store alone: what they
+// copy stays small and what they start with is known.
+func (tp *taskPlanner) fork() {
+	for _, child := range tp.task.Children {
+		tp.about(program.VerbFork, child.Pos)
+		if child.PID.Pos.IsValid() {
+			tp.pos = child.PID.Pos
+		}
+		op := tp.add(program.OpFork, tp.pl.clone(child, tp.pids[child.Index]), uint64(child.Index))
+		if pid := tp.pids[child.Index]; pid != 0 {
+			tp.want(op, int64(pid))
+		}
+	}
+}
+
+// clone gives the address of the clone_args that make a task.
+func (pl *planner) clone(task *tasktree.Task, pid int32) uint64 {
+	a := pl.plan.arena
+	c := program.CloneArgs{
+		Flags:  unix.CLONE_CHILD_SETTID,
+		Child:  a.Record(task.Index) + program.RecordWord,
+		Signal: uint64(unix.SIGCHLD),
+		PID:    pid,
+	}
+	if task.Parent == nil {
+		c.Flags |= unix.CLONE_CLEAR_SIGHAND | unix.CLONE_PIDFD
+		c.PIDFD = a.Base + program.HeadRootPIDFD
+		if pl.plan.tree.HasNamespace(tasktree.NamespacePID) {
+			c.Flags |= unix.CLONE_NEWPID
+			c.PID = 0 // the kernel gives the first task of a namespace pid 1
+		}
+	}
+	return a.Clone(c)
+}
+
+// gather brings every open file of the task into its table: pulled from the
+// store or made by itself, at numbers that follow from the kernel's rule of the
+// lowest free one. The order of a message is chosen so that as many as possible
+// land where they belong.
+func (tp *taskPlanner) gather() error {
+	var pulled []fileEnd
+	seen := map[fileEnd]bool{}
+	for _, d := range tp.targets {
+		fe := endOf(d)
+		if tp.pl.stored[fe.file] && !seen[fe] {
+			pulled = append(pulled, fe)
+			seen[fe] = true
+		}
+	}
+	if len(pulled) > 0 {
+		if err := tp.clearStore(); err != nil {
+			return err
+		}
+		tp.pull(pulled)
+	}
+	made := map[int]bool{}
+	for _, d := range tp.targets {
+		if i := d.Open.Index; !tp.pl.stored[i] && !made[i] {
+			tp.make(d)
+			made[i] = true
+		}
+	}
+	return nil
+}
+
+func endOf(d *tasktree.Descriptor) fileEnd {
+	return fileEnd{int32(d.Open.Index), int32(d.End)}
+}
+
+// clearStore moves the store's descriptor off a number that the task needs.
+func (tp *taskPlanner) clearStore() error {
+	if tp.wanted[tp.store] == nil {
+		return nil
+	}
+	to := tp.spare()
+	if to < 0 {
+		return tp.clearFull()
+	}
+	tp.aboutDescriptor(program.VerbMove, tp.wanted[tp.store])
+	tp.want(tp.call(unix.SYS_DUP3, uint64(tp.store), uint64(to), unix.O_CLOEXEC), int64(to))
+	tp.numberHint()
+	tp.call(unix.SYS_CLOSE, uint64(tp.store))
+	tp.table.release(tp.store)
+	tp.table.take(to, theStore)
+	tp.store = to
+	return nil
+}
+
+// clearFull is for a table without any free number below the limit. The store
+// may then sit on a number whose open file has another number too: a dup3 of
+// that one replaces the store at the very end.
+func (tp *taskPlanner) clearFull() error {
+	numbers := map[fileEnd]int{}
+	for _, d := range tp.targets {
+		numbers[endOf(d)]++
+	}
+	here := tp.wanted[tp.store]
+	if numbers[endOf(here)] > 1 {
+		return nil
+	}
+	return &RefusedError{tp.pl.plan.tree.Source, here.Pos, fullTable(tp.task.Name, tp.pl.plan.host.HardFiles)}
+}
+
+// spare gives the lowest number that is free, is not needed and is allowed, or
+// -1.
+func (tp *taskPlanner) spare() int {
+	for n := 0; uint64(n) < tp.pl.plan.host.HardFiles; n++ {
+		if _, taken := tp.table.at[n]; !taken && tp.wanted[n] == nil {
+			return n
+		}
+	}
+	return -1
+}
+
+// pull takes the open files out of the store, in as few messages as possible.
+func (tp *taskPlanner) pull(files []fileEnd) {
+	numbers := tp.table.land(len(files))
+	order := tp.landing(files, numbers)
+	for len(order) > 0 {
+		n := min(len(order), fdstore.MaxGroup)
+		tp.pullMessage(order[:n], numbers[:n])
+		order, numbers = order[n:], numbers[n:]
+	}
+}
+
+// landing orders files so that those with a target among numbers land on it.
+func (tp *taskPlanner) landing(files []fileEnd, numbers []int) []fileEnd {
+	order := make([]fileEnd, len(numbers))
+	placed := make(map[fileEnd]bool, len(files))
+	var open []int
+	for i, n := range numbers {
+		d := tp.wanted[n]
+		if d == nil || !tp.pl.stored[d.Open.Index] || placed[endOf(d)] {
+			open = append(open, i)
+			continue
+		}
+		order[i] = endOf(d)
+		placed[endOf(d)] = true
+	}
+	for _, fe := range files {
+		if !placed[fe] {
+			order[open[0]] = fe
+			open = open[1:]
+		}
+	}
+	return order
+}
+
+func (tp *taskPlanner) pullMessage(files []fileEnd, numbers []int) {
+	flag := uint64(unix.MSG_CMSG_CLOEXEC)
+	inPlace, without := 0, 0
+	landed := make([]int32, len(numbers))
+	for i, n := range numbers {
+		landed[i] = int32(n)
+		if d := tp.wanted[n]; d != nil && endOf(d) == files[i] {
+			inPlace++
+			if !d.Cloexec {
+				without++
+			}
+		}
+	}
+	if 2*without > inPlace {
+		flag = 0 // fewer F_SETFD; nothing can exec before the table is finished
+	}
+	tp.about(program.VerbPull, tp.task.Pos)
+	tp.file, tp.end = int(files[0].file), int(files[0].end)
+	id := tp.pl.message(files)
+	tp.add(program.OpPull, uint64(tp.store), uint64(id), uint64(len(files)), tp.pl.plan.arena.Int32s(landed), flag)
+	tp.numberHint()
+	for i, n := range numbers {
+		tp.table.take(n, files[i])
+		tp.at[files[i]] = n
+		tp.cloexec[n] = flag != 0
+	}
+}
+
+// make lets the task make an open file that only it uses.
+func (tp *taskPlanner) make(d *tasktree.Descriptor) {
+	f := d.Open
+	tp.about(program.VerbMake, f.Pos)
+	tp.fd, tp.file = d.FD, f.Index
+	m := &taskMaker{taskPlanner: tp, file: f}
+	refs := f.Spec.Make(tp.pl.plan.tree, m)
+	used := map[int]bool{}
+	for _, u := range f.Uses {
+		used[u.End] = true
+	}
+	kept := map[int]bool{}
+	for end, ref := range refs {
+		if used[end] {
+			n := m.numbers[ref]
+			fe := fileEnd{int32(f.Index), int32(end)}
+			tp.table.take(n, fe)
+			tp.at[fe], tp.cloexec[n], kept[n] = n, true, true
+		}
+	}
+	for _, n := range m.numbers {
+		if what, taken := tp.table.at[n]; taken && what == helper && !kept[n] {
+			tp.drop(n)
+		}
+	}
+}
+
+// drop closes a number that a recipe does not need any more.
+func (tp *taskPlanner) drop(n int) {
+	tp.call(unix.SYS_CLOSE, uint64(n))
+	tp.table.release(n)
+}
+
+// finish makes the task ready and says what it does once released.
+func (tp *taskPlanner) finish() {
+	a, task := tp.pl.plan.arena, tp.task
+	if !tp.pl.earlyLimit {
+		tp.limit()
+	}
+	if task.Cwd.Value != "" {
+		tp.about(program.VerbChdir, task.Cwd.Pos)
+		path := tp.pl.plan.tree.Join(task.Cwd.Value)
+		tp.call(unix.SYS_CHDIR, a.String(path))
+		tp.note().Extra = tp.pl.extra(extra{path: path})
+	}
+	if task.Holds() {
+		tp.about(program.VerbName, task.Pos)
+		name := a.String(task.Name)
+		tp.call(unix.SYS_PRCTL, unix.PR_SET_NAME, name, 0, 0, 0)
+		tp.add(program.OpName, name, uint64(len(task.Name)))
+	}
+	tp.about(program.VerbReady, task.Pos)
+	tp.add(program.OpReady)
+	const setMask, setSize = 2, 8
+	tp.call(unix.SYS_RT_SIGPROCMASK, setMask, a.Words([]uint64{0}), 0, setSize)
+	if task.Holds() {
+		tp.about(program.VerbHold, task.Pos)
+		tp.add(program.OpHold)
+		return
+	}
+	tp.exec()
+}

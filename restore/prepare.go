@@ -1,0 +1,274 @@
+package restore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/postfork"
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// opFailure is an error of an op of the runner's own, before it gets its place
+// in the description.
+type opFailure struct {
+	err    error
+	reason string
+}
+
+// carryOut runs ops that belong to the runner: it opens the shared files, fills
+// the store, looks up programs, and truncates at the commit point.
+func (r *run) carryOut(prog *program.Program) error {
+	for i := range prog.Ops {
+		op := &prog.Ops[i]
+		got, f := r.step(op)
+		if f.err == nil && f.reason == "" && op.Flags&program.FlagWant != 0 && got != op.Want {
+			_, f.reason = r.plan.reason(op, prog.Notes[i], program.ReasonUnwanted, got)
+		}
+		if f.err != nil || f.reason != "" {
+			return r.plan.opError(-1, prog, i, 0, f.err, f.reason)
+		}
+		if op.Out != program.NoSlot && op.Kind != program.OpPair {
+			r.slots[op.Out] = slot{fd: int(got), open: true, borrowed: op.Kind == program.OpCaller}
+		}
+	}
+	return nil
+}
+
+// step runs one op and gives its result.
+func (r *run) step(op *program.Op) (int64, opFailure) {
+	args := op.Args
+	for i := range args {
+		if op.Mode(i) == program.ModeSlot {
+			args[i] = uint64(r.slots[args[i]].fd)
+		}
+	}
+	switch op.Kind {
+	case program.OpCall:
+		got, err := postfork.Call(op.Nr, args)
+		if op.Nr == unix.SYS_CLOSE && op.Mode(0) == program.ModeSlot {
+			r.slots[op.Args[0]].open = false
+		}
+		return got, opFailure{err: err}
+	case program.OpPair:
+		if _, err := postfork.Call(op.Nr, args); err != nil {
+			return 0, opFailure{err: err}
+		}
+		pair := r.arena.PrivateBytes()[program.PrivPair:]
+		for i := range 2 {
+			r.slots[int(op.Out)+i] = slot{fd: int(int32(binary.NativeEndian.Uint32(pair[4*i:]))), open: true}
+		}
+		return 0, opFailure{}
+	case program.OpRefuse:
+		return 0, refuse(int(args[0]), tasktree.FileTypes(args[1]))
+	case program.OpReopen:
+		fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", args[0]), int(args[1]), 0)
+		return int64(fd), opFailure{err: err}
+	case program.OpCreate:
+		return r.create(op)
+	case program.OpCaller:
+		_, err := unix.FcntlInt(uintptr(args[0]), unix.F_GETFD, 0)
+		return int64(args[0]), opFailure{err: err}
+	case program.OpAdd:
+		return 0, r.addMessage(op)
+	case program.OpFind:
+		return 0, r.find(op)
+	case program.OpTruncate:
+		return 0, opFailure{err: truncate(int(args[0]))}
+	default:
+		return 0, opFailure{reason: fmt.Sprintf("bug: op kind %d is not the runner's", op.Kind)}
+	}
+}
+
+func refuse(fd int, types tasktree.FileTypes) opFailure {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return opFailure{err: err}
+	}
+	p := &Plan{}
+	reason := int32(0)
+	switch kind := st.Mode & unix.S_IFMT; {
+	case kind == unix.S_IFIFO && types&tasktree.TypeFIFO != 0:
+		reason = program.ReasonFIFO
+	case kind == unix.S_IFSOCK && types&tasktree.TypeSocket != 0:
+		reason = program.ReasonSocket
+	default:
+		return opFailure{}
+	}
+	err, words := p.reason(nil, program.Note{}, reason, 0)
+	return opFailure{err: err, reason: words}
+}
+
+// madeFile is a file that this restore has made and removes again if it fails.
+type madeFile struct {
+	path     string
+	dev, ino uint64
+}
+
+// create opens a file, making it if it is not there: first with O_EXCL, so that
+// it is certain who made it.
+func (r *run) create(op *program.Op) (int64, opFailure) {
+	path, _ := program.StringAt(r.plan.arena.Base, r.plan.arena.Data(), op.Args[0])
+	flags, mode := int(op.Args[1]), uint32(op.Args[2])
+	content := program.At(r.plan.arena.Base, r.plan.arena.Data(), op.Args[3], op.Args[4])
+	if flags&unix.O_TMPFILE == unix.O_TMPFILE {
+		fd, err := unix.Open(path, flags, mode)
+		if err != nil {
+			return 0, opFailure{err: err}
+		}
+		return r.fill(fd, flags, mode, content)
+	}
+	const links = 40 // MAXSYMLINKS: a dangling link is followed, as open does
+	for range links {
+		fd, err := unix.Open(path, flags|unix.O_CREAT|unix.O_EXCL, mode)
+		if err == nil {
+			var st unix.Stat_t
+			if err := unix.Fstat(fd, &st); err != nil {
+				return 0, r.closing(fd, err)
+			}
+			r.made = append(r.made, madeFile{path, st.Dev, st.Ino})
+			return r.fill(fd, flags, mode, content)
+		}
+		if !errors.Is(err, unix.EEXIST) {
+			return 0, opFailure{err: err}
+		}
+		if op.Flags&program.FlagMustCreate != 0 {
+			return 0, opFailure{err: err, reason: "O_EXCL and content are for a file that is made"}
+		}
+		got, f := r.openThere(path, flags, tasktree.FileTypes(op.Args[5]))
+		target, lerr := os.Readlink(path)
+		if !errors.Is(f.err, unix.ENOENT) || lerr != nil || flags&unix.O_NOFOLLOW != 0 {
+			return got, f
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Dir(path) + "/" + target
+		}
+		path = target
+	}
+	return 0, opFailure{err: unix.ELOOP}
+}
+
+// openThere opens a file that was there before: looked at first, since opening
+// a FIFO would block or let its other side through.
+func (r *run) openThere(path string, flags int, types tasktree.FileTypes) (int64, opFailure) {
+	look, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC|flags&unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return 0, opFailure{err: err}
+	}
+	defer unix.Close(look) //nolint:errcheck // an O_PATH descriptor has nothing to lose
+	if f := refuse(look, types); f.err != nil || f.reason != "" {
+		return 0, f
+	}
+	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", look), flags&^unix.O_NOFOLLOW, 0)
+	return int64(fd), opFailure{err: err}
+}
+
+// fill gives a file that was just made its exact mode and its content. It takes
+// fd over.
+func (r *run) fill(fd, flags int, mode uint32, content []byte) (int64, opFailure) {
+	if err := unix.Fchmod(fd, mode); err != nil { // open(2) applied the umask
+		return 0, r.closing(fd, err)
+	}
+	if len(content) == 0 {
+		return int64(fd), opFailure{}
+	}
+	w := fd
+	if flags&unix.O_ACCMODE == unix.O_RDONLY || flags&(unix.O_APPEND|unix.O_DIRECT) != 0 {
+		// The description's own file cannot write this at offset 0.
+		var err error
+		if w, err = unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_WRONLY|unix.O_CLOEXEC, 0); err != nil {
+			return 0, r.closing(fd, err)
+		}
+		defer unix.Close(w) //nolint:errcheck // the writes were checked
+	}
+	for off := 0; off < len(content); {
+		n, err := unix.Pwrite(w, content[off:], int64(off))
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return 0, r.closing(fd, err)
+		}
+		off += max(n, 0)
+	}
+	return int64(fd), opFailure{}
+}
+
+// closing closes fd on the way to an error.
+func (r *run) closing(fd int, err error) opFailure {
+	_ = unix.Close(fd)
+	return opFailure{err: err}
+}
+
+// undo removes the files that were made, if they are still what was made.
+func (r *run) undo() {
+	for _, m := range r.made {
+		var st unix.Stat_t
+		if unix.Lstat(m.path, &st) == nil && st.Dev == m.dev && st.Ino == m.ino {
+			if err := unix.Unlink(m.path); err != nil {
+				r.log.WithField("path", m.path).Warnf("cannot remove the file that this restore made: %v", err)
+			}
+		}
+	}
+	r.made = nil
+}
+
+// addMessage puts one message into the store.
+func (r *run) addMessage(op *program.Op) opFailure {
+	slots := program.Int32sAt(r.plan.arena.Base, r.plan.arena.Data(), op.Args[0], int(op.Args[1]))
+	fds := make([]int, len(slots))
+	for i, s := range slots {
+		fds[i] = r.slots[s].fd
+	}
+	id, err := r.store.AddFDs(fds)
+	if err == nil && uint64(id) != op.Args[2] {
+		return opFailure{reason: fmt.Sprintf("bug: message %d got the store ID %d", op.Args[2], id)}
+	}
+	return opFailure{err: err}
+}
+
+// find looks a program up, with the rights that the task will have.
+func (r *run) find(op *program.Op) opFailure {
+	found := opFailure{err: unix.ENOENT}
+	for _, addr := range program.WordsAt(r.plan.arena.Base, r.plan.arena.Data(), op.Args[0], int(op.Args[1])) {
+		path, _ := program.StringAt(r.plan.arena.Base, r.plan.arena.Data(), addr)
+		err := executable(path)
+		if err == nil {
+			cell := r.arena.Bytes()[op.Args[2]-r.arena.Base:]
+			binary.NativeEndian.PutUint64(cell, addr)
+			return opFailure{}
+		}
+		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
+			found.err = err // more to the point than "not found"
+		}
+	}
+	return found
+}
+
+func executable(path string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return unix.EISDIR
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return unix.EACCES
+	}
+	return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
+}
+
+// truncate cuts a regular file; O_TRUNC has no effect on others.
+func truncate(fd int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil
+	}
+	return unix.Ftruncate(fd, 0)
+}

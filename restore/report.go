@@ -1,0 +1,107 @@
+package restore
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"regrow/tasktree"
+)
+
+// Report says what was restored. Its JSON form is fixed.
+type Report struct {
+	Version int          `json:"version"` // 1
+	Tasks   []TaskReport `json:"tasks"`   // in the order of the description, depth first
+	Store   StoreReport  `json:"store"`
+	Elapsed Nanoseconds  `json:"elapsed_ns"` // from the first clone to release
+}
+
+// TaskReport is one task of a [Report].
+type TaskReport struct {
+	Name    string `json:"name"`
+	Parent  string `json:"parent"`   // "" for the root
+	PID     int    `json:"pid"`      // inside the tree's pid namespace
+	HostPID int    `json:"host_pid"` // as the caller sees it; 0 if it has already ended
+	FDs     []int  `json:"fds"`      // ascending; a program has lost the close-on-exec ones
+}
+
+// StoreReport says what went through the store.
+type StoreReport struct {
+	OpenFiles int `json:"open_files"`
+	Messages  int `json:"messages"`
+}
+
+// Nanoseconds is a duration that JSON shows as a number of nanoseconds.
+type Nanoseconds time.Duration
+
+// report fills in a Report while the arena is still there.
+func (r *run) report() Report {
+	rep := Report{
+		Version: 1,
+		Store:   StoreReport{OpenFiles: r.plan.OpenFiles(), Messages: len(r.plan.messages)},
+		Elapsed: Nanoseconds(r.elapsed),
+	}
+	own := r.plan.tree.HasNamespace(tasktree.NamespacePID)
+	for i, task := range r.plan.tree.Tasks() {
+		tr := TaskReport{Name: task.Name, PID: int(r.arena.Record(i).PID), FDs: []int{}}
+		tr.HostPID = tr.PID
+		if task.Parent != nil {
+			tr.Parent = task.Parent.Name
+		}
+		if own {
+			tr.HostPID = 0
+		}
+		for _, n := range r.plan.numbers(task) {
+			tr.FDs = append(tr.FDs, n)
+		}
+		rep.Tasks = append(rep.Tasks, tr)
+	}
+	if own {
+		rep.Tasks[0].PID, rep.Tasks[0].HostPID = 1, r.root
+		r.hostPIDs(rep.Tasks)
+	}
+	return rep
+}
+
+// numbers gives the descriptors that a task has once it holds or runs.
+func (p *Plan) numbers(task *tasktree.Task) []int {
+	var numbers []int
+	for _, d := range p.sorted(task) {
+		if task.Holds() || !d.Cloexec {
+			numbers = append(numbers, d.FD)
+		}
+	}
+	return numbers
+}
+
+// hostPIDs finds the numbers that tasks of a pid namespace have outside: each
+// process under the root tells both.
+func (r *run) hostPIDs(tasks []TaskReport) {
+	byPID := make(map[int]int, len(tasks))
+	for i := range tasks {
+		byPID[tasks[i].PID] = i
+	}
+	for _, host := range descendants(r.root) {
+		if i, ok := byPID[innermostPID(host)]; ok && i > 0 {
+			tasks[i].HostPID = host
+		}
+	}
+}
+
+// innermostPID gives the number of a process in its own pid namespace, 0 if it
+// is gone. See NSpid in proc_pid_status(5).
+func innermostPID(host int) int {
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(host) + "/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if list, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			fields := strings.Fields(list)
+			pid, _ := strconv.Atoi(fields[len(fields)-1])
+			return pid
+		}
+	}
+	return 0
+}

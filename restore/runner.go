@@ -1,0 +1,412 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+
+	"regrow/fdstore"
+	"regrow/restore/internal/postfork"
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// Options says how a plan is to be carried out. The zero value works.
+type Options struct {
+	// Timeout bounds the time until release. Default: no bound.
+	Timeout time.Duration
+
+	// Log gets stage changes (Info) and each pull and install (Debug, with
+	// the fields task, pid, fd, file). Default: nothing is logged.
+	Log logrus.FieldLogger
+}
+
+// run is one restore under way.
+type run struct {
+	plan    *Plan
+	options Options
+	log     logrus.FieldLogger
+	arena   *postfork.Arena
+	store   *fdstore.Store // nil if no open file goes through it
+	slots   []slot
+	made    []madeFile
+	family  *family
+	root    int // host pid, 0 before the clone
+	rootFD  int // its pidfd
+	started time.Time
+	elapsed time.Duration
+}
+
+// slot holds a descriptor that the runner made, or borrowed from the caller.
+type slot struct {
+	fd       int
+	open     bool
+	borrowed bool
+}
+
+// starting lets one restore of this process at a time go from clone to release:
+// the robust list belongs to a thread, the subreaper to the process.
+var starting sync.Mutex
+
+// Start carries a plan out. It returns when every task holds or has begun its
+// program, or with an error when nothing of the tree is left.
+//
+// The error is a [*HostError] (nothing was started), an [*OpError], or wraps
+// [ErrTimeout], [ErrCanceled] (with the context's cause) or [ErrTaskDied].
+//
+// The caller owns the [Tree] and must end it by [Tree.Wait], [Tree.End] or
+// [Tree.Detach]. The process becomes a child subreaper until then (prctl(2)),
+// so that orphans of the tree come to it. Needs Linux 5.10 and /proc.
+func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
+	starting.Lock()
+	defer starting.Unlock()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+
+	r := &run{plan: p, options: o, log: o.Log, rootFD: -1}
+	if r.log == nil {
+		quiet := logrus.New()
+		quiet.SetOutput(io.Discard)
+		r.log = quiet
+	}
+	if err := checkHost(p); err != nil {
+		return nil, err
+	}
+	family, err := newFamily()
+	if err != nil {
+		return nil, err
+	}
+	r.family = family
+	tree, err := r.start(ctx)
+	if err != nil {
+		r.end()
+		r.undo()
+		r.family.leave()
+	}
+	r.closeSlots()
+	if r.store != nil {
+		err = errors.Join(err, r.store.Close())
+	}
+	if r.arena != nil {
+		err = errors.Join(err, r.arena.Unmap())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return tree, nil
+}
+
+func (r *run) start(ctx context.Context) (*Tree, error) {
+	if err := r.mapArena(); err != nil {
+		return nil, err
+	}
+	r.slots = make([]slot, r.plan.slots)
+	if r.plan.storeFD >= 0 {
+		var err error
+		if r.store, err = fdstore.New(fdstore.Options{}); err != nil {
+			return nil, fmt.Errorf("restore: %w", err)
+		}
+	}
+	if err := r.carryOut(&r.plan.prepare); err != nil {
+		return nil, err
+	}
+	if r.store != nil {
+		if err := r.store.Seal(); err != nil {
+			return nil, fmt.Errorf("restore: %w", err)
+		}
+	}
+	r.log.WithFields(logrus.Fields{"files": r.plan.OpenFiles(), "messages": len(r.plan.messages)}).Info("files made")
+	if err := r.fillHead(); err != nil {
+		return nil, err
+	}
+	return r.forkAndRelease(ctx)
+}
+
+// mapArena maps the arena where the plan wants it, or plans again for another
+// place, and loads the plan.
+func (r *run) mapArena() error {
+	for try := range program.BaseTries {
+		size := r.plan.arenaSize()
+		arena, err := postfork.Map(r.plan.arena.Base, size)
+		if errors.Is(err, unix.EEXIST) && try < program.BaseTries-1 {
+			if r.plan, err = r.plan.rebased(r.plan.arena.Base + program.BaseStep); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("restore: memory for the plan: %w", err)
+		}
+		r.arena = arena
+		break
+	}
+	copy(r.arena.Bytes(), r.plan.arena.Data())
+	addr := r.plan.opsBase()
+	for i := range r.plan.tasks {
+		ops := r.plan.tasks[i].Ops
+		r.arena.PutOps(addr, ops)
+		rec := r.arena.Record(i)
+		rec.Ops = addr
+		r.initRecord(i, rec)
+		addr += uint64(len(ops)) * program.OpSize
+	}
+	return nil
+}
+
+// initRecord makes the record a robust list: when the task ends or execs, the
+// kernel marks Word and wakes the waiter of Head.Bell.
+func (r *run) initRecord(task int, rec *program.Record) {
+	const bellOffset = 12 // of Head.Bell
+	at := r.plan.arena.Record(task)
+	rec.Robust.Next = at + program.RecordNode
+	rec.Robust.Offset = program.RecordWord - program.RecordNode
+	rec.Robust.Pending = r.plan.arena.Base + bellOffset - rec.Robust.Offset
+	rec.Node = at
+}
+
+// opsBase gives the address of the first op.
+func (p *Plan) opsBase() uint64 {
+	return p.arena.Base + uint64(len(p.arena.Data())+7)&^7
+}
+
+func (p *Plan) arenaSize() int {
+	n := int(p.opsBase() - p.arena.Base)
+	for i := range p.tasks {
+		n += len(p.tasks[i].Ops) * program.OpSize
+	}
+	return n
+}
+
+func (r *run) fillHead() error {
+	h := r.arena.Head()
+	h.Left = uint32(len(r.plan.tasks))
+	h.Started = uint32(r.plan.held)
+	h.Poll = [2]int64{5, 0} // seconds: only for the case that two tasks die at the worst moment
+	if r.store != nil {
+		h.StoreFD, h.StoreNumber = uint64(r.store.FD()), r.store.Number()
+	}
+	h.Base, h.Size = r.arena.Base, r.arena.Size()
+	h.Records = r.plan.arena.Record(0)
+	h.Private = r.plan.arena.Private()
+	mm, err := memoryMap(h.Private)
+	if err != nil {
+		return err
+	}
+	h.MMMap = mm
+	return nil
+}
+
+// forkAndRelease makes the tree, waits until it is ready, and commits.
+//
+//	closed ──clone──▶ tasks count down Left ──0──▶ commit ops ──▶ open: released
+//	                      │ abort, death, timeout      │
+//	                      ▼                            ▼
+//	                 tree is killed               tree is killed
+func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
+	release, err := r.arena.OwnGate()
+	if err != nil {
+		return nil, fmt.Errorf("restore: %w", err)
+	}
+	defer release()
+	kept, err := keep(r.arena)
+	if err != nil {
+		return nil, err
+	}
+	h := r.arena.Head()
+	h.NKeep = uint32(copy(h.Keep[:], kept))
+
+	watch := r.watch(ctx)
+	defer watch.stop()
+	r.started = time.Now()
+	if err := r.spawn(); err != nil {
+		return nil, err
+	}
+	watch.rootFD(r.rootFD)
+	if err := r.await(watch, &h.Left); err != nil {
+		return nil, err
+	}
+	if err := r.carryOut(&r.plan.commit); err != nil {
+		return nil, err
+	}
+	if !watch.released() {
+		return nil, r.failure(watch)
+	}
+	postfork.Store(&h.Gate, program.GateOpen)
+	postfork.Wake(&h.Gate)
+	r.elapsed = time.Since(r.started)
+	r.log.WithFields(logrus.Fields{"tasks": len(r.plan.tasks), "elapsed": r.elapsed}).Info("released")
+	if err := r.awaitPrograms(watch); err != nil {
+		return nil, err
+	}
+	r.logOps()
+	return r.tree()
+}
+
+func (r *run) spawn() error {
+	root := r.plan.tree.Root
+	pid, err := r.arena.Spawn(r.plan.rootClone)
+	if err == nil {
+		r.root = pid
+		r.rootFD = int(int32(r.arena.Head().RootPIDFD))
+		return nil
+	}
+	e := &OpError{
+		Source: r.plan.tree.Source, Pos: root.Pos, Task: root.Name, What: "fork", Call: "clone3", Err: err,
+	}
+	if errors.Is(err, unix.EEXIST) {
+		e.Pos, e.Reason = root.PID.Pos, r.plan.holder(int(root.PID.Value))
+	}
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
+		return &HostError{
+			Source: r.plan.tree.Source, Pos: root.Pos, Err: err,
+			Msg: "this kernel or a sandbox refuses clone3 for the root task (Linux 5.10 or newer is needed; new pid namespaces and exact pids need CAP_SYS_ADMIN)",
+		}
+	}
+	return e
+}
+
+func (r *run) closeSlots() {
+	for i := range r.slots {
+		if s := &r.slots[i]; s.open && !s.borrowed {
+			_ = unix.Close(s.fd)
+			s.open = false
+		}
+	}
+}
+
+// await waits until a count of tasks is down to zero.
+func (r *run) await(w *watch, count *uint32) error {
+	for {
+		v := postfork.Load(count)
+		if v&program.AbortBit != 0 {
+			return r.failure(w)
+		}
+		if v == 0 {
+			return nil
+		}
+		postfork.Wait(count, v, time.Second)
+	}
+}
+
+// awaitPrograms waits until every task holds or has begun its program.
+func (r *run) awaitPrograms(w *watch) error {
+	h := r.arena.Head()
+	if err := r.await(w, &h.Started); err != nil {
+		return err
+	}
+	for i, task := range r.plan.tree.Tasks() {
+		if task.Holds() {
+			continue
+		}
+		rec := r.arena.Record(i)
+		for {
+			word := postfork.Load(&rec.Word)
+			if postfork.Load(&h.Started)&program.AbortBit != 0 {
+				return r.failure(w)
+			}
+			if word&program.FutexDead != 0 || i == 0 && w.rootDied() {
+				break
+			}
+			postfork.Raise(&rec.Word, program.FutexWaiters)
+			postfork.Wait(&rec.Word, word|program.FutexWaiters, 100*time.Millisecond)
+		}
+	}
+	if postfork.Load(&h.Started)&program.AbortBit != 0 {
+		return r.failure(w)
+	}
+	return nil
+}
+
+// failure says why the restore was aborted: the first task that recorded a
+// reason of its own, else what the watch saw.
+func (r *run) failure(w *watch) error {
+	if cause := w.cause(); cause != nil {
+		return cause
+	}
+	var canceled error
+	for i := range r.plan.tasks {
+		rec := r.arena.Record(i)
+		if rec.Errno == 0 {
+			continue
+		}
+		prog := &r.plan.tasks[i]
+		op, note := &prog.Ops[rec.Op], prog.Notes[rec.Op]
+		err, reason := r.plan.reason(op, note, rec.Errno, rec.Got)
+		pid := int(rec.PID)
+		if i == 0 && r.plan.tree.HasNamespace(tasktree.NamespacePID) {
+			pid = 1
+		}
+		if op.Kind == program.OpFork && errors.Is(err, unix.EEXIST) {
+			reason = r.plan.holder(int(op.Want))
+		}
+		e := r.plan.opError(i, prog, int(rec.Op), pid, err, reason)
+		if rec.Errno != program.ReasonCanceled {
+			return e
+		}
+		canceled = e
+	}
+	if canceled != nil {
+		return canceled
+	}
+	return fmt.Errorf("%s: restore: %w", r.plan.tree.Source, ErrCanceled)
+}
+
+// end kills what there is of the tree, and waits until it is gone.
+func (r *run) end() {
+	if r.root == 0 {
+		return
+	}
+	h := r.arena.Head()
+	postfork.Raise(&h.Left, program.AbortBit)
+	postfork.Store(&h.Gate, program.FutexDead)
+	postfork.Wake(&h.Gate)
+	r.family.end(r.root, r.rootFD, r.taskPIDs())
+	_ = unix.Close(r.rootFD)
+}
+
+// taskPIDs gives the numbers of the tasks that have been made, where they are
+// the host's.
+func (r *run) taskPIDs() []int {
+	if r.plan.tree.HasNamespace(tasktree.NamespacePID) {
+		return nil // the kernel ends a namespace with its root
+	}
+	var pids []int
+	for i := range r.plan.tasks {
+		if pid := r.arena.Record(i).PID; pid > 0 {
+			pids = append(pids, int(pid))
+		}
+	}
+	return pids
+}
+
+// logOps logs what the tasks have done, from the plan: tasks cannot log.
+func (r *run) logOps() {
+	for i := range r.plan.tasks {
+		prog := &r.plan.tasks[i]
+		for j, note := range prog.Notes {
+			if note.Verb != program.VerbPull && note.Verb != program.VerbInstall {
+				continue
+			}
+			fields := logrus.Fields{"task": r.plan.tree.Tasks()[i].Name, "pid": r.arena.Record(i).PID}
+			if note.Verb == program.VerbInstall {
+				fields["fd"] = note.FD
+			}
+			if note.File != program.NoFile {
+				fields["file"] = r.plan.tree.Files[note.File].EndName(int(note.End))
+			}
+			r.log.WithFields(fields).Debug(r.plan.callName(&prog.Ops[j], note))
+		}
+	}
+}
+
+// errorf makes an error about the whole tree.
+func (r *run) errorf(format string, args ...any) error {
+	return fmt.Errorf(r.plan.tree.Source+": restore: "+format, args...)
+}

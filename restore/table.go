@@ -1,0 +1,53 @@
+package restore
+
+import (
+	"maps"
+	"slices"
+)
+
+// table is the planner's view of one task's descriptor table: which numbers are
+// taken, and by what. The kernel gives out the lowest free number, so whoever
+// knows the table knows where the next descriptor lands.
+type table struct {
+	at   map[int]fileEnd
+	free int // no number below is free
+}
+
+// What takes a number beside an open file of the description.
+var (
+	theStore = fileEnd{file: -1} // the store
+	helper   = fileEnd{file: -2} // something that is closed in the end
+)
+
+func newTable() *table { return &table{at: map[int]fileEnd{}} }
+
+// lowest gives the number that the next descriptor will land at.
+func (t *table) lowest() int {
+	for {
+		if _, taken := t.at[t.free]; !taken {
+			return t.free
+		}
+		t.free++
+	}
+}
+
+func (t *table) take(n int, what fileEnd) { t.at[n] = what }
+
+func (t *table) release(n int) {
+	delete(t.at, n)
+	t.free = min(t.free, n)
+}
+
+// land gives the lowest n free numbers, ascending, without taking them.
+func (t *table) land(n int) []int {
+	numbers := make([]int, 0, n)
+	for i := t.lowest(); len(numbers) < n; i++ {
+		if _, taken := t.at[i]; !taken {
+			numbers = append(numbers, i)
+		}
+	}
+	return numbers
+}
+
+// numbers gives what is taken, ascending.
+func (t *table) numbers() []int { return slices.Sorted(maps.Keys(t.at)) }

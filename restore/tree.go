@@ -1,0 +1,138 @@
+package restore
+
+import (
+	"errors"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/tasktree"
+)
+
+// Tree is a restored tree that this process is responsible for. Exactly one of
+// Wait, End and Detach ends that. Signal may be called beside Wait by another
+// goroutine.
+type Tree struct {
+	plan   *Plan
+	report Report
+	family *family
+	root   int
+
+	mu     sync.Mutex
+	rootFD int // -1 when the root was reaped, or the tree let go
+}
+
+func (r *run) tree() (*Tree, error) {
+	return &Tree{plan: r.plan, report: r.report(), family: r.family, root: r.root, rootFD: r.rootFD}, nil
+}
+
+// Report says what was restored.
+func (t *Tree) Report() Report { return t.report }
+
+// RootPID gives the root's pid as this process sees it.
+func (t *Tree) RootPID() int { return t.root }
+
+// Status is how a root task ended.
+type Status struct {
+	Code   int         // exit code, if Signal is 0
+	Signal unix.Signal // that ended it, or 0
+}
+
+// ExitStatus gives the status that a shell would show: the code, or 128+N.
+func (s Status) ExitStatus() int {
+	if s.Signal != 0 {
+		return 128 + int(s.Signal)
+	}
+	return s.Code
+}
+
+// Wait waits until the root has ended, ends what is left of the tree, and tells
+// how the root ended.
+func (t *Tree) Wait() (Status, error) {
+	for {
+		var info unix.WaitStatus
+		pid, err := unix.Wait4(t.root, &info, 0, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			t.End()
+			return Status{}, os.NewSyscallError("wait4", err)
+		case pid != t.root:
+			continue
+		}
+		t.End()
+		if info.Signaled() {
+			return Status{Signal: info.Signal()}, nil
+		}
+		return Status{Code: info.ExitStatus()}, nil
+	}
+}
+
+// ReapOrphans takes the status of orphans of the tree that have ended. Call it
+// on SIGCHLD: a subreaper that does not would collect them until the end.
+func (t *Tree) ReapOrphans() {
+	for _, pid := range children(os.Getpid()) {
+		if pid != t.root && !t.family.foreign[pid] && len(t.family.foreign) == 0 {
+			reap(pid)
+		}
+	}
+}
+
+// Signal sends a signal to the root. It is an error if the root has ended.
+func (t *Tree) Signal(sig unix.Signal) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return os.NewSyscallError("pidfd_send_signal", unix.PidfdSendSignal(t.rootFD, sig, nil, 0))
+}
+
+// Kill kills every task of the tree that there is now; Wait then returns.
+func (t *Tree) Kill() {
+	for _, pid := range descendants(t.root) {
+		_ = unix.Kill(pid, unix.SIGKILL)
+	}
+	_ = t.Signal(unix.SIGKILL)
+}
+
+// RootHandles reports whether the root would do something of its own with a
+// signal: it runs a program, and if it is pid 1 of a namespace, where the
+// kernel drops what has no handler, has a handler.
+func (t *Tree) RootHandles(sig unix.Signal) bool {
+	if t.plan.tree.Root.Holds() {
+		return false
+	}
+	return !t.plan.tree.HasNamespace(tasktree.NamespacePID) || catches(t.root, sig)
+}
+
+// End kills what is left of the tree and returns when nothing is.
+func (t *Tree) End() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.rootFD < 0 {
+		return
+	}
+	var tasks []int
+	for _, task := range t.report.Tasks {
+		if task.HostPID > 0 {
+			tasks = append(tasks, task.HostPID)
+		}
+	}
+	t.family.end(t.root, t.rootFD, tasks)
+	t.letGo()
+}
+
+// Detach lets the tree live on by itself.
+func (t *Tree) Detach() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.rootFD >= 0 {
+		t.letGo()
+	}
+}
+
+func (t *Tree) letGo() {
+	_ = unix.Close(t.rootFD)
+	t.rootFD = -1
+	t.family.leave()
+}

@@ -1,0 +1,173 @@
+package restore
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/postfork"
+	"regrow/restore/internal/program"
+)
+
+// watch looks for what ends a restore from outside until the tree is released:
+// a task that dies, the context, the timeout. It then raises the abort flag.
+type watch struct {
+	r    *run
+	once sync.Once
+	quit chan struct{}
+	done sync.WaitGroup
+
+	mu       sync.Mutex
+	err      error
+	pidfd    int
+	open     bool // released: deaths are no longer a failure
+	rootGone bool
+}
+
+func (r *run) watch(ctx context.Context) *watch {
+	w := &watch{r: r, quit: make(chan struct{}), pidfd: -1}
+	w.done.Go(func() { w.context(ctx) })
+	w.done.Go(w.deaths)
+	return w
+}
+
+// context waits for the end of the caller's patience.
+func (w *watch) context(ctx context.Context) {
+	var timeout <-chan time.Time
+	if w.r.options.Timeout > 0 {
+		timer := time.NewTimer(w.r.options.Timeout)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	for {
+		select {
+		case <-w.quit:
+			return
+		case <-ctx.Done():
+			w.abort(w.r.errorf("%w: %w", ErrCanceled, context.Cause(ctx)), false)
+			return
+		case <-timeout:
+			w.abort(w.r.errorf("%w of %v: %d of %d tasks are not ready", ErrTimeout, w.r.options.Timeout,
+				postfork.Load(&w.r.arena.Head().Left)&program.CountMask, len(w.r.plan.tasks)), true)
+			timeout = nil
+		}
+	}
+}
+
+// deaths waits on Head.Bell. The kernel wakes it when a task ends or execs,
+// because the bell is the pending entry of every task's robust list and its
+// word is 0 (kernel/futex, handle_futex_death; since Linux 5.5). A wake that
+// comes between a look and the next wait is lost, so the wait is bounded.
+func (w *watch) deaths() {
+	h := w.r.arena.Head()
+	for {
+		select {
+		case <-w.quit:
+			return
+		default:
+		}
+		postfork.Wait(&h.Bell, 0, 20*time.Millisecond)
+		w.look()
+	}
+}
+
+// look finds tasks that have ended before release.
+func (w *watch) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.pidfd >= 0 && !w.rootGone && ended(w.pidfd) {
+		w.rootGone = true
+	}
+	if w.open {
+		return
+	}
+	if w.rootGone {
+		w.raise(0)
+		return
+	}
+	for i := range w.r.plan.tasks {
+		rec := w.r.arena.Record(i)
+		if postfork.Load(&rec.Word)&program.FutexDead != 0 {
+			w.raise(i)
+			return
+		}
+	}
+}
+
+// raise aborts because a task has ended. The one that failed by itself has told
+// why; another was killed.
+func (w *watch) raise(task int) {
+	rec := w.r.arena.Record(task)
+	if rec.Errno == 0 && w.err == nil {
+		t := w.r.plan.tree.Tasks()[task]
+		w.err = &OpError{Source: w.r.plan.tree.Source, Pos: t.Pos, Task: t.Name, PID: int(rec.PID), Err: ErrTaskDied}
+	}
+	w.raiseFlag()
+}
+
+func (w *watch) raiseFlag() {
+	h := w.r.arena.Head()
+	for _, word := range []*uint32{&h.Left, &h.Started} {
+		postfork.Raise(word, program.AbortBit)
+		postfork.Wake(word)
+	}
+}
+
+// abort ends the restore for a reason from outside. After release only a
+// context's end does that, not a timeout.
+func (w *watch) abort(err error, beforeRelease bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.open && beforeRelease {
+		return
+	}
+	if w.err == nil {
+		w.err = err
+	}
+	w.raiseFlag()
+}
+
+func (w *watch) rootFD(fd int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pidfd = fd
+}
+
+// released marks the commit point. It reports false if the restore was aborted
+// before it.
+func (w *watch) released() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.open = postfork.Load(&w.r.arena.Head().Left)&program.AbortBit == 0
+	return w.open
+}
+
+func (w *watch) rootDied() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.rootGone
+}
+
+func (w *watch) cause() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// stop ends the watch and waits until it no longer looks at the arena.
+func (w *watch) stop() {
+	w.once.Do(func() {
+		close(w.quit)
+		postfork.Wake(&w.r.arena.Head().Bell)
+		w.done.Wait()
+	})
+}
+
+// ended reports whether the process of a pidfd has ended.
+func ended(pidfd int) bool {
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n == 1
+}

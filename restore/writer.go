@@ -1,0 +1,73 @@
+package restore
+
+import (
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// writer appends ops with notes to a program. The fields say what the ops that
+// follow are for.
+type writer struct {
+	pl   *planner
+	prog program.Program
+	pos  tasktree.Pos
+	verb program.Verb
+	fd   int // NoFD if none
+	file int // NoFile if none
+	end  int
+}
+
+// about sets what the following ops are for.
+func (w *writer) about(verb program.Verb, pos tasktree.Pos) {
+	w.verb, w.pos, w.fd, w.file, w.end = verb, pos, program.NoFD, program.NoFile, 0
+}
+
+// aboutDescriptor does the same for one descriptor.
+func (w *writer) aboutDescriptor(verb program.Verb, d *tasktree.Descriptor) {
+	w.verb, w.pos, w.fd, w.file, w.end = verb, d.Pos, d.FD, d.Open.Index, d.End
+}
+
+// add appends an op and gives it to set whatever is not the usual.
+func (w *writer) add(kind program.OpKind, args ...uint64) *program.Op {
+	op := program.Op{Kind: kind, Out: program.NoSlot}
+	copy(op.Args[:], args)
+	w.prog.Ops = append(w.prog.Ops, op)
+	w.prog.Notes = append(w.prog.Notes, program.Note{
+		Line: int32(w.pos.Line), Col: int32(w.pos.Col),
+		FD: int32(w.fd), File: int32(w.file), End: int8(w.end), Verb: w.verb,
+	})
+	return &w.prog.Ops[len(w.prog.Ops)-1]
+}
+
+// note gives the note of the op that was added last.
+func (w *writer) note() *program.Note { return &w.prog.Notes[len(w.prog.Notes)-1] }
+
+// call appends a system call.
+func (w *writer) call(nr uint32, args ...uint64) *program.Op {
+	op := w.add(program.OpCall, args...)
+	op.Nr = nr
+	return op
+}
+
+// want makes the op that was added last demand a result.
+func (w *writer) want(op *program.Op, result int64) {
+	op.Flags |= program.FlagWant
+	op.Want = result
+}
+
+// numberHint explains EBADF and EMFILE, which the kernel answers for a number
+// that is too high for the limit.
+func (w *writer) numberHint() {
+	w.note().Extra = w.pl.extra(extra{hints: []tasktree.Hint{
+		{Errno: int(unix.EBADF), Text: "the number is not below the task's RLIMIT_NOFILE"},
+		{Errno: int(unix.EMFILE), Text: "the task's RLIMIT_NOFILE leaves no room for one more"},
+	}})
+}
+
+// atFDCWD is AT_FDCWD as an argument.
+func atFDCWD() uint64 {
+	cwd := int64(unix.AT_FDCWD)
+	return uint64(cwd)
+}
