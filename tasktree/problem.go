@@ -86,7 +86,11 @@ func Nearest(word string, candidates []string) string {
 		return ""
 	}
 	lower := strings.ToLower(word)
-	best, bestDistance := "", max(1, len(word)/3)+1
+	far := max(2, len(word)/3) // two: a pair of letters swapped
+	if len(word) < 3 {
+		far = 1
+	}
+	best, bestDistance := "", far+1
 	for _, c := range candidates {
 		if len(c) > longest || c == word {
 			continue

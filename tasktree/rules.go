@@ -80,6 +80,7 @@ func (c *checker) openFiles() {
 		c.files[f.Name] = f
 		if f.Spec == nil {
 			c.report(Problem{f.Pos, path, "open file without a type"})
+			c.ends = append(c.ends, f.Name)
 			continue
 		}
 		for end := range max(1, len(f.Spec.Ends())) {

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"regrow/restore"
+	"regrow/tasktree"
+)
+
+// Exit statuses, see the README.
+const (
+	exitOK       = 0
+	exitNo       = 1   // the answer is no: a detached restore failed
+	exitUsage    = 2   // wrong usage or an invalid description; nothing was started
+	exitHost     = 3   // the kernel or the privileges lack something; nothing was started
+	exitForeFail = 125 // a foreground restore failed after it had begun
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// exitError is an error with the status that it ends regrow with. An err of nil
+// means that everything was said already.
+type exitError struct {
+	status int
+	err    error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.status)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// run does what the arguments say and gives the exit status.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newCommand()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.Execute()
+	if err == nil {
+		return exitOK
+	}
+	status := exitUsage // what cobra itself finds wrong is usage
+	var exit *exitError
+	if errors.As(err, &exit) {
+		status = exit.status
+		err = exit.err
+	}
+	if err != nil {
+		explain(stderr, err)
+	}
+	return status
+}
+
+// newCommand makes the tree of commands.
+func newCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "regrow",
+		Short: "Restore process trees from a YAML description",
+		Long: `regrow reads a YAML description of a process tree, makes every shared open file
+once, puts them in a store, forks the tree, and lets each task pull its files
+by id and install them at their numbers.`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		Args:              noSuchCommand,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		DisableAutoGenTag: true,
+	}
+	root.SuggestionsMinimumDistance = 2
+	root.SetFlagErrorFunc(flagError)
+	root.AddCommand(newRestore(), newCheck(), newPlan(), newVersion())
+	return root
+}
+
+// noSuchCommand says which command was probably meant.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	return fmt.Errorf("unknown command %q%s; see regrow --help", args[0], tasktree.DidYouMean(args[0], names))
+}
+
+// flagError adds the flag that was probably meant.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	hint := tasktree.DidYouMean(unknown.GetSpecifiedName(), names)
+	return fmt.Errorf("%w%s; see regrow %s --help", err, hint, cmd.Name())
+}
+
+// statusOf maps an error of images or restore to an exit status.
+func statusOf(err error, detach bool) int {
+	var invalid *tasktree.InvalidError
+	var host *restore.HostError
+	switch {
+	case errors.As(err, &invalid):
+		return exitUsage
+	case errors.As(err, &host):
+		return exitHost
+	case detach:
+		return exitNo
+	default:
+		return exitForeFail
+	}
+}

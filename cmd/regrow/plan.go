@@ -1,0 +1,56 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"regrow/restore"
+)
+
+func newPlan() *cobra.Command {
+	var asJSON bool
+	var inherit inheritFlag
+	cmd := &cobra.Command{
+		Use:   "plan TREE.yaml",
+		Short: "Print every step that restore would take, and touch nothing",
+		Long: `Print, for each task, every step that restore would take, with the line of the
+description that asks for it, and the table of descriptors as it changes.
+Needs no privileges; opens and starts nothing.`,
+		Example: "  regrow plan examples/swap.yaml",
+		Args:    treeArg,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			plan, err := planOf(cmd, args[0], inherit, true, false)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return plan.WriteJSON(cmd.OutOrStdout())
+			}
+			return plan.WriteText(cmd.OutOrStdout())
+		},
+		ValidArgsFunction: yamlFiles,
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead of the picture")
+	inherit.add(cmd)
+	return cmd
+}
+
+// planOf loads and plans a description. refusedIsNo is for commands that start
+// nothing: a limit that refuses the tree is then the answer no.
+func planOf(cmd *cobra.Command, path string, inherit inheritFlag, refusedIsNo, detach bool) (*restore.Plan, error) {
+	tree, err := load(path, cmd.InOrStdin())
+	if err != nil {
+		return nil, err
+	}
+	warn(cmd.ErrOrStderr(), tree)
+	host, err := restore.ThisHost()
+	if err != nil {
+		return nil, &exitError{exitHost, err}
+	}
+	plan, err := restore.NewPlan(tree, host, restore.PlanOptions{
+		Inherit: inherit.fds, WithoutStdin: path == "-", Detach: detach,
+	})
+	if err != nil {
+		return nil, &exitError{statusOf(err, refusedIsNo || detach), err}
+	}
+	return plan, nil
+}

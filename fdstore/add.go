@@ -1,0 +1,130 @@
+package fdstore
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// File is anything with a descriptor. [*os.File] is one, and is read through
+// its SyscallConn: Fd of a file that Go made non-blocking (os.Pipe, sockets of
+// package net) sets it to blocking, for all who share the open file. Such a
+// file arrives non-blocking as it is.
+type File interface {
+	// Fd returns a descriptor that stays open as long as the File is in use.
+	Fd() uintptr
+}
+
+// Add stores one open file as a message of its own and returns its ID. It
+// borrows f.
+//
+// Errors: [ErrClosed], [ErrSealed], [ErrFull], [ErrInFlight], [ErrCannotSend];
+// [os.ErrClosed] or EBADF for a file that is not open. After an error the store
+// is as it was.
+func (s *Store) Add(f File) (ID, error) { return s.AddGroup(f) }
+
+// AddGroup stores 1 to [MaxGroup] open files as one message and returns its ID.
+// [Store.GetGroup] returns them in the same order. The same file may come
+// several times. It borrows the files.
+//
+// Errors: as [Store.Add], and [ErrTooMany].
+func (s *Store) AddGroup(files ...File) (ID, error) {
+	if err := checkCount(len(files)); err != nil {
+		return 0, err
+	}
+	var id ID
+	err := borrow(files, make([]int, 0, len(files)), func(fds []int) (err error) {
+		id, err = s.AddFDs(fds)
+		return err
+	})
+	return id, err
+}
+
+// AddFDs is [Store.AddGroup] for bare descriptors, which it borrows: the caller
+// keeps them open until it returns.
+func (s *Store) AddFDs(fds []int) (ID, error) {
+	if err := checkCount(len(fds)); err != nil {
+		return 0, err
+	}
+	for i, fd := range fds {
+		// A larger number would lose its upper half on its way.
+		if fd < 0 || fd > math.MaxInt32 {
+			return 0, fmt.Errorf("fdstore: add: file %d of %d, descriptor %d: %w", i+1, len(fds), fd, unix.EBADF)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id, err := s.send(fds)
+	if err != nil {
+		return 0, fmt.Errorf("fdstore: add message %d: %w", len(s.counts), err)
+	}
+	return id, nil
+}
+
+func checkCount(n int) error {
+	if n < 1 || n > MaxGroup {
+		return fmt.Errorf("fdstore: add: %w, not %d", ErrTooMany, n)
+	}
+	return nil
+}
+
+// send sends the next message. Preconditions: s.mu is held; 1 to MaxGroup fds.
+func (s *Store) send(fds []int) (ID, error) {
+	switch {
+	case s.fd < 0:
+		return 0, ErrClosed
+	case s.sealed:
+		return 0, ErrSealed
+	case len(s.counts) > maxID:
+		return 0, fmt.Errorf("%w: SO_PEEK_OFF reaches no further than %d messages", ErrFull, maxID+1)
+	}
+	id := ID(len(s.counts))
+	data := payload{s.number, uint64(id)}.append(make([]byte, 0, PayloadSize))
+	rights := unix.UnixRights(fds...)
+	err := ignoringEINTR(func() error {
+		_, err := unix.SendmsgN(s.fd, data, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		return err
+	})
+	if err != nil {
+		return 0, s.sendError(err, fds)
+	}
+	s.counts = append(s.counts, uint8(len(fds)))
+	return id, nil
+}
+
+// borrow appends the descriptors of files to fds and calls use with them. No
+// file can be closed before use returns: RawConn.Control holds it open for the
+// length of a callback, so the callbacks are nested, one for each file.
+func borrow(files []File, fds []int, use func(fds []int) error) error {
+	if len(files) == 0 {
+		return use(fds)
+	}
+	file, ok := files[0].(*os.File)
+	if !ok {
+		fd := -1
+		if files[0] != nil {
+			fd = int(files[0].Fd())
+		}
+		err := borrow(files[1:], append(fds, fd), use)
+		runtime.KeepAlive(files[0])
+		return err
+	}
+	fail := func(err error) error {
+		return fmt.Errorf("fdstore: add: file %d of %d: %w", len(fds)+1, len(fds)+len(files), err)
+	}
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return fail(err)
+	}
+	var used error
+	err = conn.Control(func(fd uintptr) { used = borrow(files[1:], append(fds, int(fd)), use) })
+	if err != nil {
+		// All that Control refuses is a closed file, with an error of
+		// internal/poll that nobody can match.
+		return fail(os.ErrClosed)
+	}
+	return used
+}

@@ -1,0 +1,110 @@
+package fdstore
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// filled returns a store of n messages with one and the same file each.
+func filled(b *testing.B, n int) *Store {
+	b.Helper()
+	s := newTestStore(b, Options{})
+	f := devNull(b)
+	for range n {
+		if _, err := s.Add(f); errors.Is(err, ErrFull) || errors.Is(err, ErrInFlight) {
+			skip(b, fmt.Sprintf("a store of %d messages: %v", n, err))
+		} else if err != nil {
+			b.Fatal(err)
+		}
+	}
+	return s
+}
+
+// BenchmarkGet gets one file of many at random and closes it.
+func BenchmarkGet(b *testing.B) {
+	for _, n := range []int{10, 1000, 10000} {
+		b.Run(fmt.Sprintf("files=%d", n), func(b *testing.B) {
+			s := filled(b, n)
+			b.ReportAllocs()
+			for b.Loop() {
+				f, err := s.Get(ID(rand.N(n)))
+				if err != nil {
+					b.Fatal(err)
+				}
+				f.Close()
+			}
+		})
+	}
+}
+
+// BenchmarkPull pulls bare descriptors, as a forked task does: the first
+// message of a store, and closes them.
+func BenchmarkPull(b *testing.B) {
+	for _, n := range []int{1, 10, 100, 253} {
+		b.Run(fmt.Sprintf("group=%d", n), func(b *testing.B) {
+			s := newTestStore(b, Options{})
+			fds := make([]int, n)
+			f := devNull(b)
+			for i := range fds {
+				fds[i] = int(f.Fd())
+			}
+			id, err := s.AddFDs(fds)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if fds, err = s.pull(id, fds[:0], false); err != nil {
+					b.Fatal(err)
+				}
+				for _, fd := range fds {
+					unix.Close(fd)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/file")
+		})
+	}
+}
+
+// BenchmarkAdd adds to a store that is replaced by a new one now and then.
+func BenchmarkAdd(b *testing.B) {
+	s := newTestStore(b, Options{})
+	f := devNull(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		_, err := s.Add(f)
+		if err != nil || s.Len() == 1000 {
+			b.StopTimer()
+			if err != nil && !errors.Is(err, ErrFull) && !errors.Is(err, ErrInFlight) {
+				b.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
+			s = newTestStore(b, Options{})
+			b.StartTimer()
+		}
+	}
+}
+
+// BenchmarkDup is what the others are to be compared with.
+func BenchmarkDup(b *testing.B) {
+	f, err := os.Open(os.DevNull)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	from := f.Fd()
+	for b.Loop() {
+		fd, err := unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			b.Fatal(err)
+		}
+		unix.Close(fd)
+	}
+}

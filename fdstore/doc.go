@@ -1,0 +1,113 @@
+// Package fdstore keeps open files in a Unix socket, for any process that
+// holds the socket to fetch: any file, in any order, any number of times.
+//
+// A store is one datagram socket connected to itself. Adding sends it a
+// message that carries open files (SCM_RIGHTS); getting sets the peek offset
+// of its receive queue (SO_PEEK_OFF) and peeks (MSG_PEEK), so that the message
+// stays where it is:
+//
+//	 Add, AddGroup ──▶ ┌───────────┬───────────┬───────────┬───────────┐
+//	 (send to itself)  │ number, 0 │ number, 1 │ number, 2 │ number, 3 │ receive
+//	                   │ 1 file    │ 253 files │ 1 file    │ 2 files   │ queue
+//	                   └───────────┴───────────┴───────────┴───────────┘
+//	peek offset        0           16          32          48
+//	                               ▲
+//	                 Get, GetGroup peek at PayloadSize * ID, nothing is removed
+//
+// The payload of a message is [PayloadSize] bytes: two uint64 in native byte
+// order, the store's [Store.Number] and the message's own position, its [ID].
+// What is stored is the open file (the open file description of open(2)), with
+// its offset and its flags, which all who hold it share; close-on-exec belongs
+// to a descriptor and is not stored.
+//
+// # Ownership
+//
+// Add, AddGroup and AddFDs borrow: the caller closes its own files, before or
+// after, as it likes. Get and GetGroup give: the caller closes what it got,
+// and every descriptor arrives close-on-exec. [Store.FD] lends. The store keeps
+// its files open until the last descriptor of its socket is closed in the last
+// process that holds one, which for the maker is [Store.Close].
+//
+// # Pulling without this package
+//
+// A forked task without a Go runtime, or a program in another language, holds
+// a descriptor of the socket ([Store.FD]) and pulls message id, that carries n
+// files, with two system calls. The peek offset belongs to the socket, hence
+// to all processes; whoever calls between the two makes the second one deliver
+// somebody else's files. So nothing is believed before it is checked:
+//
+//	for try in 1..MaxTries {
+//	        off = ID.Offset()                      // int32, PayloadSize * id
+//	        setsockopt(sock, SOL_SOCKET, SO_PEEK_OFF, &off, 4)
+//	                                               // EINTR: again
+//	        iov  = 1 buffer of PayloadSize bytes
+//	        msg  = {name: none, iov, control, controllen: CMSG_LEN(4*n), flags: 0}
+//	        got  = recvmsg(sock, &msg, MSG_PEEK|MSG_DONTWAIT|MSG_CMSG_CLOEXEC)
+//	                                               // EINTR, EAGAIN: next try
+//	        came = msg.controllen < CMSG_LEN(4) ? 0 :  // no control message
+//	               (cmsg.len - CMSG_LEN(0)) / 4    // if SOL_SOCKET, SCM_RIGHTS
+//	        if got == PayloadSize && !(msg.flags & (MSG_CTRUNC|MSG_TRUNC)) &&
+//	           payload == {Number, id} && came == n {
+//	                return the n descriptors       // in the order of AddGroup
+//	        }
+//	        close(all that came)                   // even with a wrong payload
+//	        if payload == {Number, id} && msg.flags & MSG_CTRUNC {
+//	                fail: no descriptors left (RLIMIT_NOFILE)
+//	        }
+//	}
+//	fail
+//
+// The kernel updates msg.controllen and msg.flags on return: set both before
+// each try. Give CMSG_LEN and not CMSG_SPACE, whose padding has room for one
+// descriptor more than an odd n. Each try may place up to n descriptors on the
+// lowest free numbers, and a failed one closes them again. That close is a real
+// one: it drops the POSIX record locks (F_SETLK) that the process holds on the
+// same inode, even though the file was meant for another. So take such locks
+// after the last pull. Get is no different.
+//
+// # Who can do what
+//
+// A holder of the socket is trusted. It can pull every file, add messages
+// before the seal, delay others by moving the peek offset all the time (they
+// get [ErrContended]), and destroy the store: a plain recv takes messages out,
+// connect(AF_UNSPEC) empties it and lets strangers send. What it cannot do by
+// accident is to make others take a wrong file for a right one: the number and
+// the position are checked at each get, and what fails them is an error. A
+// holder that copies the number into messages of its own can deceive. A store
+// has no lock, so a process that is stopped or killed half-way harms nobody.
+//
+// Strangers, which do not hold the socket, see its random abstract name in
+// /proc/net/unix, in the same network namespace, and can do nothing with it:
+// to a socket that is connected to itself the kernel answers EPERM. Between
+// bind and connect it would let them in, so [New] looks into the queue after
+// the connect and throws away a socket in which something lies.
+//
+// # Limits
+//
+// A message carries 1 to [MaxGroup] files, and costs 768 bytes of the socket's
+// send buffer. With CAP_NET_ADMIN (in the initial user namespace) New asks for
+// a buffer of 2 GiB, about 2.8 million messages. Without it the kernel gives
+// twice net.core.wmem_max, and the default buffer, half of that where both
+// sysctls are at the 212992 bytes of kernels before 6.18, holds 278 messages.
+// What is too much is [ErrFull] at once; nothing here ever waits for room.
+//
+// Files in flight, that is in all stores and sockets of one user, are limited
+// to the soft RLIMIT_NOFILE of the process that adds, unless it has
+// CAP_SYS_RESOURCE or CAP_SYS_ADMIN: [ErrInFlight].
+//
+// The kernel walks the queue to the message: a get costs about 1 µs at the head
+// and 5 ns more for each message before it. Files that are used together belong
+// into one message.
+//
+// Some files cannot be sent: io_uring instances since Linux 6.7, and since the
+// stable releases that took the same change ([ErrCannotSend]). A store may be
+// put into another one; put into itself, or two into each other, they live on
+// until the kernel's collector for such loops finds them.
+//
+// # Kernel versions
+//
+// All that is needed is older than Linux 5.10: SO_PEEK_OFF on Unix sockets 3.4,
+// MSG_CMSG_CLOEXEC 2.6.23, SO_SNDBUFFORCE 2.6.14. See unix(7), socket(7),
+// cmsg(3), and net/unix/af_unix.c for the EPERM of unix_may_send. The idea is
+// that of CRIU's fdstore of 2017.
+package fdstore

@@ -1,0 +1,122 @@
+package fdstore
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Errors of this package, matched with [errors.Is]. Where a system call was
+// refused, the error wraps its errno too, in an [os.SyscallError].
+var (
+	// ErrClosed means that this Store was closed.
+	ErrClosed = errors.New("store is closed")
+	// ErrSealed means that nothing more can be added: see [Store.Seal].
+	ErrSealed = errors.New("store is sealed")
+	// ErrNotFound means that no message has this ID (yet).
+	ErrNotFound = errors.New("no such message")
+	// ErrFull means that the socket's send buffer has no room for another
+	// message. The text names the limits. Wraps EAGAIN or ENOBUFS.
+	ErrFull = errors.New("store is full")
+	// ErrInFlight means that the user has as many files in flight in Unix
+	// sockets as the soft RLIMIT_NOFILE allows. The text names its value.
+	// Wraps ETOOMANYREFS. Before Linux 6.10 the kernel also answers so for
+	// stores nested in each other more than 4 deep.
+	ErrInFlight = errors.New("too many files in flight")
+	// ErrForeign means that the queue holds a message that is not of this
+	// store, or not as it was added. From [New]: strangers were faster than
+	// each of several tries.
+	ErrForeign = errors.New("message is not of this store")
+	// ErrContended means that [MaxTries] tries did not meet the message:
+	// other processes moved the peek offset each time, or a holder has taken
+	// messages out.
+	ErrContended = errors.New("message not met")
+	// ErrGroup means that the message holds several files: use
+	// [Store.GetGroup].
+	ErrGroup = errors.New("message holds several files")
+	// ErrTooMany means no files at all, or more than [MaxGroup], for one
+	// message.
+	ErrTooMany = errors.New("a message carries 1 to " + strconv.Itoa(MaxGroup) + " files")
+	// ErrCannotSend means that the kernel does not pass this kind of file
+	// over a socket, as it does with io_uring instances. Wraps EINVAL.
+	ErrCannotSend = errors.New("file cannot be stored")
+	// ErrNoDescriptors means that the message's files did not all fit into
+	// the process's descriptor table; those that did are closed again, and
+	// the same get may be tried later. The kernel gives no errno here, only
+	// MSG_CTRUNC, and does the same when a security module refuses a file.
+	ErrNoDescriptors = errors.New("no free descriptors for the files")
+)
+
+// sendError says in words what the errno of a sendmsg(2) with fds means.
+func (s *Store) sendError(err error, fds []int) error {
+	call := os.NewSyscallError("sendmsg", err)
+	switch {
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOBUFS):
+		return fmt.Errorf("%w: its %d messages fill the send buffer of %s bytes (net.core.wmem_max is %s; CAP_NET_ADMIN lifts it): %w",
+			ErrFull, len(s.counts), s.bufferSize(), sysctl("net/core/wmem_max"), call)
+	case errors.Is(err, unix.ETOOMANYREFS):
+		return fmt.Errorf("%w: the limit for one user is the soft RLIMIT_NOFILE, here %s: %w", ErrInFlight, softNoFile(), call)
+	case errors.Is(err, unix.EPIPE):
+		return fmt.Errorf("%w: %w", ErrSealed, call)
+	case errors.Is(err, unix.EBADF):
+		return fmt.Errorf("%s%w", culprit(fds, notOpen), call)
+	case errors.Is(err, unix.EINVAL):
+		return fmt.Errorf("%s%w: %w", culprit(fds, isRing), ErrCannotSend, call)
+	}
+	return call
+}
+
+// culprit finds the first descriptor that is guilty, since the kernel names
+// none, and returns "" if all look innocent by now.
+func culprit(fds []int, guilty func(fd int) bool) string {
+	for i, fd := range fds {
+		if guilty(fd) {
+			return fmt.Sprintf("file %d of %d, descriptor %d: ", i+1, len(fds), fd)
+		}
+	}
+	return ""
+}
+
+func notOpen(fd int) bool {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	return errors.Is(err, unix.EBADF)
+}
+
+func isRing(fd int) bool {
+	target, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+	return err == nil && target == "anon_inode:[io_uring]"
+}
+
+func (s *Store) bufferSize() string {
+	n, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
+	if err != nil {
+		return "unknown size"
+	}
+	return strconv.Itoa(n)
+}
+
+func softNoFile() string {
+	var r unix.Rlimit
+	switch err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); {
+	case err != nil:
+		return "unknown"
+	case r.Cur > math.MaxInt64: // RLIM_INFINITY
+		return "unlimited"
+	}
+	return strconv.FormatUint(r.Cur, 10)
+}
+
+// sysctl returns the value for an error text. Network sysctls are absent from
+// network namespaces other than the first on some kernels.
+func sysctl(path string) string {
+	b, err := os.ReadFile("/proc/sys/" + path)
+	if err != nil {
+		return "unknown here"
+	}
+	return strings.TrimSpace(string(b))
+}

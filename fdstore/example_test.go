@@ -1,0 +1,118 @@
+package fdstore_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"path/filepath"
+
+	"regrow/fdstore"
+)
+
+// A file is stored once and fetched as often as wanted: all that is fetched is
+// one open file, with one offset.
+func Example() {
+	store, err := fdstore.New(fdstore.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+
+	dir, err := os.MkdirTemp("", "fdstore")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	file, err := os.Create(filepath.Join(dir, "greeting"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	id, err := store.Add(file)
+	if err != nil {
+		log.Fatal(err)
+	}
+	file.Close() // the store keeps it open
+
+	for _, word := range []string{"hello, ", "world"} {
+		f, err := store.Get(id)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Fprint(f, word)
+		f.Close()
+	}
+
+	f, err := store.Get(id)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.NewSectionReader(f, 0, 100))
+	fmt.Println(string(text), err)
+	// Output: hello, world <nil>
+}
+
+// Files that are used together travel in one message.
+func ExampleStore_AddGroup() {
+	store, err := fdstore.New(fdstore.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		log.Fatal(err)
+	}
+	id, err := store.AddGroup(r, w)
+	if err != nil {
+		log.Fatal(err)
+	}
+	r.Close()
+	w.Close()
+
+	_, err = store.Get(id)
+	fmt.Println(errors.Is(err, fdstore.ErrGroup))
+
+	files, err := store.GetGroup(id)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Fprint(files[1], "through the pipe")
+	files[1].Close()
+	// The store still holds the writing end: closing it ends the stream.
+	store.Close()
+	text, err := io.ReadAll(files[0])
+	files[0].Close()
+	fmt.Println(string(text), err)
+	// Output:
+	// true
+	// through the pipe <nil>
+}
+
+func ExampleStore_Seal() {
+	store, err := fdstore.New(fdstore.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+	if _, err := store.Add(os.Stdin); err != nil {
+		log.Fatal(err)
+	}
+	if err := store.Seal(); err != nil {
+		log.Fatal(err)
+	}
+	_, err = store.Add(os.Stdin)
+	fmt.Println(err)
+	fmt.Println(errors.Is(err, fdstore.ErrSealed), store.Len())
+	// Output:
+	// fdstore: add message 1: store is sealed
+	// true 1
+}
+
+// A holder in another process sets this before it peeks.
+func ExampleID_Offset() {
+	fmt.Println(fdstore.ID(0).Offset(), fdstore.ID(3).Offset())
+	// Output: 0 48
+}

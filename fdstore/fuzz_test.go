@@ -1,0 +1,59 @@
+package fdstore
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// FuzzParse: whatever bytes are received, the parser does not panic, takes no
+// more descriptors than they hold, misses none of a well-formed control message,
+// and believes no payload but the right one.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte{}, []byte{})
+	f.Add(payload{7, 3}.append(nil), unix.UnixRights(3, 4, 5))
+	f.Add(payload{7, 3}.append(nil), append(unix.UnixRights(3), unix.UnixRights(9, 8)...))
+	f.Add(payload{0, 0}.append(nil), unix.UnixRights(3, 4, 5)[:unix.CmsgLen(6)])
+	f.Add(make([]byte, PayloadSize+1), unix.UnixCredentials(&unix.Ucred{Pid: 1}))
+	f.Add([]byte("short"), append(unix.UnixCredentials(&unix.Ucred{}), unix.UnixRights(1, -1, 2)...))
+	f.Fuzz(func(t *testing.T, data, oob []byte) {
+		if p, ok := parsePayload(data); ok != (len(data) == PayloadSize) || ok && string(p.append(nil)) != string(data) {
+			t.Errorf("payload %x parsed as %v, %v", data, p, ok)
+		}
+		var c control
+		c.files = append(c.files, 99) // what an earlier message left
+		c.parse(oob)
+		if n := len(c.files) + len(c.strays); n*fdSize > max(0, len(oob)-unix.SizeofCmsghdr) {
+			t.Errorf("%d descriptors in %d bytes", n, len(oob))
+		}
+		if slices.ContainsFunc(slices.Concat(c.files, c.strays), func(fd int) bool { return fd < 0 }) {
+			t.Errorf("negative descriptors: %v, %v", c.files, c.strays)
+		}
+		if want, ok := allRights(oob); ok && !slices.Equal(c.files, want) {
+			t.Errorf("files %v, want %v", c.files, want)
+		}
+	})
+}
+
+// allRights decodes with the parser of x/sys, which refuses the whole of what
+// is not well-formed to its end.
+func allRights(oob []byte) ([]int, bool) {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, false
+	}
+	var fds []int
+	for _, m := range messages {
+		if m.Header.Level != unix.SOL_SOCKET || m.Header.Type != unix.SCM_RIGHTS {
+			continue
+		}
+		for i := 0; i+fdSize <= len(m.Data); i += fdSize {
+			if fd := int32(binary.NativeEndian.Uint32(m.Data[i:])); fd >= 0 {
+				fds = append(fds, int(fd))
+			}
+		}
+	}
+	return fds, true
+}

@@ -1,0 +1,338 @@
+package fdstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// helpers are programs that the test binary can be; a helper's error goes to
+// standard error and fails its test.
+var helpers = map[string]func(args []string) error{
+	"pull":     helpPull,
+	"emfile":   helpEMFILE,
+	"inflight": helpInFlight,
+	"unpriv":   helpUnprivileged,
+	"move":     helpMoveOffset,
+	"same":     helpSameFile,
+}
+
+func runHelper(name string) {
+	err := helpers[name](os.Args[1:])
+	if why, ok := errors.AsType[needError](err); ok {
+		fmt.Print(why.Error())
+		os.Exit(skipStatus)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, name+":", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// needError is a helper's way to skip.
+type needError struct{ why string }
+
+func (e needError) Error() string { return e.why }
+
+const skipStatus = 77
+
+// startHelper returns a helper with the store's socket, if any, as descriptor 3.
+func startHelper(t testing.TB, s *Store, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Env = append(os.Environ(), helperEnv+"="+name)
+	cmd.Stderr = os.Stderr
+	if s != nil {
+		dup, err := unix.FcntlInt(uintptr(s.FD()), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		socket := os.NewFile(uintptr(dup), "store")
+		defer socket.Close()
+		cmd.ExtraFiles = []*os.File{socket}
+	}
+	cmd.Stdout = &strings.Builder{}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd
+}
+
+func waitHelper(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	err := cmd.Wait()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == skipStatus {
+		skip(t, fmt.Sprint(cmd.Stdout))
+	}
+	if err != nil {
+		t.Errorf("helper: %v", err)
+	}
+}
+
+// rawPull is the sequence of the package comment, with nothing of the package
+// but its constants: one try.
+func rawPull(sock int, number uint64, id ID, n int) (fds []int, flags int, ok bool, err error) {
+	if err := unix.SetsockoptInt(sock, unix.SOL_SOCKET, unix.SO_PEEK_OFF, int(id.Offset())); err != nil {
+		return nil, 0, false, err
+	}
+	data, oob := make([]byte, PayloadSize), make([]byte, unix.CmsgLen(4*n))
+	got, oobn, flags, _, err := unix.Recvmsg(sock, data, oob, unix.MSG_PEEK|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return nil, 0, false, err
+	}
+	if oobn >= unix.CmsgLen(4) {
+		h, data, _, err := unix.ParseOneSocketControlMessage(oob[:oobn])
+		if err != nil || h.Level != unix.SOL_SOCKET || h.Type != unix.SCM_RIGHTS {
+			return nil, 0, false, fmt.Errorf("control message %v: %w", h, err)
+		}
+		for ; len(data) >= 4; data = data[4:] {
+			fds = append(fds, int(binary.NativeEndian.Uint32(data)))
+		}
+	}
+	ours := got == PayloadSize && binary.NativeEndian.Uint64(data) == number && binary.NativeEndian.Uint64(data[8:]) == uint64(id)
+	if ours && flags&(unix.MSG_CTRUNC|unix.MSG_TRUNC) == 0 && len(fds) == n {
+		return fds, flags, true, nil
+	}
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+	return nil, flags, false, nil
+}
+
+// helpPull pulls at random ids; args: number, messages, gets. Message i has
+// groupSize(i) memfds, and file j of it contains "i.j".
+func helpPull(args []string) error {
+	number, err := strconv.ParseUint(args[0], 10, 64)
+	if err != nil {
+		return err
+	}
+	messages, _ := strconv.Atoi(args[1])
+	gets, _ := strconv.Atoi(args[2])
+	before := len(descriptors())
+	for range gets {
+		id := ID(rand.N(messages))
+		if err := pullAndCheck(number, id); err != nil {
+			return fmt.Errorf("message %d: %w", id, err)
+		}
+	}
+	if after := len(descriptors()); after != before {
+		return fmt.Errorf("%d descriptors before, %d after", before, after)
+	}
+	return nil
+}
+
+func pullAndCheck(number uint64, id ID) error {
+	for range MaxTries {
+		fds, _, ok, err := rawPull(3, number, id, groupSize(int(id)))
+		if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		for j, fd := range fds {
+			f := os.NewFile(uintptr(fd), "pulled")
+			got, err := content(f)
+			if want := fmt.Sprintf("%d.%d", id, j); err != nil || got != want {
+				return fmt.Errorf("file %d contains %q, not %q: %w", j, got, want, err)
+			}
+			flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFD, 0)
+			if err != nil || flags&unix.FD_CLOEXEC == 0 {
+				return fmt.Errorf("file %d: flags %#x, %w", j, flags, err)
+			}
+			f.Close()
+		}
+		return nil
+	}
+	return ErrContended
+}
+
+func groupSize(i int) int { return 1 + i%3 }
+
+// helpMoveOffset moves the peek offset as often as args[0] says.
+func helpMoveOffset(args []string) error {
+	times, _ := strconv.Atoi(args[0])
+	for range times {
+		if err := unix.SetsockoptInt(3, unix.SOL_SOCKET, unix.SO_PEEK_OFF, PayloadSize*rand.N(10)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// helpSameFile pulls message 0 and asks the kernel whether it is descriptor
+// args[2] of process args[1].
+func helpSameFile(args []string) error {
+	number, _ := strconv.ParseUint(args[0], 10, 64)
+	pid, _ := strconv.Atoi(args[1])
+	fd, _ := strconv.Atoi(args[2])
+	fds, _, ok, err := rawPull(3, number, 0, 1)
+	if err != nil || !ok {
+		return fmt.Errorf("pull: %v, %w", ok, err)
+	}
+	same, err := kcmpFile(pid, fd, os.Getpid(), fds[0])
+	if err != nil {
+		return needError{err.Error()}
+	}
+	if !same {
+		return errors.New("not the same open file")
+	}
+	return nil
+}
+
+// helpEMFILE gets a group when the descriptor table is nearly full.
+func helpEMFILE([]string) error {
+	s, err := New(Options{})
+	if err != nil {
+		return err
+	}
+	f, err := newMemfd("group")
+	if err != nil {
+		return err
+	}
+	group := make([]int, 20)
+	for i := range group {
+		group[i] = int(f.Fd())
+	}
+	id, err := s.AddFDs(group)
+	if err != nil {
+		return err
+	}
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		return err
+	}
+	before := descriptors()
+	// Room for 0 to 19 files: the kernel answers MSG_CTRUNC in all these cases.
+	for room := range len(group) {
+		low := old
+		low.Cur = nextDescriptor(room)
+		if err := syscall.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+			return err
+		}
+		files, err := s.GetGroup(id)
+		if !errors.Is(err, ErrNoDescriptors) || files != nil || !strings.Contains(err.Error(), fmt.Sprintf("%d of 20 fit, the soft RLIMIT_NOFILE is %d", room, low.Cur)) {
+			return fmt.Errorf("with room for %d: %v, %w", room, files, err)
+		}
+		if err := syscall.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+			return err
+		}
+		if after := descriptors(); len(after) != len(before) {
+			return fmt.Errorf("with room for %d: before %v, after %v", room, before, after)
+		}
+	}
+	files, err := s.GetGroup(id)
+	if err != nil || len(files) != len(group) {
+		return fmt.Errorf("second try: %d files, %w", len(files), err)
+	}
+	return nil
+}
+
+// nextDescriptor returns the limit under which room more descriptors fit.
+func nextDescriptor(room int) uint64 {
+	open := descriptors()
+	limit := 0
+	for free := 0; free < room || open[limit] != ""; limit++ {
+		if open[limit] == "" {
+			free++
+		}
+	}
+	return uint64(limit)
+}
+
+// becomeNobody gives up all privileges, and takes a user id that nobody else
+// has files in flight with.
+func becomeNobody() error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	const id = 61234
+	err := syscall.Setgroups(nil)
+	if err == nil {
+		err = syscall.Setgid(id)
+	}
+	if err == nil {
+		err = syscall.Setuid(id)
+	}
+	if err != nil {
+		return needError{"becoming another user: " + err.Error()}
+	}
+	return nil
+}
+
+// helpInFlight fills the user's files in flight.
+func helpInFlight([]string) error {
+	if err := becomeNobody(); err != nil {
+		return err
+	}
+	s, err := New(Options{})
+	if err != nil {
+		return err
+	}
+	if err := syscall.Setrlimit(unix.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 64, Max: 64}); err != nil {
+		return err
+	}
+	for range 20 {
+		if _, err = s.AddFDs([]int{0, 0, 0, 0, 0, 0, 0, 0, 0, 0}); err != nil {
+			break
+		}
+	}
+	const want = "too many files in flight: the limit for one user is the soft RLIMIT_NOFILE, here 64: sendmsg: "
+	if !errors.Is(err, ErrInFlight) || !errors.Is(err, unix.ETOOMANYREFS) || !strings.Contains(err.Error(), want) {
+		return fmt.Errorf("after %d messages: %w", s.Len(), err)
+	}
+	// What was added before stays good.
+	files, err := s.GetGroup(ID(s.Len() - 1))
+	if err != nil || len(files) != 10 {
+		return fmt.Errorf("get: %d files, %w", len(files), err)
+	}
+	return nil
+}
+
+// helpUnprivileged fills a store without CAP_NET_ADMIN.
+func helpUnprivileged([]string) error {
+	if err := becomeNobody(); err != nil {
+		return err
+	}
+	s, err := New(Options{BufferSize: 1 << 30})
+	if err != nil {
+		return err
+	}
+	max, err := strconv.Atoi(sysctl("net/core/wmem_max"))
+	if err != nil {
+		return needError{"net.core.wmem_max: " + err.Error()}
+	}
+	size, err := unix.GetsockoptInt(s.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF)
+	if err != nil || size != 2*max {
+		return fmt.Errorf("send buffer of %d bytes where wmem_max is %d: %w", size, max, err)
+	}
+	for err == nil {
+		_, err = s.AddFDs([]int{0})
+	}
+	if errors.Is(err, ErrInFlight) { // a low RLIMIT_NOFILE comes first
+		return nil
+	}
+	want := fmt.Sprintf("its %d messages fill the send buffer of %d bytes (net.core.wmem_max is %d;", s.Len(), size, max)
+	if !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), want) {
+		return fmt.Errorf("after %d messages: %w", s.Len(), err)
+	}
+	return nil
+}

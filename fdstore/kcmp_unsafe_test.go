@@ -1,0 +1,43 @@
+package fdstore
+
+import (
+	"os"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// kcmpFile asks the kernel whether two descriptors name one open file: kcmp(2),
+// since Linux 3.5, if configured.
+func kcmpFile(pid1, fd1, pid2, fd2 int) (bool, error) {
+	const kcmpTypeFile = 0
+	r, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(pid1), uintptr(pid2), kcmpTypeFile, uintptr(fd1), uintptr(fd2), 0)
+	if errno != 0 {
+		return false, os.NewSyscallError("kcmp", errno)
+	}
+	return r == 0, nil
+}
+
+// same reports whether a and b are one open file.
+func same(t testing.TB, a, b *os.File) bool {
+	t.Helper()
+	ok, err := kcmpFile(os.Getpid(), int(a.Fd()), os.Getpid(), int(b.Fd()))
+	if err != nil {
+		skip(t, err.Error())
+	}
+	return ok
+}
+
+// ioUring returns a descriptor that no socket passes (since Linux 6.7).
+func ioUring(t testing.TB) *os.File {
+	t.Helper()
+	var params [120]byte // struct io_uring_params
+	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 1, uintptr(unsafe.Pointer(&params)), 0)
+	if errno != 0 {
+		skip(t, os.NewSyscallError("io_uring_setup", errno).Error())
+	}
+	f := os.NewFile(fd, "io_uring")
+	t.Cleanup(func() { f.Close() })
+	return f
+}

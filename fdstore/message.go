@@ -1,0 +1,105 @@
+package fdstore
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// MaxGroup is how many files one message can carry: SCM_MAX_FD of the
+	// kernel's include/net/scm.h, see unix(7).
+	MaxGroup = 253
+
+	// PayloadSize is the length of every message's data in bytes: two uint64
+	// in native byte order, the store's number and the message's position.
+	// One size for all makes the peek offset of any message known.
+	PayloadSize = 16
+
+	// fdSize is what one descriptor takes in a control message: a C int.
+	fdSize = 4
+)
+
+// ID is the position of a message in its store; the first is 0. It is valid
+// in every process that holds the store, as long as the store lives.
+type ID uint32
+
+// maxID is the last one whose offset is a C int, as SO_PEEK_OFF wants it.
+const maxID = (1<<31 - 1) / PayloadSize
+
+// Offset returns what SO_PEEK_OFF must be set to before a peek at message id,
+// in bytes from the head of the queue. It is meaningful for IDs that Add
+// returned, all of which fit.
+func (id ID) Offset() int32 { return int32(id) * PayloadSize }
+
+// payload is the data of a message.
+type payload struct{ number, position uint64 }
+
+func (p payload) append(b []byte) []byte {
+	b = binary.NativeEndian.AppendUint64(b, p.number)
+	return binary.NativeEndian.AppendUint64(b, p.position)
+}
+
+// parsePayload reports false for data that no store of this kind has sent.
+func parsePayload(b []byte) (payload, bool) {
+	if len(b) != PayloadSize {
+		return payload{}, false
+	}
+	return payload{binary.NativeEndian.Uint64(b), binary.NativeEndian.Uint64(b[8:])}, true
+}
+
+// control is what came with a received message besides its data.
+type control struct {
+	files  []int // of SCM_RIGHTS, in the sender's order
+	strays []int // of SCM_PIDFD, which a holder may switch on (SO_PASSPIDFD, since Linux 6.5)
+}
+
+// parse appends every descriptor in b to the fields, which it reuses. It stops
+// at bytes that are no control message, keeping what came before: those
+// descriptors are open, and somebody has to close them.
+func (c *control) parse(b []byte) {
+	c.files, c.strays = c.files[:0], c.strays[:0]
+	for len(b) >= unix.SizeofCmsghdr {
+		h, data, rest, err := unix.ParseOneSocketControlMessage(b)
+		if err != nil {
+			return
+		}
+		if h.Level == unix.SOL_SOCKET {
+			switch h.Type {
+			case unix.SCM_RIGHTS:
+				c.files = appendFDs(c.files, data)
+			case unix.SCM_PIDFD:
+				c.strays = appendFDs(c.strays, data)
+			}
+		}
+		b = rest
+	}
+}
+
+// close closes all descriptors. Errors are of no use: the descriptor is gone
+// in any case (close(2)), and nothing of ours was written to it.
+func (c *control) close() {
+	for _, fd := range c.files {
+		_ = unix.Close(fd)
+	}
+	c.closeStrays()
+	c.files = c.files[:0]
+}
+
+func (c *control) closeStrays() {
+	for _, fd := range c.strays {
+		_ = unix.Close(fd)
+	}
+	c.strays = c.strays[:0]
+}
+
+// appendFDs skips negative numbers: SCM_PIDFD carries an errno in the place of
+// the descriptor if the kernel could not make one.
+func appendFDs(fds []int, data []byte) []int {
+	for ; len(data) >= fdSize; data = data[fdSize:] {
+		if fd := int(int32(binary.NativeEndian.Uint32(data))); fd >= 0 {
+			fds = append(fds, fd)
+		}
+	}
+	return fds
+}

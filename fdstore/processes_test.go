@@ -1,0 +1,173 @@
+package fdstore
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// numbered returns a store of n messages as helpPull expects them.
+func numbered(t *testing.T, n int) *Store {
+	t.Helper()
+	s := newTestStore(t, Options{})
+	for i := range n {
+		group := make([]File, groupSize(i))
+		for j := range group {
+			group[j] = memfd(t, fmt.Sprintf("%d.%d", i, j))
+		}
+		if id, err := s.AddGroup(group...); err != nil || id != ID(i) {
+			t.Fatalf("message %d is %d, %v", i, id, err)
+		}
+	}
+	return s
+}
+
+// TestProcesses pulls from several processes and several goroutines of this
+// one at once: every file must be the right one.
+func TestProcesses(t *testing.T) {
+	const messages, gets, processes, goroutines = 64, 2000, 6, 4
+	s := numbered(t, messages)
+	if err := s.Seal(); err != nil {
+		t.Fatal(err)
+	}
+	var cmds []*exec.Cmd
+	for range processes {
+		cmds = append(cmds, startHelper(t, s, "pull", strconv.FormatUint(s.Number(), 10), strconv.Itoa(messages), strconv.Itoa(gets)))
+	}
+	var wg sync.WaitGroup
+	for range goroutines {
+		wg.Go(func() {
+			for range gets / 4 {
+				if err := getAndCheck(s, rand.N(messages)); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, cmd := range cmds {
+		waitHelper(t, cmd)
+	}
+}
+
+func getAndCheck(s *Store, i int) error {
+	files, err := s.GetGroup(ID(i))
+	if err != nil {
+		return err
+	}
+	for j, f := range files {
+		defer f.Close()
+		if got, err := content(f); err != nil || got != fmt.Sprintf("%d.%d", i, j) {
+			return fmt.Errorf("file %d.%d contains %q: %w", i, j, got, err)
+		}
+	}
+	return nil
+}
+
+// TestGoroutinesAddAndGet: adds and gets of one process at once.
+func TestGoroutinesAddAndGet(t *testing.T) {
+	s := newTestStore(t, Options{})
+	var wg sync.WaitGroup
+	for g := range 4 {
+		f := memfd(t, strconv.Itoa(g))
+		wg.Go(func() {
+			for range 50 {
+				id, err := s.Add(f)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				got, err := s.Get(id)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if text, err := content(got); text != strconv.Itoa(g) {
+					t.Errorf("message %d: %q, %v", id, text, err)
+				}
+				got.Close()
+			}
+		})
+	}
+	wg.Wait()
+	if s.Len() != 200 {
+		t.Errorf("%d messages", s.Len())
+	}
+}
+
+// TestMovedOffset gets while another process does nothing but move the offset.
+func TestMovedOffset(t *testing.T) {
+	s := numbered(t, 10)
+	mover := startHelper(t, s, "move", "100000")
+	for range 2000 {
+		if err := getAndCheck(s, rand.N(10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitHelper(t, mover)
+}
+
+// TestSameOpenFile asks the kernel whether what another process pulls is the
+// open file of this one.
+func TestSameOpenFile(t *testing.T) {
+	s := newTestStore(t, Options{})
+	f := memfd(t, "file")
+	if _, err := s.Add(f); err != nil {
+		t.Fatal(err)
+	}
+	waitHelper(t, startHelper(t, s, "same", strconv.FormatUint(s.Number(), 10), strconv.Itoa(os.Getpid()), strconv.Itoa(int(f.Fd()))))
+}
+
+// TestLimits runs what changes limits or credentials in a process of its own.
+func TestLimits(t *testing.T) {
+	for _, name := range []string{"emfile", "inflight", "unpriv"} {
+		t.Run(name, func(t *testing.T) { waitHelper(t, startHelper(t, nil, name)) })
+	}
+}
+
+// TestOffsetOfAnother puts between "set the offset" and "peek" what another
+// process does there.
+func TestOffsetOfAnother(t *testing.T) {
+	s := numbered(t, 3)
+	tests := []struct {
+		name   string
+		offset int
+		want   error
+	}{
+		{"its own", 0, nil},
+		{"another message", 2 * PayloadSize, errSomeoneElse},
+		{"the middle of a message", PayloadSize / 2, ErrForeign},
+		{"beyond the queue", 3 * PayloadSize, errBeyond},
+		{"switched off", -1, nil}, // the head of the queue
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			before := len(descriptors())
+			if err := s.setOffset(0); err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.SetsockoptInt(s.FD(), unix.SOL_SOCKET, unix.SO_PEEK_OFF, tt.offset); err != nil {
+				t.Fatal(err)
+			}
+			n, flags, err := s.peek()
+			if err == nil {
+				err = s.check(0, n, flags)
+			}
+			if !errors.Is(err, tt.want) {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+			s.came.close()
+			if after := len(descriptors()); after != before {
+				t.Errorf("%d descriptors before, %d after", before, after)
+			}
+		})
+	}
+}

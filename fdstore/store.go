@@ -1,0 +1,137 @@
+package fdstore
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options configure [New]. The zero value is right for most stores.
+type Options struct {
+	// BufferSize is the memory that the kernel may use for the queue, in
+	// bytes; a message takes 768 of them (Linux 6.18, 64 bit). 0 or less
+	// asks for as much as there is. The kernel gives no less than 4608 and,
+	// without CAP_NET_ADMIN, no more than twice net.core.wmem_max.
+	BufferSize int
+}
+
+// Store is the maker's end of a store: it adds, gets and counts. Other
+// processes pull through the socket alone, see the package comment.
+//
+// All methods are safe for concurrent use: a mutex holds the goroutines of one
+// process apart, the check of each payload the processes. Only one process may
+// add, since only it counts.
+//
+// A Store has no finalizer, because its descriptor is there to be lent: it
+// lives until Close.
+type Store struct {
+	number uint64
+
+	mu     sync.Mutex
+	fd     int // -1 once closed
+	sealed bool
+	counts []uint8 // files of each message, by ID
+
+	// What a pull receives into, kept to allocate nothing each time.
+	data [PayloadSize]byte
+	oob  [oobSize]byte
+	came control
+}
+
+// oobSize is more than the 1032 bytes of the largest group, so that MSG_CTRUNC
+// can only mean that descriptors did not fit into the table. The rest is for
+// what a holder may have switched on (SO_PASSCRED, SO_PASSPIDFD, SO_TIMESTAMP).
+const oobSize = 2048
+
+// New makes an empty store. The caller closes it.
+//
+// Errors: [ErrForeign] if strangers sent to the socket before it was connected,
+// at each of several tries; else what socket(2), bind(2), connect(2) or
+// setsockopt(2) say.
+func New(o Options) (*Store, error) { return newStore(o, nil) }
+
+func newStore(o Options, afterBind func(name string)) (*Store, error) {
+	fd, err := newSocket(o.BufferSize, afterBind)
+	if err != nil {
+		return nil, fmt.Errorf("fdstore: make a store: %w", err)
+	}
+	return &Store{fd: fd, number: newNumber()}, nil
+}
+
+// newNumber returns any number but 0, so that a payload of zeros, as a buffer
+// that was never written holds it, is no message of any store.
+func newNumber() uint64 {
+	for {
+		var b [8]byte
+		rand.Read(b[:]) // never fails since Go 1.24
+		if n := binary.NativeEndian.Uint64(b[:]); n != 0 {
+			return n
+		}
+	}
+}
+
+// Number returns the random number that stands in the payload of each message
+// of this store, next to its position. It is never 0 and stays the same.
+func (s *Store) Number() uint64 { return s.number }
+
+// FD lends the store's socket: the caller does not close it, and uses it no
+// longer than the store is open. It is close-on-exec and non-blocking. -1 means
+// that the store is closed.
+//
+// A process that receives it, by fork or in os/exec's ExtraFiles as a dup, is a
+// holder: see the package comment for what that means.
+func (s *Store) FD() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fd
+}
+
+// Len returns how many messages were added: their IDs are 0 to Len()-1. A
+// closed store keeps its count.
+func (s *Store) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.counts)
+}
+
+// Seal ends the adding, in all processes: shutdown(SHUT_WR) on the socket, see
+// shutdown(2). Getting goes on. Sealing again does nothing.
+//
+// Errors: [ErrClosed].
+func (s *Store) Seal() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fd < 0 {
+		return fmt.Errorf("fdstore: seal: %w", ErrClosed)
+	}
+	if s.sealed {
+		return nil
+	}
+	if err := unix.Shutdown(s.fd, unix.SHUT_WR); err != nil {
+		return fmt.Errorf("fdstore: seal: %w", os.NewSyscallError("shutdown", err))
+	}
+	s.sealed = true
+	return nil
+}
+
+// Close closes this process's descriptor of the store. The stored files stay
+// open as long as another process holds one. Files that Get returned are the
+// caller's and stay open. Closing again does nothing and returns nil.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fd < 0 {
+		return nil
+	}
+	fd := s.fd
+	s.fd = -1
+	// Not repeated on EINTR: Linux has freed the number by then (close(2)).
+	if err := unix.Close(fd); err != nil {
+		return fmt.Errorf("fdstore: close: %w", os.NewSyscallError("close", err))
+	}
+	return nil
+}

@@ -1,0 +1,304 @@
+package fdstore
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestAddAndGetErrors(t *testing.T) {
+	null := devNull(t)
+	closed, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	sealed, full, shut := newTestStore(t, Options{}), newTestStore(t, Options{BufferSize: 1}), newTestStore(t, Options{})
+	s := newTestStore(t, Options{})
+	if _, err := s.AddGroup(null, null); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(sealed.Seal(), shut.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = full.Add(null)
+	}
+	add := func(s *Store, f ...File) func() error {
+		return func() error { _, err := s.AddGroup(f...); return err }
+	}
+	addFDs := func(fds ...int) func() error { return func() error { _, err := s.AddFDs(fds); return err } }
+	get := func(s *Store, id ID) func() error { return func() error { _, err := s.Get(id); return err } }
+	tests := []struct {
+		name string
+		call func() error
+		want []error
+		text string
+	}{
+		{"no file", add(s), []error{ErrTooMany}, "fdstore: add: a message carries 1 to 253 files, not 0"},
+		{"too many files", add(s, make([]File, MaxGroup+1)...), []error{ErrTooMany}, "fdstore: add: a message carries 1 to 253 files, not 254"},
+		{"too many fds", addFDs(make([]int, MaxGroup+1)...), []error{ErrTooMany}, ""},
+		{"closed file", add(s, null, closed), []error{os.ErrClosed}, "fdstore: add: file 2 of 2: file already closed"},
+		{"nil file", add(s, (*os.File)(nil)), []error{os.ErrInvalid}, "fdstore: add: file 1 of 1: invalid argument"},
+		{"nil File", add(s, nil), []error{unix.EBADF}, "fdstore: add: file 1 of 1, descriptor -1: bad file descriptor"},
+		{"fd not open", addFDs(0, 1<<20), []error{unix.EBADF}, "fdstore: add message 1: file 2 of 2, descriptor 1048576: sendmsg: bad file descriptor"},
+		{"fd beyond a C int", addFDs(math.MaxInt), []error{unix.EBADF}, ""},
+		{"full", add(full, null), []error{ErrFull, unix.EAGAIN}, ""},
+		{"add to sealed", add(sealed, null), []error{ErrSealed}, "fdstore: add message 0: store is sealed"},
+		{"add to closed", add(shut, null), []error{ErrClosed}, "fdstore: add message 0: store is closed"},
+		{"seal closed", shut.Seal, []error{ErrClosed}, "fdstore: seal: store is closed"},
+		{"get from closed", get(shut, 0), []error{ErrClosed}, "fdstore: get message 0: store is closed"},
+		{"get beyond", get(s, 1), []error{ErrNotFound}, "fdstore: get message 1: no such message: the store has 1"},
+		{"get far beyond", get(s, 1<<32-1), []error{ErrNotFound}, ""},
+		{"get one of a group", get(s, 0), []error{ErrGroup}, "fdstore: get message 0: message holds several files: 2"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			start := time.Now()
+			err := tt.call()
+			for _, want := range tt.want {
+				if !errors.Is(err, want) {
+					t.Errorf("got %v, want %v", err, want)
+				}
+			}
+			if tt.text != "" && err != nil && err.Error() != tt.text {
+				t.Errorf("got  %s\nwant %s", err, tt.text)
+			}
+			if d := time.Since(start); d > time.Second {
+				t.Errorf("took %v", d)
+			}
+		})
+	}
+	if s.Len() != 1 {
+		t.Errorf("failed adds count: %d messages", s.Len())
+	}
+	if f, err := full.Get(ID(full.Len() - 1)); err != nil {
+		t.Errorf("the last message of a full store: %v", err)
+	} else {
+		f.Close()
+	}
+}
+
+func TestFullNamesTheLimit(t *testing.T) {
+	s := newTestStore(t, Options{BufferSize: 212992}) // the default before Linux 6.18
+	f := devNull(t)
+	var err error
+	for err == nil {
+		_, err = s.Add(f)
+	}
+	want := fmt.Sprintf("fdstore: add message %[1]d: store is full: its %[1]d messages fill the send buffer of 212992 bytes (net.core.wmem_max is %s; CAP_NET_ADMIN lifts it): sendmsg: resource temporarily unavailable",
+		s.Len(), sysctl("net/core/wmem_max"))
+	if errors.Is(err, ErrInFlight) {
+		skip(t, err.Error())
+	}
+	if err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	t.Logf("%d messages in 212992 bytes", s.Len())
+	if s.Len() < 200 || s.Len() > 600 {
+		t.Errorf("the buffer holds %d messages, documented are 278", s.Len())
+	}
+}
+
+// unusual is a File that is no *os.File.
+type unusual struct{ fd int }
+
+func (u unusual) Fd() uintptr { return uintptr(u.fd) }
+
+func TestGroupKeepsOrderAndIdentity(t *testing.T) {
+	a := memfd(t, "a")
+	again, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", a.Fd()), os.O_RDWR, 0) // same inode, another open file
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	s := newTestStore(t, Options{})
+	id, err := s.AddGroup(a, again, unusual{int(a.Fd())}, devNull(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.GetGroup(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range got {
+		defer f.Close()
+	}
+	if len(got) != 4 {
+		t.Fatalf("%d files", len(got))
+	}
+	for i, tt := range []struct{ a, again bool }{{true, false}, {false, true}, {true, false}, {false, false}} {
+		if same(t, got[i], a) != tt.a || same(t, got[i], again) != tt.again {
+			t.Errorf("file %d is another one than was added", i)
+		}
+	}
+	// The offset is that of the open file.
+	if _, err := got[0].Seek(7, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	for f, want := range map[*os.File]int64{a: 7, again: 0} {
+		if at, err := f.Seek(0, io.SeekCurrent); err != nil || at != want {
+			t.Errorf("offset %d, %v; want %d", at, err, want)
+		}
+	}
+}
+
+func TestLargestGroup(t *testing.T) {
+	needDescriptors(t, 2*MaxGroup+50)
+	s := newTestStore(t, Options{})
+	files := make([]*os.File, MaxGroup)
+	group := make([]File, MaxGroup)
+	for i := range group {
+		files[i] = devNull(t)
+		group[i] = files[i]
+	}
+	id, err := s.AddGroup(group...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // any number of times
+		got, err := s.GetGroup(id)
+		if err != nil || len(got) != MaxGroup {
+			t.Fatalf("%d files, %v", len(got), err)
+		}
+		for i, f := range got {
+			if !same(t, f, files[i]) {
+				t.Errorf("file %d is another one", i)
+			}
+			f.Close()
+		}
+	}
+}
+
+func TestDescriptorsAreCloseOnExec(t *testing.T) {
+	s := newTestStore(t, Options{})
+	id, err := s.Add(devNull(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := s.Get(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for what, fd := range map[string]int{"socket": s.FD(), "file": int(f.Fd())} {
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+			t.Errorf("%s: descriptor flags %#x, %v", what, flags, err)
+		}
+	}
+}
+
+// TestFlagsUntouched holds what (*os.File).Fd would break: a pipe of Go's is
+// non-blocking for all who share it.
+func TestFlagsUntouched(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	s := newTestStore(t, Options{})
+	id, err := s.Add(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := s.Get(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
+		t.Errorf("status flags %#o, %v: O_NONBLOCK is gone", flags, err)
+	}
+}
+
+func TestCloseReleasesFiles(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	s := newTestStore(t, Options{})
+	if _, err := s.Add(w); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if err := r.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the store does not hold the writing end: %v", err)
+	}
+	if err := errors.Join(s.Close(), s.Close()); err != nil {
+		t.Error(err)
+	}
+	if s.FD() != -1 {
+		t.Errorf("closed store lends %d", s.FD())
+	}
+	if err := r.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("after close: %v", err)
+	}
+}
+
+func TestSealHoldsForAllHolders(t *testing.T) {
+	s := newTestStore(t, Options{})
+	id, err := s.Add(devNull(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Seal(), s.Seal()); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Sendto(s.FD(), []byte("x"), unix.MSG_NOSIGNAL, nil); !errors.Is(err, unix.EPIPE) {
+		t.Errorf("another holder's send: %v, want EPIPE", err)
+	}
+	for range 2 {
+		f, err := s.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	// Sealed by another holder: this process does not know, the kernel does.
+	s2 := newTestStore(t, Options{})
+	if err := unix.Shutdown(s2.FD(), unix.SHUT_WR); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s2.Add(devNull(t)); !errors.Is(err, ErrSealed) || !errors.Is(err, unix.EPIPE) {
+		t.Errorf("got %v, want ErrSealed and EPIPE", err)
+	}
+}
+
+func TestIOUringIsRefused(t *testing.T) {
+	ring := ioUring(t)
+	s := newTestStore(t, Options{})
+	_, err := s.AddGroup(devNull(t), ring)
+	if err == nil {
+		skip(t, "this kernel sends io_uring instances (before 6.7)")
+	}
+	want := fmt.Sprintf("file 2 of 2, descriptor %d: file cannot be stored: sendmsg: invalid argument", ring.Fd())
+	if !errors.Is(err, ErrCannotSend) || !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestNumbersDiffer(t *testing.T) {
+	seen := map[uint64]bool{0: true}
+	for range 10 {
+		s := newTestStore(t, Options{})
+		if seen[s.Number()] {
+			t.Errorf("number %#x again", s.Number())
+		}
+		seen[s.Number()] = true
+	}
+}

@@ -1,0 +1,221 @@
+package fdstore
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// stranger is a process's socket that knows a store's name and no more.
+func stranger(t *testing.T) int {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	return fd
+}
+
+func TestStrangersBetweenBindAndConnect(t *testing.T) {
+	tests := []struct {
+		name  string
+		data  string
+		times int
+		want  error
+	}{
+		{"once", "evil", 1, nil},
+		{"all but the last time", "evil", maxNames - 1, nil},
+		{"always", "evil", maxNames, ErrForeign},
+		{"an empty message", "", maxNames, ErrForeign},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			from, null := stranger(t), devNull(t)
+			sent, names := 0, map[string]bool{}
+			s, err := newStore(Options{}, func(name string) {
+				names[name] = true
+				if sent == tt.times {
+					return
+				}
+				sent++
+				rights := unix.UnixRights(int(null.Fd()))
+				if err := unix.Sendmsg(from, []byte(tt.data), rights, &unix.SockaddrUnix{Name: name}, unix.MSG_DONTWAIT); err != nil {
+					t.Errorf("the stranger could not send: %v", err)
+				}
+			})
+			if !errors.Is(err, tt.want) {
+				t.Fatalf("got %v, want %v", err, tt.want)
+			}
+			if err != nil {
+				return
+			}
+			defer closeStore(t, s)
+			if len(names) != sent+1 {
+				t.Errorf("%d names for %d tries", len(names), sent+1)
+			}
+			checkHolds(t, s, null)
+		})
+	}
+}
+
+// checkHolds adds f and gets it.
+func checkHolds(t *testing.T, s *Store, f *os.File) {
+	t.Helper()
+	id, err := s.Add(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Get(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Close()
+	if !same(t, got, f) {
+		t.Error("another file than was added")
+	}
+}
+
+func TestStrangersAfterConnect(t *testing.T) {
+	early, late := stranger(t), stranger(t)
+	var name string
+	s, err := newStore(Options{}, func(n string) {
+		name = n
+		if err := unix.Connect(early, &unix.SockaddrUnix{Name: n}); err != nil {
+			t.Errorf("connect before: %v", err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeStore(t, s)
+	b, err := os.ReadFile("/proc/net/unix")
+	if err != nil || !strings.Contains(string(b), name) {
+		t.Errorf("name %s is not in /proc/net/unix: %v", name, err)
+	}
+	to := &unix.SockaddrUnix{Name: name}
+	for what, err := range map[string]error{
+		"send by one that connected before": unix.Sendto(early, []byte("x"), unix.MSG_DONTWAIT, nil),
+		"send to the name":                  unix.Sendto(late, []byte("x"), unix.MSG_DONTWAIT, to),
+		"connect to the name":               unix.Connect(late, to),
+	} {
+		if !errors.Is(err, unix.EPERM) {
+			t.Errorf("%s: %v, want EPERM", what, err)
+		}
+	}
+	checkHolds(t, s, devNull(t))
+}
+
+// TestHolderSpoils: a holder can destroy a store. The others get errors, soon,
+// and no wrong file.
+func TestHolderSpoils(t *testing.T) {
+	recv := func(t *testing.T, s *Store) {
+		if _, _, err := unix.Recvfrom(s.FD(), make([]byte, PayloadSize), unix.MSG_DONTWAIT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send := func(t *testing.T, s *Store, data string, fds ...int) {
+		if err := unix.Sendmsg(s.FD(), []byte(data), unix.UnixRights(fds...), nil, unix.MSG_DONTWAIT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tests := []struct {
+		name  string
+		spoil func(t *testing.T, s *Store)
+		want  error
+	}{
+		{"all messages received", func(t *testing.T, s *Store) { recv(t, s); recv(t, s) }, ErrContended},
+		{"first message received", recv, ErrContended},
+		{"other messages", func(t *testing.T, s *Store) {
+			recv(t, s)
+			recv(t, s)
+			for range 2 {
+				send(t, s, strings.Repeat("evil", PayloadSize/4), 0)
+			}
+		}, ErrForeign},
+		{"longer messages", func(t *testing.T, s *Store) {
+			recv(t, s)
+			recv(t, s)
+			send(t, s, string(payload{s.number, 0}.append(nil))+string(payload{s.number, 1}.append(nil))+"!", 0)
+		}, ErrForeign},
+		{"number and position with other files", func(t *testing.T, s *Store) {
+			recv(t, s)
+			recv(t, s)
+			for i := range uint64(2) {
+				send(t, s, string(payload{s.number, i}.append(nil)), 0, 1, 2)
+			}
+		}, ErrForeign},
+		{"disconnected", func(t *testing.T, s *Store) {
+			// x/sys has no AF_UNSPEC address: a connect to a socket of one's own does the same.
+			other := stranger(t)
+			to := &unix.SockaddrUnix{Name: "@" + t.Name() + time.Now().String()}
+			if err := errors.Join(unix.Bind(other, to), unix.Connect(s.FD(), to)); err != nil {
+				t.Fatal(err)
+			}
+		}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newTestStore(t, Options{})
+			for range 2 {
+				if _, err := s.Add(devNull(t)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			tt.spoil(t, s)
+			before := descriptors()
+			start := time.Now()
+			f, err := s.Get(1)
+			if err == nil || tt.want != nil && !errors.Is(err, tt.want) {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+			if f != nil {
+				f.Close()
+			}
+			if d := time.Since(start); d > 10*time.Second {
+				t.Errorf("took %v", d)
+			}
+			if after := descriptors(); len(after) != len(before) {
+				t.Errorf("descriptors before %v, after %v", before, after)
+			}
+			t.Log(err)
+		})
+	}
+}
+
+// TestPassedExtras: what a holder switches on for the socket brings other
+// control messages and, with SO_PASSPIDFD, a descriptor that must not stay.
+func TestPassedExtras(t *testing.T) {
+	needDescriptors(t, MaxGroup+50)
+	s := newTestStore(t, Options{})
+	f := devNull(t)
+	group := make([]int, MaxGroup)
+	for i := range group {
+		group[i] = int(f.Fd())
+	}
+	if err := unix.SetsockoptInt(s.FD(), unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.SetsockoptInt(s.FD(), unix.SOL_SOCKET, unix.SO_PASSPIDFD, 1); err != nil {
+		t.Logf("before Linux 6.5: %v", err)
+	}
+	id, err := s.AddFDs(group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := len(descriptors())
+	fds, err := s.pull(id, nil, false)
+	if err != nil || len(fds) != MaxGroup {
+		t.Fatalf("%d files, %v", len(fds), err)
+	}
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+	if after := len(descriptors()); after != before {
+		t.Errorf("%d descriptors before, %d after", before, after)
+	}
+}

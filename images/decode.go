@@ -1,0 +1,164 @@
+package images
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"regrow/tasktree"
+)
+
+// What a description may cost at most.
+const (
+	MaxBytes = 64 << 20  // of a description
+	MaxNodes = 4_000_000 // values, each alias counted with all that it stands for
+	maxDepth = 9_000     // of nesting; yaml.v3 stops at 10,000
+)
+
+// Load decodes the description in a file. Relative paths in it start at the
+// file's folder. "-" is standard input, where they start at the current folder.
+//
+// The error is an [*Error] if the description is wrong, else one of opening or
+// reading.
+func Load(path string) (*tasktree.Tree, error) {
+	if path == "-" {
+		return Decode(os.Stdin, "<stdin>", "")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("images: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // only read from
+	return Decode(f, path, filepath.Dir(path))
+}
+
+// Decode reads one description. source names it in messages ("tree.yaml"), dir
+// is the folder that its relative paths start at, "" the current one. The tree
+// has passed [tasktree.Tree.Check].
+//
+// The error is an [*Error] if the description is wrong, else one of reading.
+func Decode(r io.Reader, source, dir string) (*tasktree.Tree, error) {
+	text, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("images: %s: %w", source, err)
+	}
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+	d := &decoder{tree: &tasktree.Tree{Source: source, Dir: dir}}
+	if root := d.parse(text); root != nil {
+		d.document(node{d: d, n: root})
+		d.check()
+	}
+	if len(d.problems) == 0 {
+		return d.tree, nil
+	}
+	return nil, &Error{
+		Invalid: &tasktree.InvalidError{Source: source, Problems: tasktree.SortProblems(d.problems)},
+		lines:   strings.Split(string(text), "\n"),
+	}
+}
+
+// decoder collects the tree and what is wrong with it.
+type decoder struct {
+	tree     *tasktree.Tree
+	problems []tasktree.Problem
+	nodes    int
+	broken   map[string]bool // open files that did not decode
+}
+
+func (d *decoder) report(pos tasktree.Pos, path, format string, args ...any) {
+	d.problems = append(d.problems, tasktree.Problem{Pos: pos, Path: path, Msg: fmt.Sprintf(format, args...)})
+}
+
+// parse gives the top node of the one document, or nil after a report.
+func (d *decoder) parse(text []byte) *yaml.Node {
+	if len(text) > MaxBytes {
+		d.report(tasktree.Pos{}, "", "the description is longer than %d MiB", MaxBytes>>20)
+		return nil
+	}
+	if pos, what := junk(text); what != "" {
+		d.report(pos, "", "%s", what)
+		return nil
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	var doc yaml.Node
+	switch err := dec.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		d.report(tasktree.Pos{Line: 1, Col: 1}, "", "empty description, want version: 1, files and tasks")
+		return nil
+	case err != nil:
+		pos, msg := syntaxError(text, err)
+		d.report(pos, "", "%s", msg)
+		return nil
+	}
+	var second yaml.Node
+	switch err := dec.Decode(&second); {
+	case errors.Is(err, io.EOF):
+	case err != nil:
+		pos, msg := syntaxError(text, err)
+		d.report(pos, "", "%s", msg)
+		return nil
+	default:
+		pos := tasktree.Pos{Line: second.Line, Col: second.Column}
+		d.report(pos, "", "a second document, want one description a file")
+		return nil
+	}
+	root := doc.Content[0]
+	if !d.affordable(root, map[*yaml.Node]bool{}, 0) {
+		return nil
+	}
+	return root
+}
+
+// affordable walks everything as the decoder will, aliases followed, and
+// reports cycles, depth and sheer number. It reports once.
+func (d *decoder) affordable(n *yaml.Node, open map[*yaml.Node]bool, depth int) bool {
+	at := tasktree.Pos{Line: n.Line, Col: n.Column}
+	if d.nodes++; d.nodes > MaxNodes {
+		d.report(at, "", "too many values, at most %d with all aliases followed", MaxNodes)
+		return false
+	}
+	if depth > maxDepth {
+		d.report(at, "", "nested too deep, at most %d levels", maxDepth)
+		return false
+	}
+	if n.Kind == yaml.AliasNode {
+		if open[n.Alias] {
+			d.report(at, "", "alias *%s stands inside its own anchor", n.Value)
+			return false
+		}
+		return d.affordable(n.Alias, open, depth+1)
+	}
+	if len(n.Content) == 0 {
+		return true
+	}
+	if n.Anchor != "" {
+		open[n] = true
+		defer delete(open, n)
+	}
+	for _, c := range n.Content {
+		if !d.affordable(c, open, depth+1) {
+			return false
+		}
+	}
+	return true
+}
+
+// check applies the rules of the model and takes over what they find, but for
+// what only follows from an open file that did not decode.
+func (d *decoder) check() {
+	for _, p := range d.tree.Check() {
+		if p.Path == "tasks" && len(d.problems) > 0 {
+			continue // no root, because it did not decode
+		}
+		if name, ok := strings.CutPrefix(p.Path, "files."); ok && d.broken[name] && strings.HasPrefix(p.Msg, "open file without") {
+			continue
+		}
+		d.problems = append(d.problems, p)
+	}
+}

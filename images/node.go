@@ -1,0 +1,294 @@
+package images
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"regrow/tasktree"
+)
+
+// node is a value of the description and its key path. The path is a list that
+// leads upwards: it becomes text only for a message.
+type node struct {
+	d    *decoder
+	n    *yaml.Node
+	up   *node
+	step string // key, or "" for an entry of a list
+	item int
+}
+
+func (v node) path() string {
+	if v.up == nil {
+		return ""
+	}
+	switch up := v.up.path(); {
+	case v.step == "":
+		return up + "[" + strconv.Itoa(v.item) + "]"
+	case up == "":
+		return v.step
+	default:
+		return up + "." + v.step
+	}
+}
+
+func (v node) pos() tasktree.Pos { return tasktree.Pos{Line: v.n.Line, Col: v.n.Column} }
+
+func (v node) bad(format string, args ...any) {
+	v.d.report(v.pos(), v.path(), format, args...)
+}
+
+// target follows an alias.
+func (v node) target() node {
+	for v.n.Kind == yaml.AliasNode {
+		v.n = v.n.Alias
+	}
+	return v
+}
+
+// plain reports a scalar without quotes, block style or tag.
+func (v node) plain() bool {
+	return v.n.Kind == yaml.ScalarNode && v.n.Style == 0
+}
+
+// nothing reports a value that was left out, or written as ~.
+func (v node) nothing() bool {
+	return v.plain() && (v.n.Value == "" || v.n.Value == "~")
+}
+
+// found describes a value for "found X, want Y".
+func (v node) found() string {
+	switch v.n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.ScalarNode:
+		if v.nothing() {
+			return "nothing"
+		}
+		return strconv.Quote(abbreviate(v.n.Value))
+	default:
+		return "something else"
+	}
+}
+
+func abbreviate(s string) string {
+	const most = 40
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "..."
+	}
+	return s
+}
+
+// field is an entry of a mapping.
+type field struct {
+	key   node
+	name  string
+	value node
+}
+
+// fields gives the entries of a mapping in their order. Keys are texts; one
+// that comes twice is reported and left out.
+func (v node) fields(want string) []field {
+	if v.n.Kind != yaml.MappingNode {
+		v.bad("found %s, want %s", v.found(), want)
+		return nil
+	}
+	v.checkTag("!!map")
+	seen := make(map[string]tasktree.Pos, len(v.n.Content)/2)
+	fields := make([]field, 0, len(v.n.Content)/2)
+	up := v
+	for i := 0; i+1 < len(v.n.Content); i += 2 {
+		key := node{d: v.d, n: v.n.Content[i], up: v.up, step: v.step, item: v.item}.target()
+		switch {
+		case key.n.Kind != yaml.ScalarNode:
+			key.bad("found %s as a key, want a name", key.found())
+			continue
+		case key.plain() && key.n.Value == "<<":
+			key.bad("merge keys are not allowed; name an anchor with an alias in place of the whole value")
+			continue
+		case key.nothing():
+			key.bad("an empty key")
+			continue
+		}
+		name := key.n.Value
+		f := field{key: key, name: name, value: node{d: v.d, n: v.n.Content[i+1], up: &up, step: name}.target()}
+		if first, twice := seen[name]; twice {
+			v.d.report(key.pos(), f.value.path(), "key %q is given twice (first at %s)", name, first)
+			continue
+		}
+		seen[name] = key.pos()
+		fields = append(fields, f)
+	}
+	return fields
+}
+
+// known gives the entries of a mapping that has fixed keys, and reports the
+// others and the missing ones.
+func (v node) known(want string, keys, required []string) map[string]node {
+	entries := v.fields(want)
+	if v.n.Kind != yaml.MappingNode {
+		return nil
+	}
+	got := make(map[string]node, len(entries))
+	for _, f := range entries {
+		if !contains(keys, f.name) {
+			v.d.report(f.key.pos(), f.value.path(), "unknown key %q%s; known are %s",
+				f.name, tasktree.DidYouMean(f.name, keys), strings.Join(keys, ", "))
+			continue
+		}
+		got[f.name] = f.value
+	}
+	for _, key := range required {
+		if _, ok := got[key]; !ok {
+			v.bad("the key %q is missing", key)
+		}
+	}
+	return got
+}
+
+func contains(words []string, word string) bool {
+	for _, w := range words {
+		if w == word {
+			return true
+		}
+	}
+	return false
+}
+
+// items gives the entries of a list.
+func (v node) items(want string) []node {
+	if v.n.Kind != yaml.SequenceNode {
+		v.bad("found %s, want %s", v.found(), want)
+		return nil
+	}
+	v.checkTag("!!seq")
+	items := make([]node, len(v.n.Content))
+	up := v
+	for i, c := range v.n.Content {
+		items[i] = node{d: v.d, n: c, up: &up, item: i}.target()
+	}
+	return items
+}
+
+// checkTag refuses an explicit tag that is not one of the allowed.
+func (v node) checkTag(allowed ...string) bool {
+	if v.n.Style&yaml.TaggedStyle == 0 || contains(allowed, v.n.Tag) {
+		return true
+	}
+	v.bad("tag %s is not allowed here, want %s or no tag", v.n.Tag, strings.Join(allowed, " or "))
+	return false
+}
+
+// content is the source text of a scalar. It may be empty if it says so itself.
+func (v node) content(want string) (tasktree.Text, bool) {
+	if v.n.Kind != yaml.ScalarNode || v.nothing() {
+		v.bad("found %s, want %s", v.found(), want)
+		return tasktree.Text{}, false
+	}
+	if v.n.Style&yaml.TaggedStyle == 0 || v.n.Tag == "!!str" {
+		return tasktree.Text{Value: v.n.Value, Pos: v.pos()}, true
+	}
+	if !v.checkTag("!!str", "!!binary") {
+		return tasktree.Text{}, false
+	}
+	// Base64 may be broken over lines.
+	compact := strings.Join(strings.Fields(v.n.Value), "")
+	raw, err := base64.StdEncoding.DecodeString(compact)
+	if err != nil {
+		v.bad("!!binary wants base64: %v", err)
+		return tasktree.Text{}, false
+	}
+	return tasktree.Text{Value: string(raw), Pos: v.pos()}, true
+}
+
+// arg is a text that may be empty but cannot hold a NUL byte.
+func (v node) arg(want string) (tasktree.Text, bool) {
+	t, ok := v.content(want)
+	if ok && strings.ContainsRune(t.Value, 0) {
+		v.bad("a NUL byte, which no path, argument or variable can hold")
+		return tasktree.Text{}, false
+	}
+	return t, ok
+}
+
+// text is an arg that is not empty.
+func (v node) text(want string) (tasktree.Text, bool) {
+	t, ok := v.arg(want)
+	if ok && t.Value == "" {
+		v.bad("found an empty text, want %s", want)
+		return tasktree.Text{}, false
+	}
+	return t, ok
+}
+
+// integer is plain decimal digits.
+func (v node) integer(want string, lo, hi int64) (tasktree.Number, bool) {
+	want = fmt.Sprintf("%s, %d to %d", want, lo, hi)
+	if !v.plain() || !decimal(v.n.Value) {
+		v.bad("found %s, want %s in plain decimal digits", v.foundRaw(), want)
+		return tasktree.Number{}, false
+	}
+	n, err := strconv.ParseInt(v.n.Value, 10, 64)
+	if err != nil || n < lo || n > hi {
+		v.bad("%s is out of range, want %s", v.n.Value, want)
+		return tasktree.Number{}, false
+	}
+	return tasktree.Number{Value: n, Pos: v.pos()}, true
+}
+
+// foundRaw is found without quotes around what had none.
+func (v node) foundRaw() string {
+	if v.plain() && !v.nothing() {
+		return abbreviate(v.n.Value)
+	}
+	return v.found()
+}
+
+// decimal reports digits without sign, leading zero or underscore.
+func decimal(s string) bool {
+	if s == "" || len(s) > 1 && s[0] == '0' {
+		return false
+	}
+	return strings.Trim(s, "0123456789") == ""
+}
+
+// mode is an octal number that cannot be taken for a decimal one.
+func (v node) mode() (tasktree.Number, bool) {
+	const want = "an octal mode with a leading 0 or 0o, or in quotes, such as 0644"
+	if v.n.Kind != yaml.ScalarNode || v.nothing() || v.n.Style&yaml.TaggedStyle != 0 {
+		v.bad("found %s, want %s", v.found(), want)
+		return tasktree.Number{}, false
+	}
+	digits := v.n.Value
+	if v.plain() {
+		if !strings.HasPrefix(digits, "0") {
+			hint := ""
+			if strings.Trim(digits, "01234567") == "" {
+				hint = fmt.Sprintf(" (write 0%s)", digits)
+			}
+			v.bad("found %s, want %s%s", v.foundRaw(), want, hint)
+			return tasktree.Number{}, false
+		}
+		digits = strings.TrimPrefix(digits, "0o")
+	}
+	n, err := strconv.ParseUint(digits, 8, 32)
+	if err != nil || n > 0o7777 {
+		v.bad("found %s, want %s, at most 07777", v.foundRaw(), want)
+		return tasktree.Number{}, false
+	}
+	return tasktree.Number{Value: int64(n), Pos: v.pos()}, true
+}
+
+// boolean is plain true or false.
+func (v node) boolean() bool {
+	if !v.plain() || v.n.Value != "true" && v.n.Value != "false" {
+		v.bad("found %s, want true or false", v.foundRaw())
+		return false
+	}
+	return v.n.Value == "true"
+}

@@ -1,0 +1,93 @@
+package images
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"regrow/tasktree"
+)
+
+// junk finds bytes that no description has: not UTF-8, or control characters.
+func junk(text []byte) (tasktree.Pos, string) {
+	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
+		return tasktree.Pos{Line: 1, Col: 1}, "the text is UTF-16, want UTF-8"
+	}
+	pos := tasktree.Pos{Line: 1, Col: 1}
+	for i := 0; i < len(text); {
+		c, size := utf8.DecodeRune(text[i:])
+		switch {
+		case c == utf8.RuneError && size == 1:
+			return pos, fmt.Sprintf("byte 0x%02x is not UTF-8; other bytes go into a value with !!binary and base64", text[i])
+		case c == '\n':
+			pos = tasktree.Pos{Line: pos.Line + 1}
+		case c < ' ' && c != '\t' && c != '\r', c == 0x7f, c >= 0x80 && c < 0xa0 && c != 0x85, c == 0xfffe, c == 0xffff:
+			return pos, fmt.Sprintf("control character U+%04X; write it with an escape in double quotes", c)
+		}
+		pos.Col++
+		i += size
+	}
+	return tasktree.Pos{}, ""
+}
+
+var (
+	yamlLine      = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
+	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
+)
+
+// syntaxError turns what yaml.v3 says of a syntax error into a position and a
+// message. It gives a line at most, often the one where a construct began or
+// the one after, so the place is looked for; where it is not found for certain
+// the message says "near".
+func syntaxError(text []byte, err error) (tasktree.Pos, string) {
+	m := yamlLine.FindStringSubmatch(strings.TrimSpace(err.Error()))
+	line, _ := strconv.Atoi(m[1])
+	msg := m[2]
+	lines := strings.Split(string(text), "\n")
+	if a := unknownAnchor.FindStringSubmatch(msg); a != nil {
+		if pos, ok := find(lines, regexp.MustCompile(`\*`+regexp.QuoteMeta(a[1])+`($|[\s,\]}])`)); ok {
+			return pos, fmt.Sprintf("alias *%s has no anchor &%s before it", a[1], a[1])
+		}
+	}
+	if strings.Contains(msg, "cannot start any token") || strings.Contains(msg, "tab character") {
+		if pos, ok := find(lines, regexp.MustCompile(`^[ -]*\t`)); ok {
+			pos.Col += strings.IndexByte(lines[pos.Line-1], '\t')
+			return pos, "a tab in the indentation, want spaces"
+		}
+		if pos, ok := find(lines, regexp.MustCompile("(?:^|[:,\\[{-] *)[@`%]")); ok {
+			end := strings.IndexAny(lines[pos.Line-1][pos.Col-1:], "@`%")
+			pos.Col += end
+			return pos, fmt.Sprintf("a plain value cannot begin with %q, want quotes", lines[pos.Line-1][pos.Col-1])
+		}
+	}
+	if strings.Contains(msg, "mapping values are not allowed") {
+		if pos, ok := find(lines, regexp.MustCompile(`^[^#"']*?: [^"'{\[#]*: `)); ok {
+			first := strings.Index(lines[pos.Line-1], ": ")
+			second := strings.Index(lines[pos.Line-1][first+2:], ": ")
+			pos.Col = utf8.RuneCountInString(lines[pos.Line-1][:first+2+second]) + 1
+			return pos, "a second \": \" in one line, want quotes around the value or a line of its own"
+		}
+	}
+	if line == 0 {
+		return tasktree.Pos{Line: 1, Col: 1}, "no valid YAML (the parser gives no place): " + msg
+	}
+	if line > len(lines) || strings.TrimSpace(strings.Join(lines[line-1:], "")) == "" {
+		line = max(1, len(strings.Split(strings.TrimRight(string(text), "\n \t"), "\n")))
+	}
+	source := lines[line-1]
+	col := utf8.RuneCountInString(source) - utf8.RuneCountInString(strings.TrimLeft(source, " \t-")) + 1
+	return tasktree.Pos{Line: line, Col: col}, fmt.Sprintf("no valid YAML near line %d: %s", line, msg)
+}
+
+// find gives the first place that matches.
+func find(lines []string, re *regexp.Regexp) (tasktree.Pos, bool) {
+	for i, l := range lines {
+		if at := re.FindStringIndex(l); at != nil {
+			return tasktree.Pos{Line: i + 1, Col: utf8.RuneCountInString(l[:at[0]]) + 1}, true
+		}
+	}
+	return tasktree.Pos{}, false
+}

@@ -1,0 +1,231 @@
+package images
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"regrow/tasktree"
+	"regrow/tasktree/kind"
+)
+
+// document decodes the top mapping.
+func (d *decoder) document(v node) {
+	v = v.target()
+	got := v.known("a mapping with version, namespaces, files and tasks",
+		[]string{"version", "namespaces", "files", "tasks"}, []string{"version", "tasks"})
+	if version, ok := got["version"]; ok {
+		n, ok := version.integer("the version of the description", 0, math.MaxInt32)
+		if ok && n.Value != tasktree.Version {
+			version.bad("version %d is not known, this regrow reads version %d", n.Value, tasktree.Version)
+		}
+	}
+	if v, ok := got["namespaces"]; ok {
+		for _, item := range v.items("a list of namespaces, such as [pid]") {
+			if t, ok := item.text("the name of a namespace"); ok {
+				d.tree.Namespaces = append(d.tree.Namespaces, tasktree.NamespaceItem{Name: tasktree.Namespace(t.Value), Pos: t.Pos})
+			}
+		}
+	}
+	d.broken = map[string]bool{}
+	if v, ok := got["files"]; ok {
+		d.files(v)
+	}
+	if v, ok := got["tasks"]; ok {
+		d.roots(v)
+	}
+}
+
+// files decodes the open files.
+func (d *decoder) files(v node) {
+	for _, f := range v.fields("a mapping from names to open files") {
+		file := &tasktree.OpenFile{Name: f.name, Pos: f.key.pos()}
+		if file.Spec = f.value.spec(); file.Spec == nil {
+			d.broken[f.name] = true
+		}
+		d.tree.Files = append(d.tree.Files, file)
+	}
+}
+
+// spec decodes one open file by its kind, nil if it has none.
+func (v node) spec() tasktree.Spec {
+	entries := v.fields("a mapping with type: " + strings.Join(kind.Names(), ", "))
+	for _, f := range entries {
+		if f.name != "type" {
+			continue
+		}
+		name, ok := f.value.text("a kind of open file: " + strings.Join(kind.Names(), ", "))
+		if !ok {
+			return nil
+		}
+		k, ok := kind.Lookup(name.Value)
+		if !ok {
+			f.value.bad("unknown type %q%s, want %s", name.Value,
+				tasktree.DidYouMean(name.Value, kind.Names()), strings.Join(kind.Names(), ", "))
+			return nil
+		}
+		d := &kindDecoder{v: v, got: map[string]node{}}
+		for _, e := range entries {
+			switch {
+			case e.name == "type":
+			case contains(k.Keys, e.name):
+				d.got[e.name] = e.value
+			default:
+				v.d.report(e.key.pos(), e.value.path(), "unknown key %q%s; a %s has %s", e.name,
+					tasktree.DidYouMean(e.name, k.Keys), k.Name, strings.Join(append([]string{"type"}, k.Keys...), ", "))
+			}
+		}
+		broken := false
+		for _, key := range k.Required {
+			if _, ok := d.got[key]; !ok {
+				v.bad("the key %q is missing", key)
+				broken = true
+			}
+		}
+		before := len(v.d.problems)
+		spec := k.Decode(d)
+		if broken || len(v.d.problems) > before {
+			return brokenSpec{spec}
+		}
+		return spec
+	}
+	if entries != nil {
+		v.bad("the key %q is missing, want one of %s", "type", strings.Join(kind.Names(), ", "))
+	}
+	return nil
+}
+
+// brokenSpec is a kind whose values did not all decode. Its ends are known, so
+// descriptors that name them are no further problems; its rules would only
+// repeat what was reported.
+type brokenSpec struct{ tasktree.Spec }
+
+// Check implements [tasktree.Spec].
+func (brokenSpec) Check(*tasktree.Tree, func(tasktree.Problem)) {}
+
+// roots decodes the list with the one root task.
+func (d *decoder) roots(v node) {
+	items := v.items("a list with one root task")
+	for i, item := range items {
+		task := d.task(item)
+		if i == 0 {
+			d.tree.Root = task
+			continue
+		}
+		item.bad("a second root task, want one root with the others as its children")
+	}
+	if items != nil && len(items) == 0 {
+		v.bad("no task, want one root task")
+	}
+}
+
+var taskKeys = []string{"name", "pid", "fds", "children", "run", "env", "env_clear", "cwd"}
+
+// task decodes a task and everything below it.
+func (d *decoder) task(v node) *tasktree.Task {
+	task := &tasktree.Task{Pos: v.pos()}
+	got := v.known("a task: a mapping with name, fds and so on", taskKeys, []string{"name"})
+	if name, ok := got["name"]; ok {
+		task.Pos = name.pos()
+		if t, ok := name.text("the task's name"); ok {
+			task.Name = t.Value
+		}
+	}
+	if task.Name == "" {
+		task.Name = d.placeholder()
+	}
+	if v, ok := got["pid"]; ok {
+		task.PID, _ = v.integer("a pid", 1, tasktree.MaxPID)
+	}
+	if v, ok := got["fds"]; ok {
+		d.descriptors(v, task)
+	}
+	if v, ok := got["run"]; ok {
+		d.program(v, task)
+	}
+	if v, ok := got["env"]; ok {
+		for _, f := range v.fields("a mapping from names of variables to values") {
+			if t, ok := f.value.arg("a variable's value"); ok {
+				task.Env = append(task.Env, tasktree.EnvVar{Name: f.name, Value: t.Value, Pos: f.key.pos()})
+			}
+		}
+	}
+	if v, ok := got["env_clear"]; ok {
+		task.EnvClear = v.boolean()
+	}
+	if v, ok := got["cwd"]; ok {
+		task.Cwd, _ = v.text("the path of a folder")
+	}
+	if v, ok := got["children"]; ok {
+		for _, item := range v.items("a list of tasks") {
+			task.Children = append(task.Children, d.task(item))
+		}
+	}
+	return task
+}
+
+// placeholder names a task whose name did not decode, so that the rules do not
+// find the same problem again.
+func (d *decoder) placeholder() string {
+	return fmt.Sprintf("unnamed-%d", len(d.problems))
+}
+
+// program decodes what a task runs.
+func (d *decoder) program(v node, task *tasktree.Task) {
+	task.RunPos = v.pos()
+	items := v.items("a list: the program and its arguments")
+	if items == nil {
+		return
+	}
+	task.Run = []tasktree.Text{}
+	for i, item := range items {
+		var t tasktree.Text
+		var ok bool
+		if i == 0 {
+			t, ok = item.text("a program")
+		} else {
+			t, ok = item.arg(`an argument ("" for an empty one)`)
+		}
+		if !ok {
+			t = tasktree.Text{Value: "?", Pos: item.pos()} // reported
+		}
+		task.Run = append(task.Run, t)
+	}
+}
+
+// descriptors decodes a task's table.
+func (d *decoder) descriptors(v node, task *tasktree.Task) {
+	for _, f := range v.fields("a mapping from descriptors to open files") {
+		n, err := strconv.Atoi(f.name)
+		if err != nil || !decimal(f.name) || n > tasktree.MaxFD {
+			v.d.report(f.key.pos(), f.value.path(), "%q is no descriptor, want decimal digits without sign or leading zero, 0 to %d",
+				abbreviate(f.name), tasktree.MaxFD)
+			continue
+		}
+		desc := tasktree.Descriptor{FD: n, Pos: f.key.pos()}
+		ok := false
+		if f.value.n.Kind == mappingNode {
+			desc, ok = d.descriptor(f.value, desc)
+		} else {
+			desc.File, ok = f.value.text("the name of an open file, or {file: NAME, cloexec: true}")
+		}
+		if name, _, _ := strings.Cut(desc.File.Value, "."); ok && !d.broken[name] {
+			task.FDs = append(task.FDs, desc)
+		}
+	}
+}
+
+// descriptor decodes the long form of a descriptor.
+func (d *decoder) descriptor(v node, desc tasktree.Descriptor) (tasktree.Descriptor, bool) {
+	got := v.known("an open file", []string{"file", "cloexec"}, []string{"file"})
+	if c, ok := got["cloexec"]; ok {
+		desc.Cloexec = c.boolean()
+	}
+	file, ok := got["file"]
+	if !ok {
+		return desc, false
+	}
+	desc.File, ok = file.text("the name of an open file")
+	return desc, ok
+}
