@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,13 +16,15 @@ import (
 // mapping is a line of /proc/self/maps.
 type mapping struct {
 	program.Range
-	name string
+	name     string
+	writable bool
 }
 
-// keep finds the memory that a task needs, ascending: the program itself (code,
-// and data with what instrumented builds count there), the vdso, the arena, the
-// private page, and the thread's local memory if the kernel writes to it. All
-// else, the Go heap above all, the root task sheds.
+// keep finds the memory that a task needs, ascending: the program's code and
+// constants (and in instrumented builds its data, where they count), the vdso,
+// the arena, the private page, and the thread's local memory if the kernel
+// writes to it. All else, the Go heap above all, the root task sheds: each page
+// that is left costs every fork that follows.
 func keep(a *postfork.Arena) ([]program.Range, error) {
 	exe, err := os.Readlink("/proc/self/exe")
 	if err != nil {
@@ -40,14 +44,16 @@ func keep(a *postfork.Arena) ([]program.Range, error) {
 	}
 	private := a.Base - program.PrivateGap
 	var kept []program.Range
-	last, inExe := program.Range{}, false
+	last, inExe, data := program.Range{}, false, instrumented()
 	for _, m := range maps {
 		switch {
 		case m.name == "[vsyscall]":
 			continue // above what a process may unmap
 		case m.name == exe, inExe && m.name == "" && m.Lo == last.Hi: // bss follows data
 			inExe = true
-			kept = append(kept, m.Range)
+			if data || !m.writable {
+				kept = append(kept, m.Range)
+			}
 		case m.name == "[vdso]", strings.HasPrefix(m.name, "[vvar"),
 			m.Lo <= private && private < m.Hi, m.Lo <= a.Base && a.Base < m.Hi,
 			m.Lo <= local && local < m.Hi:
@@ -58,13 +64,33 @@ func keep(a *postfork.Arena) ([]program.Range, error) {
 		}
 		last = m.Range
 	}
-	kept = merge(kept)
+	if kept = merge(kept); !covers(kept, postfork.CodeAddress()) {
+		return nil, fmt.Errorf("restore: /proc/self/maps does not show where %s is mapped", exe)
+	}
 	// The end of the last mapping closes the last gap.
 	kept = append(kept, program.Range{Lo: last.Hi, Hi: last.Hi})
 	if len(kept) > program.MaxKeep {
 		return nil, fmt.Errorf("restore: bug: %d ranges of memory to keep", len(kept))
 	}
 	return kept, nil
+}
+
+// covers reports whether one of the ranges has the address.
+func covers(ranges []program.Range, addr uint64) bool {
+	return slices.ContainsFunc(ranges, func(r program.Range) bool { return r.Lo <= addr && addr < r.Hi })
+}
+
+// instrumented reports whether code of this build may write to its own data
+// everywhere: coverage counters, sanitizers. It says so for test binaries too,
+// and where the build did not leave word.
+func instrumented() bool {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || strings.HasSuffix(info.Path, ".test") {
+		return true
+	}
+	return slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool {
+		return slices.Contains([]string{"-cover", "-race", "-msan", "-asan"}, s.Key)
+	})
 }
 
 // merge joins ranges that touch.
@@ -96,6 +122,7 @@ func parseMaps(text string) ([]mapping, error) {
 		if err := errors.Join(err1, err2); err != nil {
 			return nil, fmt.Errorf("restore: /proc/self/maps: %w", err)
 		}
+		m.writable = strings.Contains(fields[1], "w")
 		if len(fields) > 5 {
 			m.name = strings.Join(fields[5:], " ")
 		}

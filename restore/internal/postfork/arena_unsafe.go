@@ -2,6 +2,7 @@ package postfork
 
 import (
 	"os"
+	"reflect"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -158,3 +159,6 @@ func HasRseq() bool {
 	}
 	return e != unix.ENOSYS
 }
+
+// CodeAddress gives an address in the code that tasks run.
+func CodeAddress() uint64 { return uint64(reflect.ValueOf(interp).Pointer()) }
