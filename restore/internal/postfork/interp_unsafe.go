@@ -102,20 +102,29 @@ func over(h *program.Head) bool {
 //go:norace
 //go:nocheckptr
 //go:noinline
-func ready(h *program.Head) bool {
+func ready(h *program.Head) syscall.Errno {
 	countDown(h, &h.Left)
 	for !over(h) {
 		gate := load(&h.Gate)
 		if gate == program.GateOpen {
-			return true
+			return 0
 		}
-		syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&h.Gate)), futexWait, uintptr(gate),
-			uintptr(unsafe.Pointer(&h.Poll)), 0, 0)
+		gateFutex(h, futexWait, gate)
 	}
 	// The kernel wakes one waiter when the runner dies; that one wakes the rest.
 	abort(h)
-	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&h.Gate)), futexWake, everybody, 0, 0, 0)
-	return false
+	gateFutex(h, futexWake, everybody)
+	return program.ReasonCanceled
+}
+
+// gateFutex waits on the gate, or wakes those who do.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func gateFutex(h *program.Head, what uintptr, v uint32) {
+	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&h.Gate)), what, uintptr(v), uintptr(unsafe.Pointer(&h.Poll)), 0, 0)
 }
 
 // shed unmaps all that lies between the ranges to keep.
@@ -136,33 +145,46 @@ func shed(h *program.Head) (e syscall.Errno) {
 	return e
 }
 
-// name copies the task's name to the private page and makes that the argument
-// list: the kernel reads it from private memory only. PR_SET_MM_MAP needs no
-// privilege (since Linux 3.18), but a kernel with CONFIG_CHECKPOINT_RESTORE.
+// name makes what nameArguments prepared the argument list. PR_SET_MM_MAP needs
+// no privilege (since Linux 3.18), but a kernel with CONFIG_CHECKPOINT_RESTORE.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 //go:noinline
-func name(h *program.Head, base, priv unsafe.Pointer, addr, n uint64) syscall.Errno {
-	const argStart, argEnd, envStart, envEnd, words, size = 7, 8, 9, 10, 13, 104
+func name(priv unsafe.Pointer) syscall.Errno {
+	_, _, e := syscall.RawSyscall6(syscall.SYS_PRCTL, unix.PR_SET_MM, unix.PR_SET_MM_MAP,
+		uintptr(unsafe.Add(priv, program.PrivMMMap)), mmMapSize, 0, 0)
+	if e == syscall.EINVAL {
+		return 0 // a kernel without it: the task keeps its comm
+	}
+	return e
+}
+
+// mmMapSize is the size of struct prctl_mm_map.
+const mmMapSize = 104
+
+// nameArguments copies the task's name to the private page, because the kernel
+// reads an argument list from private memory only, and describes the place.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func nameArguments(h *program.Head, base, priv unsafe.Pointer, addr, n uint64) {
+	const argStart, argEnd, envStart, envEnd = 7, 8, 9, 10
 	from := at(base, h.Base, addr)
 	for i := uint64(0); i <= n; i++ {
 		*(*byte)(unsafe.Add(priv, program.PrivName+uintptr(i))) = *(*byte)(unsafe.Add(from, uintptr(i)))
 	}
 	mm := unsafe.Add(priv, program.PrivMMMap)
-	for i := uintptr(0); i < words; i++ {
+	for i := uintptr(0); i < mmMapSize/8; i++ {
 		*(*uint64)(unsafe.Add(mm, i*8)) = *(*uint64)(unsafe.Add(unsafe.Pointer(&h.MMMap), i*8))
 	}
 	*(*uint64)(unsafe.Add(mm, argStart*8)) = h.Private + program.PrivName
 	*(*uint64)(unsafe.Add(mm, argEnd*8)) = h.Private + program.PrivName + n + 1
 	*(*uint64)(unsafe.Add(mm, envStart*8)) = h.Private + program.PrivName + n + 1
 	*(*uint64)(unsafe.Add(mm, envEnd*8)) = h.Private + program.PrivName + n + 1
-	_, _, e := syscall.RawSyscall6(syscall.SYS_PRCTL, unix.PR_SET_MM, unix.PR_SET_MM_MAP, uintptr(mm), size, 0, 0)
-	if e == syscall.EINVAL {
-		return 0 // a kernel without it: the task keeps its comm
-	}
-	return e
 }
 
 // refuse looks at the type of an open file.
@@ -213,6 +235,110 @@ func hold(h *program.Head) {
 	}
 }
 
+// arguments gives the arguments of an op, in the private page and not on the
+// stack: frames stay small.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func arguments(h *program.Head, base, priv unsafe.Pointer, op *program.Op) *[6]uint64 {
+	modes := op.Modes
+	for i := uintptr(0); i < 6*8; i += 8 {
+		v := *(*uint64)(unsafe.Add(unsafe.Pointer(&op.Args), i))
+		if program.Mode(modes&15) == program.ModeLoad {
+			v = *(*uint64)(at(base, h.Base, v))
+		}
+		*(*uint64)(unsafe.Add(priv, program.PrivArgs+i)) = v
+		modes >>= 4
+	}
+	return (*[6]uint64)(unsafe.Add(priv, program.PrivArgs))
+}
+
+// call makes the system call nr.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func call(nr uint32, a *[6]uint64) (int64, syscall.Errno) {
+	r, _, e := syscall.RawSyscall6(uintptr(nr), uintptr(a[0]), uintptr(a[1]), uintptr(a[2]), uintptr(a[3]), uintptr(a[4]), uintptr(a[5]))
+	return int64(r), e
+}
+
+// fork makes a child, unless the restore is over. In the child pid is 0.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func fork(h *program.Head, args uint64, child *program.Record) (pid int64, e syscall.Errno) {
+	if over(h) {
+		return 0, program.ReasonCanceled
+	}
+	r, _, e := syscall.RawSyscall6(unix.SYS_CLONE3, uintptr(args), program.CloneArgsSize, 0, 0, 0, 0)
+	if e == 0 && r != 0 {
+		child.PID = int32(r)
+	}
+	return int64(r), e
+}
+
+// record gives the record of a task.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func record(h *program.Head, base unsafe.Pointer, task uint64) *program.Record {
+	return (*program.Record)(at(base, h.Base, h.Records+task*program.RecordSize))
+}
+
+// other does the ops that are no plain system call and no fork.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func other(h *program.Head, base, priv unsafe.Pointer, op *program.Op, a *[6]uint64) (int64, syscall.Errno) {
+	// An if chain: a switch over this many cases becomes a jump table, which
+	// position-independent builds keep in data.
+	if op.Kind == program.OpPair {
+		return pair(priv, op, a)
+	}
+	if op.Kind == program.OpRefuse {
+		return 0, refuse(priv, a[0], a[1])
+	}
+	if op.Kind == program.OpShed {
+		return 0, shed(h)
+	}
+	if op.Kind == program.OpName {
+		nameArguments(h, base, priv, a[0], a[1])
+		return 0, name(priv)
+	}
+	if op.Kind == program.OpReady {
+		return 0, ready(h)
+	}
+	if op.Kind == program.OpHold {
+		hold(h)
+	}
+	return 0, syscall.ENOSYS
+}
+
+// check ends the task if an op did not do what the plan demands.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func check(h *program.Head, rec *program.Record, op *program.Op, got int64, e syscall.Errno) {
+	if e != 0 && (op.Allow == 0 || e != syscall.Errno(op.Allow)) {
+		fail(h, rec, op, int32(e), got)
+	}
+	if e == 0 && op.Flags&program.FlagWant != 0 && got != op.Want {
+		fail(h, rec, op, program.ReasonUnwanted, got)
+	}
+}
+
 // interp runs the program of a task, and after each fork in the child the
 // child's program. It does not return.
 //
@@ -222,66 +348,27 @@ func hold(h *program.Head) {
 //go:noinline
 func interp(base, priv unsafe.Pointer, task uint64) {
 	h := (*program.Head)(base)
-	rec := (*program.Record)(at(base, h.Base, h.Records+task*program.RecordSize))
+	rec := record(h, base, task)
 	op := (*program.Op)(at(base, h.Base, rec.Ops))
-	a := (*[6]uint64)(unsafe.Add(priv, program.PrivArgs)) // not on the stack: frames stay small
 	for {
-		modes := op.Modes
-		for i := uintptr(0); i < 6; i++ {
-			v := *(*uint64)(unsafe.Add(unsafe.Pointer(&op.Args), i*8))
-			if program.Mode(modes&15) == program.ModeLoad {
-				v = *(*uint64)(at(base, h.Base, v))
-			}
-			*(*uint64)(unsafe.Add(unsafe.Pointer(a), i*8)) = v
-			modes >>= 4
-		}
-		var r uintptr
+		a := arguments(h, base, priv, op)
 		var got int64
 		var e syscall.Errno
-		// An if chain: a switch over this many cases becomes a jump table.
 		if op.Kind == program.OpCall {
-			r, _, e = syscall.RawSyscall6(uintptr(op.Nr), uintptr(a[0]), uintptr(a[1]), uintptr(a[2]), uintptr(a[3]), uintptr(a[4]), uintptr(a[5]))
-			got = int64(r)
-		} else if op.Kind == program.OpPull {
-			e = pull(h, base, priv, a)
+			got, e = call(op.Nr, a)
 		} else if op.Kind == program.OpFork {
-			if over(h) {
-				fail(h, rec, op, program.ReasonCanceled, 0)
+			child := record(h, base, a[1])
+			if got, e = fork(h, a[0], child); e == 0 && got == 0 {
+				rec = child
+				op = (*program.Op)(at(base, h.Base, rec.Ops))
+				continue
 			}
-			r, _, e = syscall.RawSyscall6(unix.SYS_CLONE3, uintptr(a[0]), program.CloneArgsSize, 0, 0, 0, 0)
-			if e == 0 {
-				child := (*program.Record)(at(base, h.Base, h.Records+a[1]*program.RecordSize))
-				if r == 0 {
-					rec = child
-					op = (*program.Op)(at(base, h.Base, rec.Ops))
-					continue
-				}
-				child.PID = int32(r)
-			}
-			got = int64(r)
-		} else if op.Kind == program.OpPair {
-			got, e = pair(priv, op, a)
-		} else if op.Kind == program.OpRefuse {
-			e = refuse(priv, a[0], a[1])
-		} else if op.Kind == program.OpShed {
-			e = shed(h)
-		} else if op.Kind == program.OpName {
-			e = name(h, base, priv, a[0], a[1])
-		} else if op.Kind == program.OpReady {
-			if !ready(h) {
-				fail(h, rec, op, program.ReasonCanceled, 0)
-			}
-		} else if op.Kind == program.OpHold {
-			hold(h)
+		} else if op.Kind == program.OpPull {
+			got, e = 0, pull(h, base, priv, a)
 		} else {
-			e = syscall.ENOSYS
+			got, e = other(h, base, priv, op, a)
 		}
-		if e != 0 && (op.Allow == 0 || e != syscall.Errno(op.Allow)) {
-			fail(h, rec, op, int32(e), got)
-		}
-		if e == 0 && op.Flags&program.FlagWant != 0 && got != op.Want {
-			fail(h, rec, op, program.ReasonUnwanted, got)
-		}
+		check(h, rec, op, got, e)
 		op = (*program.Op)(unsafe.Add(unsafe.Pointer(op), program.OpSize))
 	}
 }

@@ -22,48 +22,112 @@ import (
 //go:nocheckptr
 //go:noinline
 func pull(h *program.Head, base, priv unsafe.Pointer, a *[6]uint64) syscall.Errno {
-	payload := (*[2]uint64)(unsafe.Add(priv, program.PrivPayload))
-	offset := (*int32)(unsafe.Add(priv, program.PrivPair))
-	msg := (*syscall.Msghdr)(unsafe.Add(priv, program.PrivMsghdr))
-	cmsg := (*syscall.Cmsghdr)(unsafe.Add(priv, program.PrivCmsg))
-	const header = 16
 	for try := 0; try < pullTries; try++ {
-		*offset = int32(16 * a[1])
-		prepare(priv)
-		_, _, e := syscall.RawSyscall6(syscall.SYS_SETSOCKOPT, uintptr(a[0]), unix.SOL_SOCKET, unix.SO_PEEK_OFF, uintptr(unsafe.Pointer(offset)), 4, 0)
-		if e != 0 {
+		prepare(priv, a[1])
+		if e := seek(priv, a[0]); e != 0 {
 			return e
 		}
-		r, _, e := syscall.RawSyscall6(syscall.SYS_RECVMSG, uintptr(a[0]), uintptr(unsafe.Pointer(msg)),
-			uintptr(unix.MSG_PEEK|unix.MSG_DONTWAIT|a[4]), 0, 0, 0)
+		n, e := peek(priv, a)
 		if e != 0 && e != syscall.EAGAIN && e != syscall.EINTR {
 			return e
 		}
-		count := uint64(0)
-		if e == 0 && msg.Controllen >= header && cmsg.Type == unix.SCM_RIGHTS {
-			count = (uint64(cmsg.Len) - header) / 4
-		}
-		ours := e == 0 && r == 16 && payload[0] == h.StoreNumber && payload[1] == a[1]
-		if ours && count == a[2] && msg.Flags&unix.MSG_CTRUNC == 0 {
+		ours := e == 0 && n == payloadSize && isOurs(h, priv, a[1])
+		if ours && received(priv) == a[2] && !truncated(priv) {
 			return landed(h, base, priv, a)
 		}
-		for i := uint64(0); i < count; i++ {
-			syscall.RawSyscall6(syscall.SYS_CLOSE, uintptr(*(*int32)(unsafe.Add(unsafe.Pointer(cmsg), uintptr(header+4*i)))), 0, 0, 0, 0, 0)
-		}
-		if ours && msg.Flags&unix.MSG_CTRUNC != 0 {
+		giveBack(priv)
+		if ours && truncated(priv) {
 			return syscall.EMFILE
 		}
 	}
 	return program.ReasonForeign
 }
 
-// prepare sets up the message header; recvmsg writes to it.
+const (
+	payloadSize = 16
+	cmsgHeader  = 16
+)
+
+// seek sets the socket's peek offset.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 //go:noinline
-func prepare(priv unsafe.Pointer) {
+func seek(priv unsafe.Pointer, store uint64) syscall.Errno {
+	_, _, e := syscall.RawSyscall6(syscall.SYS_SETSOCKOPT, uintptr(store), unix.SOL_SOCKET, unix.SO_PEEK_OFF,
+		uintptr(unsafe.Add(priv, program.PrivPair)), 4, 0)
+	return e
+}
+
+// peek receives the message at the offset without removing it.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func peek(priv unsafe.Pointer, a *[6]uint64) (uintptr, syscall.Errno) {
+	n, _, e := syscall.RawSyscall6(syscall.SYS_RECVMSG, uintptr(a[0]), uintptr(unsafe.Add(priv, program.PrivMsghdr)),
+		uintptr(unix.MSG_PEEK|unix.MSG_DONTWAIT|a[4]), 0, 0, 0)
+	return n, e
+}
+
+// isOurs compares the payload.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func isOurs(h *program.Head, priv unsafe.Pointer, message uint64) bool {
+	payload := (*[2]uint64)(unsafe.Add(priv, program.PrivPayload))
+	return payload[0] == h.StoreNumber && payload[1] == message
+}
+
+// received gives the number of descriptors that came.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func received(priv unsafe.Pointer) uint64 {
+	cmsg := (*syscall.Cmsghdr)(unsafe.Add(priv, program.PrivCmsg))
+	if cmsg.Len < cmsgHeader || cmsg.Type != unix.SCM_RIGHTS {
+		return 0
+	}
+	return (uint64(cmsg.Len) - cmsgHeader) / 4
+}
+
+// truncated reports whether the kernel could not install all descriptors.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func truncated(priv unsafe.Pointer) bool {
+	return (*syscall.Msghdr)(unsafe.Add(priv, program.PrivMsghdr)).Flags&unix.MSG_CTRUNC != 0
+}
+
+// giveBack closes what came with a message that is not the one.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func giveBack(priv unsafe.Pointer) {
+	for i := received(priv); i > 0; i-- {
+		fd := *(*int32)(unsafe.Add(priv, program.PrivCmsg+cmsgHeader+uintptr(4*(i-1))))
+		syscall.RawSyscall6(syscall.SYS_CLOSE, uintptr(fd), 0, 0, 0, 0, 0)
+	}
+}
+
+// prepare sets up the offset and the message header; recvmsg writes to it.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func prepare(priv unsafe.Pointer, message uint64) {
+	*(*int32)(unsafe.Add(priv, program.PrivPair)) = int32(payloadSize * message)
 	msg := (*[7]uint64)(unsafe.Add(priv, program.PrivMsghdr))
 	iov := (*[2]uint64)(unsafe.Add(priv, program.PrivIovec))
 	iov[0] = uint64(uintptr(unsafe.Add(priv, program.PrivPayload)))

@@ -1,3 +1,5 @@
+//go:build !amd64
+
 package postfork
 
 // ThreadPointer gives the address of the calling thread's local memory, or 0
