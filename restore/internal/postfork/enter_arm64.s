@@ -1,9 +1,9 @@
 #include "textflag.h"
 
-// func enter(sp, base, priv unsafe.Pointer, task uint64)
+// func enter(sp unsafe.Pointer, h *program.Head, priv unsafe.Pointer, task uint64)
 TEXT ·enter(SB), NOSPLIT|NOFRAME, $0-32
 	MOVD sp+0(FP), R0
-	MOVD base+8(FP), R1
+	MOVD h+8(FP), R1
 	MOVD priv+16(FP), R2
 	MOVD task+24(FP), R3
 	AND  $~15, R0

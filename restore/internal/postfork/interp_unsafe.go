@@ -28,14 +28,14 @@ const (
 	pullTries = 1 << 20 // a try costs about a microsecond; contention needs a handful
 )
 
-// at gives a pointer to an address of the arena or the private page: memory
+// at gives a pointer to an address of the arena, which begins with Head: memory
 // that the Go runtime knows nothing of.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func at(base unsafe.Pointer, from, addr uint64) unsafe.Pointer {
-	return unsafe.Add(base, uintptr(addr-from))
+func at(h *program.Head, addr uint64) unsafe.Pointer {
+	return unsafe.Add(unsafe.Pointer(h), uintptr(addr-h.Base))
 }
 
 //go:nosplit
@@ -171,9 +171,9 @@ const mmMapSize = 104
 //go:norace
 //go:nocheckptr
 //go:noinline
-func nameArguments(h *program.Head, base, priv unsafe.Pointer, addr, n uint64) {
+func nameArguments(h *program.Head, priv unsafe.Pointer, addr, n uint64) {
 	const argStart, argEnd, envStart, envEnd = 7, 8, 9, 10
-	from := at(base, h.Base, addr)
+	from := at(h, addr)
 	for i := uint64(0); i <= n; i++ {
 		*(*byte)(unsafe.Add(priv, program.PrivName+uintptr(i))) = *(*byte)(unsafe.Add(from, uintptr(i)))
 	}
@@ -242,12 +242,12 @@ func hold(h *program.Head) {
 //go:norace
 //go:nocheckptr
 //go:noinline
-func arguments(h *program.Head, base, priv unsafe.Pointer, op *program.Op) *[6]uint64 {
+func arguments(h *program.Head, priv unsafe.Pointer, op *program.Op) *[6]uint64 {
 	modes := op.Modes
 	for i := uintptr(0); i < 6*8; i += 8 {
 		v := *(*uint64)(unsafe.Add(unsafe.Pointer(&op.Args), i))
 		if program.Mode(modes&15) == program.ModeLoad {
-			v = *(*uint64)(at(base, h.Base, v))
+			v = *(*uint64)(at(h, v))
 		}
 		*(*uint64)(unsafe.Add(priv, program.PrivArgs+i)) = v
 		modes >>= 4
@@ -289,8 +289,8 @@ func fork(h *program.Head, args uint64, child *program.Record) (pid int64, e sys
 //go:norace
 //go:nocheckptr
 //go:noinline
-func record(h *program.Head, base unsafe.Pointer, task uint64) *program.Record {
-	return (*program.Record)(at(base, h.Base, h.Records+task*program.RecordSize))
+func record(h *program.Head, task uint64) *program.Record {
+	return (*program.Record)(at(h, h.Records+task*program.RecordSize))
 }
 
 // other does the ops that are no plain system call and no fork.
@@ -299,7 +299,7 @@ func record(h *program.Head, base unsafe.Pointer, task uint64) *program.Record {
 //go:norace
 //go:nocheckptr
 //go:noinline
-func other(h *program.Head, base, priv unsafe.Pointer, op *program.Op, a *[6]uint64) (int64, syscall.Errno) {
+func other(h *program.Head, priv unsafe.Pointer, op *program.Op, a *[6]uint64) (int64, syscall.Errno) {
 	// An if chain: a switch over this many cases becomes a jump table, which
 	// position-independent builds keep in data.
 	if op.Kind == program.OpPair {
@@ -312,7 +312,7 @@ func other(h *program.Head, base, priv unsafe.Pointer, op *program.Op, a *[6]uin
 		return 0, shed(h)
 	}
 	if op.Kind == program.OpName {
-		nameArguments(h, base, priv, a[0], a[1])
+		nameArguments(h, priv, a[0], a[1])
 		return 0, name(priv)
 	}
 	if op.Kind == program.OpReady {
@@ -346,27 +346,26 @@ func check(h *program.Head, rec *program.Record, op *program.Op, got int64, e sy
 //go:norace
 //go:nocheckptr
 //go:noinline
-func interp(base, priv unsafe.Pointer, task uint64) {
-	h := (*program.Head)(base)
-	rec := record(h, base, task)
-	op := (*program.Op)(at(base, h.Base, rec.Ops))
+func interp(h *program.Head, priv unsafe.Pointer, task uint64) {
+	rec := record(h, task)
+	op := (*program.Op)(at(h, rec.Ops))
 	for {
-		a := arguments(h, base, priv, op)
+		a := arguments(h, priv, op)
 		var got int64
 		var e syscall.Errno
 		if op.Kind == program.OpCall {
 			got, e = call(op.Nr, a)
 		} else if op.Kind == program.OpFork {
-			child := record(h, base, a[1])
+			child := record(h, a[1])
 			if got, e = fork(h, a[0], child); e == 0 && got == 0 {
 				rec = child
-				op = (*program.Op)(at(base, h.Base, rec.Ops))
+				op = (*program.Op)(at(h, rec.Ops))
 				continue
 			}
 		} else if op.Kind == program.OpPull {
-			got, e = 0, pull(h, base, priv, a)
+			got, e = 0, pull(h, priv, a)
 		} else {
-			got, e = other(h, base, priv, op, a)
+			got, e = other(h, priv, op, a)
 		}
 		check(h, rec, op, got, e)
 		op = (*program.Op)(unsafe.Add(unsafe.Pointer(op), program.OpSize))

@@ -21,7 +21,7 @@ import (
 //go:norace
 //go:nocheckptr
 //go:noinline
-func pull(h *program.Head, base, priv unsafe.Pointer, a *[6]uint64) syscall.Errno {
+func pull(h *program.Head, priv unsafe.Pointer, a *[6]uint64) syscall.Errno {
 	for try := 0; try < pullTries; try++ {
 		prepare(priv, a[1])
 		if e := seek(priv, a[0]); e != 0 {
@@ -33,7 +33,7 @@ func pull(h *program.Head, base, priv unsafe.Pointer, a *[6]uint64) syscall.Errn
 		}
 		ours := e == 0 && n == payloadSize && isOurs(h, priv, a[1])
 		if ours && received(priv) == a[2] && !truncated(priv) {
-			return landed(h, base, priv, a)
+			return landed(h, priv, a)
 		}
 		giveBack(priv)
 		if ours && truncated(priv) {
@@ -149,8 +149,8 @@ func prepare(priv unsafe.Pointer, message uint64) {
 //go:norace
 //go:nocheckptr
 //go:noinline
-func landed(h *program.Head, base, priv unsafe.Pointer, a *[6]uint64) syscall.Errno {
-	want := at(base, h.Base, a[3])
+func landed(h *program.Head, priv unsafe.Pointer, a *[6]uint64) syscall.Errno {
+	want := at(h, a[3])
 	got := unsafe.Add(priv, program.PrivCmsg+16)
 	for i := uintptr(0); i < uintptr(a[2]); i++ {
 		if *(*int32)(unsafe.Add(got, i*4)) != *(*int32)(unsafe.Add(want, i*4)) {

@@ -11,7 +11,7 @@ import (
 )
 
 // enter switches to the stack that ends at sp and calls interp.
-func enter(sp, base, priv unsafe.Pointer, task uint64)
+func enter(sp unsafe.Pointer, h *program.Head, priv unsafe.Pointer, task uint64)
 
 // cloneRoot makes the root task. All signals are blocked from before the clone
 // until the child has shed the Go runtime: a Go signal handler can run neither
@@ -22,12 +22,12 @@ func enter(sp, base, priv unsafe.Pointer, task uint64)
 //go:norace
 //go:nocheckptr
 //go:noinline
-func cloneRoot(args, all, old uintptr, base, priv unsafe.Pointer) (uintptr, syscall.Errno) {
+func cloneRoot(args, all, old uintptr, h *program.Head, priv unsafe.Pointer) (uintptr, syscall.Errno) {
 	const setMask = 2
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, all, old, 8, 0, 0)
 	r, _, e := syscall.RawSyscall6(unix.SYS_CLONE3, args, program.CloneArgsSize, 0, 0, 0, 0)
 	if e == 0 && r == 0 {
-		enter(unsafe.Add(priv, program.PrivateSize), base, priv, 0)
+		enter(unsafe.Add(priv, program.PrivateSize), h, priv, 0)
 	}
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, old, 0, 8, 0, 0)
 	return r, e
@@ -42,7 +42,7 @@ func (a *Arena) Spawn(args uint64) (pid int, err error) {
 	var all, old uint64
 	all = ^uint64(0)
 	syscall.ForkLock.Lock()
-	r, e := cloneRoot(uintptr(args), uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), a.base, a.private)
+	r, e := cloneRoot(uintptr(args), uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), a.Head(), a.private)
 	syscall.ForkLock.Unlock()
 	runtime.KeepAlive(&all)
 	runtime.KeepAlive(&old)
