@@ -31,7 +31,11 @@ func (r *run) carryOut(prog *program.Program) error {
 			_, f.reason = r.plan.reason(op, prog.Notes[i], program.ReasonUnwanted, got)
 		}
 		if f.err != nil || f.reason != "" {
-			return r.plan.opError(-1, prog, i, 0, f.err, f.reason)
+			task := -1
+			if op.Kind == program.OpFind {
+				task = int(op.Args[3])
+			}
+			return r.plan.opError(task, prog, i, 0, f.err, f.reason)
 		}
 		if op.Out != program.NoSlot && op.Kind != program.OpPair {
 			r.slots[op.Out] = slot{fd: int(got), open: true, borrowed: op.Kind == program.OpCaller}

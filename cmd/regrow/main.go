@@ -104,8 +104,8 @@ func flagError(cmd *cobra.Command, err error) error {
 		return err
 	}
 	var names []string
-	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	hint := tasktree.DidYouMean(unknown.GetSpecifiedName(), names)
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
+	hint := tasktree.DidYouMean("--"+unknown.GetSpecifiedName(), names)
 	return fmt.Errorf("%w%s; see regrow %s --help", err, hint, cmd.Name())
 }
 

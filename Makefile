@@ -1,0 +1,104 @@
+# What people and .ci/run call by the same names. `make` alone lists it.
+
+GO ?= go
+TOOL := $(GO) tool -modfile=tools/go.mod
+
+# Packages for `make lint`, `make vet`, `make test`, `make fuzz`.
+PKGS ?= ./...
+
+# Packages that the race detector can run: they fork no task. A forked task has
+# no runtime, so it has no detector either.
+RACE_PKGS ?= ./fdstore/... ./images/... ./tasktree/... ./restore/internal/early/... ./restore/internal/program/...
+
+# Packages with benchmarks, and how long each of these runs.
+BENCH_PKGS ?= ./fdstore/... ./images/... ./restore/...
+BENCHTIME ?= 1s
+# Flags of the comparison with the floor, see test/bench.
+BENCHFLAGS ?=
+
+# How long each fuzz target runs.
+FUZZTIME ?= 30s
+
+# Packages whose coverage counts.
+COVER_PKGS := ./cmd/...,./fdstore/...,./images/...,./restore/...,./tasktree/...
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List what can be made (default)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: build
+build: ## Build ./bin/regrow
+	$(GO) build -o bin/regrow ./cmd/regrow
+
+.PHONY: build-all
+build-all: ## Build everything in every way that must work
+	CGO_ENABLED=0 $(GO) build ./...
+	CGO_ENABLED=1 $(GO) build ./...
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
+	@# Linked, not only compiled: frames that grow without optimization
+	@# overflow the stack of code that may not split it, and the linker tells.
+	$(GO) build -gcflags=all='-N -l' -o /dev/null ./cmd/regrow
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) build -gcflags=all='-N -l' -o /dev/null ./cmd/regrow
+	$(GO) build -buildmode=pie -o /dev/null ./cmd/regrow
+	$(GO) build -cover -o /dev/null ./cmd/regrow
+	CGO_ENABLED=1 $(GO) build -race -o /dev/null ./cmd/regrow
+
+.PHONY: test
+test: ## Run the tests; what needs root skips, and says so
+	$(GO) test $(PKGS)
+
+.PHONY: test-root
+test-root: ## Run the tests as root; what would skip for want of privileges fails
+	REGROW_TEST_ROOT=1 $(GO) test -count=1 $(PKGS)
+
+.PHONY: race
+race: ## Run the tests of the packages that do not fork under the race detector
+	CGO_ENABLED=1 $(GO) test -race $(RACE_PKGS)
+
+# A test binary fuzzes one target at a time, so each gets a run of its own.
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (30s)
+	@set -eu; \
+	pkgs=$$($(GO) list $(PKGS)); \
+	for pkg in $$pkgs; do \
+		list=$$($(GO) test -list '^Fuzz' $$pkg) || { echo "$$list"; exit 1; }; \
+		for target in $$list; do \
+			case $$target in Fuzz*) ;; *) continue ;; esac; \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## Compare a restore with the floor in C, then run the benchmarks
+	$(GO) run ./test/bench $(BENCHFLAGS)
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(BENCH_PKGS)
+
+.PHONY: bench-smoke
+bench-smoke: ## Run all benchmark code once, small: shows that it works, not how fast
+	$(GO) run ./test/bench -tasks 20 -fds 4 -files 8 -rounds 1
+	$(GO) test -run '^$$' -bench . -benchtime 1x $(BENCH_PKGS)
+
+.PHONY: lint
+lint: ## Run golangci-lint, which checks the format, too
+	$(TOOL) golangci-lint run $(PKGS)
+
+.PHONY: vet
+vet: ## Run go vet, for both architectures
+	$(GO) vet $(PKGS)
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) vet $(PKGS)
+
+.PHONY: cover
+cover: ## Write coverage.out and print the sum
+	$(GO) test -coverpkg=$(COVER_PKGS) -coverprofile=coverage.out ./...
+	@$(GO) tool cover -func=coverage.out | tail -n 1
+
+.PHONY: fmt
+fmt: ## Format the source
+	$(TOOL) golangci-lint fmt
+
+.PHONY: clean
+clean: ## Remove what was built and measured
+	rm -rf bin coverage.out

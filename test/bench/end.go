@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// endTimeout is how long a killed process may take to end.
+const endTimeout = 20 * time.Second
+
+// endTree ends the tasks of a report and reaps them. They are in the order of
+// the report, parents first: once a task is reaped, its children have come to
+// this process, the subreaper, so each pid is a child of ours by the time it is
+// its turn, and cannot have become somebody else's.
+func endTree(pids []int) error {
+	var errs []error
+	for _, pid := range pids {
+		if err := end(pid); err != nil {
+			errs = append(errs, fmt.Errorf("end task %d: %w", pid, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// end kills and reaps one child. It refuses a process that is no child of ours.
+func end(pid int) error {
+	if pid <= 1 {
+		return errors.New("not a pid of a task")
+	}
+	fd, err := unix.PidfdOpen(pid, 0) // since Linux 5.3
+	if err != nil {
+		return os.NewSyscallError("pidfd_open", err)
+	}
+	defer unix.Close(fd)
+	// P_PIDFD since Linux 5.4. WNOWAIT: only a look; ECHILD tells a stranger.
+	if err := unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil); err != nil {
+		return fmt.Errorf("not a child of ours: %w", os.NewSyscallError("waitid", err))
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return os.NewSyscallError("pidfd_send_signal", err)
+	}
+	if err := waitReadable(fd, endTimeout); err != nil {
+		return err
+	}
+	return os.NewSyscallError("waitid", unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED, nil))
+}
+
+// waitReadable waits until a pidfd says that its process has ended.
+func waitReadable(fd int, timeout time.Duration) error {
+	deadline := time.Now().Add(timeout)
+	for {
+		left := time.Until(deadline)
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(max(left, 0).Milliseconds()))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return os.NewSyscallError("poll", err)
+		case n > 0:
+			return nil
+		case left <= 0:
+			return fmt.Errorf("still there %v after SIGKILL", timeout)
+		}
+	}
+}
+
+// sweep ends every child that is left, and what comes to us from those, and
+// says how many there were. At this point every child is from the tree: the
+// programs that this process itself starts are waited for where they start.
+func sweep() (n int, err error) {
+	for {
+		pids, err := children()
+		if err != nil || len(pids) == 0 {
+			return n, err
+		}
+		for _, pid := range pids {
+			if err := end(pid); err != nil {
+				return n, fmt.Errorf("end what regrow left (%d): %w", pid, err)
+			}
+			n++
+		}
+	}
+}
+
+// children lists the children of all threads of this process. Needs
+// CONFIG_PROC_CHILDREN, which every distribution sets; see proc(5).
+func children() ([]int, error) {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, t := range threads {
+		data, err := os.ReadFile("/proc/self/task/" + t.Name() + "/children")
+		if err != nil {
+			if _, gone := os.Stat("/proc/self/task/" + t.Name()); errors.Is(gone, os.ErrNotExist) {
+				continue // the thread ended; its children went to another one
+			}
+			return nil, err
+		}
+		for f := range strings.FieldsSeq(string(data)) {
+			pid, err := strconv.Atoi(f)
+			if err != nil {
+				return nil, fmt.Errorf("/proc/self/task/%s/children: %w", t.Name(), err)
+			}
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}

@@ -1,0 +1,239 @@
+// Command bench compares a restore with the least that a tree can cost: a C
+// program that forks as many children and dups as many descriptors in each, see
+// floor/floor.c.
+//
+//	go run ./test/bench -tasks 1000 -fds 10 -files 200
+//
+// It builds both programs and runs them in turn, so that a busy machine hurts
+// both, and prints each round and the medians:
+//
+//	floor    first fork until the last child has its descriptors
+//	release  first clone until the tree is released (elapsed_ns of the report)
+//	whole    the regrow command from start to exit: reading the description,
+//	         making the open files, filling the store, and the above
+//	private  memory that the task in the middle has for itself (Private_Clean +
+//	         Private_Dirty of smaps_rollup, since Linux 4.14)
+//
+// The floor shares one open file and checks nothing; the restored tree shares
+// as many as -files says. Times have no limit here that would fail a run.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// runTimeout bounds one run of one of the programs.
+	runTimeout = 2 * time.Minute
+	// buildTimeout bounds building one of them, with an empty build cache.
+	buildTimeout = 10 * time.Minute
+)
+
+// options is what to compare. The flags have the same names.
+type options struct {
+	Tasks  int `json:"tasks"`  // under one root, which has no descriptors
+	FDs    int `json:"fds"`    // of each task
+	Files  int `json:"files"`  // open files that the descriptors share
+	Base   int `json:"base"`   // lowest descriptor
+	Rounds int `json:"rounds"` // runs of each program
+
+	regrow string // a built regrow, "" to build one
+	json   bool
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errUsage):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// errUsage says that the flags were wrong and that the user was told.
+var errUsage = errors.New("wrong usage")
+
+func run(ctx context.Context, args []string, out io.Writer) (err error) {
+	opt, err := parse(args)
+	if err != nil {
+		return err
+	}
+	// What a detached tree leaves comes to this process, which can then wait
+	// for it. Since Linux 3.4.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return os.NewSyscallError("prctl(PR_SET_CHILD_SUBREAPER)", err)
+	}
+	dir, err := os.MkdirTemp("", "regrow-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+
+	b := &bench{opt: opt, dir: dir, floor: filepath.Join(dir, "floor"), regrow: opt.regrow}
+	if err := b.build(ctx); err != nil {
+		return err
+	}
+	if err := os.WriteFile(b.tree(), []byte(description(opt)), 0o600); err != nil {
+		return err
+	}
+	var rounds []round
+	for i := range opt.Rounds {
+		r, err := b.round(ctx)
+		if err != nil {
+			return fmt.Errorf("round %d of %d: %w", i+1, opt.Rounds, err)
+		}
+		rounds = append(rounds, r)
+	}
+	res := summarize(opt, rounds)
+	if opt.json {
+		return res.writeJSON(out)
+	}
+	return res.writeTable(out)
+}
+
+// parse reads the flags. It gives [flag.ErrHelp] or [errUsage] once it has told
+// the user.
+func parse(args []string) (options, error) {
+	var opt options
+	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	fs.IntVar(&opt.Tasks, "tasks", 1000, "tasks under one root")
+	fs.IntVar(&opt.FDs, "fds", 10, "descriptors of each task")
+	fs.IntVar(&opt.Files, "files", 200, "open files that the descriptors share")
+	fs.IntVar(&opt.Base, "base", 10, "lowest descriptor")
+	fs.IntVar(&opt.Rounds, "rounds", 7, "runs of each program")
+	fs.BoolVar(&opt.json, "json", false, "print one JSON object instead of a table")
+	fs.StringVar(&opt.regrow, "regrow", "", "measure this `binary` instead of building one")
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return opt, err
+		}
+		return opt, errUsage
+	}
+	wrong := ""
+	switch {
+	case fs.NArg() > 0:
+		wrong = "no arguments, only flags"
+	case opt.Tasks < 1 || opt.FDs < 1 || opt.Files < 1 || opt.Rounds < 1:
+		wrong = "-tasks, -fds, -files and -rounds are 1 or more"
+	case opt.Files > opt.Tasks*opt.FDs:
+		wrong = fmt.Sprintf("%d descriptors cannot use %d files", opt.Tasks*opt.FDs, opt.Files)
+	case opt.Base < 4:
+		wrong = "-base is 4 or more: the floor has its own file at 3"
+	}
+	if wrong != "" {
+		fmt.Fprintf(os.Stderr, "bench: %s\n", wrong)
+		return opt, errUsage
+	}
+	return opt, nil
+}
+
+// description writes the tree: descriptors go through the files in turn, so
+// that each file is used and neighbors in a table are different files.
+func description(opt options) string {
+	var b strings.Builder
+	b.WriteString("version: 1\nfiles:\n")
+	for i := range opt.Files {
+		fmt.Fprintf(&b, "  f%d: {type: reg, path: /dev/null, flags: [O_RDWR]}\n", i)
+	}
+	b.WriteString("tasks:\n  - name: root\n    children:\n")
+	n := 0
+	for t := range opt.Tasks {
+		fmt.Fprintf(&b, "      - {name: t%d, fds: {", t)
+		for j := range opt.FDs {
+			if j > 0 {
+				b.WriteString(", ")
+			}
+			fmt.Fprintf(&b, "%d: {file: f%d, cloexec: true}", opt.Base+j, n%opt.Files)
+			n++
+		}
+		b.WriteString("}}\n")
+	}
+	return b.String()
+}
+
+// bench is where the programs and their output are.
+type bench struct {
+	opt    options
+	dir    string // temporary
+	floor  string // built programs
+	regrow string
+}
+
+func (b *bench) tree() string { return filepath.Join(b.dir, "tree.yaml") }
+
+// round runs both programs once.
+func (b *bench) round(ctx context.Context) (round, error) {
+	floor, err := b.runFloor(ctx)
+	if err != nil {
+		return round{}, err
+	}
+	r, err := b.runRegrow(ctx)
+	if err != nil {
+		return round{}, err
+	}
+	r.FloorNS, r.FloorKiB = floor.ElapsedNS, floor.PrivateKiB
+	return r, nil
+}
+
+// command runs a program to its end, its output to files: a pipe would stay
+// open for as long as a task that inherited it lives. It gives what the program
+// wrote to standard output, and how long it ran.
+func (b *bench) command(ctx context.Context, timeout time.Duration, stdin io.Reader, name string, args ...string) ([]byte, time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	stdout, err := os.Create(filepath.Join(b.dir, "stdout"))
+	if err != nil {
+		return nil, 0, err
+	}
+	defer stdout.Close()
+	stderr, err := os.Create(filepath.Join(b.dir, "stderr"))
+	if err != nil {
+		return nil, 0, err
+	}
+	defer stderr.Close()
+
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the terminal's ^C is for us, we pass it on
+	cmd.WaitDelay = 10 * time.Second
+	start := time.Now()
+	err = cmd.Run()
+	wall := time.Since(start)
+	if err != nil {
+		if cause := ctx.Err(); cause != nil {
+			err = fmt.Errorf("%w (%w)", cause, err)
+		}
+		said, _ := os.ReadFile(stderr.Name())
+		return nil, 0, fmt.Errorf("%s: %w%s", filepath.Base(name), err, indent(said))
+	}
+	data, err := os.ReadFile(stdout.Name())
+	return data, wall, err
+}
+
+// indent prepares the output of a program to stand below a message.
+func indent(b []byte) string {
+	const most = 4096
+	s := strings.TrimSpace(string(b[:min(len(b), most)]))
+	if s == "" {
+		return ""
+	}
+	return "\n\t" + strings.ReplaceAll(s, "\n", "\n\t")
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+//go:embed floor/floor.c
+var floorC string
+
+// build makes the two programs. The floor is static: a dynamic binary has more
+// pages to copy for each fork and would be a softer floor.
+func (b *bench) build(ctx context.Context) error {
+	if _, _, err := b.command(ctx, buildTimeout, strings.NewReader(floorC),
+		"gcc", "-O2", "-static", "-Wall", "-x", "c", "-o", b.floor, "-"); err != nil {
+		return fmt.Errorf("build the floor: %w", err)
+	}
+	if b.regrow != "" {
+		return nil
+	}
+	b.regrow = b.dir + "/regrow"
+	if _, _, err := b.command(ctx, buildTimeout, nil,
+		"go", "build", "-o", b.regrow, "regrow/cmd/regrow"); err != nil {
+		return fmt.Errorf("build regrow (run this inside its module): %w", err)
+	}
+	return nil
+}
+
+// floorReport is what the floor prints.
+type floorReport struct {
+	ElapsedNS  int64 `json:"elapsed_ns"`
+	PrivateKiB int64 `json:"private_kib"`
+}
+
+func (b *bench) runFloor(ctx context.Context) (floorReport, error) {
+	var rep floorReport
+	out, _, err := b.command(ctx, runTimeout, nil, b.floor,
+		strconv.Itoa(b.opt.Tasks), strconv.Itoa(b.opt.FDs), strconv.Itoa(b.opt.Base))
+	if err != nil {
+		return rep, err
+	}
+	if err := json.Unmarshal(out, &rep); err != nil {
+		return rep, fmt.Errorf("floor: %w: %q", err, out)
+	}
+	return rep, nil
+}
+
+// report is what of a report of restore --json matters here.
+type report struct {
+	Version int `json:"version"`
+	Tasks   []struct {
+		Name    string `json:"name"`
+		HostPID int    `json:"host_pid"`
+		FDs     []int  `json:"fds"`
+	} `json:"tasks"`
+	ElapsedNS int64 `json:"elapsed_ns"`
+}
+
+// runRegrow restores the tree, looks at a task and ends the tree again.
+func (b *bench) runRegrow(ctx context.Context) (r round, err error) {
+	out, wall, err := b.command(ctx, runTimeout, nil, b.regrow, "restore", "-d", "--json", b.tree())
+	// Whatever happened, nothing of this round may live on: what the report
+	// does not name, or what a failed restore left, is swept away, and said.
+	defer func() {
+		n, sweepErr := sweep()
+		err = errors.Join(err, sweepErr)
+		if n > 0 {
+			err = errors.Join(err, fmt.Errorf("regrow left %d processes behind, ended now", n))
+		}
+	}()
+	if err != nil {
+		return round{}, err
+	}
+	var rep report
+	if err := json.Unmarshal(out, &rep); err != nil {
+		return round{}, fmt.Errorf("report of restore --json: %w%s", err, indent(out))
+	}
+	pids := make([]int, len(rep.Tasks))
+	for i, t := range rep.Tasks {
+		pids[i] = t.HostPID
+	}
+	r = round{ReleaseNS: rep.ElapsedNS, WholeNS: wall.Nanoseconds()}
+	if r.PrivateKiB, err = b.inspect(&rep); err != nil {
+		err = fmt.Errorf("report of restore --json: %w", err)
+	}
+	return r, errors.Join(err, endTree(pids))
+}
+
+// inspect holds the report against what was asked for, so that a tree that is
+// too small is not measured as a fast one, and gives the private memory of the
+// task in the middle.
+func (b *bench) inspect(rep *report) (privateKiB int64, err error) {
+	if rep.Version != 1 {
+		return 0, fmt.Errorf("version %d, want 1", rep.Version)
+	}
+	if want := b.opt.Tasks + 1; len(rep.Tasks) != want {
+		return 0, fmt.Errorf("%d tasks, want %d: the root and its children", len(rep.Tasks), want)
+	}
+	if rep.ElapsedNS <= 0 {
+		return 0, fmt.Errorf("elapsed_ns %d", rep.ElapsedNS)
+	}
+	for _, t := range rep.Tasks[1:] {
+		fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", t.HostPID))
+		if err != nil {
+			return 0, fmt.Errorf("task %q: %w", t.Name, err)
+		}
+		if len(fds) != b.opt.FDs || len(t.FDs) != b.opt.FDs {
+			return 0, fmt.Errorf("task %q: %d descriptors, and %d in the report, want %d", t.Name, len(fds), len(t.FDs), b.opt.FDs)
+		}
+	}
+	return readPrivate(rep.Tasks[1+b.opt.Tasks/2].HostPID)
+}
+
+// readPrivate gives the memory that only this process has, in KiB.
+func readPrivate(pid int) (int64, error) {
+	path := fmt.Sprintf("/proc/%d/smaps_rollup", pid)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	var sum, found int64
+	for line := range strings.Lines(string(data)) {
+		f := strings.Fields(line)
+		if len(f) < 2 || (f[0] != "Private_Clean:" && f[0] != "Private_Dirty:") {
+			continue
+		}
+		kib, err := strconv.ParseInt(f[1], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", path, err)
+		}
+		sum += kib
+		found++
+	}
+	if found != 2 {
+		return 0, fmt.Errorf("%s: no Private_Clean and Private_Dirty", path)
+	}
+	return sum, nil
+}

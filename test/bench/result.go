@@ -1,0 +1,101 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// round is what was measured in one round. Times are nanoseconds.
+type round struct {
+	FloorNS    int64 `json:"floor_ns"`
+	ReleaseNS  int64 `json:"release_ns"`
+	WholeNS    int64 `json:"whole_ns"`
+	FloorKiB   int64 `json:"floor_private_kib"`
+	PrivateKiB int64 `json:"private_kib"`
+}
+
+// result is what a run prints.
+type result struct {
+	Version int     `json:"version"`
+	Options options `json:"options"`
+	Kernel  string  `json:"kernel"`
+	CPUs    int     `json:"cpus"`
+	Rounds  []round `json:"rounds"`
+	Median  round   `json:"median"` // of each column by itself
+
+	// Medians of the ratios of each round: what slows a whole round down
+	// slows both programs down, and does not move these.
+	ReleaseToFloor float64 `json:"release_to_floor"`
+	WholeToFloor   float64 `json:"whole_to_floor"`
+}
+
+func summarize(opt options, rounds []round) result {
+	res := result{
+		Version: 1, Options: opt, Kernel: kernel(), CPUs: runtime.NumCPU(), Rounds: rounds,
+		Median: round{
+			FloorNS:    medianOf(rounds, func(r round) int64 { return r.FloorNS }),
+			ReleaseNS:  medianOf(rounds, func(r round) int64 { return r.ReleaseNS }),
+			WholeNS:    medianOf(rounds, func(r round) int64 { return r.WholeNS }),
+			FloorKiB:   medianOf(rounds, func(r round) int64 { return r.FloorKiB }),
+			PrivateKiB: medianOf(rounds, func(r round) int64 { return r.PrivateKiB }),
+		},
+	}
+	res.ReleaseToFloor = medianOf(rounds, round.releaseToFloor)
+	res.WholeToFloor = medianOf(rounds, round.wholeToFloor)
+	return res
+}
+
+func (r round) releaseToFloor() float64 { return float64(r.ReleaseNS) / float64(r.FloorNS) }
+
+func (r round) wholeToFloor() float64 { return float64(r.WholeNS) / float64(r.FloorNS) }
+
+// medianOf gives the median of one column, the upper one of an even number.
+func medianOf[T int64 | float64](rounds []round, column func(round) T) T {
+	v := make([]T, len(rounds))
+	for i, r := range rounds {
+		v[i] = column(r)
+	}
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+func kernel() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "unknown"
+	}
+	return unix.ByteSliceToString(u.Release[:]) + " " + unix.ByteSliceToString(u.Machine[:])
+}
+
+func (res *result) writeJSON(w io.Writer) error {
+	return json.NewEncoder(w).Encode(res)
+}
+
+func (res *result) writeTable(out io.Writer) error {
+	opt, w := res.Options, &strings.Builder{}
+	fmt.Fprintf(w, "%d tasks, %d descriptors each, %d shared open files; Linux %s, %d CPUs\n\n",
+		opt.Tasks, opt.FDs, opt.Files, res.Kernel, res.CPUs)
+	const row = "%6s  %9.2f  %10.2f  %8.2f  %13.2f  %11.2f  %9d  %10d\n"
+	fmt.Fprintln(w, " round   floor ms  release ms  whole ms  release/floor  whole/floor  floor KiB  regrow KiB")
+	ms := func(ns int64) float64 { return float64(ns) / float64(time.Millisecond) }
+	line := func(name string, r round, release, whole float64) {
+		fmt.Fprintf(w, row, name, ms(r.FloorNS), ms(r.ReleaseNS), ms(r.WholeNS), release, whole, r.FloorKiB, r.PrivateKiB)
+	}
+	for i, r := range res.Rounds {
+		line(strconv.Itoa(i+1), r, r.releaseToFloor(), r.wholeToFloor())
+	}
+	line("median", res.Median, res.ReleaseToFloor, res.WholeToFloor)
+	perTask := func(ns int64) float64 { return float64(ns) / float64(opt.Tasks) / float64(time.Microsecond) }
+	fmt.Fprintf(w, "\na task: floor %.1f µs, release %.1f µs; private memory: floor %d KiB, regrow %d KiB\n",
+		perTask(res.Median.FloorNS), perTask(res.Median.ReleaseNS), res.Median.FloorKiB, res.Median.PrivateKiB)
+	_, err := io.WriteString(out, w.String())
+	return err
+}

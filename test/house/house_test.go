@@ -1,0 +1,383 @@
+// Package house_test holds the rules of the house that a compiler does not:
+// which package may import which, where unsafe code stands, that every package
+// says what it is for, and that nobody waits for a process he did not start.
+//
+// It reads the source as it lies there, every file for every system and build
+// tag, so that a rule is held in what this machine does not compile, too.
+package house_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// rooms says which of our packages a room may import. A package lives in the
+// room with the longest name that its path starts with, and may import
+// everything of its own room.
+//
+//	cmd ──▶ restore ──▶ tasktree ◀── tasktree/kind ◀── images ◀── cmd
+//	           └──────▶ fdstore  ◀── fdstore/service
+//
+// Tests may import what they need, and so may the programs under test.
+var rooms = map[string][]string{
+	"cmd":             {"restore", "images"},
+	"restore":         {"tasktree", "fdstore"},
+	"images":          {"tasktree", "tasktree/kind"},
+	"tasktree":        {},
+	"tasktree/kind":   {"tasktree"},
+	"fdstore":         {},
+	"fdstore/service": {"fdstore"},
+}
+
+const testRoom = "test"
+
+// yamlRoom is the only one that knows how a description is written.
+const yamlRoom = "images"
+
+// rule gives what is wrong in files, each with its place.
+type rule func(files []file) []string
+
+var rules = map[string]rule{
+	"direction": direction,
+	"fence":     fence,
+	"docs":      docs,
+	"strangers": strangers,
+}
+
+// TestHouse applies the rules to this module.
+func TestHouse(t *testing.T) {
+	module := os.DirFS("../..")
+	mod, err := fs.ReadFile(module, "go.mod")
+	if err != nil || !strings.HasPrefix(string(mod), "module regrow\n") {
+		t.Fatalf("../.. is not the module: %v", err)
+	}
+	files, err := load(module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(files, func(f file) bool { return f.path == "tasktree/doc.go" }) {
+		t.Fatalf("read %d files, tasktree/doc.go is not among them: nothing was checked", len(files))
+	}
+	for name, check := range rules {
+		t.Run(name, func(t *testing.T) {
+			for _, problem := range check(files) {
+				t.Error(problem)
+			}
+		})
+	}
+}
+
+// file is one Go file of the module.
+type file struct {
+	path string // from the module's root, with slashes
+	fset *token.FileSet
+	ast  *ast.File
+}
+
+func (f *file) dir() string { return path.Dir(f.path) }
+
+func (f *file) test() bool { return strings.HasSuffix(f.path, "_test.go") }
+
+func (f *file) at(n ast.Node, format string, args ...any) string {
+	return fmt.Sprintf("%s:%d: %s", f.path, f.fset.Position(n.Pos()).Line, fmt.Sprintf(format, args...))
+}
+
+// imports gives each import of a file with its path.
+func (f *file) imports(yield func(*ast.ImportSpec, string) bool) {
+	for _, spec := range f.ast.Imports {
+		if p, err := strconv.Unquote(spec.Path.Value); err == nil && !yield(spec, p) {
+			return
+		}
+	}
+}
+
+// load parses every Go file of a module, sorted by path: not those of testdata,
+// of folders that the go command ignores, and of modules inside.
+func load(module fs.FS) (files []file, err error) {
+	fset := token.NewFileSet()
+	err = fs.WalkDir(module, ".", func(p string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil || p == ".":
+			return err
+		case d.IsDir():
+			_, inner := fs.Stat(module, p+"/go.mod")
+			if d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") || strings.HasPrefix(d.Name(), "_") || inner == nil {
+				return fs.SkipDir
+			}
+			return nil
+		case path.Ext(p) != ".go":
+			return nil
+		}
+		src, err := fs.ReadFile(module, p)
+		if err != nil {
+			return err
+		}
+		tree, err := parser.ParseFile(fset, p, src, parser.ParseComments|parser.SkipObjectResolution)
+		files = append(files, file{p, fset, tree})
+		return err
+	})
+	return files, err
+}
+
+// roomOf gives the room that a package lives in, "" if there is none.
+func roomOf(dir string) string {
+	for ; dir != "."; dir = path.Dir(dir) {
+		if _, ok := rooms[dir]; ok || dir == testRoom {
+			return dir
+		}
+	}
+	return ""
+}
+
+// direction holds that imports point one way, and yaml's room.
+func direction(files []file) (problems []string) {
+	for _, f := range files {
+		room := roomOf(f.dir())
+		if room == "" {
+			problems = append(problems, f.at(f.ast, "package %s is in no room: say in rooms what it may import", f.dir()))
+			continue
+		}
+		for spec, p := range f.imports {
+			if strings.HasPrefix(p, "gopkg.in/yaml.") && room != yamlRoom {
+				problems = append(problems, f.at(spec, "only %s imports %s", yamlRoom, p))
+			}
+			ours, ok := strings.CutPrefix(p, "regrow/")
+			if !ok || f.test() || room == testRoom {
+				continue
+			}
+			if to := roomOf(ours); to != room && !slices.Contains(rooms[room], to) {
+				problems = append(problems, f.at(spec, "%s must not import %s, only %v", room, ours, rooms[room]))
+			}
+		}
+	}
+	return problems
+}
+
+// rawCall matches the calls that step around what a package of calls checks.
+var rawCall = regexp.MustCompile(`^(Raw)?(Vfork)?Syscall(6|9|NoError|n)?$`)
+
+// fence holds that unsafe code and raw system calls stand in *_unsafe.go and
+// *_unsafe_test.go only.
+func fence(files []file) (problems []string) {
+	for _, f := range files {
+		if strings.HasSuffix(f.path, "_unsafe.go") || strings.HasSuffix(f.path, "_unsafe_test.go") {
+			continue
+		}
+		for spec, p := range f.imports {
+			if p == "unsafe" || p == "C" {
+				problems = append(problems, f.at(spec, "import %q belongs into a file named *_unsafe.go", p))
+			}
+		}
+		for call := range f.calls {
+			if rawCall.MatchString(call.name) && (call.pkg == "unix" || call.pkg == "syscall") {
+				problems = append(problems, f.at(call.node, "%s.%s belongs into a file named *_unsafe.go", call.pkg, call.name))
+			}
+		}
+	}
+	return problems
+}
+
+// docs holds that every package has a comment, and that it stands in doc.go
+// where the package is a library. A folder of tests alone needs none.
+func docs(files []file) (problems []string) {
+	type pkg struct{ first, doc *file }
+	pkgs := map[string]*pkg{}
+	for i := range files {
+		f := &files[i]
+		if f.test() {
+			continue
+		}
+		p := pkgs[f.dir()]
+		if p == nil {
+			p = &pkg{first: f}
+			pkgs[f.dir()] = p
+		}
+		if f.ast.Doc != nil && (path.Base(f.path) == "doc.go" || f.ast.Name.Name == "main") {
+			p.doc = f
+		}
+	}
+	for dir, p := range pkgs {
+		name, want := p.first.ast.Name.Name, "Package "+p.first.ast.Name.Name+" "
+		if name == "main" {
+			want = "Command " + path.Base(dir) + " "
+		}
+		switch {
+		case p.doc == nil && name == "main":
+			problems = append(problems, p.first.at(p.first.ast, "no file of the command has a package comment"))
+		case p.doc == nil:
+			problems = append(problems, p.first.at(p.first.ast, "package %s has no doc.go with a package comment", name))
+		case !strings.HasPrefix(p.doc.ast.Doc.Text(), want):
+			problems = append(problems, p.doc.at(p.doc.ast, "the comment must start with %q", want))
+		}
+	}
+	slices.Sort(problems)
+	return problems
+}
+
+// strangers holds that nobody waits for, or signals, processes without saying
+// which: the caller may have left us children that we did not start.
+func strangers(files []file) (problems []string) {
+	for _, f := range files {
+		for call := range f.calls {
+			if len(call.node.Args) == 0 || (call.pkg != "unix" && call.pkg != "syscall") {
+				continue
+			}
+			first := text(call.node.Args[0])
+			switch {
+			case call.name == "Wait4" && first == "-1", call.name == "Waitid" && strings.HasSuffix(first, "P_ALL"):
+				problems = append(problems, f.at(call.node, "waits for any child: wait for a pid or a pidfd"))
+			case call.name == "Kill" && first == "-1":
+				problems = append(problems, f.at(call.node, "signals every process: name one"))
+			}
+		}
+	}
+	return problems
+}
+
+// call is a call of a function by package and name. The package is told by the
+// name that the file knows it by, which is enough for a house where packages
+// are not renamed.
+type call struct {
+	pkg, name string
+	node      *ast.CallExpr
+}
+
+func (f *file) calls(yield func(call) bool) {
+	for n := range ast.Preorder(f.ast) {
+		c, ok := n.(*ast.CallExpr)
+		if !ok {
+			continue
+		}
+		if sel, ok := c.Fun.(*ast.SelectorExpr); ok && !yield(call{text(sel.X), sel.Sel.Name, c}) {
+			return
+		}
+	}
+}
+
+// text writes a name, a selector or a number with its sign; "" for the rest.
+func text(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name
+	case *ast.BasicLit:
+		return e.Value
+	case *ast.SelectorExpr:
+		return text(e.X) + "." + e.Sel.Name
+	case *ast.UnaryExpr:
+		return e.Op.String() + text(e.X)
+	}
+	return ""
+}
+
+// TestRules shows each rule what it must find, and what it must let pass.
+func TestRules(t *testing.T) {
+	for _, c := range []struct {
+		name, rule, path, src string
+		want                  []string
+	}{
+		{
+			"model imports the runner", "direction", "tasktree/a.go", "package tasktree\n\nimport _ \"regrow/restore\"",
+			[]string{"tasktree/a.go:3: tasktree must not import restore, only []"},
+		},
+		{
+			"model imports its kinds", "direction", "tasktree/a.go", "package tasktree; import _ \"regrow/tasktree/kind\"",
+			[]string{"tasktree/a.go:1: tasktree must not import tasktree/kind, only []"},
+		},
+		{"a room inside a room", "direction", "fdstore/service/a.go", "package service; import _ \"regrow/fdstore\"", nil},
+		{
+			"store imports its service", "direction", "fdstore/a.go", "package fdstore; import _ \"regrow/fdstore/service\"",
+			[]string{"fdstore/a.go:1: fdstore must not import fdstore/service, only []"},
+		},
+		{
+			"deep inside a room", "direction", "restore/internal/x/a.go", "package x; import _ \"regrow/images\"",
+			[]string{"restore/internal/x/a.go:1: restore must not import images, only [tasktree fdstore]"},
+		},
+		{"within a room", "direction", "restore/a.go", "package restore; import _ \"regrow/restore/internal/x\"", nil},
+		{
+			"under another system's name", "direction", "images/a_windows.go", "package images; import _ \"regrow/cmd/x\"",
+			[]string{"images/a_windows.go:1: images must not import cmd/x, only [tasktree tasktree/kind]"},
+		},
+		{"allowed", "direction", "images/a.go", "package images; import (_ \"regrow/tasktree/kind\"; _ \"gopkg.in/yaml.v3\")", nil},
+		{"a test", "direction", "fdstore/a_test.go", "package fdstore_test; import _ \"regrow/restore\"", nil},
+		{
+			"yaml elsewhere", "direction", "restore/a_test.go", "package restore; import _ \"gopkg.in/yaml.v3\"",
+			[]string{"restore/a_test.go:1: only images imports gopkg.in/yaml.v3"},
+		},
+		{
+			"no room", "direction", "junk/a.go", "package junk",
+			[]string{"junk/a.go:1: package junk is in no room: say in rooms what it may import"},
+		},
+
+		{
+			"unsafe outside", "fence", "restore/a.go", "package restore\nimport \"unsafe\"",
+			[]string{`restore/a.go:2: import "unsafe" belongs into a file named *_unsafe.go`},
+		},
+		{
+			"cgo outside", "fence", "restore/a.go", "package restore\nimport \"C\"",
+			[]string{`restore/a.go:2: import "C" belongs into a file named *_unsafe.go`},
+		},
+		{"unsafe inside", "fence", "restore/a_unsafe.go", "package restore; import \"unsafe\"", nil},
+		{"unsafe test", "fence", "restore/a_unsafe_test.go", "package restore; import \"unsafe\"", nil},
+		{
+			"raw call", "fence", "restore/a.go", "package restore\nfunc f() {\n\tunix.RawSyscall6(0, 0, 0, 0, 0, 0, 0)\n}",
+			[]string{"restore/a.go:3: unix.RawSyscall6 belongs into a file named *_unsafe.go"},
+		},
+
+		{
+			"no doc.go", "docs", "images/a.go", "// Package images is documented elsewhere.\npackage images",
+			[]string{"images/a.go:2: package images has no doc.go with a package comment"},
+		},
+		{
+			"wrong words", "docs", "images/doc.go", "// This is images.\npackage images",
+			[]string{`images/doc.go:2: the comment must start with "Package images "`},
+		},
+		{"a command", "docs", "cmd/x/main.go", "// Command x does it.\npackage main", nil},
+		{
+			"a command without a word", "docs", "cmd/x/main.go", "package main",
+			[]string{"cmd/x/main.go:1: no file of the command has a package comment"},
+		},
+
+		{
+			"any child", "strangers", "restore/a.go", "package restore\nvar _, _ = unix.Wait4(-1, nil, 0, nil)",
+			[]string{"restore/a.go:2: waits for any child: wait for a pid or a pidfd"},
+		},
+		{
+			"any child by waitid", "strangers", "restore/a.go", "package restore\nvar _ = unix.Waitid(unix.P_ALL, 0, nil, 0, nil)",
+			[]string{"restore/a.go:2: waits for any child: wait for a pid or a pidfd"},
+		},
+		{
+			"everybody", "strangers", "restore/a_test.go", "package restore\nvar _ = syscall.Kill(-1, 9)",
+			[]string{"restore/a_test.go:2: signals every process: name one"},
+		},
+		{"a pid", "strangers", "restore/a.go", "package restore; var _, _ = unix.Wait4(pid, nil, 0, nil)", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			files, err := load(fstest.MapFS{
+				c.path:               {Data: []byte(c.src)},
+				"tools/go.mod":       {},
+				"tools/bad.go":       {Data: []byte("package bad; import \"unsafe\"")},
+				"restore/testdata/x": {},
+				"testdata/bad.go":    {Data: []byte("not Go at all")},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, rules[c.rule](files)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
