@@ -34,7 +34,7 @@ func Load(path string) (*tasktree.Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("images: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read from
+	defer f.Close()
 	return Decode(f, path, filepath.Dir(path))
 }
 

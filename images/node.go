@@ -3,6 +3,7 @@ package images
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -136,7 +137,7 @@ func (v node) known(want string, keys, required []string) map[string]node {
 	}
 	got := make(map[string]node, len(entries))
 	for _, f := range entries {
-		if !contains(keys, f.name) {
+		if !slices.Contains(keys, f.name) {
 			v.d.report(f.key.pos(), f.value.path(), "unknown key %q%s; known are %s",
 				f.name, tasktree.DidYouMean(f.name, keys), strings.Join(keys, ", "))
 			continue
@@ -149,15 +150,6 @@ func (v node) known(want string, keys, required []string) map[string]node {
 		}
 	}
 	return got
-}
-
-func contains(words []string, word string) bool {
-	for _, w := range words {
-		if w == word {
-			return true
-		}
-	}
-	return false
 }
 
 // items gives the entries of a list.
@@ -177,7 +169,7 @@ func (v node) items(want string) []node {
 
 // checkTag refuses an explicit tag that is not one of the allowed.
 func (v node) checkTag(allowed ...string) bool {
-	if v.n.Style&yaml.TaggedStyle == 0 || contains(allowed, v.n.Tag) {
+	if v.n.Style&yaml.TaggedStyle == 0 || slices.Contains(allowed, v.n.Tag) {
 		return true
 	}
 	v.bad("tag %s is not allowed here, want %s or no tag", v.n.Tag, strings.Join(allowed, " or "))

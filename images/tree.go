@@ -3,6 +3,7 @@ package images
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -69,7 +70,7 @@ func (v node) spec() tasktree.Spec {
 		for _, e := range entries {
 			switch {
 			case e.name == "type":
-			case contains(k.Keys, e.name):
+			case slices.Contains(k.Keys, e.name):
 				d.got[e.name] = e.value
 			default:
 				v.d.report(e.key.pos(), e.value.path(), "unknown key %q%s; a %s has %s", e.name,

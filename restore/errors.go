@@ -112,23 +112,23 @@ func (p *Plan) opError(task int, prog *program.Program, i int, pid int, err erro
 }
 
 // reason turns what an op recorded into an error and the words beside it.
-func (p *Plan) reason(op *program.Op, note program.Note, errno int32, got int64) (error, string) {
+func (p *Plan) reason(op *program.Op, note program.Note, errno int32, got int64) (words string, err error) {
 	switch errno {
 	case program.ReasonUnwanted:
 		if short := p.extras[note.Extra].short; short != "" {
-			return nil, fmt.Sprintf("%s (%d instead of %d)", short, got, op.Want)
+			return fmt.Sprintf("%s (%d instead of %d)", short, got, op.Want), nil
 		}
-		return nil, fmt.Sprintf("the result is %d, and the plan needs %d", got, op.Want)
+		return fmt.Sprintf("the result is %d, and the plan needs %d", got, op.Want), nil
 	case program.ReasonFIFO:
-		return nil, "the path is a FIFO, and opening it would block or let its other side through"
+		return "the path is a FIFO, and opening it would block or let its other side through", nil
 	case program.ReasonSocket:
-		return nil, "the path is a socket, which open(2) cannot open"
+		return "the path is a socket, which open(2) cannot open", nil
 	case program.ReasonForeign:
-		return nil, "the store does not deliver this message"
+		return "the store does not deliver this message", nil
 	case program.ReasonCanceled:
-		return ErrCanceled, ""
+		return "", ErrCanceled
 	}
-	return unix.Errno(errno), ""
+	return "", unix.Errno(errno)
 }
 
 // what says in words what an op is for.

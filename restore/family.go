@@ -67,7 +67,7 @@ func (f *family) end(root, rootFD int, tasks []int) {
 		if left == 0 {
 			return
 		}
-		time.Sleep(200 * time.Microsecond) // nothing tells when a process that is no child of ours is gone
+		time.Sleep(200 * time.Microsecond) //nolint:forbidigo // nothing tells when a process that is no child of ours is gone
 	}
 }
 

@@ -161,7 +161,6 @@ type planner struct {
 	slotsOf    map[fileEnd]int32
 	extraIDs   map[string]int32
 	readyPaths map[string]string
-	envAddrs   []uint64 // of the caller's environment
 	envp       uint64   // for tasks that add nothing to it
 	probe      uint64   // highest number that a task can need, see checkNumbers
 }

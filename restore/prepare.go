@@ -28,7 +28,7 @@ func (r *run) carryOut(prog *program.Program) error {
 		op := &prog.Ops[i]
 		got, f := r.step(op)
 		if f.err == nil && f.reason == "" && op.Flags&program.FlagWant != 0 && got != op.Want {
-			_, f.reason = r.plan.reason(op, prog.Notes[i], program.ReasonUnwanted, got)
+			f.reason, _ = r.plan.reason(op, prog.Notes[i], program.ReasonUnwanted, got)
 		}
 		if f.err != nil || f.reason != "" {
 			task := -1
@@ -104,7 +104,7 @@ func refuse(fd int, types tasktree.FileTypes) opFailure {
 	default:
 		return opFailure{}
 	}
-	err, words := p.reason(nil, program.Note{}, reason, 0)
+	words, err := p.reason(nil, program.Note{}, reason, 0)
 	return opFailure{err: err, reason: words}
 }
 
@@ -164,7 +164,7 @@ func (r *run) openThere(path string, flags int, types tasktree.FileTypes) (int64
 	if err != nil {
 		return 0, opFailure{err: err}
 	}
-	defer unix.Close(look) //nolint:errcheck // an O_PATH descriptor has nothing to lose
+	defer unix.Close(look)
 	if f := refuse(look, types); f.err != nil || f.reason != "" {
 		return 0, f
 	}
@@ -188,7 +188,7 @@ func (r *run) fill(fd, flags int, mode uint32, content []byte) (int64, opFailure
 		if w, err = unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_WRONLY|unix.O_CLOEXEC, 0); err != nil {
 			return 0, r.closing(fd, err)
 		}
-		defer unix.Close(w) //nolint:errcheck // the writes were checked
+		defer unix.Close(w)
 	}
 	for off := 0; off < len(content); {
 		n, err := unix.Pwrite(w, content[off:], int64(off))

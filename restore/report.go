@@ -52,9 +52,7 @@ func (r *run) report() Report {
 		if own {
 			tr.HostPID = 0
 		}
-		for _, n := range r.plan.numbers(task) {
-			tr.FDs = append(tr.FDs, n)
-		}
+		tr.FDs = append(tr.FDs, r.plan.numbers(task)...)
 		rep.Tasks = append(rep.Tasks, tr)
 	}
 	if own {

@@ -338,7 +338,7 @@ func (r *run) failure(w *watch) error {
 		}
 		prog := &r.plan.tasks[i]
 		op, note := &prog.Ops[rec.Op], prog.Notes[rec.Op]
-		err, reason := r.plan.reason(op, note, rec.Errno, rec.Got)
+		reason, err := r.plan.reason(op, note, rec.Errno, rec.Got)
 		pid := int(rec.PID)
 		if i == 0 && r.plan.tree.HasNamespace(tasktree.NamespacePID) {
 			pid = 1

@@ -66,6 +66,7 @@ type Spec interface {
 // Warner is a [Spec] that also knows of things that are allowed but likely not
 // meant. They do not stop a restore.
 type Warner interface {
+	// Warn reports them. Path is relative to the entry, as in Spec.Check.
 	Warn(t *Tree, report func(Problem))
 }
 

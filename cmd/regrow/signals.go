@@ -128,7 +128,7 @@ func inForeground() bool {
 	if err != nil {
 		return false
 	}
-	defer tty.Close() //nolint:errcheck // only read from
+	defer tty.Close()
 	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
 	return err == nil && group == unix.Getpgrp()
 }

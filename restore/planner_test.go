@@ -1,0 +1,186 @@
+package restore
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+	"regrow/tasktree/kind"
+)
+
+// TestPlanKeepsModel holds every plan of a random tree against the model.
+func TestPlanKeepsModel(t *testing.T) {
+	rapid.Check(t, planKeepsModel)
+}
+
+func FuzzPlan(f *testing.F) { f.Fuzz(rapid.MakeFuzz(planKeepsModel)) }
+
+func planKeepsModel(t *rapid.T) {
+	tree := drawTree(t, 12)
+	host := testHost
+	host.Ignored = rapid.Uint64().Draw(t, "ignored")
+	p, err := NewPlan(tree, host, PlanOptions{Detach: rapid.Bool().Draw(t, "detach")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Verify(); err != nil {
+		var picture bytes.Buffer
+		_ = p.WriteText(&picture)
+		t.Fatalf("%v\n%s", err, picture.String())
+	}
+}
+
+// TestFullTable plans tables that use every number below the limit.
+func TestFullTable(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		limit := rapid.IntRange(4, 40).Draw(t, "limit")
+		files := rapid.IntRange(1, limit).Draw(t, "files")
+		tree := &tasktree.Tree{Root: &tasktree.Task{Name: "full"}}
+		for i := range files {
+			tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d", i), Spec: &kind.Inherit{Key: text("stdin")}})
+		}
+		used := map[int]bool{}
+		for n := range limit {
+			f := rapid.IntRange(0, files-1).Draw(t, "file")
+			used[f] = true
+			tree.Root.FDs = append(tree.Root.FDs, tasktree.Descriptor{FD: n, File: text(fmt.Sprintf("f%d", f))})
+		}
+		if problems := tree.Check(); len(problems) > 0 {
+			t.Fatal(problems)
+		}
+		p, err := NewPlan(tree, Host{SoftFiles: uint64(limit), HardFiles: uint64(limit)}, PlanOptions{})
+		var refused *RefusedError
+		if errors.As(err, &refused) {
+			return // nothing can be done: see fullTable
+		}
+		if err == nil {
+			err = p.Verify()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// smallPlan has a move, a shared pipe and a private file.
+func smallPlan(t testing.TB) *Plan {
+	fd := func(n int, file string) tasktree.Descriptor { return tasktree.Descriptor{FD: n, File: text(file)} }
+	tree := &tasktree.Tree{
+		Source: "small.yaml",
+		Files: []*tasktree.OpenFile{
+			{Name: "null", Spec: &kind.Reg{Path: text("/dev/null")}},
+			{Name: "p", Spec: &kind.Pipe{Content: text("x")}},
+		},
+		Root: &tasktree.Task{
+			Name: "init", FDs: []tasktree.Descriptor{fd(7, "p.w"), fd(9, "null")},
+			Children: []*tasktree.Task{{Name: "child", FDs: []tasktree.Descriptor{fd(0, "p.r")}}},
+		},
+	}
+	if problems := tree.Check(); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	return mustPlan(t, tree, testHost)
+}
+
+// TestModelRejects breaks a good plan in many ways: each must be noticed, or the
+// model would prove nothing.
+func TestModelRejects(t *testing.T) {
+	good := smallPlan(t)
+	if err := good.Verify(); err != nil {
+		t.Fatal(err)
+	}
+	broken := 0
+	for task := range good.tasks {
+		for i := range good.tasks[task].Ops {
+			op := &good.tasks[task].Ops[i]
+			descriptors := op.Kind == program.OpPull || op.Kind == program.OpFork ||
+				op.Kind == program.OpCall && (op.Nr == unix.SYS_DUP3 || op.Nr == unix.SYS_CLOSE && good.tasks[task].Notes[i].Verb == program.VerbClose)
+			if !descriptors {
+				continue
+			}
+			broken++
+			saved := *op
+			*op = program.Op{Kind: program.OpCall, Nr: unix.SYS_CHDIR}
+			if err := good.Verify(); err == nil {
+				t.Errorf("task %d: dropping op %d (%s) is not noticed", task, i, opName(&saved))
+			}
+			*op = saved
+			if op.Kind == program.OpCall && op.Nr == unix.SYS_DUP3 {
+				op.Args[1]++
+				if err := good.Verify(); err == nil {
+					t.Errorf("task %d: op %d to another number is not noticed", task, i)
+				}
+				*op = saved
+			}
+		}
+	}
+	if broken < 5 {
+		t.Errorf("only %d ops were broken", broken)
+	}
+}
+
+func TestPictureIsJSON(t *testing.T) {
+	p := smallPlan(t)
+	var out bytes.Buffer
+	if err := p.WriteJSON(&out); err != nil {
+		t.Fatal(err)
+	}
+	var pic Picture
+	if err := json.Unmarshal(out.Bytes(), &pic); err != nil {
+		t.Fatal(err)
+	}
+	if len(pic.Tasks) != 2 || pic.Tasks[1].Parent != "init" {
+		t.Errorf("tasks: %+v", pic.Tasks)
+	}
+	out.Reset()
+	if err := p.WriteText(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`task "init"`, `clone3 -> task "child"`, "7:p.w", `openat("/dev/null"`} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the picture has no %q:\n%s", want, out.String())
+		}
+	}
+}
+
+func TestUnknownKey(t *testing.T) {
+	tree := &tasktree.Tree{
+		Files: []*tasktree.OpenFile{{Name: "f", Spec: &kind.Inherit{Key: text("lisener")}}},
+		Root:  &tasktree.Task{Name: "a", FDs: []tasktree.Descriptor{{FD: 0, File: text("f")}}},
+	}
+	tree.Check()
+	_, err := NewPlan(tree, testHost, PlanOptions{Inherit: map[string]int{"listener": 5}})
+	var invalid *tasktree.InvalidError
+	if !errors.As(err, &invalid) || !strings.Contains(err.Error(), `"listener"`) {
+		t.Errorf("got %v, want an InvalidError that names listener", err)
+	}
+}
+
+func BenchmarkPlan(b *testing.B) {
+	tree := &tasktree.Tree{Root: &tasktree.Task{Name: "root"}}
+	for i := range 200 {
+		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d", i), Spec: &kind.Reg{Path: text("/dev/null")}})
+	}
+	for i := range 1000 {
+		task := &tasktree.Task{Name: fmt.Sprintf("t%d", i)}
+		for j := range 10 {
+			task.FDs = append(task.FDs, tasktree.Descriptor{FD: 10 + j, File: text(fmt.Sprintf("f%d", (i*7+j*13)%200))})
+		}
+		tree.Root.Children = append(tree.Root.Children, task)
+	}
+	if problems := tree.Check(); len(problems) > 0 {
+		b.Fatal(problems)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		mustPlan(b, tree, testHost)
+	}
+}

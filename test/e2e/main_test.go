@@ -1,0 +1,186 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore"
+)
+
+var (
+	regrow  string // the built binary
+	skipped int
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(runAll(m))
+}
+
+func runAll(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "regrow-e2e")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	regrow = filepath.Join(dir, "regrow")
+	if out, err := exec.Command("go", "build", "-o", regrow, "../../cmd/regrow").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+		return 1
+	}
+	// Orphans of the trees come here, so that none is lost.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	status := m.Run()
+	if left := children(); len(left) > 0 {
+		fmt.Fprintf(os.Stderr, "left behind: %v\n", left)
+		for _, pid := range left {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		status = 1
+	}
+	if skipped > 0 {
+		fmt.Printf("%d tests skipped: they need root\n", skipped)
+	}
+	return status
+}
+
+// needRoot skips a test that ordinary users cannot run, or fails it where root
+// was promised.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("REGROW_TEST_ROOT") == "1" {
+		t.Fatal("needs root")
+	}
+	skipped++
+	t.Skip("needs root")
+}
+
+// children lists the children of this process.
+func children() []int {
+	threads, _ := filepath.Glob("/proc/self/task/*/children")
+	var pids []int
+	for _, path := range threads {
+		text, _ := os.ReadFile(path)
+		for field := range strings.FieldsSeq(string(text)) {
+			pid, _ := strconv.Atoi(field)
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// result is how a run of regrow ended.
+type result struct {
+	status      int
+	out, errors string
+}
+
+// run runs regrow in a process group of its own, with output to files: a held
+// task keeps what it was given open.
+func run(t testing.TB, args ...string) result {
+	t.Helper()
+	return wait(t, start(t, "", args...))
+}
+
+type running struct {
+	cmd      *exec.Cmd
+	out, err string
+}
+
+// start starts regrow; shell, if not empty, is run before by sh.
+func start(t testing.TB, shell string, args ...string) *running {
+	t.Helper()
+	dir := t.TempDir()
+	r := &running{out: filepath.Join(dir, "out"), err: filepath.Join(dir, "err")}
+	out, err := os.Create(r.out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	errs, err := os.Create(r.err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer errs.Close()
+	r.cmd = exec.Command("/bin/sh", append([]string{"-c", shell + "\nexec \"$0\" \"$@\"", regrow}, args...)...)
+	r.cmd.Stdout, r.cmd.Stderr = out, errs
+	r.cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func wait(t testing.TB, r *running) result {
+	t.Helper()
+	timer := time.AfterFunc(60*time.Second, func() { _ = r.cmd.Process.Kill() })
+	defer timer.Stop()
+	_ = r.cmd.Wait() // the status says it
+	state := r.cmd.ProcessState
+	res := result{status: state.ExitCode()}
+	if ws, ok := state.Sys().(unix.WaitStatus); ok && ws.Signaled() {
+		res.status = 128 + int(ws.Signal())
+	}
+	out, _ := os.ReadFile(r.out)
+	errs, _ := os.ReadFile(r.err)
+	res.out, res.errors = string(out), string(errs)
+	return res
+}
+
+// detached restores a tree with -d --json and ends it with the test.
+func detached(t testing.TB, path string) restore.Report {
+	t.Helper()
+	res := run(t, "restore", "-d", "--json", path)
+	if res.status != 0 {
+		t.Fatalf("status %d: %s", res.status, res.errors)
+	}
+	var rep restore.Report
+	if err := json.Unmarshal([]byte(res.out), &rep); err != nil {
+		t.Fatalf("report: %v\n%s", err, res.out)
+	}
+	t.Cleanup(func() { endTree(t) })
+	return rep
+}
+
+// endTree kills all descendants of this process and waits until they are gone.
+// Tests do not run in parallel, so all are of one tree.
+func endTree(t testing.TB) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		left := children()
+		if len(left) == 0 {
+			return
+		}
+		for _, pid := range left {
+			_ = unix.Kill(pid, unix.SIGKILL)
+			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Errorf("left after 20 s: %v", children())
+}
+
+// write puts a description into a folder of the test's own.
+func write(t testing.TB, yaml string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tree.yaml")
+	if err := os.WriteFile(path, []byte(yaml), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
