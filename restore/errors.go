@@ -100,8 +100,7 @@ func (p *Plan) opError(task int, prog *program.Program, i int, pid int, err erro
 	if task >= 0 {
 		e.Task = p.tree.Tasks()[task].Name
 	}
-	var errno unix.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
 		for _, h := range p.extras[note.Extra].hints {
 			if h.Errno == int(errno) && e.Reason == "" {
 				e.Reason = h.Text

@@ -127,6 +127,7 @@ func (m *model) op(t *modelTable, op *program.Op, note program.Note, final map[i
 		return needs(t, int(op.Args[0]))
 	case program.OpCall:
 		return m.call(t, op, note, final)
+	default: // the others leave the table as it is
 	}
 	return nil
 }

@@ -161,8 +161,8 @@ type planner struct {
 	slotsOf    map[fileEnd]int32
 	extraIDs   map[string]int32
 	readyPaths map[string]string
-	envp       uint64   // for tasks that add nothing to it
-	probe      uint64   // highest number that a task can need, see checkNumbers
+	envp       uint64 // for tasks that add nothing to it
+	probe      uint64 // highest number that a task can need, see checkNumbers
 }
 
 // inherited finds the caller's descriptors that the tree asks for.

@@ -57,8 +57,7 @@ func TestFullTable(t *testing.T) {
 			t.Fatal(problems)
 		}
 		p, err := NewPlan(tree, Host{SoftFiles: uint64(limit), HardFiles: uint64(limit)}, PlanOptions{})
-		var refused *RefusedError
-		if errors.As(err, &refused) {
+		if _, refused := errors.AsType[*RefusedError](err); refused {
 			return // nothing can be done: see fullTable
 		}
 		if err == nil {

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -145,14 +146,15 @@ func (p *Plan) WriteText(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintf(tw, "%s: %d tasks, %d messages in the store", pic.Source, len(pic.Tasks), len(pic.Messages))
+	var text bytes.Buffer // its writes cannot fail
+	tw := tabwriter.NewWriter(&text, 0, 8, 2, ' ', 0)
+	_, _ = fmt.Fprintf(tw, "%s: %d tasks, %d messages in the store", pic.Source, len(pic.Tasks), len(pic.Messages))
 	if pic.StoreFD >= 0 {
-		fmt.Fprintf(tw, ", the store at fd %d", pic.StoreFD)
+		_, _ = fmt.Fprintf(tw, ", the store at fd %d", pic.StoreFD)
 	}
-	fmt.Fprintln(tw, "\n(* close-on-exec, (x) only looked at; the last column has the descriptors that a step changes)")
+	_, _ = fmt.Fprintln(tw, "\n(* close-on-exec, (x) only looked at; the last column has the descriptors that a step changes)")
 	for id, m := range pic.Messages {
-		fmt.Fprintf(tw, "message %d: %s\n", id, strings.Join(m, " "))
+		_, _ = fmt.Fprintf(tw, "message %d: %s\n", id, strings.Join(m, " "))
 	}
 	p.writeSteps(tw, "regrow, before the first clone", pic.Prepare)
 	for _, t := range pic.Tasks {
@@ -163,14 +165,18 @@ func (p *Plan) WriteText(w io.Writer) error {
 		p.writeSteps(tw, title, t.Steps)
 	}
 	p.writeSteps(tw, "regrow, when every task is ready", pic.Commit)
-	return tw.Flush()
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	_, err = w.Write(text.Bytes())
+	return err
 }
 
 func (p *Plan) writeSteps(w io.Writer, title string, steps []StepOfPlan) {
 	if len(steps) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\n%s\n", title)
+	_, _ = fmt.Fprintf(w, "\n%s\n", title)
 	for _, s := range steps {
 		line := "-"
 		if s.Line > 0 {
@@ -180,7 +186,7 @@ func (p *Plan) writeSteps(w io.Writer, title string, steps []StepOfPlan) {
 		if s.Want != nil {
 			call += fmt.Sprintf(" = %d", *s.Want)
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", line, call, s.For, tableText(s.Table))
+		_, _ = fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", line, call, s.For, tableText(s.Table))
 	}
 }
 
@@ -238,6 +244,7 @@ func (p *Plan) callText(op *program.Op, note program.Note) string {
 		return fmt.Sprintf("%s(%d)", name, op.Args[0])
 	case program.OpFind:
 		return fmt.Sprintf("find program %q", p.extras[note.Extra].path)
+	default: // a call with arguments
 	}
 	if argText[op.Nr] == "" && op.Kind != program.OpCall || strings.HasSuffix(name, ")") && argText[op.Nr] == "" {
 		return name
@@ -274,9 +281,18 @@ func openFlags(flags uint64) string {
 		bits uint64
 		name string
 	}{
-		{unix.O_PATH, "O_PATH"}, {unix.O_TMPFILE, "O_TMPFILE"}, {unix.O_DIRECTORY, "O_DIRECTORY"}, {unix.O_NOFOLLOW, "O_NOFOLLOW"},
-		{unix.O_APPEND, "O_APPEND"}, {unix.O_NONBLOCK, "O_NONBLOCK"}, {unix.O_SYNC, "O_SYNC"}, {unix.O_DSYNC, "O_DSYNC"},
-		{unix.O_DIRECT, "O_DIRECT"}, {unix.O_NOATIME, "O_NOATIME"}, {unix.O_NOCTTY, "O_NOCTTY"}, {unix.O_CLOEXEC, "O_CLOEXEC"},
+		{unix.O_PATH, "O_PATH"},
+		{unix.O_TMPFILE, "O_TMPFILE"},
+		{unix.O_DIRECTORY, "O_DIRECTORY"},
+		{unix.O_NOFOLLOW, "O_NOFOLLOW"},
+		{unix.O_APPEND, "O_APPEND"},
+		{unix.O_NONBLOCK, "O_NONBLOCK"},
+		{unix.O_SYNC, "O_SYNC"},
+		{unix.O_DSYNC, "O_DSYNC"},
+		{unix.O_DIRECT, "O_DIRECT"},
+		{unix.O_NOATIME, "O_NOATIME"},
+		{unix.O_NOCTTY, "O_NOCTTY"},
+		{unix.O_CLOEXEC, "O_CLOEXEC"},
 	} {
 		if f.bits != 0 && rest&f.bits == f.bits {
 			names = append(names, f.name)

@@ -8,5 +8,5 @@ import (
 // explain prints an error. One of a description starts each line with its place
 // already.
 func explain(w io.Writer, err error) {
-	fmt.Fprintln(w, err)
+	_, _ = fmt.Fprintln(w, err)
 }

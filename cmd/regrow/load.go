@@ -38,6 +38,6 @@ func load(path string, stdin io.Reader) (*tasktree.Tree, error) {
 // warn prints what Check found that is likely not meant.
 func warn(w io.Writer, tree *tasktree.Tree) {
 	for _, p := range tree.Warnings() {
-		fmt.Fprintf(w, "%s: warning: %s\n", tasktree.At(tree.Source, p.Pos), tasktree.Problem{Path: p.Path, Msg: p.Msg})
+		_, _ = fmt.Fprintf(w, "%s: warning: %s\n", tasktree.At(tree.Source, p.Pos), tasktree.Problem{Path: p.Path, Msg: p.Msg})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +17,9 @@ import (
 type signals struct {
 	c chan os.Signal
 }
+
+// ending are the signals that ask regrow to stop.
+var ending = []unix.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT}
 
 // catch takes the signals that regrow has rules for, but for those that the
 // caller ignores: under nohup, regrow ignores SIGHUP too.
@@ -45,9 +49,8 @@ func (s *signals) untilRelease(parent context.Context) (ctx context.Context, can
 			case <-quit:
 				return
 			case sig := <-s.c:
-				switch sig {
-				case unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT:
-					end(fmt.Errorf("got %s", unix.SignalName(sig.(unix.Signal))))
+				if s, ok := sig.(unix.Signal); ok && slices.Contains(ending, s) {
+					end(fmt.Errorf("got %s", unix.SignalName(s)))
 				}
 			}
 		}
@@ -67,14 +70,14 @@ func (s *signals) untilRelease(parent context.Context) (ctx context.Context, can
 //	   ├─ TERM HUP: passed; the second one after 1 s or more ──▶ SIGKILL, 128+N
 //	   └─ INT QUIT: passed unless the terminal has sent it to the whole group
 func (s *signals) stay(tree *restore.Tree) (int, error) {
-	type ending struct {
+	type end struct {
 		status restore.Status
 		err    error
 	}
-	ended := make(chan ending, 1)
+	ended := make(chan end, 1)
 	go func() {
 		status, err := tree.Wait()
-		ended <- ending{status, err}
+		ended <- end{status, err}
 	}()
 	killed := 0
 	var first time.Time // the first TERM or HUP
@@ -92,8 +95,11 @@ func (s *signals) stay(tree *restore.Tree) (int, error) {
 			}
 			return e.status.ExitStatus(), e.err
 		case got := <-s.c:
-			sig := got.(unix.Signal)
-			switch sig {
+			sig, ok := got.(unix.Signal)
+			if !ok {
+				continue
+			}
+			switch sig { //nolint:exhaustive // the others have one rule
 			case unix.SIGCHLD:
 				tree.ReapOrphans()
 				continue

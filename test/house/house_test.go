@@ -33,7 +33,7 @@ import (
 //
 // Tests may import what they need, and so may the programs under test.
 var rooms = map[string][]string{
-	"cmd":             {"restore", "images"},
+	"cmd":             {"restore", "images", "tasktree"}, // it hands the tree from one to the other
 	"restore":         {"tasktree", "fdstore"},
 	"images":          {"tasktree", "tasktree/kind"},
 	"tasktree":        {},

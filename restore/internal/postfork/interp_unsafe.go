@@ -18,9 +18,9 @@ const (
 	// Operands of FUTEX_WAKE_OP, see futex(2). The kernel changes *uaddr2
 	// atomically, compares the old value and wakes its waiters if it fits.
 	//
-	// *uaddr2 += -1, wake if it was 1
+	// *uaddr2 += -1, wake if it was 1.
 	opCountDown = 1<<28 | 0<<24 | 0xfff<<12 | 1
-	// *uaddr2 |= 1 << 30 (AbortBit), wake if it was not -1: always
+	// *uaddr2 |= 1 << 30 (AbortBit), wake if it was not -1: always.
 	opAbort = (2|8)<<28 | 1<<24 | 30<<12 | 0xfff
 
 	everybody = 1<<31 - 1
@@ -178,7 +178,7 @@ func nameArguments(h *program.Head, priv unsafe.Pointer, addr, n uint64) {
 		*(*byte)(unsafe.Add(priv, program.PrivName+uintptr(i))) = *(*byte)(unsafe.Add(from, uintptr(i)))
 	}
 	mm := unsafe.Add(priv, program.PrivMMMap)
-	for i := uintptr(0); i < mmMapSize/8; i++ {
+	for i := range uintptr(mmMapSize / 8) {
 		*(*uint64)(unsafe.Add(mm, i*8)) = *(*uint64)(unsafe.Add(unsafe.Pointer(&h.MMMap), i*8))
 	}
 	*(*uint64)(unsafe.Add(mm, argStart*8)) = h.Private + program.PrivName

@@ -22,7 +22,7 @@ import (
 //go:nocheckptr
 //go:noinline
 func pull(h *program.Head, priv unsafe.Pointer, a *[6]uint64) syscall.Errno {
-	for try := 0; try < pullTries; try++ {
+	for range pullTries {
 		prepare(priv, a[1])
 		if e := seek(priv, a[0]); e != 0 {
 			return e
@@ -94,7 +94,7 @@ func received(priv unsafe.Pointer) uint64 {
 	if cmsg.Len < cmsgHeader || cmsg.Type != unix.SCM_RIGHTS {
 		return 0
 	}
-	return (uint64(cmsg.Len) - cmsgHeader) / 4
+	return (cmsg.Len - cmsgHeader) / 4
 }
 
 // truncated reports whether the kernel could not install all descriptors.
