@@ -59,7 +59,7 @@ func Decode(r io.Reader, source, dir string) (*tasktree.Tree, error) {
 	}
 	return nil, &Error{
 		Invalid: &tasktree.InvalidError{Source: source, Problems: tasktree.SortProblems(d.problems)},
-		lines:   strings.Split(string(text), "\n"),
+		lines:   splitLines(string(text)),
 	}
 }
 

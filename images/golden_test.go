@@ -106,7 +106,7 @@ func FuzzDecode(f *testing.F) {
 		if !ok || len(invalid.Problems) == 0 {
 			t.Fatalf("got %v", err)
 		}
-		lines := strings.Count(text, "\n") + 1
+		lines := len(splitLines(text))
 		for _, p := range invalid.Problems {
 			if p.Pos.Line > lines {
 				t.Errorf("%v is behind the text's %d lines", p, lines)

@@ -22,9 +22,11 @@ func junk(text []byte) (tasktree.Pos, string) {
 		switch {
 		case c == utf8.RuneError && size == 1:
 			return pos, fmt.Sprintf("byte 0x%02x is not UTF-8; other bytes go into a value with !!binary and base64", text[i])
-		case c == '\n':
+		case c == '\r' && bytes.HasPrefix(text[i+1:], []byte("\n")):
+			// The line ends with the next character.
+		case strings.ContainsRune(lineBreaks, c):
 			pos = tasktree.Pos{Line: pos.Line + 1}
-		case c < ' ' && c != '\t' && c != '\r', c == 0x7f, c >= 0x80 && c < 0xa0 && c != 0x85, c == 0xfffe, c == 0xffff:
+		case c < ' ' && c != '\t', c == 0x7f, c >= 0x80 && c < 0xa0, c == 0xfffe, c == 0xffff:
 			return pos, fmt.Sprintf("control character U+%04X; write it with an escape in double quotes", c)
 		}
 		pos.Col++
@@ -46,7 +48,7 @@ func syntaxError(text []byte, err error) (tasktree.Pos, string) {
 	m := yamlLine.FindStringSubmatch(strings.TrimSpace(err.Error()))
 	line, _ := strconv.Atoi(m[1])
 	msg := m[2]
-	lines := strings.Split(string(text), "\n")
+	lines := splitLines(string(text))
 	if a := unknownAnchor.FindStringSubmatch(msg); a != nil {
 		if pos, ok := find(lines, regexp.MustCompile(`\*`+regexp.QuoteMeta(a[1])+`($|[\s,\]}])`)); ok {
 			return pos, fmt.Sprintf("alias *%s has no anchor &%s before it", a[1], a[1])
@@ -75,12 +77,21 @@ func syntaxError(text []byte, err error) (tasktree.Pos, string) {
 		return tasktree.Pos{Line: 1, Col: 1}, "no valid YAML (the parser gives no place): " + msg
 	}
 	if line > len(lines) || strings.TrimSpace(strings.Join(lines[line-1:], "")) == "" {
-		line = max(1, len(strings.Split(strings.TrimRight(string(text), "\n \t"), "\n")))
+		line = max(1, len(splitLines(strings.TrimRight(string(text), lineBreaks+" \t"))))
 	}
 	source := lines[line-1]
 	col := utf8.RuneCountInString(source) - utf8.RuneCountInString(strings.TrimLeft(source, " \t-")) + 1
 	return tasktree.Pos{Line: line, Col: col}, fmt.Sprintf("no valid YAML near line %d: %s", line, msg)
 }
+
+// lineBreaks are the characters that end a line for yaml.v3: those of YAML 1.1,
+// which 1.2 cut down to the first two. "\r\n" is one end.
+const lineBreaks = "\n\r\u0085\u2028\u2029"
+
+var lineEnd = regexp.MustCompile("\r\n|[" + lineBreaks + "]")
+
+// splitLines gives a text's lines without their ends, numbered as yaml.v3 does.
+func splitLines(text string) []string { return lineEnd.Split(text, -1) }
 
 // find gives the first place that matches.
 func find(lines []string, re *regexp.Regexp) (tasktree.Pos, bool) {
