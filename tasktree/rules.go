@@ -24,6 +24,7 @@ func (t *Tree) Check() []Problem {
 	c := &checker{
 		tree:  t,
 		files: make(map[string]*OpenFile, len(t.Files)),
+		named: make(map[string]*OpenFile, len(t.Files)),
 		tasks: map[string]*Task{},
 		pids:  map[int64]*Task{},
 	}
@@ -43,7 +44,8 @@ func (t *Tree) Check() []Problem {
 type checker struct {
 	tree     *Tree
 	files    map[string]*OpenFile
-	ends     []string // every name that a descriptor may use, for did-you-mean
+	named    map[string]*OpenFile // by every name that a descriptor may use
+	ends     []string             // the same names in the description's order
 	tasks    map[string]*Task
 	pids     map[int64]*Task
 	problems []Problem
@@ -80,11 +82,11 @@ func (c *checker) openFiles() {
 		c.files[f.Name] = f
 		if f.Spec == nil {
 			c.report(Problem{f.Pos, path, "open file without a type"})
-			c.ends = append(c.ends, f.Name)
+			c.name(f, f.Name)
 			continue
 		}
 		for end := range max(1, len(f.Spec.Ends())) {
-			c.ends = append(c.ends, f.EndName(end))
+			c.name(f, f.EndName(end))
 		}
 		within := func(p Problem) Problem {
 			if !p.Pos.IsValid() {
@@ -97,6 +99,15 @@ func (c *checker) openFiles() {
 		if w, ok := f.Spec.(Warner); ok {
 			w.Warn(c.tree, func(p Problem) { c.tree.warnings = append(c.tree.warnings, within(p)) })
 		}
+	}
+}
+
+// name lets descriptors use a name. The first file with it keeps it: names with
+// a dot are wrong, but must not confuse what is said of others.
+func (c *checker) name(f *OpenFile, name string) {
+	if c.named[name] == nil {
+		c.named[name] = f
+		c.ends = append(c.ends, name)
 	}
 }
 
@@ -171,11 +182,13 @@ func (c *checker) descriptors(task *Task, path string) {
 func (c *checker) resolve(task *Task, d *Descriptor, path string) {
 	name, endName, dotted := strings.Cut(d.File.Value, ".")
 	f := c.files[name]
+	if f == nil && c.named[d.File.Value] != nil {
+		return // a file whose name is wrong: reported there
+	}
 	if f == nil {
 		hint := ""
 		if best := Nearest(d.File.Value, c.ends); best != "" {
-			base, _, _ := strings.Cut(best, ".")
-			hint = fmt.Sprintf(" (did you mean %q%s?)", best, definedAt(c.files[base].Pos))
+			hint = fmt.Sprintf(" (did you mean %q%s?)", best, definedAt(c.named[best].Pos))
 		}
 		c.report(Problem{d.File.Pos, path, fmt.Sprintf("unknown open file %q%s", d.File.Value, hint)})
 		return
