@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 
@@ -57,10 +58,23 @@ func Decode(r io.Reader, source, dir string) (*tasktree.Tree, error) {
 	if len(d.problems) == 0 {
 		return d.tree, nil
 	}
+	lines := splitLines(string(text))
+	for i := range d.problems {
+		d.problems[i].Pos = within(lines, d.problems[i].Pos)
+	}
 	return nil, &Error{
 		Invalid: &tasktree.InvalidError{Source: source, Problems: tasktree.SortProblems(d.problems)},
-		lines:   splitLines(string(text)),
+		lines:   lines,
 	}
+}
+
+// within gives the end of the text for a position behind it: yaml.v3 puts a
+// value that the text ends without on the line after the last.
+func within(lines []string, pos tasktree.Pos) tasktree.Pos {
+	if pos.Line <= len(lines) {
+		return pos
+	}
+	return tasktree.Pos{Line: len(lines), Col: utf8.RuneCountInString(lines[len(lines)-1]) + 1}
 }
 
 // decoder collects the tree and what is wrong with it.
