@@ -16,7 +16,7 @@ BENCHTIME ?= 1s
 # Flags of the comparison with the floor, see test/bench.
 BENCHFLAGS ?=
 
-# How long each fuzz target runs.
+# How long each fuzz target runs: a time, or a count such as 20000x.
 FUZZTIME ?= 30s
 
 # Packages whose coverage counts.
@@ -67,7 +67,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (30s)
 		for target in $$list; do \
 			case $$target in Fuzz*) ;; *) continue ;; esac; \
 			echo "$$pkg $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
 		done; \
 	done
 
