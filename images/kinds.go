@@ -15,14 +15,14 @@ const mappingNode = yaml.MappingNode
 // kindDecoder gives a kind the values of its entry.
 type kindDecoder struct {
 	v   node
-	got map[string]node
+	got fields
 }
 
 var _ kind.Decoder = (*kindDecoder)(nil)
 
 // Text implements [kind.Decoder].
 func (d *kindDecoder) Text(key string) (tasktree.Text, bool) {
-	v, ok := d.got[key]
+	v, ok := d.got.get(key)
 	if !ok {
 		return tasktree.Text{}, false
 	}
@@ -31,7 +31,7 @@ func (d *kindDecoder) Text(key string) (tasktree.Text, bool) {
 
 // Content implements [kind.Decoder].
 func (d *kindDecoder) Content(key string) (tasktree.Text, bool) {
-	v, ok := d.got[key]
+	v, ok := d.got.get(key)
 	if !ok {
 		return tasktree.Text{}, false
 	}
@@ -40,7 +40,7 @@ func (d *kindDecoder) Content(key string) (tasktree.Text, bool) {
 
 // Int implements [kind.Decoder].
 func (d *kindDecoder) Int(key string, lo, hi int64) (tasktree.Number, bool) {
-	v, ok := d.got[key]
+	v, ok := d.got.get(key)
 	if !ok {
 		return tasktree.Number{}, false
 	}
@@ -49,7 +49,7 @@ func (d *kindDecoder) Int(key string, lo, hi int64) (tasktree.Number, bool) {
 
 // Mode implements [kind.Decoder].
 func (d *kindDecoder) Mode(key string) (tasktree.Number, bool) {
-	v, ok := d.got[key]
+	v, ok := d.got.get(key)
 	if !ok {
 		return tasktree.Number{}, false
 	}
@@ -58,7 +58,7 @@ func (d *kindDecoder) Mode(key string) (tasktree.Number, bool) {
 
 // Flags implements [kind.Decoder].
 func (d *kindDecoder) Flags(key string, table []kind.Flag) (kind.Flags, bool) {
-	v, ok := d.got[key]
+	v, ok := d.got.get(key)
 	if !ok {
 		return kind.Flags{}, false
 	}
@@ -67,7 +67,7 @@ func (d *kindDecoder) Flags(key string, table []kind.Flag) (kind.Flags, bool) {
 
 // FlagsByEnd implements [kind.Decoder].
 func (d *kindDecoder) FlagsByEnd(key string, ends []string, table []kind.Flag) ([]kind.Flags, bool) {
-	v, ok := d.got[key]
+	v, ok := d.got.get(key)
 	if !ok {
 		return nil, false
 	}
@@ -78,7 +78,7 @@ func (d *kindDecoder) FlagsByEnd(key string, ends []string, table []kind.Flag) (
 	all := make([]kind.Flags, len(ends))
 	for i, end := range ends {
 		all[i].Pos = v.pos()
-		if list, ok := got[end]; ok {
+		if list, ok := got.get(end); ok {
 			all[i], _ = list.flags(table)
 		}
 	}

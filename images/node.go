@@ -92,16 +92,54 @@ type field struct {
 	value node
 }
 
+// fields are the entries of a mapping, each key once.
+type fields []field
+
+// get gives the value of a key.
+func (fs fields) get(name string) (node, bool) {
+	for i := range fs {
+		if fs[i].name == name {
+			return fs[i].value, true
+		}
+	}
+	return node{}, false
+}
+
+// keySet finds keys that come twice. Most mappings are small: for these looking
+// through is cheaper than a map.
+type keySet map[string]int // index, nil in a small mapping
+
+func newKeySet(n int) keySet {
+	const small = 12
+	if n <= small {
+		return nil
+	}
+	return make(keySet, n)
+}
+
+// add notes a key that will come behind those in fs, and gives the index of the
+// same key in there, or -1.
+func (s keySet) add(fs fields, name string) int {
+	if s == nil {
+		return slices.IndexFunc(fs, func(f field) bool { return f.name == name })
+	}
+	if i, ok := s[name]; ok {
+		return i
+	}
+	s[name] = len(fs)
+	return -1
+}
+
 // fields gives the entries of a mapping in their order. Keys are texts; one
 // that comes twice is reported and left out.
-func (v node) fields(want string) []field {
+func (v node) fields(want string) fields {
 	if v.n.Kind != yaml.MappingNode {
 		v.bad("found %s, want %s", v.found(), want)
 		return nil
 	}
 	v.checkTag("!!map")
-	seen := make(map[string]tasktree.Pos, len(v.n.Content)/2)
-	fields := make([]field, 0, len(v.n.Content)/2)
+	seen := newKeySet(len(v.n.Content) / 2)
+	fields := make(fields, 0, len(v.n.Content)/2)
 	up := v
 	for i := 0; i+1 < len(v.n.Content); i += 2 {
 		key := node{d: v.d, n: v.n.Content[i], up: v.up, step: v.step, item: v.item}.target()
@@ -118,11 +156,10 @@ func (v node) fields(want string) []field {
 		}
 		name := key.n.Value
 		f := field{key: key, name: name, value: node{d: v.d, n: v.n.Content[i+1], up: &up, step: name}.target()}
-		if first, twice := seen[name]; twice {
-			v.d.report(key.pos(), f.value.path(), "key %q is given twice (first at %s)", name, first)
+		if first := seen.add(fields, name); first >= 0 {
+			v.d.report(key.pos(), f.value.path(), "key %q is given twice (first at %s)", name, fields[first].key.pos())
 			continue
 		}
-		seen[name] = key.pos()
 		fields = append(fields, f)
 	}
 	return fields
@@ -130,22 +167,21 @@ func (v node) fields(want string) []field {
 
 // known gives the entries of a mapping that has fixed keys, and reports the
 // others and the missing ones.
-func (v node) known(want string, keys, required []string) map[string]node {
-	entries := v.fields(want)
+func (v node) known(want string, keys, required []string) fields {
+	got := v.fields(want)
 	if v.n.Kind != yaml.MappingNode {
 		return nil
 	}
-	got := make(map[string]node, len(entries))
-	for _, f := range entries {
-		if !slices.Contains(keys, f.name) {
-			v.d.report(f.key.pos(), f.value.path(), "unknown key %q%s; known are %s",
-				f.name, tasktree.DidYouMean(f.name, keys), strings.Join(keys, ", "))
-			continue
+	got = slices.DeleteFunc(got, func(f field) bool {
+		if slices.Contains(keys, f.name) {
+			return false
 		}
-		got[f.name] = f.value
-	}
+		v.d.report(f.key.pos(), f.value.path(), "unknown key %q%s; known are %s",
+			f.name, tasktree.DidYouMean(f.name, keys), strings.Join(keys, ", "))
+		return true
+	})
 	for _, key := range required {
-		if _, ok := got[key]; !ok {
+		if _, ok := got.get(key); !ok {
 			v.bad("the key %q is missing", key)
 		}
 	}

@@ -16,13 +16,13 @@ func (d *decoder) document(v node) {
 	v = v.target()
 	got := v.known("a mapping with version, namespaces, files and tasks",
 		[]string{"version", "namespaces", "files", "tasks"}, []string{"version", "tasks"})
-	if version, ok := got["version"]; ok {
+	if version, ok := got.get("version"); ok {
 		n, ok := version.integer("the version of the description", 0, math.MaxInt32)
 		if ok && n.Value != tasktree.Version {
 			version.bad("version %d is not known, this regrow reads version %d", n.Value, tasktree.Version)
 		}
 	}
-	if v, ok := got["namespaces"]; ok {
+	if v, ok := got.get("namespaces"); ok {
 		for _, item := range v.items("a list of namespaces, such as [pid]") {
 			if t, ok := item.text("the name of a namespace"); ok {
 				d.tree.Namespaces = append(d.tree.Namespaces, tasktree.NamespaceItem{Name: tasktree.Namespace(t.Value), Pos: t.Pos})
@@ -30,10 +30,10 @@ func (d *decoder) document(v node) {
 		}
 	}
 	d.broken = map[string]bool{}
-	if v, ok := got["files"]; ok {
+	if v, ok := got.get("files"); ok {
 		d.files(v)
 	}
-	if v, ok := got["tasks"]; ok {
+	if v, ok := got.get("tasks"); ok {
 		d.roots(v)
 	}
 }
@@ -66,12 +66,12 @@ func (v node) spec() tasktree.Spec {
 				tasktree.DidYouMean(name.Value, kind.Names()), strings.Join(kind.Names(), ", "))
 			return nil
 		}
-		d := &kindDecoder{v: v, got: map[string]node{}}
+		d := &kindDecoder{v: v}
 		for _, e := range entries {
 			switch {
 			case e.name == "type":
 			case slices.Contains(k.Keys, e.name):
-				d.got[e.name] = e.value
+				d.got = append(d.got, e)
 			default:
 				v.d.report(e.key.pos(), e.value.path(), "unknown key %q%s; a %s has %s", e.name,
 					tasktree.DidYouMean(e.name, k.Keys), k.Name, strings.Join(append([]string{"type"}, k.Keys...), ", "))
@@ -79,7 +79,7 @@ func (v node) spec() tasktree.Spec {
 		}
 		broken := false
 		for _, key := range k.Required {
-			if _, ok := d.got[key]; !ok {
+			if _, ok := d.got.get(key); !ok {
 				v.bad("the key %q is missing", key)
 				broken = true
 			}
@@ -127,7 +127,7 @@ var taskKeys = []string{"name", "pid", "fds", "children", "run", "env", "env_cle
 func (d *decoder) task(v node) *tasktree.Task {
 	task := &tasktree.Task{Pos: v.pos()}
 	got := v.known("a task: a mapping with name, fds and so on", taskKeys, []string{"name"})
-	if name, ok := got["name"]; ok {
+	if name, ok := got.get("name"); ok {
 		task.Pos = name.pos()
 		if t, ok := name.text("the task's name"); ok {
 			task.Name = t.Value
@@ -136,29 +136,29 @@ func (d *decoder) task(v node) *tasktree.Task {
 	if task.Name == "" {
 		task.Name = d.placeholder()
 	}
-	if v, ok := got["pid"]; ok {
+	if v, ok := got.get("pid"); ok {
 		task.PID, _ = v.integer("a pid", 1, tasktree.MaxPID)
 	}
-	if v, ok := got["fds"]; ok {
+	if v, ok := got.get("fds"); ok {
 		d.descriptors(v, task)
 	}
-	if v, ok := got["run"]; ok {
+	if v, ok := got.get("run"); ok {
 		d.program(v, task)
 	}
-	if v, ok := got["env"]; ok {
+	if v, ok := got.get("env"); ok {
 		for _, f := range v.fields("a mapping from names of variables to values") {
 			if t, ok := f.value.arg("a variable's value"); ok {
 				task.Env = append(task.Env, tasktree.EnvVar{Name: f.name, Value: t.Value, Pos: f.key.pos()})
 			}
 		}
 	}
-	if v, ok := got["env_clear"]; ok {
+	if v, ok := got.get("env_clear"); ok {
 		task.EnvClear = v.boolean()
 	}
-	if v, ok := got["cwd"]; ok {
+	if v, ok := got.get("cwd"); ok {
 		task.Cwd, _ = v.text("the path of a folder")
 	}
-	if v, ok := got["children"]; ok {
+	if v, ok := got.get("children"); ok {
 		for _, item := range v.items("a list of tasks") {
 			task.Children = append(task.Children, d.task(item))
 		}
@@ -197,7 +197,9 @@ func (d *decoder) program(v node, task *tasktree.Task) {
 
 // descriptors decodes a task's table.
 func (d *decoder) descriptors(v node, task *tasktree.Task) {
-	for _, f := range v.fields("a mapping from descriptors to open files") {
+	entries := v.fields("a mapping from descriptors to open files")
+	task.FDs = make([]tasktree.Descriptor, 0, len(entries))
+	for _, f := range entries {
 		n, err := strconv.Atoi(f.name)
 		if err != nil || !decimal(f.name) || n > tasktree.MaxFD {
 			v.d.report(f.key.pos(), f.value.path(), "%q is no descriptor, want decimal digits without sign or leading zero, 0 to %d",
@@ -220,10 +222,10 @@ func (d *decoder) descriptors(v node, task *tasktree.Task) {
 // descriptor decodes the long form of a descriptor.
 func (d *decoder) descriptor(v node, desc tasktree.Descriptor) (tasktree.Descriptor, bool) {
 	got := v.known("an open file", []string{"file", "cloexec"}, []string{"file"})
-	if c, ok := got["cloexec"]; ok {
+	if c, ok := got.get("cloexec"); ok {
 		desc.Cloexec = c.boolean()
 	}
-	file, ok := got["file"]
+	file, ok := got.get("file")
 	if !ok {
 		return desc, false
 	}

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"encoding/binary"
 	"fmt"
 	"path/filepath"
 
@@ -135,7 +136,7 @@ func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 		if err := tp.plan(); err != nil {
 			return nil, err
 		}
-		pl.plan.tasks[task.Index] = tp.prog
+		pl.plan.tasks[task.Index] = tp.result()
 		if task.Holds() {
 			pl.plan.held++
 		}
@@ -160,6 +161,8 @@ type planner struct {
 	messageIDs map[string]fdstore.ID // by content
 	slotsOf    map[fileEnd]int32
 	extraIDs   map[string]int32
+	numberHint int32 // the extra of ops whose number could be too high, 0: not yet made
+	scratch    scratch
 	readyPaths map[string]string
 	envp       uint64 // for tasks that add nothing to it
 	probe      uint64 // highest number that a task can need, see checkNumbers
@@ -308,11 +311,16 @@ func (pl *planner) exactPIDs() []int32 {
 
 // message gives the ID of a message with exactly these open files.
 func (pl *planner) message(files []fileEnd) fdstore.ID {
-	key := fmt.Sprint(files)
-	id, ok := pl.messageIDs[key]
+	key := pl.scratch.key[:0]
+	for _, fe := range files {
+		key = binary.NativeEndian.AppendUint32(key, uint32(fe.file))
+		key = binary.NativeEndian.AppendUint32(key, uint32(fe.end))
+	}
+	pl.scratch.key = key
+	id, ok := pl.messageIDs[string(key)]
 	if !ok {
 		id = fdstore.ID(len(pl.plan.messages))
-		pl.messageIDs[key] = id
+		pl.messageIDs[string(key)] = id
 		pl.plan.messages = append(pl.plan.messages, append([]fileEnd(nil), files...))
 	}
 	return id

@@ -28,16 +28,18 @@ type taskPlanner struct {
 }
 
 func newTaskPlanner(pl *planner, task *tasktree.Task, pids []int32) *taskPlanner {
+	sc := &pl.scratch
+	sc.reset(len(task.FDs))
 	tp := &taskPlanner{
-		writer:  writer{pl: pl},
+		writer:  writer{pl: pl, prog: program.Program{Ops: sc.ops[:0], Notes: sc.notes[:0]}},
 		task:    task,
 		targets: pl.plan.sorted(task),
 		pids:    pids,
-		table:   newTable(),
+		table:   &sc.table,
 		store:   pl.plan.storeFD,
-		wanted:  make(map[int]*tasktree.Descriptor, len(task.FDs)),
-		at:      make(map[fileEnd]int, len(task.FDs)),
-		cloexec: make(map[int]bool, len(task.FDs)),
+		wanted:  sc.wanted,
+		at:      sc.at,
+		cloexec: sc.cloexec,
 	}
 	for i := range task.FDs {
 		d := &task.FDs[i]
@@ -47,6 +49,44 @@ func newTaskPlanner(pl *planner, task *tasktree.Task, pids []int32) *taskPlanner
 		tp.table.take(tp.store, theStore)
 	}
 	return tp
+}
+
+// result gives the program that was written and lets its memory be used again.
+func (tp *taskPlanner) result() program.Program {
+	sc := &tp.pl.scratch
+	sc.ops, sc.notes = tp.prog.Ops, tp.prog.Notes
+	return program.Program{Ops: slices.Clone(tp.prog.Ops), Notes: slices.Clone(tp.prog.Notes)}
+}
+
+// scratch is what planning a task works with: used again for the next task,
+// since most of a large tree's tasks are small and alike.
+type scratch struct {
+	table   table
+	wanted  map[int]*tasktree.Descriptor
+	at      map[fileEnd]int
+	cloexec map[int]bool
+	ops     []program.Op
+	notes   []program.Note
+	key     []byte
+	size    int // descriptors that the maps had room for at most
+}
+
+// reset empties the scratch for a task with n descriptors.
+func (sc *scratch) reset(n int) {
+	const large = 1024 // clearing a map costs as much as its largest size ever
+	if sc.wanted == nil || sc.size > large && n < large {
+		sc.table.at = make(map[int]fileEnd, n)
+		sc.wanted = make(map[int]*tasktree.Descriptor, n)
+		sc.at = make(map[fileEnd]int, n)
+		sc.cloexec = make(map[int]bool, n)
+		sc.size = 0
+	}
+	clear(sc.table.at)
+	clear(sc.wanted)
+	clear(sc.at)
+	clear(sc.cloexec)
+	sc.table.free = 0
+	sc.size = max(sc.size, n)
 }
 
 // sorted gives a task's descriptors by number.

@@ -388,6 +388,9 @@ func (r *run) taskPIDs() []int {
 
 // logOps logs what the tasks have done, from the plan: tasks cannot log.
 func (r *run) logOps() {
+	if !debugging(r.log) {
+		return
+	}
 	for i := range r.plan.tasks {
 		prog := &r.plan.tasks[i]
 		for j, note := range prog.Notes {
@@ -404,6 +407,17 @@ func (r *run) logOps() {
 			r.log.WithFields(fields).Debug(r.plan.callName(&prog.Ops[j], note))
 		}
 	}
+}
+
+// debugging reports whether anybody wants to read what logOps has to say.
+func debugging(log logrus.FieldLogger) bool {
+	switch l := log.(type) {
+	case *logrus.Logger:
+		return l.IsLevelEnabled(logrus.DebugLevel)
+	case *logrus.Entry:
+		return l.Logger.IsLevelEnabled(logrus.DebugLevel)
+	}
+	return true
 }
 
 // errorf makes an error about the whole tree.

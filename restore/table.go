@@ -19,8 +19,6 @@ var (
 	helper   = fileEnd{file: -2} // something that is closed in the end
 )
 
-func newTable() *table { return &table{at: map[int]fileEnd{}} }
-
 // lowest gives the number that the next descriptor will land at.
 func (t *table) lowest() int {
 	for {

@@ -60,10 +60,13 @@ func (w *writer) want(op *program.Op, result int64) {
 // numberHint explains EBADF and EMFILE, which the kernel answers for a number
 // that is too high for the limit.
 func (w *writer) numberHint() {
-	w.note().Extra = w.pl.extra(extra{hints: []tasktree.Hint{
-		{Errno: int(unix.EBADF), Text: "the number is not below the task's RLIMIT_NOFILE"},
-		{Errno: int(unix.EMFILE), Text: "the task's RLIMIT_NOFILE leaves no room for one more"},
-	}})
+	if w.pl.numberHint == 0 {
+		w.pl.numberHint = w.pl.extra(extra{hints: []tasktree.Hint{
+			{Errno: int(unix.EBADF), Text: "the number is not below the task's RLIMIT_NOFILE"},
+			{Errno: int(unix.EMFILE), Text: "the task's RLIMIT_NOFILE leaves no room for one more"},
+		}})
+	}
+	w.note().Extra = w.pl.numberHint
 }
 
 // atFDCWD is AT_FDCWD as an argument.
