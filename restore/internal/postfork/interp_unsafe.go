@@ -25,7 +25,8 @@ const (
 
 	everybody = 1<<31 - 1
 
-	pullTries = 1 << 20 // a try costs about a microsecond; contention needs a handful
+	pullTries = 1 << 16 // with the pauses between them some 10 minutes
+	pullSpins = 4       // tries without a pause
 )
 
 // at gives a pointer to an address of the arena, which begins with Head: memory
@@ -363,7 +364,11 @@ func interp(h *program.Head, priv unsafe.Pointer, task uint64) {
 				continue
 			}
 		} else if op.Kind == program.OpPull {
-			got, e = 0, pull(h, priv, a)
+			if e = pull(h, priv, a); e == again {
+				if e = tryAgain(h, priv, a[1]); e == 0 {
+					continue
+				}
+			}
 		} else {
 			got, e = other(h, priv, op, a)
 		}

@@ -9,11 +9,14 @@ import (
 	"regrow/restore/internal/program"
 )
 
+// again is what pull answers when another task came between.
+const again = syscall.EAGAIN
+
 // pull takes a message out of the store. Setting the offset and peeking are two
 // calls on a socket that all tasks share, so another task may come between; the
 // payload (the store's number, the message's position) tells whether the
-// message is ours. What came with another one is closed and the pull tried
-// again. No lock: a lock's holder could be killed.
+// message is ours. What came with another one is closed, and the pull is to be
+// tried again. No lock: a lock's holder could be killed.
 //
 // a: store, message, count, address of the numbers to land at, flags.
 //
@@ -22,25 +25,55 @@ import (
 //go:nocheckptr
 //go:noinline
 func pull(h *program.Head, priv unsafe.Pointer, a *[6]uint64) syscall.Errno {
-	for range pullTries {
-		prepare(priv, a[1])
-		if e := seek(priv, a[0]); e != 0 {
-			return e
-		}
-		n, e := peek(priv, a)
-		if e != 0 && e != syscall.EAGAIN && e != syscall.EINTR {
-			return e
-		}
-		ours := e == 0 && n == payloadSize && isOurs(h, priv, a[1])
-		if ours && received(priv) == a[2] && !truncated(priv) {
-			return landed(h, priv, a)
-		}
-		giveBack(priv)
-		if ours && truncated(priv) {
+	prepare(priv, a[1])
+	if e := seek(priv, a[0]); e != 0 {
+		return e
+	}
+	n, e := peek(priv, a)
+	if e == syscall.EINTR {
+		return again
+	}
+	if e != 0 {
+		return e // EAGAIN too: another task's offset was behind the end
+	}
+	if n == payloadSize && isOurs(h, priv, a[1]) {
+		if truncated(priv) {
+			giveBack(priv)
 			return syscall.EMFILE
 		}
+		if received(priv) == a[2] {
+			return landed(h, priv, a)
+		}
 	}
-	return program.ReasonForeign
+	giveBack(priv)
+	return again
+}
+
+// tryAgain counts a pull that went wrong and pauses once that has been often:
+// for 1 to 16 µs, twice as long at each try up to 1 to 16 ms. The length depends
+// on the message, so that two tasks do not meet again and again.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func tryAgain(h *program.Head, priv unsafe.Pointer, message uint64) syscall.Errno {
+	const microsecond, maxShift = 1000, 10
+	tries := (*uint64)(unsafe.Add(priv, program.PrivTries))
+	*tries++
+	if over(h) {
+		return program.ReasonCanceled
+	}
+	if *tries > pullTries {
+		return program.ReasonForeign
+	}
+	if *tries > pullSpins {
+		pause := (*[2]uint64)(unsafe.Add(priv, program.PrivPair)) // each try writes the offset anew
+		pause[0] = 0
+		pause[1] = microsecond * (1 + (message*7+*tries)&15) << min(*tries-pullSpins, maxShift)
+		syscall.RawSyscall6(syscall.SYS_NANOSLEEP, uintptr(unsafe.Pointer(pause)), 0, 0, 0, 0, 0)
+	}
+	return 0
 }
 
 const (
@@ -157,5 +190,6 @@ func landed(h *program.Head, priv unsafe.Pointer, a *[6]uint64) syscall.Errno {
 			return program.ReasonUnwanted
 		}
 	}
+	*(*uint64)(unsafe.Add(priv, program.PrivTries)) = 0
 	return 0
 }

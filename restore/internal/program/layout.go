@@ -26,6 +26,7 @@ const (
 	PrivPayload = 464
 	PrivPair    = 480
 	PrivArgs    = 496
+	PrivTries   = 544
 	PrivStat    = 560
 	PrivCmsg    = 704
 	PrivCmsgLen = 16 + 4*253 + 4 // cmsghdr, SCM_MAX_FD descriptors, padding
