@@ -91,7 +91,7 @@ func (p *Plan) opError(task int, prog *program.Program, i int, pid int, err erro
 	e := &OpError{
 		Source: p.tree.Source,
 		Pos:    tasktree.Pos{Line: int(note.Line), Col: int(note.Col)},
-		What:   p.what(note),
+		What:   p.what(op, note),
 		Call:   p.callName(op, note),
 		Reason: reason,
 		Err:    err,
@@ -131,7 +131,7 @@ func (p *Plan) reason(op *program.Op, note program.Note, errno int32, got int64)
 }
 
 // what says in words what an op is for.
-func (p *Plan) what(n program.Note) string {
+func (p *Plan) what(op *program.Op, n program.Note) string {
 	file := ""
 	if n.File != program.NoFile {
 		file = p.tree.Files[n.File].EndName(int(n.End))
@@ -142,7 +142,7 @@ func (p *Plan) what(n program.Note) string {
 	case program.VerbFork:
 		return "fork"
 	case program.VerbPull:
-		return fmt.Sprintf("pull file %q", file)
+		return "pull " + p.messageFiles(op.Args[1])
 	case program.VerbMake:
 		name := p.tree.Files[n.File].Name
 		if n.FD == program.NoFD {
@@ -168,13 +168,22 @@ func (p *Plan) what(n program.Note) string {
 	case program.VerbHold:
 		return "hold"
 	case program.VerbAdd:
-		return fmt.Sprintf("put file %q into the store", file)
+		return "put " + p.messageFiles(op.Args[2]) + " into the store"
 	case program.VerbFind:
 		return "look up program"
 	case program.VerbTruncate:
 		return fmt.Sprintf("truncate file %q", file)
 	}
 	return ""
+}
+
+// messageFiles names what is in a message of the store.
+func (p *Plan) messageFiles(id uint64) string {
+	m := p.messages[id]
+	if len(m) == 1 {
+		return fmt.Sprintf("file %q", p.tree.Files[m[0].file].EndName(int(m[0].end)))
+	}
+	return fmt.Sprintf("%d files", len(m))
 }
 
 // callName names the call of an op, with the path that it is about.

@@ -19,7 +19,7 @@ Exit status: 0 if all are valid, 2 if not.`,
 		Example: "  regrow check examples/*.yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return errors.New("regrow check takes at least one TREE.yaml (- for standard input); see regrow check --help")
+				return errors.New("check takes at least one TREE.yaml (- for standard input); see regrow check --help")
 			}
 			bad := 0
 			for _, path := range args {

@@ -16,7 +16,7 @@ type inheritFlag struct {
 }
 
 func (f *inheritFlag) add(cmd *cobra.Command) {
-	cmd.Flags().Var(f, "inherit-fd", "the caller's descriptor N is the open file with the key KEY (`KEY=N`, may be repeated)")
+	cmd.Flags().Var(f, "inherit-fd", "the caller's descriptor N is the open file that the tree calls KEY; may be repeated")
 }
 
 // String implements pflag.Value.

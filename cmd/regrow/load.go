@@ -13,7 +13,7 @@ import (
 // treeArg demands exactly one TREE.yaml.
 func treeArg(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return fmt.Errorf("regrow %s takes one TREE.yaml (- for standard input), not %d; see regrow %s --help",
+		return fmt.Errorf("%s takes one TREE.yaml (- for standard input), not %d; see regrow %s --help",
 			cmd.Name(), len(args), cmd.Name())
 	}
 	return nil

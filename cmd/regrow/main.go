@@ -59,15 +59,14 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	status := exitUsage // what cobra itself finds wrong is usage
-	if exit, ok := errors.AsType[*exitError](err); ok {
-		status = exit.status
-		err = exit.err
+	exit, ok := errors.AsType[*exitError](err)
+	if !ok { // what cobra itself finds wrong is usage
+		exit = &exitError{exitUsage, fmt.Errorf("regrow: %w", err)}
 	}
-	if err != nil {
-		explain(stderr, err)
+	if exit.err != nil {
+		explain(stderr, exit.err)
 	}
-	return status
+	return exit.status
 }
 
 // newCommand makes the tree of commands.
@@ -83,7 +82,9 @@ by id and install them at their numbers.`,
 		Args:              noSuchCommand,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		DisableAutoGenTag: true,
+		Version:           versionLine(),
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newRestore(), newCheck(), newPlan(), newVersion())
@@ -111,7 +112,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
 	hint := tasktree.DidYouMean("--"+unknown.GetSpecifiedName(), names)
-	return fmt.Errorf("%w%s; see regrow %s --help", err, hint, cmd.Name())
+	return fmt.Errorf("%w%s; see %s --help", err, hint, cmd.CommandPath())
 }
 
 // statusOf maps an error of images or restore to an exit status.

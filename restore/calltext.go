@@ -1,0 +1,133 @@
+package restore
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
+)
+
+// argText has how the arguments of a call are shown: n number, f flags of
+// open(2), c such flags without an access mode, s string, l limit (soft and
+// hard), - not at all. Anything else is shown as it is in place of the argument.
+var argText = map[uint32]string{
+	unix.SYS_OPENAT: "-,s,f", unix.SYS_DUP3: "n,n,c", unix.SYS_CLOSE: "n", unix.SYS_CLOSE_RANGE: "n,n",
+	unix.SYS_FCNTL: "n,n,n", unix.SYS_LSEEK: "n,n,n", unix.SYS_CHDIR: "s", unix.SYS_PRCTL: "PR_SET_NAME,s",
+	unix.SYS_PIPE2: "-,c", unix.SYS_RT_SIGACTION: "n,SIG_DFL", unix.SYS_WRITE: "n,-,n",
+	unix.SYS_PRLIMIT64: "-,RLIMIT_NOFILE,l", unix.SYS_SIGALTSTACK: "SS_DISABLE",
+	unix.SYS_RT_SIGPROCMASK: "SIG_SETMASK,none",
+}
+
+func (p *Plan) callText(op *program.Op, note program.Note) string {
+	name := p.extras[note.Extra].name
+	if name == "" {
+		name = opName(op)
+	}
+	str := func(i int) string {
+		s, _ := program.StringAt(p.arena.Base, p.arena.Data(), op.Args[i])
+		return strconv.Quote(s)
+	}
+	switch op.Kind {
+	case program.OpPull:
+		numbers := program.Int32sAt(p.arena.Base, p.arena.Data(), op.Args[3], int(op.Args[2]))
+		return fmt.Sprintf("pull(%d, message %d) -> %s", op.Args[0], op.Args[1], strings.Trim(fmt.Sprint(numbers), "[]"))
+	case program.OpFork:
+		return fmt.Sprintf("clone3 -> task %q", p.tree.Tasks()[op.Args[1]].Name)
+	case program.OpCreate:
+		return fmt.Sprintf("openat(%s, %s|O_CREAT, %#o)", str(0), openFlags(op.Args[1]), op.Args[2])
+	case program.OpAdd:
+		return fmt.Sprintf("sendmsg(message %d, %d files)", op.Args[2], op.Args[1])
+	case program.OpReopen:
+		return fmt.Sprintf("openat(\"/proc/self/fd/#%d\", %s)", op.Args[0], openFlags(op.Args[1]))
+	case program.OpRefuse, program.OpTruncate, program.OpCaller:
+		if op.Mode(0) == program.ModeSlot {
+			return fmt.Sprintf("%s(#%d)", name, op.Args[0])
+		}
+		return fmt.Sprintf("%s(%d)", name, op.Args[0])
+	case program.OpFind:
+		return fmt.Sprintf("find program %q", p.extras[note.Extra].path)
+	default: // a call with arguments
+	}
+	if op.Nr == unix.SYS_EXECVE {
+		return fmt.Sprintf("execve(%q)", p.extras[note.Extra].path)
+	}
+	form, known := argText[op.Nr]
+	if op.Kind != program.OpCall && op.Kind != program.OpPair || !known {
+		return name
+	}
+	forms := strings.Split(form, ",")
+	if call, command, ok := strings.Cut(strings.TrimSuffix(name, ")"), "("); ok { // "fcntl(F_SETFL)"
+		name, forms[1] = call, command
+	}
+	var args []string
+	for i, form := range forms {
+		if arg := p.argument(op, i, form); arg != "" {
+			args = append(args, arg)
+		}
+	}
+	return name + "(" + strings.Join(args, ", ") + ")"
+}
+
+// argument shows one argument of a call, see argText.
+func (p *Plan) argument(op *program.Op, i int, form string) string {
+	v := op.Args[i]
+	switch {
+	case form == "-":
+		return ""
+	case op.Mode(i) == program.ModeSlot:
+		return fmt.Sprintf("#%d", v)
+	case op.Mode(i) == program.ModeLoad:
+		return "the store"
+	}
+	switch form {
+	case "n":
+		return strconv.FormatInt(int64(v), 10)
+	case "s":
+		s, _ := program.StringAt(p.arena.Base, p.arena.Data(), v)
+		return strconv.Quote(s)
+	case "f":
+		return openFlags(v)
+	case "c":
+		return strings.TrimPrefix(strings.TrimPrefix(openFlags(v), "O_RDONLY"), "|")
+	case "l":
+		if limit := program.WordsAt(p.arena.Base, p.arena.Data(), v, 2); limit != nil {
+			return fmt.Sprintf("%d:%d", limit[0], limit[1])
+		}
+	}
+	return form
+}
+
+// openFlags shows flags of open(2) by name.
+func openFlags(flags uint64) string {
+	names := []string{[]string{"O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"}[flags&unix.O_ACCMODE]}
+	rest := flags &^ unix.O_ACCMODE
+	for _, f := range []struct {
+		bits uint64
+		name string
+	}{
+		{unix.O_PATH, "O_PATH"},
+		{unix.O_TMPFILE, "O_TMPFILE"},
+		{unix.O_DIRECTORY, "O_DIRECTORY"},
+		{unix.O_NOFOLLOW, "O_NOFOLLOW"},
+		{unix.O_APPEND, "O_APPEND"},
+		{unix.O_NONBLOCK, "O_NONBLOCK"},
+		{unix.O_SYNC, "O_SYNC"},
+		{unix.O_DSYNC, "O_DSYNC"},
+		{unix.O_DIRECT, "O_DIRECT"},
+		{unix.O_NOATIME, "O_NOATIME"},
+		{unix.O_NOCTTY, "O_NOCTTY"},
+		{unix.O_CLOEXEC, "O_CLOEXEC"},
+	} {
+		if f.bits != 0 && rest&f.bits == f.bits {
+			names = append(names, f.name)
+			rest &^= f.bits
+		}
+	}
+	if rest != 0 {
+		names = append(names, fmt.Sprintf("%#x", rest))
+	}
+	return strings.Join(names, "|")
+}
