@@ -391,7 +391,7 @@ func (tp *taskPlanner) finish() {
 	tp.call(unix.SYS_RT_SIGPROCMASK, setMask, a.Words([]uint64{0}), 0, setSize)
 	if task.Holds() {
 		tp.about(program.VerbHold, task.Pos)
-		tp.add(program.OpHold)
+		tp.add(program.OpHold, a.Record(task.Index)+program.RecordHolds)
 		return
 	}
 	tp.exec()

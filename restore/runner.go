@@ -20,7 +20,8 @@ import (
 
 // Options says how a plan is to be carried out. The zero value works.
 type Options struct {
-	// Timeout bounds the time until release. Default: no bound.
+	// Timeout bounds the time from the call of Start until release. Default:
+	// no bound.
 	Timeout time.Duration
 
 	// Log gets stage changes (Info) and each pull and install (Debug, with
@@ -30,18 +31,19 @@ type Options struct {
 
 // run is one restore under way.
 type run struct {
-	plan    *Plan
-	options Options
-	log     logrus.FieldLogger
-	arena   *postfork.Arena
-	store   *fdstore.Store // nil if no open file goes through it
-	slots   []slot
-	made    []madeFile
-	family  *family
-	root    int // host pid, 0 before the clone
-	rootFD  int // its pidfd
-	started time.Time
-	elapsed time.Duration
+	plan     *Plan
+	options  Options
+	log      logrus.FieldLogger
+	arena    *postfork.Arena
+	store    *fdstore.Store // nil if no open file goes through it
+	slots    []slot
+	made     []madeFile
+	family   *family
+	root     int       // host pid, 0 before the clone
+	rootFD   int       // its pidfd
+	deadline time.Time // of the release, if Options.Timeout is set
+	started  time.Time
+	elapsed  time.Duration
 }
 
 // slot holds a descriptor that the runner made, or borrowed from the caller.
@@ -70,7 +72,7 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
-	r := &run{plan: p, options: o, log: o.Log, rootFD: -1}
+	r := &run{plan: p, options: o, log: o.Log, rootFD: -1, deadline: time.Now().Add(o.Timeout)}
 	if r.log == nil {
 		quiet := logrus.New()
 		quiet.SetOutput(io.Discard)
@@ -205,10 +207,10 @@ func (r *run) fillHead() error {
 
 // forkAndRelease makes the tree, waits until it is ready, and commits.
 //
-//	closed ──clone──▶ tasks count down Left ──0──▶ commit ops ──▶ open: released
-//	                      │ abort, death, timeout      │
-//	                      ▼                            ▼
-//	                 tree is killed               tree is killed
+//	closed ──clone──▶ tasks count down Left ──0──▶ committed ──ops──▶ open: released
+//	                      │ abort, death, timeout              │ an op fails
+//	                      ▼                                    ▼
+//	                 tree is killed                       tree is killed
 func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 	release, err := r.arena.OwnGate()
 	if err != nil {
@@ -232,11 +234,11 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 	if err := r.await(watch, &h.Left); err != nil {
 		return nil, err
 	}
-	if err := r.carryOut(&r.plan.commit); err != nil {
-		return nil, err
-	}
 	if !watch.released() {
 		return nil, r.failure(watch)
+	}
+	if err := r.carryOut(&r.plan.commit); err != nil {
+		return nil, err
 	}
 	postfork.Store(&h.Gate, program.GateOpen)
 	postfork.Wake(&h.Gate)
@@ -295,10 +297,37 @@ func (r *run) await(w *watch, count *uint32) error {
 	}
 }
 
+// awaitHeld waits until every task without a program holds, or was killed after
+// release before it could: then nobody counts for it.
+func (r *run) awaitHeld(w *watch) error {
+	h := r.arena.Head()
+	for {
+		v := postfork.Load(&h.Started)
+		if v&program.AbortBit != 0 {
+			return r.failure(w)
+		}
+		if v == 0 {
+			return nil
+		}
+		waiting := false
+		for i, task := range r.plan.tree.Tasks() {
+			rec := r.arena.Record(i)
+			if task.Holds() && postfork.Load(&rec.Holds) == 0 && postfork.Load(&rec.Word)&program.FutexDead == 0 {
+				waiting = true
+				break
+			}
+		}
+		if !waiting {
+			return nil
+		}
+		postfork.Wait(&h.Started, v, 20*time.Millisecond)
+	}
+}
+
 // awaitPrograms waits until every task holds or has begun its program.
 func (r *run) awaitPrograms(w *watch) error {
 	h := r.arena.Head()
-	if err := r.await(w, &h.Started); err != nil {
+	if err := r.awaitHeld(w); err != nil {
 		return err
 	}
 	for i, task := range r.plan.tree.Tasks() {

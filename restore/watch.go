@@ -37,7 +37,7 @@ func (r *run) watch(ctx context.Context) *watch {
 func (w *watch) context(ctx context.Context) {
 	var timeout <-chan time.Time
 	if w.r.options.Timeout > 0 {
-		timer := time.NewTimer(w.r.options.Timeout)
+		timer := time.NewTimer(time.Until(w.r.deadline))
 		defer timer.Stop()
 		timeout = timer.C
 	}
@@ -49,11 +49,15 @@ func (w *watch) context(ctx context.Context) {
 			w.abort(w.r.errorf("%w: %w", ErrCanceled, context.Cause(ctx)), false)
 			return
 		case <-timeout:
-			w.abort(w.r.errorf("%w of %v: %d of %d tasks are not ready", ErrTimeout, w.r.options.Timeout,
-				postfork.Load(&w.r.arena.Head().Left)&program.CountMask, len(w.r.plan.tasks)), true)
+			w.abort(w.timeout(), true)
 			timeout = nil
 		}
 	}
+}
+
+func (w *watch) timeout() error {
+	return w.r.errorf("%w of %v: %d of %d tasks are not ready", ErrTimeout, w.r.options.Timeout,
+		postfork.Load(&w.r.arena.Head().Left)&program.CountMask, len(w.r.plan.tasks))
 }
 
 // deaths waits on Head.Bell. The kernel wakes it when a task ends or execs,
@@ -136,8 +140,11 @@ func (w *watch) rootFD(fd int) {
 }
 
 // released marks the commit point. It reports false if the restore was aborted
-// before it.
+// before it, or comes too late although nobody has noticed yet.
 func (w *watch) released() bool {
+	if w.r.options.Timeout > 0 && time.Now().After(w.r.deadline) {
+		w.abort(w.timeout(), true)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.open = postfork.Load(&w.r.arena.Head().Left)&program.AbortBit == 0

@@ -3,11 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 // inheritFlag collects --inherit-fd KEY=N.
@@ -17,6 +20,20 @@ type inheritFlag struct {
 
 func (f *inheritFlag) add(cmd *cobra.Command) {
 	cmd.Flags().Var(f, "inherit-fd", "the caller's descriptor N is the open file that the tree calls KEY; may be repeated")
+}
+
+// checkOpen demands that the caller left all of them open. What this process has
+// opened itself lands on the lowest free number and must not pass for the
+// caller's: since Go 1.25 even the runtime keeps a file open. It is told apart by
+// close-on-exec, which nothing that came through an exec can have.
+func (f *inheritFlag) checkOpen() error {
+	for _, key := range slices.Sorted(maps.Keys(f.fds)) {
+		flags, err := unix.FcntlInt(uintptr(f.fds[key]), unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC != 0 {
+			return fmt.Errorf("--inherit-fd %s=%d: the caller did not leave descriptor %d open", key, f.fds[key], f.fds[key])
+		}
+	}
+	return nil
 }
 
 // String implements pflag.Value.

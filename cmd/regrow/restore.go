@@ -62,6 +62,9 @@ func levels() []string {
 }
 
 func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
+	if err := f.inherit.checkOpen(); err != nil {
+		return err
+	}
 	level, err := logrus.ParseLevel(f.logLevel)
 	if err != nil {
 		return fmt.Errorf("--log-level %q: want one of %s", f.logLevel, strings.Join(levels(), ", "))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
 
 	"regrow/restore"
 )
@@ -51,7 +52,7 @@ func runAll(m *testing.M) int {
 		status = 1
 	}
 	if skipped > 0 {
-		fmt.Printf("%d tests skipped: they need root\n", skipped)
+		fmt.Printf("%d tests skipped for want of root or of a program, see -v\n", skipped)
 	}
 	return status
 }
@@ -60,14 +61,19 @@ func runAll(m *testing.M) int {
 // was promised.
 func needRoot(t *testing.T) {
 	t.Helper()
-	if os.Geteuid() == 0 {
-		return
+	if os.Geteuid() != 0 {
+		need(t, "root")
 	}
+}
+
+// need skips a test that lacks something, or fails it where all was promised.
+func need(t *testing.T, what string) {
+	t.Helper()
 	if os.Getenv("REGROW_TEST_ROOT") == "1" {
-		t.Fatal("needs root")
+		t.Fatalf("needs %s", what)
 	}
 	skipped++
-	t.Skip("needs root")
+	t.Skipf("needs %s", what)
 }
 
 // children lists the children of this process.
@@ -100,6 +106,7 @@ func run(t testing.TB, args ...string) result {
 type running struct {
 	cmd      *exec.Cmd
 	out, err string
+	pidfile  string
 }
 
 // start starts regrow; shell, if not empty, is run before by sh.
@@ -145,15 +152,23 @@ func wait(t testing.TB, r *running) result {
 // detached restores a tree with -d --json and ends it with the test.
 func detached(t testing.TB, path string) restore.Report {
 	t.Helper()
-	res := run(t, "restore", "-d", "--json", path)
+	rep := report(t, run(t, "restore", "-d", "--json", path))
+	t.Cleanup(func() { endTree(t) })
+	return rep
+}
+
+// report reads the report of a restore that went well.
+func report(t rapid.TB, res result) restore.Report {
+	t.Helper()
 	if res.status != 0 {
 		t.Fatalf("status %d: %s", res.status, res.errors)
 	}
 	var rep restore.Report
-	if err := json.Unmarshal([]byte(res.out), &rep); err != nil {
+	dec := json.NewDecoder(strings.NewReader(res.out))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&rep); err != nil {
 		t.Fatalf("report: %v\n%s", err, res.out)
 	}
-	t.Cleanup(func() { endTree(t) })
 	return rep
 }
 

@@ -226,8 +226,9 @@ func pair(priv unsafe.Pointer, op *program.Op, a *[6]uint64) (int64, syscall.Err
 //go:norace
 //go:nocheckptr
 //go:noinline
-func hold(h *program.Head) {
+func hold(h *program.Head, holds *uint32) {
 	base, size := uintptr(h.Base), uintptr(h.Size)
+	*holds = 1 // before it is counted: whoever waits tells from this who was killed instead
 	countDown(h, &h.Started)
 	syscall.RawSyscall6(syscall.SYS_SET_ROBUST_LIST, 0, unsafe.Sizeof(program.Robust{}), 0, 0, 0, 0)
 	syscall.RawSyscall6(syscall.SYS_MUNMAP, base, size, 0, 0, 0, 0)
@@ -320,7 +321,7 @@ func other(h *program.Head, priv unsafe.Pointer, op *program.Op, a *[6]uint64) (
 		return 0, ready(h)
 	}
 	if op.Kind == program.OpHold {
-		hold(h)
+		hold(h, (*uint32)(at(h, a[0])))
 	}
 	return 0, syscall.ENOSYS
 }

@@ -96,7 +96,7 @@ type Robust struct {
 }
 
 // Record is what is known of one task. Its parent writes PID and, through
-// CLONE_CHILD_SETTID, Word; the task itself writes only when it fails.
+// CLONE_CHILD_SETTID, Word; the task itself writes when it fails and when it holds.
 type Record struct {
 	Robust Robust
 	Node   uint64 // the one entry of the robust list; Word lies at Node + 8
@@ -106,13 +106,16 @@ type Record struct {
 	Op     uint32 // the op that failed
 	Errno  int32  // why: an errno, or a Reason from ReasonFirst on
 	Got    int64  // the result that was not the one demanded
+	Holds  uint32 // 1 once the task holds
+	_      uint32
 }
 
 // Offsets and size of Record.
 const (
-	RecordNode = 24
-	RecordWord = 32
-	RecordSize = 64
+	RecordNode  = 24
+	RecordWord  = 32
+	RecordHolds = 64
+	RecordSize  = 72
 )
 
 // CloneArgsSize is the size of struct clone_args up to and with cgroup, see

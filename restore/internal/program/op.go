@@ -48,8 +48,8 @@ const (
 	OpName
 	// OpReady counts the task as ready and waits until the tree is released.
 	OpReady
-	// OpHold counts the task as holding, lets go of the arena and waits until
-	// somebody kills it.
+	// OpHold (address of Record.Holds) notes and counts that the task holds,
+	// lets go of the arena and waits until somebody kills it.
 	OpHold
 )
 

@@ -1,0 +1,358 @@
+package tasktree_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"regrow/tasktree"
+)
+
+// TestCheck holds each rule: where its problem stands and what it says.
+func TestCheck(t *testing.T) {
+	long := strings.Repeat("n", tasktree.MaxNameLen)
+	for _, c := range []struct {
+		name string
+		tree *tasktree.Tree
+		want []string
+	}{
+		{"least", tree(task(9, "a")), nil},
+		{
+			"everything", inPIDNamespace(tree(
+				task(9, "A_0-z", pid(9, 1), fd(10, 0, "log"), fd(11, tasktree.MaxFD, "jobs.w"), run(12, "ls", ""), env(13, "LANG", ""),
+					task(14, "0", pid(14, 2), fd(15, 0, "jobs.r"), fd(16, 1, "log"), fd(17, 2, "log")), task(18, "_", pid(18, tasktree.MaxPID))),
+				file(5, "log", plain), file(6, "jobs", twoEnd))), nil,
+		},
+		{"no root", tree(nil, file(5, "log", plain)), []string{"tasks: no task: a tree has exactly one root"}},
+
+		{
+			"unknown namespace",
+			&tasktree.Tree{Root: task(9, "a"), Namespaces: []tasktree.NamespaceItem{{"pdi", at(2, 1)}, {"mount", at(2, 5)}}},
+			[]string{
+				`2:1: namespaces[0]: unknown namespace "pdi", want pid (did you mean "pid"?)`,
+				`2:5: namespaces[1]: unknown namespace "mount", want pid`,
+			},
+		},
+		{
+			"namespace twice",
+			&tasktree.Tree{Root: task(9, "a"), Namespaces: []tasktree.NamespaceItem{{"pid", at(2, 1)}, {"pid", at(2, 5)}}},
+			[]string{`2:5: namespaces[1]: namespace "pid" is listed twice`},
+		},
+
+		{
+			"bad names of files", tree(task(9, "a"), file(3, "", plain), file(4, "-a", plain), file(5, "a b", plain), file(6, "é", plain), file(7, long, plain), file(8, long+"n", plain)),
+			[]string{
+				`3:1: files.: open file name "" is empty`,
+				`4:1: files.-a: open file name "-a" is not a name: want letters, digits, _ and -, the first one no -`,
+				`5:1: files.a b: open file name "a b" is not a name: want letters, digits, _ and -, the first one no -`,
+				`6:1: files.é: open file name "é" is not a name: want letters, digits, _ and -, the first one no -`,
+				`8:1: files.` + long + `n: open file name "` + long + `n" is longer than 255 bytes`,
+			},
+		},
+		{
+			"file twice", tree(task(9, "a", fd(10, 0, "log")), file(5, "log", plain), file(6, "log", twoEnd)),
+			[]string{`6:1: files.log: open file "log" is defined twice (first at 5:1)`},
+		},
+		{
+			"file twice in a program",
+			&tasktree.Tree{Root: task(9, "a"), Files: []*tasktree.OpenFile{{Name: "log", Spec: plain}, {Name: "log", Spec: plain}}},
+			[]string{`files.log: open file "log" is defined twice`},
+		},
+		{
+			"file without a type, used", tree(task(9, "a", fd(10, 0, "log"), fd(11, 1, "lgo")), file(5, "log", nil)),
+			[]string{
+				`5:1: files.log: open file without a type`,
+				`11:30: tasks[0].fds.1: unknown open file "lgo" (did you mean "log", defined at 5:1?)`,
+			},
+		},
+		{
+			"problems of a kind", tree(task(9, "a"), file(5, "log", fake{problems: []tasktree.Problem{
+				{Pos: at(7, 8), Path: "flags[1]", Msg: "with a place"}, {Path: "path", Msg: "without one"}, {Msg: "of the entry"},
+			}})),
+			[]string{`5:1: files.log: of the entry`, `5:1: files.log.path: without one`, `7:8: files.log.flags[1]: with a place`},
+		},
+
+		{
+			"bad names of tasks", tree(task(9, "", task(10, "a.b"), task(11, long+"n"))),
+			[]string{
+				`9:1: tasks[0].name: task name "" is empty`,
+				`10:1: tasks[0].children[0].name: task name "a.b" is not a name: want letters, digits, _ and -, the first one no -`,
+				`11:1: tasks[0].children[1].name: task name "` + long + `n" is longer than 255 bytes`,
+			},
+		},
+		{
+			"task twice", tree(task(9, "a", task(10, "b"), task(11, "b"), task(12, "c", task(13, "a")))),
+			[]string{
+				`11:1: tasks[0].children[1].name: task name "b" is used twice (first at 10:1)`,
+				`13:1: tasks[0].children[2].children[0].name: task name "a" is used twice (first at 9:1)`,
+			},
+		},
+
+		{
+			"pids out of range", tree(task(9, "a", pid(9, -1), task(10, "b", pid(10, tasktree.MaxPID+1)))),
+			[]string{
+				`9:20: tasks[0].pid: pid -1 is out of range, want 1 to 4194304`,
+				`10:20: tasks[0].children[0].pid: pid 4194305 is out of range, want 1 to 4194304`,
+			},
+		},
+		{
+			"pid twice", tree(task(9, "a", pid(9, 7), task(10, "b", pid(10, 7)))),
+			[]string{`10:20: tasks[0].children[0].pid: pid 7 is given to task "a" too (first at 9:20)`},
+		},
+		{
+			"pid of the root of a namespace", inPIDNamespace(tree(task(9, "a", pid(9, 7)))),
+			[]string{`9:20: tasks[0].pid: pid 7 for the root of a new pid namespace, want 1 (the kernel gives its first task no other)`},
+		},
+		{
+			"pid 1 for a child", inPIDNamespace(tree(task(9, "a", task(10, "b", pid(10, 1))))),
+			[]string{`10:20: tasks[0].children[0].pid: pid 1 is the root's in a new pid namespace`},
+		},
+		{
+			"pid 1 twice", inPIDNamespace(tree(task(9, "a", pid(9, 1), task(10, "b", pid(10, 1))))),
+			[]string{`10:20: tasks[0].children[0].pid: pid 1 is given to task "a" too (first at 9:20)`},
+		},
+		{"any pid without a namespace", tree(task(9, "a", pid(9, 7), task(10, "b", pid(10, 1)))), nil},
+
+		{
+			"descriptors out of range", tree(task(9, "a", fd(10, -1, "log"), fd(11, tasktree.MaxFD+1, "nothing")), file(5, "log", plain)),
+			[]string{
+				`10:1: tasks[0].fds.-1: descriptor -1 is out of range, want 0 to 1073741823`,
+				`11:1: tasks[0].fds.1073741824: descriptor 1073741824 is out of range, want 0 to 1073741823`,
+			},
+		},
+		{
+			"descriptor twice", tree(task(9, "a", fd(10, 3, "log"), fd(11, 3, "log"), task(12, "b", fd(13, 3, "log"))), file(5, "log", plain)),
+			[]string{`11:1: tasks[0].fds.3: descriptor 3 is given twice (first at 10:1)`},
+		},
+		{
+			"unknown files", tree(task(9, "a", fd(10, 0, "lgo"), fd(11, 1, "job.r"), fd(12, 2, "else"), fd(13, 3, "")), file(5, "log", plain), file(6, "jobs", twoEnd)),
+			[]string{
+				`10:30: tasks[0].fds.0: unknown open file "lgo" (did you mean "log", defined at 5:1?)`,
+				`11:30: tasks[0].fds.1: unknown open file "job.r" (did you mean "jobs.r", defined at 6:1?)`,
+				`12:30: tasks[0].fds.2: unknown open file "else"`,
+				`13:30: tasks[0].fds.3: unknown open file ""`,
+			},
+		},
+		{
+			"unknown file in a program",
+			&tasktree.Tree{
+				Files: []*tasktree.OpenFile{{Name: "log", Spec: plain}},
+				Root:  &tasktree.Task{Name: "a", FDs: []tasktree.Descriptor{{FD: 1, File: tasktree.Text{Value: "lgo"}}}},
+			},
+			[]string{`tasks[0].fds.1: unknown open file "lgo" (did you mean "log"?)`},
+		},
+		{
+			"end of what has none", tree(task(9, "a", fd(10, 0, "log.w"), fd(11, 1, "log.")), file(5, "log", plain)),
+			[]string{
+				`10:30: tasks[0].fds.0: open file "log" is a reg and has no ends (write "log")`,
+				`11:30: tasks[0].fds.1: open file "log" is a reg and has no ends (write "log")`,
+			},
+		},
+		{
+			"no end, wrong ends", tree(task(9, "a", fd(10, 0, "jobs"), fd(11, 1, "jobs.x"), fd(12, 2, "jobs."), fd(13, 3, "jobs.r.w")), file(6, "jobs", twoEnd)),
+			[]string{
+				`10:30: tasks[0].fds.0: "jobs" does not name an end of the pipe "jobs", want jobs.r or jobs.w`,
+				`11:30: tasks[0].fds.1: "jobs.x" does not name an end of the pipe "jobs", want jobs.r or jobs.w`,
+				`12:30: tasks[0].fds.2: "jobs." does not name an end of the pipe "jobs", want jobs.r or jobs.w`,
+				`13:30: tasks[0].fds.3: "jobs.r.w" does not name an end of the pipe "jobs", want jobs.r or jobs.w`,
+			},
+		},
+		{
+			"file with a dot is reported once", tree(task(9, "a", fd(10, 0, "a.b")), file(5, "a.b", plain)),
+			[]string{`5:1: files.a.b: open file name "a.b" is not a name: want letters, digits, _ and -, the first one no -`},
+		},
+
+		{
+			"empty run", tree(task(9, "a", run(10), task(11, "b", run(12, "", "x")))),
+			[]string{
+				`10:40: tasks[0].run: empty run, want a program and its arguments (without run the task holds)`,
+				`12:40: tasks[0].children[0].run: empty run, want a program and its arguments (without run the task holds)`,
+			},
+		},
+		{
+			"NUL bytes", tree(task(9, "a", run(10, "ls", "a\x00b"), env(11, "V", "\x00"), func(t *tasktree.Task) { t.Cwd = text(12, cwdCol, "/\x00") })),
+			[]string{
+				`10:42: tasks[0].run[1]: a NUL byte cannot be part of an argument`,
+				`11:50: tasks[0].env.V: a NUL byte cannot be part of a variable`,
+				`12:60: tasks[0].cwd: a NUL byte cannot be part of a path`,
+			},
+		},
+		{
+			"bad variables", tree(task(9, "a", run(10, "ls"), env(11, "", "x"), env(12, "A=B", "x"), env(13, "A\x00", "x"))),
+			[]string{
+				`11:50: tasks[0].env: bad variable name "": empty, or with = or a NUL byte`,
+				`12:50: tasks[0].env: bad variable name "A=B": empty, or with = or a NUL byte`,
+				`13:50: tasks[0].env: bad variable name "A\x00": empty, or with = or a NUL byte`,
+			},
+		},
+		{
+			"all at once, by position", tree(task(3, "-", fd(9, 0, "x"), pid(2, -1), task(1, ""))),
+			[]string{
+				`1:1: tasks[0].children[0].name: task name "" is empty`,
+				`2:20: tasks[0].pid: pid -1 is out of range, want 1 to 4194304`,
+				`3:1: tasks[0].name: task name "-" is not a name: want letters, digits, _ and -, the first one no -`,
+				`9:30: tasks[0].fds.0: unknown open file "x"`,
+			},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			first := c.tree.Check()
+			if diff := cmp.Diff(c.want, lines(first)); diff != "" {
+				t.Errorf("problems (-want +got):\n%s", diff)
+			}
+			warnings := c.tree.Warnings()
+			if diff := cmp.Diff(first, c.tree.Check()); diff != "" {
+				t.Errorf("the second Check differs (-first +second):\n%s", diff)
+			}
+			if diff := cmp.Diff(warnings, c.tree.Warnings()); diff != "" {
+				t.Errorf("the second Check warns of something else (-first +second):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestLimits holds what is still allowed, and the one problem of what is not.
+func TestLimits(t *testing.T) {
+	wide := func(n int) *tasktree.Tree {
+		root := task(1, "t0")
+		for i := 1; i < n; i++ {
+			root.Children = append(root.Children, task(i+1, fmt.Sprintf("t%d", i)))
+		}
+		return tree(root)
+	}
+	deep := func(n int) *tasktree.Tree {
+		var inner *tasktree.Task
+		for i := n; i > 0; i-- {
+			outer := task(i, fmt.Sprintf("t%d", i))
+			if inner != nil {
+				outer.Children = []*tasktree.Task{inner}
+			}
+			inner = outer
+		}
+		return tree(inner)
+	}
+	for _, c := range []struct {
+		name  string
+		tree  *tasktree.Tree
+		tasks int
+		want  []string
+	}{
+		{"widest", wide(tasktree.MaxTasks), 100_000, nil},
+		{"too wide", wide(tasktree.MaxTasks + 2), 100_002, []string{`100001:1: tasks[0].children[99999]: too many tasks, at most 100000`}},
+		{"deepest", deep(tasktree.MaxTaskDeep), 4096, nil},
+		{
+			"too deep", deep(tasktree.MaxTaskDeep + 2), 4096,
+			[]string{`4096:1: tasks[0]` + strings.Repeat(".children[0]", 4095) + `.children: tree is too deep, at most 4096 levels`},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, lines(c.tree.Check())); diff != "" {
+				t.Errorf("problems (-want +got):\n%s", diff)
+			}
+			if n := len(c.tree.Tasks()); n != c.tasks {
+				t.Errorf("%d tasks, want %d", n, c.tasks)
+			}
+		})
+	}
+}
+
+// TestWarnings holds what is allowed but likely not meant.
+func TestWarnings(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		tree *tasktree.Tree
+		want []string
+	}{
+		{"used by one end", tree(task(9, "a", fd(10, 0, "jobs.r")), file(5, "jobs", twoEnd)), nil},
+		{"env with run", tree(task(9, "a", run(9, "ls"), env(10, "A", "b"))), nil},
+		{"unused", tree(task(9, "a"), file(5, "log", plain)), []string{`5:1: files.log: open file "log" is used by no task and will not be made`}},
+		{"env without run", tree(task(9, "a", env(10, "A", "b"))), []string{`9:1: tasks[0]: env has no effect without run`}},
+		{
+			"empty environment without run", tree(task(9, "a", task(10, "b", func(t *tasktree.Task) { t.EnvClear = true }))),
+			[]string{`10:1: tasks[0].children[0]: env has no effect without run`},
+		},
+		{
+			"of a kind, by position",
+			tree(task(1, "a", env(1, "A", "b"), fd(2, 0, "log")), file(7, "other", plain),
+				file(5, "log", fake{warnings: []tasktree.Problem{{Pos: at(8, 2), Path: "mode", Msg: "with a place"}, {Msg: "of the entry"}}})),
+			[]string{
+				`1:1: tasks[0]: env has no effect without run`,
+				`5:1: files.log: of the entry`,
+				`7:1: files.other: open file "other" is used by no task and will not be made`,
+				`8:2: files.log.mode: with a place`,
+			},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := c.tree.Check(); got != nil {
+				t.Errorf("a warning must not be a problem: %v", got)
+			}
+			if diff := cmp.Diff(c.want, lines(c.tree.Warnings())); diff != "" {
+				t.Errorf("warnings (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestDerived holds the fields that Check fills in, and that it forgets what is
+// no longer so.
+func TestDerived(t *testing.T) {
+	log, jobs := file(5, "log", plain), file(6, "jobs", twoEnd)
+	leaf := task(14, "leaf", fd(15, 4, "jobs.r"))
+	inner := task(11, "inner", fd(12, 1, "jobs.w"), fd(13, 0, "log"), leaf)
+	last := task(16, "last", fd(17, 0, "log"))
+	root := task(9, "root", fd(10, 7, "log"), inner, last)
+	tr := tree(root, log, jobs)
+	if tr.Tasks() != nil {
+		t.Error("tasks before Check")
+	}
+	if problems := tr.Check(); problems != nil {
+		t.Fatal(problems)
+	}
+
+	if order := []*tasktree.Task{root, inner, leaf, last}; !slices.Equal(tr.Tasks(), order) {
+		t.Errorf("tasks %v are not in the order of the description", names(tr.Tasks()))
+	}
+	for i, parent := range []*tasktree.Task{nil, root, inner, root} {
+		if task := tr.Tasks()[i]; task.Index != i || task.Parent != parent {
+			t.Errorf("task %q: index %d, want %d, or wrong parent", task.Name, task.Index, i)
+		}
+	}
+	if log.Index != 0 || jobs.Index != 1 {
+		t.Errorf("files have the indices %d and %d", log.Index, jobs.Index)
+	}
+	if d := inner.FDs[0]; d.Open != jobs || d.End != 1 {
+		t.Errorf("descriptor 1 of inner is end %d of %v, want 1 of jobs", d.End, d.Open)
+	}
+	wantUses(t, log, tasktree.Use{Task: root, FD: 7}, tasktree.Use{Task: inner}, tasktree.Use{Task: last})
+	wantUses(t, jobs, tasktree.Use{Task: inner, FD: 1, End: 1}, tasktree.Use{Task: leaf, FD: 4})
+
+	inner.FDs[0].File.Value = "no-such"
+	root.Children, tr.Files = []*tasktree.Task{inner}, []*tasktree.OpenFile{jobs, log}
+	tr.Check()
+	if d := inner.FDs[0]; d.Open != nil || d.End != 0 {
+		t.Errorf("a descriptor of an unknown file still has %v, %d", d.Open, d.End)
+	}
+	if len(tr.Tasks()) != 3 || jobs.Index != 0 || log.Index != 1 {
+		t.Errorf("after a change: %d tasks, indices %d and %d", len(tr.Tasks()), jobs.Index, log.Index)
+	}
+	wantUses(t, log, tasktree.Use{Task: root, FD: 7}, tasktree.Use{Task: inner})
+	wantUses(t, jobs, tasktree.Use{Task: leaf, FD: 4})
+}
+
+func wantUses(t *testing.T, f *tasktree.OpenFile, want ...tasktree.Use) {
+	t.Helper()
+	if !slices.Equal(f.Uses, want) {
+		t.Errorf("%q is used %d times, want %d, or by others", f.Name, len(f.Uses), len(want))
+	}
+}
+
+func names(tasks []*tasktree.Task) (ns []string) {
+	for _, t := range tasks {
+		ns = append(ns, t.Name)
+	}
+	return ns
+}

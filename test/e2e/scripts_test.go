@@ -1,0 +1,71 @@
+package e2e
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestScripts runs the scripts in testdata/scripts, which drive the built
+// regrow as a user would. Beside the usual commands they have
+//
+//	status N COMMAND...   run it, demand exactly this exit status
+//	endtree               kill whatever this test left running
+//
+// What holds descriptors of ours for long must not get testscript's pipes:
+// detached trees are restored with output to a file.
+func TestScripts(t *testing.T) {
+	testscript.RunT(serial{t}, testscript.Params{
+		Dir: filepath.Join("testdata", "scripts"),
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("PATH", filepath.Dir(regrow)+string(os.PathListSeparator)+os.Getenv("PATH"))
+			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, errors.New("unknown condition")
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"status": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) < 2 {
+					ts.Fatalf("usage: status N COMMAND...")
+				}
+				want, err := strconv.Atoi(args[0])
+				ts.Check(err)
+				got := 0
+				if err := ts.Exec(args[1], args[2:]...); err != nil {
+					exit, ok := errors.AsType[*exec.ExitError](err)
+					if !ok {
+						ts.Fatalf("%v", err)
+					}
+					got = exit.ExitCode()
+				}
+				if got != want {
+					ts.Fatalf("status %d, want %d", got, want)
+				}
+			},
+			"endtree": func(_ *testscript.TestScript, _ bool, _ []string) { endTree(t) },
+		},
+		RequireUniqueNames: true,
+		UpdateScripts:      os.Getenv("UPDATE") != "",
+	})
+}
+
+// serial runs scripts one after the other: endtree ends all that is below this
+// process.
+type serial struct{ *testing.T }
+
+func (serial) Parallel() {}
+
+func (s serial) Run(name string, f func(testscript.T)) {
+	s.T.Run(name, func(t *testing.T) { f(serial{t}) })
+}
+
+func (serial) Verbose() bool { return testing.Verbose() }

@@ -1,0 +1,164 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// startedTree is a foreground restore that has released its tree.
+func startedTree(t *testing.T, yaml string) (r *running, root int) {
+	t.Helper()
+	pidfile := filepath.Join(t.TempDir(), "pid")
+	r = start(t, "", "restore", "--pidfile", pidfile, write(t, yaml))
+	r.pidfile = pidfile
+	within(t, "the pid file", func() bool {
+		text, err := os.ReadFile(pidfile)
+		_, scanErr := fmt.Sscan(string(text), &root)
+		return err == nil && scanErr == nil
+	})
+	return r, root
+}
+
+// within waits until something is so.
+func within(t testing.TB, what string, so func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !so(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within 20 s", what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+func (r *running) output() string {
+	text, _ := os.ReadFile(r.out)
+	return string(text)
+}
+
+func (r *running) signal(t *testing.T, sig unix.Signal) {
+	t.Helper()
+	if err := r.cmd.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// nobody demands that nothing is left below this process.
+func nobody(t *testing.T) {
+	t.Helper()
+	if left := children(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+		endTree(t)
+	}
+}
+
+const trapping = `version: 1
+files: {out: {type: inherit, key: stdout}}
+tasks:
+  - name: root
+    fds: {1: out, 2: out}
+    run: [sh, -c, 'for s in TERM HUP USR1 USR2 INT QUIT WINCH; do trap "echo got $s" $s; done; echo ready; while :; do sleep 0.02; done']
+    children: [{name: held}]
+`
+
+// TestSignalsPass sends each signal that regrow passes on to a root that
+// handles it. There is no terminal, so none of them reaches it otherwise.
+func TestSignalsPass(t *testing.T) {
+	r, _ := startedTree(t, trapping)
+	within(t, "the root's traps", func() bool { return strings.Contains(r.output(), "ready") })
+	for _, sig := range []unix.Signal{unix.SIGUSR1, unix.SIGUSR2, unix.SIGINT, unix.SIGQUIT, unix.SIGWINCH, unix.SIGHUP} {
+		r.signal(t, sig)
+		want := "got " + strings.TrimPrefix(unix.SignalName(sig), "SIG")
+		within(t, want, func() bool { return strings.Contains(r.output(), want) })
+	}
+	// A TERM right after the HUP is passed, one that comes a second later ends
+	// the tree.
+	r.signal(t, unix.SIGTERM)
+	within(t, "got TERM", func() bool { return strings.Contains(r.output(), "got TERM") })
+	time.Sleep(1100 * time.Millisecond)
+	r.signal(t, unix.SIGTERM)
+	if res := wait(t, r); res.status != 128+int(unix.SIGTERM) {
+		t.Errorf("status %d, want 143: %s", res.status, res.errors)
+	}
+	nobody(t)
+}
+
+// TestSignalsEndHeld sends what ends a tree whose root holds.
+func TestSignalsEndHeld(t *testing.T) {
+	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT} {
+		t.Run(unix.SignalName(sig), func(t *testing.T) {
+			r, _ := startedTree(t, "version: 1\ntasks: [{name: a, children: [{name: b, children: [{name: c}]}]}]\n")
+			r.signal(t, sig)
+			if res := wait(t, r); res.status != 128+int(sig) {
+				t.Errorf("status %d, want %d: %s", res.status, 128+int(sig), res.errors)
+			}
+			if _, err := os.Stat(r.pidfile); err == nil {
+				t.Error("the pid file is still there")
+			}
+			nobody(t)
+		})
+	}
+}
+
+// TestRootKilled kills the root: regrow says so, and ends what is left.
+func TestRootKilled(t *testing.T) {
+	r, root := startedTree(t, "version: 1\ntasks: [{name: a, children: [{name: b}, {name: c}]}]\n")
+	if err := unix.Kill(root, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if res := wait(t, r); res.status != 128+int(unix.SIGKILL) {
+		t.Errorf("status %d, want 137: %s", res.status, res.errors)
+	}
+	nobody(t)
+}
+
+// TestRegrowKilled kills regrow after release: the tree lives on.
+func TestRegrowKilled(t *testing.T) {
+	r, root := startedTree(t, "version: 1\ntasks: [{name: a, children: [{name: b}]}]\n")
+	r.signal(t, unix.SIGKILL)
+	_ = wait(t, r)
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", root, root))
+	if err != nil || len(strings.Fields(string(text))) != 1 {
+		t.Errorf("the root's children: %q, %v", text, err)
+	}
+	endTree(t)
+}
+
+// TestNamespaceRoot sends TERM to a tree whose root is pid 1 of a namespace: the
+// kernel would drop the signal, since it has no handler there.
+func TestNamespaceRoot(t *testing.T) {
+	needRoot(t)
+	r, _ := startedTree(t, "version: 1\nnamespaces: [pid]\ntasks: [{name: a, run: [sleep, 1000], children: [{name: b}]}]\n")
+	r.signal(t, unix.SIGTERM)
+	if res := wait(t, r); res.status != 128+int(unix.SIGTERM) {
+		t.Errorf("status %d, want 143: %s", res.status, res.errors)
+	}
+	nobody(t)
+}
+
+// TestIgnoredHangUp runs regrow as nohup does: a hang-up ends neither regrow
+// nor the tree.
+func TestIgnoredHangUp(t *testing.T) {
+	path := write(t, trapping)
+	r := start(t, "trap '' HUP", "restore", path)
+	within(t, "the root's traps", func() bool { return strings.Contains(r.output(), "ready") })
+	r.signal(t, unix.SIGHUP)
+	r.signal(t, unix.SIGUSR1)
+	within(t, "got USR1", func() bool { return strings.Contains(r.output(), "got USR1") })
+	if strings.Contains(r.output(), "HUP") {
+		t.Error("a hang-up that regrow ignores has reached the tree")
+	}
+	time.Sleep(10 * time.Millisecond)
+	r.signal(t, unix.SIGTERM)
+	time.Sleep(1100 * time.Millisecond)
+	r.signal(t, unix.SIGTERM)
+	if res := wait(t, r); res.status != 143 {
+		t.Errorf("status %d: %s", res.status, res.errors)
+	}
+	nobody(t)
+}
