@@ -73,12 +73,9 @@ func (m *model) task(i int, t *modelTable) error {
 	m.ready[i] = true
 	task := m.plan.tree.Tasks()[i]
 	prog := &m.plan.tasks[i]
-	final := make(map[int]fileEnd, len(task.FDs))
-	for _, d := range m.plan.sorted(task) {
-		final[d.FD] = endOf(d)
-	}
+	want := m.plan.sorted(task)
 	for j := range prog.Ops {
-		if err := m.op(t, &prog.Ops[j], prog.Notes[j], final); err != nil {
+		if err := m.op(t, &prog.Ops[j], prog.Notes[j], want); err != nil {
 			return fmt.Errorf("restore: bug: task %q: op %d (%s): %w", task.Name, j, opName(&prog.Ops[j]), err)
 		}
 		if m.visit != nil {
@@ -90,7 +87,7 @@ func (m *model) task(i int, t *modelTable) error {
 			}
 		}
 	}
-	if err := compare(t, m.plan.sorted(task)); err != nil {
+	if err := compare(t, want); err != nil {
 		return fmt.Errorf("restore: bug: task %q: %w", task.Name, err)
 	}
 	return nil
@@ -110,29 +107,29 @@ func compare(t *modelTable, want []*tasktree.Descriptor) error {
 	return nil
 }
 
-// op applies one op. final has what each number holds in the end: such a number
-// must not be written once it is right.
-func (m *model) op(t *modelTable, op *program.Op, note program.Note, final map[int]fileEnd) error {
+// op applies one op. want, ascending, has what each number holds in the end: such
+// a number must not be written once it is right.
+func (m *model) op(t *modelTable, op *program.Op, note program.Note, want []*tasktree.Descriptor) error {
 	switch op.Kind {
 	case program.OpPull:
 		return m.pull(t, op)
 	case program.OpPair:
 		for end := range 2 {
-			want := int(int32(op.Want >> (32 * end)))
-			if err := m.lands(t, want, cell{what: fileEnd{note.File, int32(end)}, cloexec: true}); err != nil {
+			n := int(int32(op.Want >> (32 * end)))
+			if err := m.lands(t, n, cell{what: fileEnd{note.File, int32(end)}, cloexec: true}); err != nil {
 				return err
 			}
 		}
 	case program.OpRefuse:
 		return needs(t, int(op.Args[0]))
 	case program.OpCall:
-		return m.call(t, op, note, final)
+		return m.call(t, op, note, want)
 	default: // the others leave the table as it is
 	}
 	return nil
 }
 
-func (m *model) call(t *modelTable, op *program.Op, note program.Note, final map[int]fileEnd) error {
+func (m *model) call(t *modelTable, op *program.Op, note program.Note, want []*tasktree.Descriptor) error {
 	a := op.Args
 	switch op.Nr {
 	case unix.SYS_DUP3:
@@ -144,7 +141,7 @@ func (m *model) call(t *modelTable, op *program.Op, note program.Note, final map
 			}
 			source = t.cells[int(a[0])]
 		}
-		if was, taken := t.cells[to]; taken && was.what == final[to] && !was.look && hasFinal(final, to) {
+		if was, taken := t.cells[to]; taken && !was.look && wants(want, to, was.what) {
 			return fmt.Errorf("number %d already holds what it shall hold", to)
 		}
 		source.cloexec = a[2]&unix.O_CLOEXEC != 0
@@ -178,9 +175,10 @@ func (m *model) call(t *modelTable, op *program.Op, note program.Note, final map
 	return nil
 }
 
-func hasFinal(final map[int]fileEnd, n int) bool {
-	_, ok := final[n]
-	return ok
+// wants reports whether number n holds this open file in the end.
+func wants(want []*tasktree.Descriptor, n int, what fileEnd) bool {
+	i, ok := slices.BinarySearchFunc(want, n, func(d *tasktree.Descriptor, n int) int { return d.FD - n })
+	return ok && endOf(want[i]) == what
 }
 
 // onlyLooks reports whether an open file is itself an O_PATH view: no op of the

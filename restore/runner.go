@@ -109,6 +109,10 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 	if err := r.mapArena(); err != nil {
 		return nil, err
 	}
+	// No plan runs that the model has not accepted. It takes about half as long
+	// as planning, beside the making of the files.
+	verified := make(chan error, 1)
+	go func(p *Plan) { verified <- p.Verify() }(r.plan)
 	r.slots = make([]slot, r.plan.slots)
 	if r.plan.storeFD >= 0 {
 		var err error
@@ -126,6 +130,9 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 	}
 	r.log.WithFields(logrus.Fields{"files": r.plan.OpenFiles(), "messages": len(r.plan.messages)}).Info("files made")
 	if err := r.fillHead(); err != nil {
+		return nil, err
+	}
+	if err := <-verified; err != nil {
 		return nil, err
 	}
 	return r.forkAndRelease(ctx)

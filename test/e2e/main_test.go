@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,6 +34,10 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	if err := lookAtSources(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	regrow = filepath.Join(dir, "regrow")
 	if out, err := exec.Command("go", "build", "-o", regrow, "../../cmd/regrow").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
@@ -55,6 +60,24 @@ func runAll(m *testing.M) int {
 		fmt.Printf("%d tests skipped for want of root or of a program, see -v\n", skipped)
 	}
 	return status
+}
+
+// lookAtSources makes the result of these tests depend on what regrow is built
+// from: the go command caches it by the files that the test process looks at,
+// and knows nothing of the build that it starts.
+func lookAtSources() error {
+	for _, dir := range []string{"cmd", "fdstore", "images", "restore", "tasktree", "examples"} {
+		err := filepath.WalkDir(filepath.Join("..", "..", dir), func(path string, _ fs.DirEntry, err error) error {
+			if err == nil {
+				_, err = os.Stat(path)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // needRoot skips a test that ordinary users cannot run, or fails it where root

@@ -1,0 +1,180 @@
+package kind_test
+
+import (
+	"testing"
+
+	"regrow/tasktree"
+	"regrow/tasktree/kind"
+)
+
+// entry is what a description says of one open file. As a Decoder it gives
+// every key a line of its own, and notes what it was asked for.
+type entry struct {
+	values map[string]any // string, int, []string, or [][]string by end
+	asked  []string
+	ranges map[string][2]int64
+	tables map[string][]kind.Flag
+	t      testing.TB
+}
+
+var _ kind.Decoder = (*entry)(nil)
+
+// line gives the line of a key; items of a list stand in columns 2, 3 ...
+var line = map[string]int{"path": 1, "flags": 2, "mode": 3, "offset": 4, "content": 5, "capacity": 6, "key": 7}
+
+func keyPos(key string) tasktree.Pos { return tasktree.Pos{Line: line[key], Col: 1} }
+
+// lookUp gives the value of a key, if it is there.
+func lookUp[T any](e *entry, key string) (v T, ok bool) {
+	e.asked = append(e.asked, key)
+	if line[key] == 0 {
+		e.t.Errorf("the test knows no line for the key %q", key)
+	}
+	said, ok := e.values[key]
+	if !ok {
+		return v, false
+	}
+	if v, ok = said.(T); !ok {
+		e.t.Errorf("key %q is asked for as another type than %T", key, said)
+	}
+	return v, ok
+}
+
+func (e *entry) Text(key string) (tasktree.Text, bool) {
+	s, ok := lookUp[string](e, key)
+	if !ok {
+		return tasktree.Text{}, false
+	}
+	return tasktree.Text{Value: s, Pos: keyPos(key)}, true
+}
+
+func (e *entry) Content(key string) (tasktree.Text, bool) { return e.Text(key) }
+
+func (e *entry) Int(key string, lo, hi int64) (tasktree.Number, bool) {
+	if e.ranges == nil {
+		e.ranges = map[string][2]int64{}
+	}
+	e.ranges[key] = [2]int64{lo, hi}
+	return e.Mode(key)
+}
+
+func (e *entry) Mode(key string) (tasktree.Number, bool) {
+	n, ok := lookUp[int](e, key)
+	if !ok {
+		return tasktree.Number{}, false
+	}
+	return tasktree.Number{Value: int64(n), Pos: keyPos(key)}, true
+}
+
+func (e *entry) Flags(key string, table []kind.Flag) (kind.Flags, bool) {
+	e.note(key, table)
+	names, ok := lookUp[[]string](e, key)
+	return e.flags(key, names, table), ok
+}
+
+func (e *entry) FlagsByEnd(key string, ends []string, table []kind.Flag) ([]kind.Flags, bool) {
+	e.note(key, table)
+	lists, ok := lookUp[[][]string](e, key)
+	if !ok {
+		return nil, false
+	}
+	all := make([]kind.Flags, len(ends))
+	for i, names := range lists {
+		all[i] = e.flags(key, names, table)
+		all[i].Pos.Col = 10 * (i + 1) // each end's own place
+	}
+	return all, true
+}
+
+func (e *entry) note(key string, table []kind.Flag) {
+	if e.tables == nil {
+		e.tables = map[string][]kind.Flag{}
+	}
+	e.tables[key] = table
+}
+
+func (e *entry) flags(key string, names []string, table []kind.Flag) kind.Flags {
+	all := kind.Flags{Pos: keyPos(key)}
+	for i, name := range names {
+		found := false
+		for _, f := range table {
+			if f.Name == name && f.Refuse == "" {
+				found = true
+				all.Bits |= f.Bits
+				all.Items = append(all.Items, kind.FlagItem{Flag: f, Pos: tasktree.Pos{Line: line[key], Col: 2 + i}})
+			}
+		}
+		if !found {
+			e.t.Errorf("flag %q is not to be had", name)
+		}
+	}
+	return all
+}
+
+// values is short for what an entry says.
+type values = map[string]any
+
+func decode(t testing.TB, name string, said values) tasktree.Spec {
+	t.Helper()
+	k, ok := kind.Lookup(name)
+	if !ok {
+		t.Fatalf("no kind %q", name)
+	}
+	return k.Decode(&entry{values: said, t: t})
+}
+
+// The steps that a recorder keeps, besides tasktree.Pos for At, tasktree.Call
+// and tasktree.CreateFile.
+type (
+	pairCall struct{ Call tasktree.Call }
+	fdCall   struct{ Call tasktree.Call }
+	look     struct {
+		Path   string
+		Flags  int
+		Refuse tasktree.FileTypes
+	}
+	reopen struct {
+		Look  tasktree.Ref
+		Flags int
+	}
+	caller   struct{ Key string }
+	truncate struct{ File tasktree.Ref }
+)
+
+// recorder is a Maker that keeps the recipe as data. Its first Ref is 100, so
+// that no zero value passes for one.
+type recorder struct {
+	steps []any
+	refs  tasktree.Ref
+}
+
+var _ tasktree.Maker = (*recorder)(nil)
+
+const firstRef tasktree.Ref = 100
+
+func (r *recorder) keep(step any) { r.steps = append(r.steps, step) }
+
+func (r *recorder) made(step any) tasktree.Ref {
+	r.keep(step)
+	r.refs++
+	return firstRef + r.refs - 1
+}
+
+func (r *recorder) At(pos tasktree.Pos)                       { r.keep(pos) }
+func (r *recorder) Call(c tasktree.Call)                      { r.keep(c) }
+func (r *recorder) CallFD(c tasktree.Call) tasktree.Ref       { return r.made(fdCall{c}) }
+func (r *recorder) Create(c tasktree.CreateFile) tasktree.Ref { return r.made(c) }
+func (r *recorder) Caller(key string) tasktree.Ref            { return r.made(caller{key}) }
+func (r *recorder) TruncateAtCommit(f tasktree.Ref)           { r.keep(truncate{f}) }
+
+func (r *recorder) CallPair(c tasktree.Call) (tasktree.Ref, tasktree.Ref) {
+	first := r.made(pairCall{c})
+	r.refs++
+	return first, first + 1
+}
+
+func (r *recorder) Look(path string, flags int, refuse tasktree.FileTypes) tasktree.Ref {
+	return r.made(look{path, flags, refuse})
+}
+
+func (r *recorder) Reopen(l tasktree.Ref, flags int) tasktree.Ref { return r.made(reopen{l, flags}) }

@@ -1,0 +1,123 @@
+package kind_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"regrow/tasktree"
+)
+
+func TestPipeCheck(t *testing.T) {
+	bytes := func(n int) string { return strings.Repeat("x", n) }
+	testCheck(t, "pipe", []checkCase{
+		{"nothing said", values{}, nil},
+		{"usual capacity is full", values{"content": bytes(65536)}, nil},
+		{
+			"over the usual capacity",
+			values{"content": bytes(65537)},
+			[]string{"5:1: content: 65537 bytes do not fit into the pipe's capacity of 65536 (the usual one, say capacity for a larger one)"},
+		},
+		{"capacity is rounded up to a page", values{"capacity": 1, "content": bytes(4096)}, nil},
+		{
+			"over a page",
+			values{"capacity": 1, "content": bytes(4097)},
+			[]string{"5:1: content: 4097 bytes do not fit into the pipe's capacity of 4096 (1 rounded up)"},
+		},
+		{"capacity is rounded up to a power of two", values{"capacity": 65537, "content": bytes(131072)}, nil},
+		{
+			"over a power of two",
+			values{"capacity": 65537, "content": bytes(131073)},
+			[]string{"5:1: content: 131073 bytes do not fit into the pipe's capacity of 131072 (65537 rounded up)"},
+		},
+	})
+}
+
+func TestPipeTraits(t *testing.T) {
+	spec := decode(t, "pipe", values{"capacity": 1, "content": "x"})
+	if diff := cmp.Diff([]string{"r", "w"}, spec.Ends()); diff != "" {
+		t.Errorf("ends (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(tasktree.Traits{}, spec.Traits(&tasktree.Tree{})); diff != "" {
+		t.Errorf("traits (-want +got):\n%s", diff)
+	}
+}
+
+func TestPipeMake(t *testing.T) {
+	const r, w = firstRef, firstRef + 1
+	ends := []tasktree.Ref{r, w}
+	pipe2 := func(flags int64) pairCall {
+		return pairCall{tasktree.Call{
+			Name: "pipe2", Nr: unix.SYS_PIPE2,
+			Args: []tasktree.Arg{{Kind: tasktree.ArgPair}, {Int: flags | unix.O_CLOEXEC}},
+		}}
+	}
+	setFlags := func(end tasktree.Ref, flags int64) tasktree.Call {
+		return tasktree.Call{
+			Name: "fcntl(F_SETFL)", Nr: unix.SYS_FCNTL,
+			Args: []tasktree.Arg{{Kind: tasktree.ArgRef, Ref: end}, {Int: unix.F_SETFL}, {Int: flags}},
+		}
+	}
+	setSize := func(size int64) tasktree.Call {
+		return tasktree.Call{
+			Name: "fcntl(F_SETPIPE_SZ)", Nr: unix.SYS_FCNTL, Want: size, HasWant: true,
+			Args: []tasktree.Arg{{Kind: tasktree.ArgRef, Ref: w}, {Int: unix.F_SETPIPE_SZ}, {Int: size}},
+		}
+	}
+	write := func(s string) tasktree.Call {
+		n := int64(len(s))
+		return tasktree.Call{
+			Name: "write", Nr: unix.SYS_WRITE, Want: n, HasWant: true,
+			Args: []tasktree.Arg{{Kind: tasktree.ArgRef, Ref: w}, {Kind: tasktree.ArgData, Data: []byte(s)}, {Int: n}},
+		}
+	}
+	endPos := func(end int) tasktree.Pos { return tasktree.Pos{Line: line["flags"], Col: 10 * (end + 1)} }
+
+	cases := []makeCase{
+		{"plain", values{}, []any{pipe2(0)}, ends},
+		{"both alike", values{"flags": [][]string{{"O_NONBLOCK", "O_DIRECT"}, {"O_DIRECT", "O_NONBLOCK"}}}, []any{pipe2(unix.O_NONBLOCK | unix.O_DIRECT)}, ends},
+		{
+			"one end does not block",
+			values{"flags": [][]string{{"O_NONBLOCK"}, nil}},
+			[]any{pipe2(0), endPos(0), setFlags(r, unix.O_NONBLOCK)},
+			ends,
+		},
+		{
+			"what both want and one more",
+			values{"flags": [][]string{{"O_NONBLOCK"}, {"O_NONBLOCK", "O_DIRECT"}}},
+			[]any{pipe2(unix.O_NONBLOCK), endPos(1), setFlags(w, unix.O_NONBLOCK|unix.O_DIRECT)},
+			ends,
+		},
+		{
+			"what pipe2 does not take",
+			values{"flags": [][]string{{"O_ASYNC"}, {"O_ASYNC", "O_NOATIME"}}},
+			[]any{pipe2(0), endPos(0), setFlags(r, unix.O_ASYNC), endPos(1), setFlags(w, unix.O_ASYNC|unix.O_NOATIME)},
+			ends,
+		},
+		{
+			"content must not block and leaves no trace",
+			values{"content": "job\x00\n", "flags": [][]string{nil, nil}},
+			[]any{pipe2(unix.O_NONBLOCK), keyPos("content"), write("job\x00\n"), endPos(0), setFlags(r, 0), endPos(1), setFlags(w, 0)},
+			ends,
+		},
+		{
+			"content where one end blocks",
+			values{"content": "x", "flags": [][]string{{"O_NONBLOCK"}, nil}},
+			[]any{pipe2(unix.O_NONBLOCK), keyPos("content"), write("x"), endPos(1), setFlags(w, 0)},
+			ends,
+		},
+		{
+			"room before content",
+			values{"content": "x", "capacity": 5000, "flags": [][]string{{"O_NONBLOCK"}, {"O_NONBLOCK"}}},
+			[]any{pipe2(unix.O_NONBLOCK), keyPos("capacity"), setSize(8192), keyPos("content"), write("x")},
+			ends,
+		},
+		{"empty content", values{"content": ""}, []any{pipe2(0)}, ends},
+	}
+	for said, size := range map[int]int64{1: 4096, 4096: 4096, 4097: 8192, 65536: 65536, 65537: 131072, 1 << 31: 1 << 31} {
+		cases = append(cases, makeCase{"capacity", values{"capacity": said}, []any{pipe2(0), keyPos("capacity"), setSize(size)}, ends})
+	}
+	testMake(t, "pipe", cases)
+}
