@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,10 +35,6 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if err := lookAtSources(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	regrow = filepath.Join(dir, "regrow")
 	if out, err := exec.Command("go", "build", "-o", regrow, "../../cmd/regrow").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
@@ -63,9 +60,9 @@ func runAll(m *testing.M) int {
 }
 
 // lookAtSources makes the result of these tests depend on what regrow is built
-// from: the go command caches it by the files that the test process looks at,
-// and knows nothing of the build that it starts.
-func lookAtSources() error {
+// from: the go command caches it by the files that tests look at (not TestMain:
+// it keeps no book of that), and knows nothing of the build that is started.
+var lookAtSources = sync.OnceValue(func() error {
 	for _, dir := range []string{"cmd", "fdstore", "images", "restore", "tasktree", "examples"} {
 		err := filepath.WalkDir(filepath.Join("..", "..", dir), func(path string, _ fs.DirEntry, err error) error {
 			if err == nil {
@@ -78,7 +75,7 @@ func lookAtSources() error {
 		}
 	}
 	return nil
-}
+})
 
 // needRoot skips a test that ordinary users cannot run, or fails it where root
 // was promised.
@@ -135,6 +132,9 @@ type running struct {
 // start starts regrow; shell, if not empty, is run before by sh.
 func start(t testing.TB, shell string, args ...string) *running {
 	t.Helper()
+	if err := lookAtSources(); err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	r := &running{out: filepath.Join(dir, "out"), err: filepath.Join(dir, "err")}
 	out, err := os.Create(r.out)
