@@ -73,6 +73,9 @@ func syntaxError(text []byte, err error) (tasktree.Pos, string) {
 			return pos, "a second \": \" in one line, want quotes around the value or a line of its own"
 		}
 	}
+	if pos, what := locate(lines); what != "" {
+		return pos, what
+	}
 	if line == 0 {
 		return tasktree.Pos{Line: 1, Col: 1}, "no valid YAML (the parser gives no place): " + msg
 	}
