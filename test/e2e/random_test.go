@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,7 +83,7 @@ func drawTree(t *rapid.T, dir string) *drawn {
 			}
 			of := d.ends[:shared]
 			if len(d.ends) > shared {
-				of = append(of[:len(of):len(of)], d.ends[len(d.ends)-1])
+				of = append(slices.Clip(of), d.ends[len(d.ends)-1])
 			}
 			fd := rapid.SampledFrom(of).Draw(t, "end")
 			fd.cloexec = rapid.Bool().Draw(t, "cloexec")
