@@ -29,7 +29,7 @@ func TestNearest(t *testing.T) {
 		{"a third of a long word wrong", "abcdefghijkl", []string{"abcdefghWXYZ"}, "abcdefghWXYZ"},
 		{"more than a third of it wrong", "abcdefghijkl", []string{"abcdefgVWXYZ"}, ""},
 		{"two letters, one wrong", "ab", []string{"ac"}, "ac"},
-		{"two letters, both wrong", "ab", []string{"ba"}, ""},
+		{"two letters, two steps", "ab", []string{"bac"}, ""},
 		{"nothing in common", "a", []string{"b"}, ""},
 		{"candidate shorter than the slip", "abc", []string{"a"}, ""},
 		{"longest word", a64[:63] + "b", []string{a64}, a64},

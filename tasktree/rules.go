@@ -117,6 +117,9 @@ func (c *checker) task(task, parent *Task, path string, depth int) {
 	if len(c.tree.tasks) == MaxTasks+1 {
 		c.report(Problem{task.Pos, path, fmt.Sprintf("too many tasks, at most %d", MaxTasks)})
 	}
+	if len(c.tree.tasks) > MaxTasks {
+		return
+	}
 	if why := badName(task.Name); why != "" {
 		c.report(Problem{task.Pos, path + ".name", fmt.Sprintf("task name %q %s", task.Name, why)})
 	} else if first := c.tasks[task.Name]; first != nil {
@@ -182,7 +185,7 @@ func (c *checker) descriptors(task *Task, path string) {
 func (c *checker) resolve(task *Task, d *Descriptor, path string) {
 	name, endName, dotted := strings.Cut(d.File.Value, ".")
 	f := c.files[name]
-	if f == nil && c.named[d.File.Value] != nil {
+	if named := c.named[d.File.Value]; named != nil && named != f {
 		return // a file whose name is wrong: reported there
 	}
 	if f == nil {
@@ -239,7 +242,7 @@ func (c *checker) program(task *Task, path string) {
 
 func (c *checker) unused() {
 	for _, f := range c.tree.Files {
-		if len(f.Uses) == 0 && f.Spec != nil {
+		if len(f.Uses) == 0 && f.Spec != nil && c.files[f.Name] == f {
 			c.tree.warnings = append(c.tree.warnings, Problem{f.Pos, "files." + f.Name, fmt.Sprintf("open file %q is used by no task and will not be made", f.Name)})
 		}
 	}

@@ -164,6 +164,11 @@ func TestCheck(t *testing.T) {
 			"file with a dot is reported once", tree(task(9, "a", fd(10, 0, "a.b")), file(5, "a.b", plain)),
 			[]string{`5:1: files.a.b: open file name "a.b" is not a name: want letters, digits, _ and -, the first one no -`},
 		},
+		{
+			"even beside a file that has the part before the dot",
+			tree(task(9, "a", fd(10, 0, "a.b"), fd(11, 1, "a")), file(4, "a", plain), file(5, "a.b", plain)),
+			[]string{`5:1: files.a.b: open file name "a.b" is not a name: want letters, digits, _ and -, the first one no -`},
+		},
 
 		{
 			"empty run", tree(task(9, "a", run(10), task(11, "b", run(12, "", "x")))),
@@ -260,6 +265,18 @@ func TestLimits(t *testing.T) {
 }
 
 // TestWarnings holds what is allowed but likely not meant.
+// TestTwiceIsNotUnused holds that a second file of one name is one problem, and
+// not a file that nobody uses besides.
+func TestTwiceIsNotUnused(t *testing.T) {
+	tr := tree(task(9, "a", fd(10, 0, "log")), file(5, "log", plain), file(6, "log", plain))
+	if problems := tr.Check(); len(problems) != 1 {
+		t.Errorf("problems %v", problems)
+	}
+	if warnings := tr.Warnings(); len(warnings) != 0 {
+		t.Errorf("warnings %v", warnings)
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -292,6 +309,10 @@ func TestWarnings(t *testing.T) {
 			}
 			if diff := cmp.Diff(c.want, lines(c.tree.Warnings())); diff != "" {
 				t.Errorf("warnings (-want +got):\n%s", diff)
+			}
+			c.tree.Root, c.tree.Files = task(1, "a"), nil
+			if c.tree.Check(); c.tree.Warnings() != nil {
+				t.Errorf("still warns after a change: %v", c.tree.Warnings())
 			}
 		})
 	}

@@ -92,6 +92,12 @@ func (r *Reg) Check(t *tasktree.Tree, report func(tasktree.Problem)) {
 	} else if why := anotherProcess(r.path(t)); why != "" {
 		report(tasktree.Problem{Pos: r.Path.Pos, Path: "path", Msg: fmt.Sprintf("%q %s", r.Path.Value, why)})
 	}
+	if strings.ContainsRune(r.Path.Value, 0) {
+		report(tasktree.Problem{Pos: r.Path.Pos, Path: "path", Msg: "a NUL byte cannot be part of a path"})
+	}
+	if r.Offset.Value < 0 {
+		report(tasktree.Problem{Pos: r.Offset.Pos, Path: "offset", Msg: fmt.Sprintf("offset %d is before the start of the file", r.Offset.Value)})
+	}
 	r.checkFlags(report)
 	if r.Content != nil && !r.makes() {
 		report(tasktree.Problem{Pos: r.Content.Pos, Path: "content", Msg: "content fills a file that is made, and flags has no O_CREAT"})
@@ -170,10 +176,14 @@ func (r *Reg) Make(t *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
 	refuse := tasktree.TypeFIFO | tasktree.TypeSocket
 	m.At(r.Path.Pos)
 	flags := r.Flags.Bits &^ byCreate
+	if r.has(unix.O_TMPFILE) {
+		flags |= r.Flags.Bits & unix.O_EXCL // means there: never to get a name
+	}
+	fresh := r.has(unix.O_TMPFILE) // nobody else has made it
 	var f tasktree.Ref
 	switch {
 	case r.has(unix.O_PATH):
-		return []tasktree.Ref{m.Look(path, r.Flags.Bits&byLook, 0)}
+		return []tasktree.Ref{m.Look(path, r.Flags.Bits&byLook, refuse)}
 	case r.makes():
 		mode := uint32(defaultMode)
 		if r.Mode.Pos.IsValid() || r.Mode.Value != 0 {
@@ -186,6 +196,7 @@ func (r *Reg) Make(t *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
 		if r.Content != nil {
 			c.Content = []byte(r.Content.Value)
 		}
+		fresh = fresh || c.MustCreate
 		f = m.Create(c)
 	default:
 		f = m.Reopen(m.Look(path, flags&byLook, refuse), flags)
@@ -198,7 +209,7 @@ func (r *Reg) Make(t *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
 			Args: []tasktree.Arg{tasktree.FD(f), tasktree.Int(unix.F_SETFL), tasktree.Int(int64(flags & settable))},
 		})
 	}
-	if r.has(unix.O_TRUNC) {
+	if r.has(unix.O_TRUNC) && !fresh {
 		m.At(r.Flags.Pos)
 		m.TruncateAtCommit(f)
 	}
@@ -220,11 +231,18 @@ var selfPath = regexp.MustCompile(`^(/proc/(self|thread-self)|/dev/(fd|tty|std[^
 // anotherProcess says why a path cannot be opened on behalf of somebody else,
 // or "".
 func anotherProcess(path string) string {
-	clean := filepath.Clean(path)
-	if !selfPath.MatchString(clean) {
+	// The kernel follows a link before it takes "..", so /dev/fd/../x is below
+	// /proc/self: each beginning of the path counts.
+	at := -1
+	for i := 1; i <= len(path) && at < 0; i++ {
+		if (i == len(path) || path[i] == '/') && selfPath.MatchString(filepath.Clean(path[:i])) {
+			at = i
+		}
+	}
+	if at < 0 {
 		return ""
 	}
-	if strings.HasPrefix(clean, "/dev/tty") {
+	if strings.HasPrefix(filepath.Clean(path[:at]), "/dev/tty") {
 		return "would mean the controlling terminal of another process; use {type: inherit, key: stdin} for the caller's terminal"
 	}
 	return "would mean another process; use {type: inherit, key: ...} for a descriptor of the caller's"

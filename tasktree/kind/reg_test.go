@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
 	"regrow/tasktree"
@@ -70,6 +69,10 @@ func TestRegAnotherProcess(t *testing.T) {
 		{"/proc", "self/status", process},
 		{"", "/dev/fd", process},
 		{"", "/dev/fd/3", process},
+		{"", "/dev/fd/../status", process},
+		{"", "/dev/./fd", process},
+		{"", "/proc//self/../1/status", process},
+		{"", "/dev/tty/../null", terminal},
 		{"", "/dev/stdin", process},
 		{"", "/dev/stdout", process},
 		{"/dev", "stderr", process},
@@ -246,14 +249,25 @@ func TestRegMake(t *testing.T) {
 			[]any{path, create(unix.O_RDWR|unix.O_TMPFILE, 0o644, false, nil), keyPos("offset"), seek(made, 3)},
 			[]tasktree.Ref{made},
 		},
+		{
+			"content is not truncated away",
+			values{"path": "/x", "flags": []string{"O_RDWR", "O_CREAT", "O_TRUNC"}, "content": "x"},
+			[]any{path, create(unix.O_RDWR, 0o644, true, []byte("x"))},
+			[]tasktree.Ref{made},
+		},
+		{
+			"with O_TMPFILE O_EXCL keeps the file from ever getting a name",
+			values{"path": "/x", "flags": []string{"O_RDWR", "O_TMPFILE", "O_EXCL", "O_TRUNC"}},
+			[]any{path, create(unix.O_RDWR|unix.O_TMPFILE|unix.O_EXCL, 0o644, true, nil)},
+			[]tasktree.Ref{made},
+		},
+		{
+			"O_PATH is not opened again: that would be another kind of open file",
+			values{"path": "/x", "flags": []string{"O_PATH", "O_NOFOLLOW"}},
+			[]any{path, look{"/x", unix.O_NOFOLLOW, refuse}},
+			[]tasktree.Ref{made},
+		},
 	})
-	// O_PATH is not opened again: that would be another kind of open file.
-	testMake(t, "reg", []makeCase{{
-		"O_PATH",
-		values{"path": "/x", "flags": []string{"O_PATH", "O_NOFOLLOW"}},
-		[]any{path, look{Path: "/x", Flags: unix.O_NOFOLLOW}},
-		[]tasktree.Ref{made},
-	}}, cmpopts.IgnoreFields(look{}, "Refuse"))
 }
 
 // TestRegFromProgram holds that a mode without a place counts if it is not 0.

@@ -1,8 +1,8 @@
 package program
 
-// Where a plan lies. Base is below 2^36, so that it exists with 39-bit
-// addresses (arm64 with three levels) and far from what the Go runtime, the
-// race detector and the dynamic linker choose.
+// Where a plan lies: from 2^36 on and for all tries below 2^39, so that it exists
+// with 39-bit addresses (arm64 with three levels), and far from what the Go
+// runtime, the race detector and the dynamic linker choose.
 const (
 	DefaultBase = 0x10_0000_0000
 	BaseStep    = 0x01_0000_0000 // to the next place to try if that one is taken

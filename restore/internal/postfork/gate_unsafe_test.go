@@ -1,0 +1,277 @@
+package postfork
+
+import (
+	"os"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
+)
+
+// robustList asks the kernel for the calling thread's robust list.
+func robustList(t *testing.T) uintptr {
+	t.Helper()
+	var head, size uintptr
+	if _, _, e := unix.RawSyscall(unix.SYS_GET_ROBUST_LIST, 0, uintptr(unsafe.Pointer(&head)), uintptr(unsafe.Pointer(&size))); e != 0 {
+		t.Fatal(os.NewSyscallError("get_robust_list", e))
+	}
+	return head
+}
+
+func TestOwnGate(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	a := mapped(t, program.HeadSize)
+	before := robustList(t)
+	release, err := a.OwnGate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := Load(&a.Head().Gate), uint32(unix.Gettid())|program.FutexWaiters; got != want {
+		t.Errorf("gate %#x, want %#x: tid and FutexWaiters", got, want)
+	}
+	list := uint64(robustList(t))
+	if list < a.Base || list >= a.Base+program.HeadSize {
+		t.Errorf("robust list at %#x, outside of Head", list)
+	}
+	if a.Head().OwnerNode != list { // else the kernel would go round 2048 times
+		t.Errorf("the list's entry goes on to %#x, want the list at %#x", a.Head().OwnerNode, list)
+	}
+	release()
+	if after := robustList(t); after != before {
+		t.Errorf("robust list at %#x after the release, want %#x as before", after, before)
+	}
+}
+
+// TestOwnerDies ends the thread that owns the gate: the kernel must mark the
+// gate and wake who waits there, as it does when the whole process dies.
+func TestOwnerDies(t *testing.T) {
+	a := mapped(t, program.HeadSize)
+	gate := &a.Head().Gate
+	owned := make(chan uint32)
+	var own func()
+	own = func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() { // Go never ends the main thread: take another one
+			done := make(chan bool)
+			go func() { defer close(done); own() }()
+			<-done
+			runtime.UnlockOSThread()
+			return
+		}
+		if _, err := a.OwnGate(); err != nil {
+			t.Error(err)
+		}
+		owned <- Load(gate)
+		Wait(&a.Head().Bell, 0, 50*time.Millisecond) // for the test to wait at the gate first
+		// A goroutine that ends locked takes its thread with it.
+	}
+	go own()
+	word := <-owned
+	for end := time.Now().Add(20 * time.Second); Load(gate) == word && time.Now().Before(end); {
+		Wait(gate, word, time.Minute)
+	}
+	if got := Load(gate); got&program.FutexDead == 0 {
+		t.Fatalf("gate %#x, want FutexDead", got)
+	}
+	if !over(a.Head()) {
+		t.Error("a task would not take this for the end")
+	}
+}
+
+// head gives a mapped arena's head, filled as steps of tasks need it, and the
+// private page.
+func head(t *testing.T) (*Arena, *program.Head, unsafe.Pointer) {
+	a := mapped(t, 2*program.HeadSize)
+	h := a.Head()
+	h.Base, h.Size, h.Private = a.Base, a.Size(), a.Base-program.PrivateGap
+	h.Records = a.Base + program.HeadSize
+	return a, h, unsafe.Pointer(&a.PrivateBytes()[0])
+}
+
+func TestCounters(t *testing.T) {
+	_, h, _ := head(t)
+	h.Left, h.Started = 3, 2
+	countDown(h, &h.Left)
+	if h.Left != 2 || h.Started != 2 || over(h) {
+		t.Errorf("counted down to %#x, %#x", h.Left, h.Started)
+	}
+	abort(h)
+	countDown(h, &h.Started)
+	if h.Left != program.AbortBit|2 || h.Started != program.AbortBit|1 || !over(h) {
+		t.Errorf("aborted at %#x, %#x", h.Left, h.Started)
+	}
+	if h.Dummy != 0 || h.Gate != 0 || h.Bell != 0 {
+		t.Error("another word has changed")
+	}
+}
+
+// TestLastWakes holds that whoever counts down to 0, or gives up, wakes those
+// who wait for the counter.
+func TestLastWakes(t *testing.T) {
+	left := func(h *program.Head) *uint32 { return &h.Left }
+	started := func(h *program.Head) *uint32 { return &h.Started }
+	for _, c := range []struct {
+		name string
+		word func(h *program.Head) *uint32
+		at   uint32
+		end  func(h *program.Head)
+	}{
+		{"left", left, 1, func(h *program.Head) { countDown(h, &h.Left) }},
+		{"started", started, 1, func(h *program.Head) { countDown(h, &h.Started) }},
+		{"abort, left", left, 5, abort},
+		{"abort, none left", left, 0, abort},
+		{"abort, none to start", started, 0, abort},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, h, _ := head(t)
+			word := c.word(h)
+			Store(word, c.at)
+			done := make(chan bool)
+			go func() {
+				for Load(word) == c.at {
+					Wait(word, c.at, time.Minute)
+				}
+				close(done)
+			}()
+			Wait(&h.Bell, 0, 20*time.Millisecond) // for the waiter to be in the kernel; nothing goes wrong if not
+			c.end(h)
+			select {
+			case <-done:
+			case <-time.After(20 * time.Second):
+				t.Fatal("the waiter was not woken")
+			}
+		})
+	}
+}
+
+func TestReady(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		gate, left uint32
+		want       syscall.Errno
+	}{
+		{"released", program.GateOpen, 2, 0},
+		{"aborted", 7 | program.FutexWaiters, 2 | program.AbortBit, program.ReasonCanceled},
+		{"runner gone", program.FutexWaiters | program.FutexDead, 2, program.ReasonCanceled},
+		{"aborted, whatever the gate says", program.GateOpen, 2 | program.AbortBit, program.ReasonCanceled},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, h, _ := head(t)
+			h.Gate, h.Left = c.gate, c.left
+			if over(h) != (c.want != 0) {
+				t.Fatal("a task takes this for another state, and would wait for ever")
+			}
+			if e := ready(h); e != c.want {
+				t.Errorf("got %d, want %d", e, c.want)
+			}
+			if h.Left&program.CountMask != 1 {
+				t.Errorf("count %d, want 1", h.Left&program.CountMask)
+			}
+			if wantAbort := c.want != 0; h.Left&program.AbortBit != 0 != wantAbort {
+				t.Errorf("left %#x", h.Left)
+			}
+		})
+	}
+}
+
+func TestArguments(t *testing.T) {
+	a, h, priv := head(t)
+	h.StoreFD = 17
+	op := program.Op{Args: [6]uint64{a.Base + program.HeadStoreFD, a.Base + program.HeadStoreFD, 3, 4, 5, a.Base + program.HeadStoreFD}}
+	op.SetMode(0, program.ModeLoad)
+	op.SetMode(5, program.ModeLoad)
+	if got, want := *arguments(h, priv, &op), [6]uint64{17, op.Args[1], 3, 4, 5, 17}; got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestNameArguments(t *testing.T) {
+	a, h, priv := head(t)
+	const at = program.HeadSize + 1000
+	copy(a.Bytes()[at:], "worker\x00behind")
+	for i := range h.MMMap {
+		h.MMMap[i] = uint64(100 + i)
+	}
+	nameArguments(h, priv, a.Base+at, uint64(len("worker")))
+	if got := string(a.PrivateBytes()[:8]); got != "worker\x00\x00" {
+		t.Errorf("name %q", got)
+	}
+	want := h.MMMap
+	want[7], want[8] = h.Private, h.Private+7 // arg_start, arg_end
+	want[9], want[10] = h.Private+7, h.Private+7
+	if got := *(*[13]uint64)(unsafe.Add(priv, program.PrivMMMap)); got != want {
+		t.Errorf("mm_map %v, want %v", got, want)
+	}
+}
+
+// TestShed unmaps between ranges to keep, all of them inside one arena but the
+// first, which keeps everything below.
+func TestShed(t *testing.T) {
+	page := uint64(os.Getpagesize())
+	a := mapped(t, 8*int(page))
+	h, from := a.Head(), a.Base
+	keep := []program.Range{{Lo: 0, Hi: from + 2*page}, {Lo: from + 3*page, Hi: from + 4*page}, {Lo: from + 4*page, Hi: from + 5*page}, {Lo: from + 7*page, Hi: 0}}
+	h.NKeep = uint32(copy(h.Keep[:], keep))
+	if e := shed(h); e != 0 {
+		t.Fatal(e)
+	}
+	for i, want := range []bool{true, true, false, true, true, false, false, true} {
+		if got := mapping(t, from+uint64(i)*page) != ""; got != want {
+			t.Errorf("page %d is there: %v, want %v", i, got, want)
+		}
+	}
+}
+
+func TestRefuseAndPair(t *testing.T) {
+	_, _, priv := head(t)
+	op := program.Op{Nr: unix.SYS_PIPE2}
+	packed, e := pair(priv, &op, &[6]uint64{uint64(uintptr(unsafe.Add(priv, program.PrivPair))), unix.O_CLOEXEC | unix.O_NONBLOCK})
+	if e != 0 {
+		t.Fatal(e)
+	}
+	r, w := int(int32(packed)), int(packed>>32)
+	defer unix.Close(r)
+	defer unix.Close(w)
+	if n, err := unix.Write(w, []byte("x")); n != 1 || err != nil {
+		t.Errorf("the second half %d is not the write end: %v", w, err)
+	}
+	if n, err := unix.Read(r, make([]byte, 2)); n != 1 || err != nil {
+		t.Errorf("the first half %d is not its read end: %v", r, err)
+	}
+	sockets, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(sockets[0])
+	defer unix.Close(sockets[1])
+	null, err := os.Open("/dev/null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+
+	const fifo, socket = 1, 2 // tasktree.TypeFIFO, TypeSocket
+	for _, c := range []struct {
+		name  string
+		fd    int
+		types uint64
+		want  syscall.Errno
+	}{
+		{"FIFO", r, fifo | socket, program.ReasonFIFO},
+		{"socket", sockets[0], fifo | socket, program.ReasonSocket},
+		{"FIFO where sockets are refused", r, socket, 0},
+		{"socket where FIFOs are refused", sockets[0], fifo, 0},
+		{"device", int(null.Fd()), fifo | socket, 0},
+		{"nothing", 1 << 20, fifo, unix.EBADF},
+	} {
+		if got := refuse(priv, uint64(c.fd), c.types); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+}
