@@ -138,13 +138,21 @@ func descendants(pid int) []int {
 
 // parent gives the parent of a process.
 func parent(pid int) (int, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, ppid, err := stat(pid)
+	return ppid, err
+}
+
+// stat gives the state of a process, a letter, and its parent. See
+// proc_pid_stat(5).
+func stat(pid int) (state string, ppid int, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, err
+		return "", 0, err
 	}
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 	if len(fields) < 2 {
-		return 0, fmt.Errorf("/proc/%d/stat: odd form", pid)
+		return "", 0, fmt.Errorf("/proc/%d/stat: odd form", pid)
 	}
-	return strconv.Atoi(fields[1])
+	ppid, err = strconv.Atoi(fields[1])
+	return fields[0], ppid, err
 }

@@ -119,7 +119,8 @@ func (tp *taskPlanner) enter() {
 	a := tp.pl.plan.arena
 	const robustListHead = 24
 	tp.about(program.VerbSetUp, tp.task.Pos)
-	tp.call(unix.SYS_SET_ROBUST_LIST, a.Record(tp.task.Index), robustListHead)
+	rec := a.Record(tp.task.Index)
+	tp.add(program.OpBegin, rec, robustListHead, rec+program.RecordBegun)
 	if tp.task.Parent != nil {
 		return
 	}

@@ -87,6 +87,18 @@ func (r *run) hostPIDs(tasks []TaskReport) {
 	}
 }
 
+// living gives the processes at and below the root that have not ended, by their
+// numbers in the tree's pid namespace.
+func (r *run) living() map[int]bool {
+	alive := map[int]bool{}
+	for _, host := range append(descendants(r.root), r.root) {
+		if state, _, err := stat(host); err == nil && state != "Z" && state != "X" {
+			alive[innermostPID(host)] = true
+		}
+	}
+	return alive
+}
+
 // innermostPID gives the number of a process in its own pid namespace, 0 if it
 // is gone. See NSpid in proc_pid_status(5).
 func innermostPID(host int) int {

@@ -24,6 +24,7 @@ type watch struct {
 	pidfd    int
 	open     bool // released: deaths are no longer a failure
 	rootGone bool
+	fresh    map[int]int // how many looks a task has been forked and not begun
 }
 
 func (r *run) watch(ctx context.Context) *watch {
@@ -91,13 +92,43 @@ func (w *watch) look() {
 		w.raise(0)
 		return
 	}
+	var fresh []int
 	for i := range w.r.plan.tasks {
 		rec := w.r.arena.Record(i)
 		if postfork.Load(&rec.Word)&program.FutexDead != 0 {
 			w.raise(i)
 			return
 		}
+		// The root is watched by its pidfd.
+		if i > 0 && postfork.LoadPID(&rec.PID) != 0 && postfork.Load(&rec.Begun) == 0 {
+			fresh = append(fresh, i)
+		}
 	}
+	if dead := w.stillborn(fresh); dead >= 0 {
+		w.raise(dead)
+	}
+}
+
+// stillborn finds a task that was killed before it could make its death known,
+// or gives -1. fresh are the tasks that were forked and have not done so; a
+// task that is one of them for several looks is looked for among the living.
+func (w *watch) stillborn(fresh []int) int {
+	const patience = 3 // looks, 20 ms apart
+	was := w.fresh
+	w.fresh = make(map[int]int, len(fresh))
+	var living map[int]bool
+	for _, i := range fresh {
+		if w.fresh[i] = was[i] + 1; w.fresh[i] < patience {
+			continue
+		}
+		if living == nil {
+			living = w.r.living()
+		}
+		if !living[int(w.r.arena.Record(i).PID)] {
+			return i
+		}
+	}
+	return -1
 }
 
 // raise aborts because a task has ended. The one that failed by itself has told

@@ -97,8 +97,10 @@ func need(t *testing.T, what string) {
 }
 
 // children lists the children of this process.
-func children() []int {
-	threads, _ := filepath.Glob("/proc/self/task/*/children")
+func children() []int { return childrenOf(os.Getpid()) }
+
+func childrenOf(pid int) []int {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	var pids []int
 	for _, path := range threads {
 		text, _ := os.ReadFile(path)

@@ -225,3 +225,50 @@ func TestKilledRunner(t *testing.T) {
 		endTree(t)
 	}
 }
+
+// TestKilledChild kills a task as soon as it can be seen, before its first step
+// if possible. The restore fails or succeeds, but does not wait for it.
+func TestKilledChild(t *testing.T) {
+	const tasks, rounds = 300, 8
+	var b strings.Builder
+	b.WriteString("version: 1\ntasks:\n  - name: root\n    children:\n")
+	for i := range tasks {
+		fmt.Fprintf(&b, "      - {name: t%d}\n", i)
+	}
+	path := write(t, b.String())
+	died := 0
+	for range rounds {
+		r := start(t, "", "restore", "-d", path)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			killNewest(r.cmd.Process.Pid)
+		}()
+		res := wait(t, r)
+		<-done
+		switch {
+		case res.status == 1 && strings.Contains(res.errors, "died before release"):
+			died++
+			nobody(t)
+		case res.status != 0:
+			t.Errorf("status %d: %s", res.status, res.errors)
+		}
+		endTree(t)
+	}
+	t.Logf("%d of %d restores were hit before release", died, rounds)
+	if died == 0 {
+		t.Error("no restore was hit")
+	}
+}
+
+// killNewest kills the newest grandchild of a process as soon as there is one.
+func killNewest(pid int) {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		for _, root := range childrenOf(pid) {
+			if below := childrenOf(root); len(below) > 0 {
+				_ = unix.Kill(below[len(below)-1], unix.SIGKILL)
+				return
+			}
+		}
+	}
+}

@@ -88,6 +88,9 @@ func (a *Arena) PutOps(addr uint64, ops []program.Op) {
 // Load reads a word that tasks change. Safe for several goroutines.
 func Load(word *uint32) uint32 { return atomic.LoadUint32(word) }
 
+// LoadPID reads a pid that a task writes. Safe for several goroutines.
+func LoadPID(pid *int32) int32 { return atomic.LoadInt32(pid) }
+
 // Store writes a word that tasks read. Safe for several goroutines.
 func Store(word *uint32, v uint32) { atomic.StoreUint32(word, v) }
 

@@ -208,6 +208,19 @@ func refuse(priv unsafe.Pointer, fd, types uint64) syscall.Errno {
 	return 0
 }
 
+// begin makes the task's death known: the kernel marks the words of the robust
+// list. Whoever is killed before is found by what it did not note.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func begin(a *[6]uint64, begun *uint32) syscall.Errno {
+	_, _, e := syscall.RawSyscall6(syscall.SYS_SET_ROBUST_LIST, uintptr(a[0]), uintptr(a[1]), 0, 0, 0, 0)
+	*begun = 1
+	return e
+}
+
 // pair makes a call that gives two descriptors and looks where they landed.
 //
 //go:nosplit
@@ -316,6 +329,9 @@ func other(h *program.Head, priv unsafe.Pointer, op *program.Op, a *[6]uint64) (
 	if op.Kind == program.OpName {
 		nameArguments(h, priv, a[0], a[1])
 		return 0, name(priv)
+	}
+	if op.Kind == program.OpBegin {
+		return 0, begin(a, (*uint32)(at(h, a[2])))
 	}
 	if op.Kind == program.OpReady {
 		return 0, ready(h)

@@ -107,7 +107,7 @@ type Record struct {
 	Errno  int32  // why: an errno, or a Reason from ReasonFirst on
 	Got    int64  // the result that was not the one demanded
 	Holds  uint32 // 1 once the task holds
-	_      uint32
+	Begun  uint32 // 1 once the kernel tells of the task's death
 }
 
 // Offsets and size of Record.
@@ -115,6 +115,7 @@ const (
 	RecordNode  = 24
 	RecordWord  = 32
 	RecordHolds = 64
+	RecordBegun = 68
 	RecordSize  = 72
 )
 
