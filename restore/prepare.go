@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/postfork"
@@ -206,17 +207,19 @@ func (r *run) closing(fd int, err error) opFailure {
 	return opFailure{err: err}
 }
 
-// undo removes the files that were made, if they are still what was made.
-func (r *run) undo() {
-	for _, m := range r.made {
+// madeFiles are the files that a restore has made.
+type madeFiles []madeFile
+
+// remove removes the files, if they are still what was made.
+func (files madeFiles) remove(log logrus.FieldLogger) {
+	for _, m := range files {
 		var st unix.Stat_t
 		if unix.Lstat(m.path, &st) == nil && st.Dev == m.dev && st.Ino == m.ino {
 			if err := unix.Unlink(m.path); err != nil {
-				r.log.WithField("path", m.path).Warnf("cannot remove the file that this restore made: %v", err)
+				log.WithField("path", m.path).Warnf("cannot remove the file that this restore made: %v", err)
 			}
 		}
 	}
-	r.made = nil
 }
 
 // addMessage puts one message into the store.

@@ -37,7 +37,7 @@ type run struct {
 	arena    *postfork.Arena
 	store    *fdstore.Store // nil if no open file goes through it
 	slots    []slot
-	made     []madeFile
+	made     madeFiles
 	family   *family
 	root     int       // host pid, 0 before the clone
 	rootFD   int       // its pidfd
@@ -59,6 +59,9 @@ var starting sync.Mutex
 
 // Start carries a plan out. It returns when every task holds or has begun its
 // program, or with an error when nothing of the tree is left.
+//
+// The end of the context before release ends the restore; after it Start only
+// returns sooner, before every task holds or has begun its program.
 //
 // The error is a [*HostError] (nothing was started), an [*OpError], or wraps
 // [ErrTimeout], [ErrCanceled] (with the context's cause) or [ErrTaskDied].
@@ -89,7 +92,7 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 	tree, err := r.start(ctx)
 	if err != nil {
 		r.end()
-		r.undo()
+		r.made.remove(r.log)
 		r.family.leave()
 	}
 	r.closeSlots()
@@ -313,7 +316,7 @@ func (r *run) awaitHeld(w *watch) error {
 		if v&program.AbortBit != 0 {
 			return r.failure(w)
 		}
-		if v == 0 {
+		if v == 0 || w.stopsWaiting() {
 			return nil
 		}
 		waiting := false
@@ -347,7 +350,7 @@ func (r *run) awaitPrograms(w *watch) error {
 			if postfork.Load(&h.Started)&program.AbortBit != 0 {
 				return r.failure(w)
 			}
-			if word&program.FutexDead != 0 || i == 0 && w.rootDied() {
+			if word&program.FutexDead != 0 || i == 0 && w.rootDied() || w.stopsWaiting() {
 				break
 			}
 			postfork.Raise(&rec.Word, program.FutexWaiters)

@@ -5,18 +5,21 @@ import (
 	"os"
 	"sync"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
 	"regrow/tasktree"
 )
 
 // Tree is a restored tree that this process is responsible for. Exactly one of
-// Wait, End and Detach ends that. Signal may be called beside Wait by another
+// Wait, End, Abort and Detach ends that. Signal may be called beside Wait by another
 // goroutine.
 type Tree struct {
 	plan   *Plan
 	report Report
 	family *family
+	made   madeFiles
+	log    logrus.FieldLogger
 	root   int
 
 	mu     sync.Mutex
@@ -24,7 +27,9 @@ type Tree struct {
 }
 
 func (r *run) tree() (*Tree, error) {
-	return &Tree{plan: r.plan, report: r.report(), family: r.family, root: r.root, rootFD: r.rootFD}, nil
+	return &Tree{
+		plan: r.plan, report: r.report(), family: r.family, made: r.made, log: r.log, root: r.root, rootFD: r.rootFD,
+	}, nil
 }
 
 // Report says what was restored.
@@ -120,6 +125,13 @@ func (t *Tree) End() {
 	}
 	t.family.end(t.root, t.rootFD, tasks)
 	t.letGo()
+}
+
+// Abort ends the tree as a restore that has failed: as End does, and the files
+// that the restore has made are removed. It may follow Wait.
+func (t *Tree) Abort() {
+	t.End()
+	t.made.remove(t.log)
 }
 
 // Detach lets the tree live on by itself.

@@ -19,12 +19,13 @@ type watch struct {
 	quit chan struct{}
 	done sync.WaitGroup
 
-	mu       sync.Mutex
-	err      error
-	pidfd    int
-	open     bool // released: deaths are no longer a failure
-	rootGone bool
-	fresh    map[int]int // how many looks a task has been forked and not begun
+	mu        sync.Mutex
+	err       error
+	pidfd     int
+	open      bool // released: deaths are no longer a failure
+	rootGone  bool
+	impatient bool        // the context has ended
+	fresh     map[int]int // how many looks a task has been forked and not begun
 }
 
 func (r *run) watch(ctx context.Context) *watch {
@@ -47,10 +48,13 @@ func (w *watch) context(ctx context.Context) {
 		case <-w.quit:
 			return
 		case <-ctx.Done():
-			w.abort(w.r.errorf("%w: %w", ErrCanceled, context.Cause(ctx)), false)
+			w.abort(w.r.errorf("%w: %w", ErrCanceled, context.Cause(ctx)))
+			w.mu.Lock()
+			w.impatient = true
+			w.mu.Unlock()
 			return
 		case <-timeout:
-			w.abort(w.timeout(), true)
+			w.abort(w.timeout())
 			timeout = nil
 		}
 	}
@@ -150,12 +154,13 @@ func (w *watch) raiseFlag() {
 	}
 }
 
-// abort ends the restore for a reason from outside. After release only a
-// context's end does that, not a timeout.
-func (w *watch) abort(err error, beforeRelease bool) {
+// abort ends the restore for a reason from outside. After release there is a
+// tree, and what is to become of it is for the caller to say: Start only stops
+// waiting for the programs.
+func (w *watch) abort(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.open && beforeRelease {
+	if w.open {
 		return
 	}
 	if w.err == nil {
@@ -174,7 +179,7 @@ func (w *watch) rootFD(fd int) {
 // before it, or comes too late although nobody has noticed yet.
 func (w *watch) released() bool {
 	if w.r.options.Timeout > 0 && time.Now().After(w.r.deadline) {
-		w.abort(w.timeout(), true)
+		w.abort(w.timeout())
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -186,6 +191,13 @@ func (w *watch) rootDied() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.rootGone
+}
+
+// stopsWaiting reports whether the context has ended after release.
+func (w *watch) stopsWaiting() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.impatient && w.open
 }
 
 func (w *watch) cause() error {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
+	"io"
 	"strings"
 	"time"
 
@@ -79,28 +79,37 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
+	pidfile, err := openPIDFile(f.pidfile)
+	if err != nil {
+		return f.failed(err)
+	}
+	defer pidfile.close()
 	signals := catch()
 	defer signals.stop()
-	ctx, cancel := signals.untilRelease(context.Background())
+	ctx, done := signals.untilRelease(context.Background())
 	tree, err := restore.Start(ctx, plan, restore.Options{Timeout: f.timeout, Log: log})
-	cancel()
+	came := done()
 	if err != nil {
-		return &exitError{statusOf(err, f.detach), err}
+		pidfile.giveUp()
+		return f.failed(err)
 	}
-	if err := f.announce(cmd, tree); err != nil {
-		tree.End()
-		return &exitError{statusOf(err, f.detach), err}
-	}
+	// Beside the signals: whoever reads may be slow, or never come.
+	announced := make(chan error, 1)
+	go func() { announced <- f.announce(cmd.OutOrStdout(), pidfile, tree) }()
 	if f.detach {
+		if err := signals.untilAnnounced(announced); err != nil {
+			tree.Abort()
+			pidfile.giveUp()
+			return f.failed(err)
+		}
 		tree.Detach()
 		return nil
 	}
-	status, err := signals.stay(tree)
-	if f.pidfile != "" {
-		_ = os.Remove(f.pidfile)
-	}
+	status, err := signals.stay(tree, came, announced)
+	pidfile.remove()
 	if err != nil {
-		return &exitError{exitForeFail, err}
+		tree.Abort()
+		return f.failed(err)
 	}
 	if status != 0 {
 		return &exitError{status, nil}
@@ -108,15 +117,17 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 	return nil
 }
 
+func (f *restoreFlags) failed(err error) error {
+	return &exitError{statusOf(err, f.detach), err}
+}
+
 // announce writes the pid file and the report.
-func (f *restoreFlags) announce(cmd *cobra.Command, tree *restore.Tree) error {
-	if f.pidfile != "" {
-		if err := os.WriteFile(f.pidfile, fmt.Appendf(nil, "%d\n", tree.RootPID()), 0o644); err != nil {
-			return fmt.Errorf("pid file: %w", err)
-		}
+func (f *restoreFlags) announce(w io.Writer, pidfile *pidFile, tree *restore.Tree) error {
+	if err := pidfile.write(tree.RootPID()); err != nil {
+		return err
 	}
 	if f.json {
-		if err := json.NewEncoder(cmd.OutOrStdout()).Encode(tree.Report()); err != nil {
+		if err := json.NewEncoder(w).Encode(tree.Report()); err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
 	}

@@ -15,16 +15,19 @@ import (
 
 // signals receives what is sent to regrow.
 type signals struct {
-	c chan os.Signal
+	c    chan os.Signal
+	pipe chan os.Signal
 }
 
 // ending are the signals that ask regrow to stop.
 var ending = []unix.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT}
 
 // catch takes the signals that regrow has rules for, but for those that the
-// caller ignores: under nohup, regrow ignores SIGHUP too.
+// caller ignores: under nohup, regrow ignores SIGHUP too. SIGPIPE is taken so
+// that a reader who has gone away is an error of the write, and not regrow's
+// death in the middle of a restore.
 func catch() *signals {
-	s := &signals{c: make(chan os.Signal, 64)}
+	s := &signals{c: make(chan os.Signal, 64), pipe: make(chan os.Signal, 1)}
 	for _, sig := range []unix.Signal{
 		unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGCHLD,
 	} {
@@ -32,44 +35,73 @@ func catch() *signals {
 			signal.Notify(s.c, sig)
 		}
 	}
+	signal.Notify(s.pipe, unix.SIGPIPE)
 	return s
 }
 
-func (s *signals) stop() { signal.Stop(s.c) }
+func (s *signals) stop() {
+	signal.Stop(s.c)
+	signal.Stop(s.pipe)
+}
 
-// untilRelease gives a context that ends when a signal asks regrow to stop. Call
-// cancel before anybody else reads signals.
-func (s *signals) untilRelease(parent context.Context) (ctx context.Context, cancel func()) {
+// untilRelease gives a context that ends when a signal asks regrow to stop. done
+// gives all that came meanwhile, in order: a signal that came too late to stop
+// the restore is one for the tree. Call it before anybody else reads signals.
+func (s *signals) untilRelease(parent context.Context) (ctx context.Context, done func() []unix.Signal) {
 	ctx, end := context.WithCancelCause(parent)
-	quit, done := make(chan struct{}), make(chan struct{})
+	quit, came := make(chan struct{}), make(chan []unix.Signal)
 	go func() {
-		defer close(done)
+		var all []unix.Signal
 		for {
 			select {
 			case <-quit:
+				came <- all
 				return
-			case sig := <-s.c:
-				if s, ok := sig.(unix.Signal); ok && slices.Contains(ending, s) {
-					end(fmt.Errorf("got %s", unix.SignalName(s)))
+			case got := <-s.c:
+				sig, ok := got.(unix.Signal)
+				if !ok || sig == unix.SIGCHLD {
+					continue
+				}
+				all = append(all, sig)
+				if slices.Contains(ending, sig) {
+					end(fmt.Errorf("got %s", unix.SignalName(sig)))
 				}
 			}
 		}
 	}()
-	return ctx, func() {
+	return ctx, func() []unix.Signal {
 		close(quit)
-		<-done
+		all := <-came
 		end(nil)
+		return all
+	}
+}
+
+// untilAnnounced waits for the end of an announcement, or for a signal that asks
+// regrow to stop waiting.
+func (s *signals) untilAnnounced(announced <-chan error) error {
+	for {
+		select {
+		case err := <-announced:
+			return err
+		case got := <-s.c:
+			if sig, ok := got.(unix.Signal); ok && slices.Contains(ending, sig) {
+				return fmt.Errorf("got %s while the report or the pid file was written", unix.SignalName(sig))
+			}
+		}
 	}
 }
 
 // stay passes signals on until the tree has ended, and gives the exit status.
+// came has the signals that are to be passed first. An error of the announcement
+// ends the tree.
 //
 //	                 root holds, or is pid 1 without a handler
 //	TERM HUP INT QUIT ─────────────────────────────────────────▶ SIGKILL, 128+N
 //	   │ otherwise
 //	   ├─ TERM HUP: passed; the second one after 1 s or more ──▶ SIGKILL, 128+N
 //	   └─ INT QUIT: passed unless the terminal has sent it to the whole group
-func (s *signals) stay(tree *restore.Tree) (int, error) {
+func (s *signals) stay(tree *restore.Tree, came []unix.Signal, announced <-chan error) (int, error) {
 	type end struct {
 		status restore.Status
 		err    error
@@ -79,52 +111,79 @@ func (s *signals) stay(tree *restore.Tree) (int, error) {
 		status, err := tree.Wait()
 		ended <- end{status, err}
 	}()
-	killed := 0
-	var first time.Time // the first TERM or HUP
-	kill := func(sig unix.Signal) {
-		if killed == 0 {
-			killed = 128 + int(sig)
-		}
-		tree.Kill()
+	p := &passer{tree: tree}
+	for _, sig := range came {
+		p.pass(sig)
 	}
+	var failed error
 	for {
 		select {
 		case e := <-ended:
-			if killed != 0 && e.status.Signal == unix.SIGKILL {
-				return killed, e.err
+			if failed != nil {
+				return 0, failed
 			}
-			return e.status.ExitStatus(), e.err
+			// The root may have been quicker than the announcement, which
+			// then still has to come; a signal ends the waiting.
+			if announced != nil {
+				failed = s.untilAnnounced(announced)
+			}
+			if p.killed != 0 && e.status.Signal == unix.SIGKILL {
+				return p.killed, failed
+			}
+			return e.status.ExitStatus(), failed
+		case err := <-announced:
+			announced = nil
+			if err != nil {
+				failed = err
+				tree.Kill()
+			}
 		case got := <-s.c:
-			sig, ok := got.(unix.Signal)
-			if !ok {
-				continue
+			if sig, ok := got.(unix.Signal); ok {
+				p.pass(sig)
 			}
-			switch sig { //nolint:exhaustive // the others have one rule
-			case unix.SIGCHLD:
-				tree.ReapOrphans()
-				continue
-			case unix.SIGTERM, unix.SIGHUP:
-				if !first.IsZero() && time.Since(first) >= time.Second {
-					kill(sig)
-					continue
-				}
-				if first.IsZero() {
-					first = time.Now()
-				}
-			case unix.SIGUSR1, unix.SIGUSR2:
-				_ = tree.Signal(sig)
-				continue
-			}
-			if sig != unix.SIGWINCH && !tree.RootHandles(sig) {
-				kill(sig)
-				continue
-			}
-			if (sig == unix.SIGINT || sig == unix.SIGQUIT || sig == unix.SIGWINCH) && inForeground() {
-				continue
-			}
-			_ = tree.Signal(sig) // the root may have ended meanwhile: Wait tells
 		}
 	}
+}
+
+// passer passes signals to a tree.
+type passer struct {
+	tree   *restore.Tree
+	first  time.Time // when the first TERM or HUP came
+	killed int       // the status of a tree that a signal has ended
+}
+
+func (p *passer) pass(sig unix.Signal) {
+	switch sig { //nolint:exhaustive // the others have one rule
+	case unix.SIGCHLD:
+		p.tree.ReapOrphans()
+		return
+	case unix.SIGUSR1, unix.SIGUSR2:
+		_ = p.tree.Signal(sig)
+		return
+	case unix.SIGTERM, unix.SIGHUP:
+		if !p.first.IsZero() && time.Since(p.first) >= time.Second {
+			p.kill(sig)
+			return
+		}
+		if p.first.IsZero() {
+			p.first = time.Now()
+		}
+	}
+	if sig != unix.SIGWINCH && !p.tree.RootHandles(sig) {
+		p.kill(sig)
+		return
+	}
+	if (sig == unix.SIGINT || sig == unix.SIGQUIT || sig == unix.SIGWINCH) && inForeground() {
+		return
+	}
+	_ = p.tree.Signal(sig) // the root may have ended meanwhile: Wait tells
+}
+
+func (p *passer) kill(sig unix.Signal) {
+	if p.killed == 0 {
+		p.killed = 128 + int(sig)
+	}
+	p.tree.Kill()
 }
 
 // inForeground reports whether this process's group is the one that its

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -165,7 +166,7 @@ func wait(t testing.TB, r *running) result {
 	_ = r.cmd.Wait() // the status says it
 	state := r.cmd.ProcessState
 	res := result{status: state.ExitCode()}
-	if ws, ok := state.Sys().(unix.WaitStatus); ok && ws.Signaled() {
+	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		res.status = 128 + int(ws.Signal())
 	}
 	out, _ := os.ReadFile(r.out)

@@ -162,3 +162,52 @@ func TestIgnoredHangUp(t *testing.T) {
 	}
 	nobody(t)
 }
+
+// TestTermAroundRelease sends TERM at any moment: the restore is canceled, or
+// the tree ends by it. It is never lost.
+func TestTermAroundRelease(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("version: 1\nfiles: {f: {type: reg, path: made, flags: [O_RDWR, O_CREAT]}}\ntasks:\n  - name: root\n    fds: {0: f}\n    children:\n")
+	for i := range 40 {
+		fmt.Fprintf(&b, "      - {name: t%d}\n", i)
+	}
+	path := write(t, b.String())
+	made := filepath.Join(filepath.Dir(path), "made")
+	canceled := 0
+	const rounds = 40
+	for i := range rounds {
+		r := start(t, "", "restore", path)
+		time.Sleep(3*time.Millisecond + time.Duration(i)*400*time.Microsecond)
+		r.signal(t, unix.SIGTERM)
+		res := wait(t, r)
+		_, err := os.Stat(made)
+		switch {
+		case res.status == 125 && strings.Contains(res.errors, "canceled before release: got SIGTERM"):
+			canceled++
+			if err == nil {
+				t.Errorf("round %d: the file that was made is still there", i)
+			}
+		case res.status == 128+int(unix.SIGTERM): // regrow itself if it came very early
+		default:
+			t.Errorf("round %d: status %d: %s", i, res.status, res.errors)
+		}
+		_ = os.Remove(made)
+		nobody(t)
+	}
+	t.Logf("%d of %d restores were canceled", canceled, rounds)
+}
+
+// TestUSR1AroundRelease sends USR1 before release: it is kept for the root.
+func TestUSR1AroundRelease(t *testing.T) {
+	path := write(t, "version: 1\ntasks: [{name: a, run: [sleep, '1000']}]\n")
+	for i := range 10 {
+		r := start(t, "", "restore", path)
+		time.Sleep(time.Duration(5+i) * time.Millisecond)
+		r.signal(t, unix.SIGUSR1)
+		// Before regrow has taken the signal it ends by it, with the same status.
+		if res := wait(t, r); res.status != 128+int(unix.SIGUSR1) {
+			t.Errorf("status %d, want 138: %s", res.status, res.errors)
+		}
+		nobody(t)
+	}
+}
