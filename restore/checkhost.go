@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/postfork"
 	"regrow/tasktree"
 )
 
@@ -22,13 +23,16 @@ func checkHost(p *Plan) error {
 	if err != nil {
 		return &HostError{t.Source, tasktree.Pos{}, "/proc is needed", err}
 	}
+	if self, err := os.Readlink("/proc/self"); err != nil || self != strconv.Itoa(os.Getpid()) {
+		return &HostError{t.Source, tasktree.Pos{}, "/proc belongs to another pid namespace; mount one for this (unshare --mount-proc)", err}
+	}
 	has := func(bit int) bool { return caps>>bit&1 == 1 }
 	for _, n := range t.Namespaces {
 		if n.Name == tasktree.NamespacePID && !has(unix.CAP_SYS_ADMIN) {
 			return &HostError{Source: t.Source, Pos: n.Pos, Msg: "a new pid namespace needs CAP_SYS_ADMIN; run as root"}
 		}
 	}
-	if t.HasNamespace(tasktree.NamespacePID) || has(unix.CAP_SYS_ADMIN) || has(unix.CAP_CHECKPOINT_RESTORE) {
+	if t.HasNamespace(tasktree.NamespacePID) || postfork.MayChoosePIDs() {
 		return nil
 	}
 	for _, task := range t.Tasks() {

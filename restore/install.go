@@ -103,7 +103,7 @@ func (tp *taskPlanner) breakCycle(d *tasktree.Descriptor) error {
 
 func fullTable(task string, limit uint64) string {
 	return fmt.Sprintf("task %q uses every number below the hard RLIMIT_NOFILE of %d, each for another open file: "+
-		"none is left to pull through (raise the limit by one with ulimit -Hn, which needs CAP_SYS_RESOURCE)", task, limit)
+		"none is left to pull or open through (raise the limit by one with ulimit -Hn, which needs CAP_SYS_RESOURCE)", task, limit)
 }
 
 // clean closes whatever is not described, in as few calls as possible: a range

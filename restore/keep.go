@@ -124,7 +124,9 @@ func parseMaps(text string) ([]mapping, error) {
 		}
 		m.writable = strings.Contains(fields[1], "w")
 		if len(fields) > 5 {
-			m.name = strings.Join(fields[5:], " ")
+			// The name is the rest of the line, spaces and all.
+			m.name = strings.TrimSuffix(line[strings.LastIndex(line, " "+fields[4]+" ")+len(fields[4])+2:], "\n")
+			m.name = strings.TrimLeft(m.name, " ")
 		}
 		maps = append(maps, m)
 	}

@@ -34,9 +34,17 @@ func (m *taskMaker) CallFD(c tasktree.Call) tasktree.Ref {
 // that number.
 func (m *taskMaker) lands(op *program.Op) tasktree.Ref {
 	n := m.table.lowest()
+	m.inTable(n)
 	m.want(op, int64(n))
 	m.note().Makes = 1
 	return m.took(n)
+}
+
+// inTable notes that the task's table has no room for number n.
+func (m *taskMaker) inTable(n int) {
+	if hard := m.pl.plan.host.HardFiles; uint64(n) >= hard && m.full == nil {
+		m.full = &RefusedError{m.pl.plan.tree.Source, m.task.Pos, fullTable(m.task.Name, hard)}
+	}
 }
 
 func (m *taskMaker) took(n int) tasktree.Ref {
@@ -48,6 +56,7 @@ func (m *taskMaker) took(n int) tasktree.Ref {
 func (m *taskMaker) CallPair(c tasktree.Call) (tasktree.Ref, tasktree.Ref) {
 	op := m.recipe(program.OpPair, c)
 	numbers := m.table.land(2)
+	m.inTable(numbers[1])
 	m.want(op, int64(numbers[0])|int64(numbers[1])<<32)
 	m.note().Makes = 2
 	return m.took(numbers[0]), m.took(numbers[1])

@@ -46,6 +46,7 @@ type Plan struct {
 	held     int // tasks without a program
 
 	rootClone uint64 // address of the root's clone_args
+	forkHints int32  // index of an extra
 }
 
 // fileEnd is one open file of the description: one end of one entry.
@@ -131,6 +132,7 @@ func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 	pl.makeStored()
 	pids := pl.exactPIDs()
 	pl.plan.rootClone = pl.clone(t.Root, pids[0])
+	pl.plan.forkHints = pl.forkHint()
 	for _, task := range t.Tasks() {
 		tp := newTaskPlanner(pl, task, pids)
 		if err := tp.plan(); err != nil {
@@ -162,6 +164,7 @@ type planner struct {
 	slotsOf    map[fileEnd]int32
 	extraIDs   map[string]int32
 	numberHint int32 // the extra of ops whose number could be too high, 0: not yet made
+	forkHints  int32 // the same for forks
 	scratch    scratch
 	readyPaths map[string]string
 	envp       uint64 // for tasks that add nothing to it
@@ -213,7 +216,11 @@ func (pl *planner) place() {
 		traits := f.Spec.Traits(t)
 		pl.stored[i] = traits.ByRunner || f.Shared()
 		if traits.Path != "" {
-			clean := filepath.Clean(traits.Path)
+			clean := traits.Path
+			if !filepath.IsAbs(clean) {
+				clean = pl.plan.host.Cwd + "/" + clean
+			}
+			clean = filepath.Clean(clean)
 			byPath[clean] = append(byPath[clean], i)
 			creates[clean] = creates[clean] || traits.Creates
 		}

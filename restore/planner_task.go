@@ -25,6 +25,7 @@ type taskPlanner struct {
 	wanted  map[int]*tasktree.Descriptor
 	at      map[fileEnd]int // where each open file is after gather
 	cloexec map[int]bool    // numbers in place that have FD_CLOEXEC now
+	full    *RefusedError   // a recipe needs a number that there is not
 }
 
 func newTaskPlanner(pl *planner, task *tasktree.Task, pids []int32) *taskPlanner {
@@ -171,6 +172,7 @@ func (tp *taskPlanner) fork() {
 		if pid := tp.pids[child.Index]; pid != 0 {
 			tp.want(op, int64(pid))
 		}
+		tp.note().Extra = tp.pl.forkHint()
 	}
 }
 
@@ -220,6 +222,9 @@ func (tp *taskPlanner) gather() error {
 			tp.make(d)
 			made[i] = true
 		}
+	}
+	if tp.full != nil {
+		return tp.full
 	}
 	return nil
 }

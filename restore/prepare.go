@@ -122,15 +122,17 @@ func (r *run) create(op *program.Op) (int64, opFailure) {
 	flags, mode := int(op.Args[1]), uint32(op.Args[2])
 	content := program.At(r.plan.arena.Base, r.plan.arena.Data(), op.Args[3], op.Args[4])
 	if flags&unix.O_TMPFILE == unix.O_TMPFILE {
-		fd, err := unix.Open(path, flags, mode)
+		fd, err := unix.Open(path, flags, ownerOnly)
 		if err != nil {
 			return 0, opFailure{err: err}
 		}
 		return r.fill(fd, flags, mode, content)
 	}
+	exclusive := flags&unix.O_EXCL != 0
+	flags &^= unix.O_EXCL
 	const links = 40 // MAXSYMLINKS: a dangling link is followed, as open does
 	for range links {
-		fd, err := unix.Open(path, flags|unix.O_CREAT|unix.O_EXCL, mode)
+		fd, err := unix.Open(path, flags|unix.O_CREAT|unix.O_EXCL, ownerOnly)
 		if err == nil {
 			var st unix.Stat_t
 			if err := unix.Fstat(fd, &st); err != nil {
@@ -142,10 +144,12 @@ func (r *run) create(op *program.Op) (int64, opFailure) {
 		if !errors.Is(err, unix.EEXIST) {
 			return 0, opFailure{err: err}
 		}
-		if op.Flags&program.FlagMustCreate != 0 {
-			return 0, opFailure{err: err, reason: "O_EXCL and content are for a file that is made"}
+		got, f := int64(0), opFailure{err: err, reason: "O_EXCL and content are for a file that is made"}
+		if op.Flags&program.FlagMustCreate == 0 {
+			got, f = r.openThere(path, flags, tasktree.FileTypes(op.Args[5]))
+		} else if _, err := os.Stat(path); err != nil && !exclusive {
+			f.err = unix.ENOENT // a dangling link, perhaps
 		}
-		got, f := r.openThere(path, flags, tasktree.FileTypes(op.Args[5]))
 		target, lerr := os.Readlink(path)
 		if !errors.Is(f.err, unix.ENOENT) || lerr != nil || flags&unix.O_NOFOLLOW != 0 {
 			return got, f
@@ -173,32 +177,55 @@ func (r *run) openThere(path string, flags int, types tasktree.FileTypes) (int64
 	return int64(fd), opFailure{err: err}
 }
 
-// fill gives a file that was just made its exact mode and its content. It takes
-// fd over.
+// ownerOnly is what a file is made with. Its exact mode comes last: it may not
+// let the owner write, and writing clears the set-user-ID bit.
+const ownerOnly = 0o600
+
+// fill gives a file that was just made its content and its exact mode, whatever
+// the umask. It takes fd over.
 func (r *run) fill(fd, flags int, mode uint32, content []byte) (int64, opFailure) {
-	if err := unix.Fchmod(fd, mode); err != nil { // open(2) applied the umask
+	if f := r.write(fd, flags, content); f.err != nil {
+		return 0, f
+	}
+	var st unix.Stat_t
+	err := unix.Fchmod(fd, mode)
+	if err == nil {
+		err = unix.Fstat(fd, &st)
+	}
+	if err != nil {
 		return 0, r.closing(fd, err)
 	}
+	if got := st.Mode & 0o7777; got != mode {
+		// chmod(2) drops the set-group-ID bit in silence.
+		_ = unix.Close(fd)
+		return 0, opFailure{reason: fmt.Sprintf("the kernel gives the file the mode %#o instead of %#o; the set-group-ID bit needs membership in the file's group", got, mode)}
+	}
+	return int64(fd), opFailure{}
+}
+
+// write gives a file that was just made its content. After an error fd is
+// closed.
+func (r *run) write(fd, flags int, content []byte) opFailure {
 	if len(content) == 0 {
-		return int64(fd), opFailure{}
+		return opFailure{}
 	}
 	w := fd
 	if flags&unix.O_ACCMODE == unix.O_RDONLY || flags&(unix.O_APPEND|unix.O_DIRECT) != 0 {
 		// The description's own file cannot write this at offset 0.
 		var err error
 		if w, err = unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_WRONLY|unix.O_CLOEXEC, 0); err != nil {
-			return 0, r.closing(fd, err)
+			return r.closing(fd, err)
 		}
 		defer unix.Close(w)
 	}
 	for off := 0; off < len(content); {
 		n, err := unix.Pwrite(w, content[off:], int64(off))
 		if err != nil && !errors.Is(err, unix.EINTR) {
-			return 0, r.closing(fd, err)
+			return r.closing(fd, err)
 		}
 		off += max(n, 0)
 	}
-	return int64(fd), opFailure{}
+	return opFailure{}
 }
 
 // closing closes fd on the way to an error.
@@ -270,12 +297,40 @@ func executable(path string) error {
 
 // truncate cuts a regular file; O_TRUNC has no effect on others.
 func truncate(fd int) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+	regular, err := truncates(fd)
+	if err != nil || !regular {
 		return err
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil
-	}
 	return unix.Ftruncate(fd, 0)
+}
+
+// truncates reports whether a file is one that O_TRUNC cuts, and an error if the
+// kernel would refuse that: append-only and immutable files.
+func truncates(fd int) (bool, error) {
+	var st unix.Statx_t
+	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_TYPE, &st)
+	switch {
+	case err != nil:
+		return false, err
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return false, nil
+	case st.Attributes&(unix.STATX_ATTR_APPEND|unix.STATX_ATTR_IMMUTABLE) != 0:
+		return false, unix.EPERM
+	}
+	return true, nil
+}
+
+// checkCommit finds beforehand what would make the commit ops fail, since the
+// first of them already changes files.
+func (r *run) checkCommit() error {
+	prog := &r.plan.commit
+	for i := range prog.Ops {
+		if prog.Ops[i].Kind != program.OpTruncate {
+			continue
+		}
+		if _, err := truncates(r.slots[prog.Ops[i].Args[0]].fd); err != nil {
+			return r.plan.opError(-1, prog, i, 0, err, "")
+		}
+	}
+	return nil
 }

@@ -244,6 +244,9 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 	if err := r.await(watch, &h.Left); err != nil {
 		return nil, err
 	}
+	if err := r.checkCommit(); err != nil {
+		return nil, err
+	}
 	if !watch.released() {
 		return nil, r.failure(watch)
 	}
@@ -271,6 +274,11 @@ func (r *run) spawn() error {
 	}
 	e := &OpError{
 		Source: r.plan.tree.Source, Pos: root.Pos, Task: root.Name, What: "fork", Call: "clone3", Err: err,
+	}
+	for _, h := range r.plan.extras[r.plan.forkHints].hints {
+		if errors.Is(err, unix.Errno(h.Errno)) {
+			e.Reason = h.Text
+		}
 	}
 	if errors.Is(err, unix.EEXIST) {
 		e.Pos, e.Reason = root.PID.Pos, r.plan.holder(int(root.PID.Value))

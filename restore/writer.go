@@ -69,6 +69,18 @@ func (w *writer) numberHint() {
 	w.note().Extra = w.pl.numberHint
 }
 
+// forkHint explains what the kernel answers to clone3.
+func (pl *planner) forkHint() int32 {
+	if pl.forkHints == 0 {
+		pl.forkHints = pl.extra(extra{hints: []tasktree.Hint{
+			{Errno: int(unix.EINVAL), Text: "an exact pid must be below kernel.pid_max"},
+			{Errno: int(unix.EPERM), Text: "an exact pid needs CAP_CHECKPOINT_RESTORE, in the user namespace of its pid namespace"},
+			{Errno: int(unix.EAGAIN), Text: "over RLIMIT_NPROC, kernel.pid_max, kernel.threads-max or pids.max of the cgroup"},
+		}})
+	}
+	return pl.forkHints
+}
+
 // atFDCWD is AT_FDCWD as an argument.
 func atFDCWD() uint64 {
 	cwd := int64(unix.AT_FDCWD)

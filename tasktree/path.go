@@ -1,6 +1,10 @@
 package tasktree
 
-import "path/filepath"
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+)
 
 // Join gives a path of the description as the restoring process has to open
 // it: relative ones start at the tree's Dir. It keeps what has a meaning to the
@@ -10,4 +14,27 @@ func (t *Tree) Join(path string) string {
 		return path
 	}
 	return t.Dir + "/" + path
+}
+
+// selfPath matches what would be another file for each process that opens it.
+var selfPath = regexp.MustCompile(`^(/proc/(self|thread-self)|/dev/(fd|tty|std[^/]*))(/|$)`)
+
+// AnotherProcess says why a path cannot be opened on behalf of somebody else,
+// or "" if it can.
+func AnotherProcess(path string) string {
+	// The kernel follows a link before it takes "..", so /dev/fd/../x is below
+	// /proc/self: each beginning of the path counts.
+	for i := 1; i <= len(path); i++ {
+		if i < len(path) && path[i] != '/' {
+			continue
+		}
+		switch start := filepath.Clean(path[:i]); {
+		case !selfPath.MatchString(start):
+		case strings.HasPrefix(start, "/dev/tty"):
+			return "would mean the controlling terminal of another process; use {type: inherit, key: stdin} for the caller's terminal"
+		default:
+			return "would mean another process; use {type: inherit, key: ...} for a descriptor of the caller's"
+		}
+	}
+	return ""
 }

@@ -232,6 +232,15 @@ func (c *checker) program(task *Task, path string) {
 			c.report(Problem{v.Pos, path + ".env." + v.Name, "a NUL byte cannot be part of a variable"})
 		}
 	}
+	for _, p := range []struct {
+		key string
+		Text
+	}{{".cwd", task.Cwd}, {".run", firstOf(task.Run)}} {
+		if why := AnotherProcess(p.Value); why != "" {
+			why, _, _ = strings.Cut(why, ";")
+			c.report(Problem{p.Pos, path + p.key, fmt.Sprintf("%q %s", p.Value, why)})
+		}
+	}
 	if strings.ContainsRune(task.Cwd.Value, 0) {
 		c.report(Problem{task.Cwd.Pos, path + ".cwd", "a NUL byte cannot be part of a path"})
 	}
@@ -246,6 +255,13 @@ func (c *checker) unused() {
 			c.tree.warnings = append(c.tree.warnings, Problem{f.Pos, "files." + f.Name, fmt.Sprintf("open file %q is used by no task and will not be made", f.Name)})
 		}
 	}
+}
+
+func firstOf(texts []Text) Text {
+	if len(texts) == 0 {
+		return Text{}
+	}
+	return texts[0]
 }
 
 // badName says what is wrong with a name of a task or an open file, or "".

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"regrow/restore"
@@ -23,9 +25,14 @@ Needs no privileges; opens and starts nothing.`,
 				return err
 			}
 			if asJSON {
-				return plan.WriteJSON(cmd.OutOrStdout())
+				err = plan.WriteJSON(cmd.OutOrStdout())
+			} else {
+				err = plan.WriteText(cmd.OutOrStdout())
 			}
-			return plan.WriteText(cmd.OutOrStdout())
+			if err != nil {
+				return &exitError{exitNo, fmt.Errorf("plan: %w", err)}
+			}
+			return nil
 		},
 		ValidArgsFunction: yamlFiles,
 	}

@@ -104,7 +104,7 @@ func (p *Pipe) Make(_ *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
 		m.Call(tasktree.Call{
 			Name: "write", Nr: unix.SYS_WRITE,
 			Args: []tasktree.Arg{tasktree.FD(w), tasktree.Data([]byte(p.Content.Value)), tasktree.Int(int64(len(p.Content.Value)))},
-			Want: int64(len(p.Content.Value)), HasWant: true, Short: "the pipe took only a part of its content",
+			Want: int64(len(p.Content.Value)), HasWant: true, Short: "the pipe took only a part of its content: it is smaller than usual, since the user is over fs.pipe-user-pages-soft",
 			Hints: []tasktree.Hint{{Errno: int(unix.EAGAIN), Text: "the pipe is smaller than usual: the user is over fs.pipe-user-pages-soft"}},
 		})
 	}

@@ -3,8 +3,6 @@ package kind
 import (
 	"fmt"
 	"math"
-	"path/filepath"
-	"regexp"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -89,7 +87,7 @@ func (r *Reg) writable() bool { return r.Flags.Bits&unix.O_ACCMODE != unix.O_RDO
 func (r *Reg) Check(t *tasktree.Tree, report func(tasktree.Problem)) {
 	if r.Path.Value == "" {
 		report(tasktree.Problem{Pos: r.Path.Pos, Path: "path", Msg: "empty path"})
-	} else if why := anotherProcess(r.path(t)); why != "" {
+	} else if why := tasktree.AnotherProcess(r.path(t)); why != "" {
 		report(tasktree.Problem{Pos: r.Path.Pos, Path: "path", Msg: fmt.Sprintf("%q %s", r.Path.Value, why)})
 	}
 	if strings.ContainsRune(r.Path.Value, 0) {
@@ -169,16 +167,13 @@ func (r *Reg) Traits(t *tasktree.Tree) tasktree.Traits {
 // Make implements [tasktree.Spec].
 func (r *Reg) Make(t *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
 	const (
-		byCreate = unix.O_CREAT | unix.O_EXCL | unix.O_TRUNC
+		byCreate = unix.O_CREAT | unix.O_TRUNC
 		byLook   = unix.O_NOFOLLOW | unix.O_DIRECTORY
 	)
 	path := r.path(t)
 	refuse := tasktree.TypeFIFO | tasktree.TypeSocket
 	m.At(r.Path.Pos)
 	flags := r.Flags.Bits &^ byCreate
-	if r.has(unix.O_TMPFILE) {
-		flags |= r.Flags.Bits & unix.O_EXCL // means there: never to get a name
-	}
 	fresh := r.has(unix.O_TMPFILE) // nobody else has made it
 	var f tasktree.Ref
 	switch {
@@ -223,27 +218,4 @@ func (r *Reg) Make(t *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
 		})
 	}
 	return []tasktree.Ref{f}
-}
-
-// selfPath matches what would be another file for each process that opens it.
-var selfPath = regexp.MustCompile(`^(/proc/(self|thread-self)|/dev/(fd|tty|std[^/]*))(/|$)`)
-
-// anotherProcess says why a path cannot be opened on behalf of somebody else,
-// or "".
-func anotherProcess(path string) string {
-	// The kernel follows a link before it takes "..", so /dev/fd/../x is below
-	// /proc/self: each beginning of the path counts.
-	at := -1
-	for i := 1; i <= len(path) && at < 0; i++ {
-		if (i == len(path) || path[i] == '/') && selfPath.MatchString(filepath.Clean(path[:i])) {
-			at = i
-		}
-	}
-	if at < 0 {
-		return ""
-	}
-	if strings.HasPrefix(filepath.Clean(path[:at]), "/dev/tty") {
-		return "would mean the controlling terminal of another process; use {type: inherit, key: stdin} for the caller's terminal"
-	}
-	return "would mean another process; use {type: inherit, key: ...} for a descriptor of the caller's"
 }

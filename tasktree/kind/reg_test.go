@@ -222,7 +222,7 @@ func TestRegMake(t *testing.T) {
 		{
 			"O_EXCL",
 			values{"path": "/x", "flags": []string{"O_CREAT", "O_EXCL"}},
-			[]any{path, create(0, 0o644, true, nil)},
+			[]any{path, create(unix.O_EXCL, 0o644, true, nil)},
 			[]tasktree.Ref{made},
 		},
 		{

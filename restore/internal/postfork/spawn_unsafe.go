@@ -33,6 +33,21 @@ func cloneRoot(args, all, old uintptr, h *program.Head, priv unsafe.Pointer) (ui
 	return r, e
 }
 
+// MayChoosePIDs reports whether this process may make children with exact pids
+// in its own pid namespace. It asks for a pid that is in use, its own: the kernel
+// looks at the privilege first (kernel/pid.c, alloc_pid), so nothing is made.
+// Capabilities alone do not tell, because those of the pid namespace's owner
+// count. Since Linux 5.5.
+func MayChoosePIDs() bool {
+	pid := int32(syscall.Getpid())
+	args := [program.CloneArgsSize / 8]uint64{
+		4: uint64(syscall.SIGCHLD), 8: uint64(uintptr(unsafe.Pointer(&pid))), 9: 1,
+	}
+	_, _, e := syscall.RawSyscall6(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&args)), program.CloneArgsSize, 0, 0, 0, 0)
+	runtime.KeepAlive(&pid)
+	return e == syscall.EEXIST
+}
+
 // Spawn clones the root task, which then makes all others. args is the address
 // of its struct clone_args in the arena.
 //

@@ -1,0 +1,115 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestMadeFiles holds the files that a restore makes against their description,
+// under an umask that would leave them nothing.
+func TestMadeFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink("target", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "there"), []byte("a longer text"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	cases := []struct {
+		path, entry string
+		mode        uint32
+		content     string
+	}{
+		{"a", "flags: [O_RDWR, O_CREAT]", 0o644, ""},
+		{"b", "flags: [O_RDWR, O_CREAT], mode: 04755, content: setuid", 0o4755, "setuid"},
+		{"c", "flags: [O_RDONLY, O_CREAT], mode: 0444, content: read only", 0o444, "read only"},
+		{"d", "flags: [O_WRONLY, O_APPEND, O_CREAT], mode: 0, content: none", 0, "none"},
+		{"e", "flags: [O_RDWR, O_CREAT, O_TRUNC], content: kept", 0o644, "kept"},
+		{"f", "flags: [O_RDWR, O_CREAT, O_EXCL], mode: 0o2770, offset: 3, content: exclusive", 0o2770, "exclusive"},
+		{"link", "flags: [O_RDWR, O_CREAT], content: through a link", 0o644, "through a link"},
+		{"there", "flags: [O_RDWR, O_CREAT, O_TRUNC], mode: 0777", 0o640, ""},
+	}
+	var b strings.Builder
+	b.WriteString("version: 1\nfiles:\n")
+	for _, c := range cases {
+		fmt.Fprintf(&b, "  %s: {type: reg, path: %s, %s}\n", c.path, filepath.Join(dir, c.path), c.entry)
+	}
+	b.WriteString("tasks:\n  - name: root\n    fds:\n")
+	for i, c := range cases {
+		fmt.Fprintf(&b, "      %d: %s\n", i, c.path)
+	}
+	path := write(t, b.String())
+	if res := wait(t, start(t, "umask 0777", "restore", "-d", path)); res.status != 0 {
+		t.Fatalf("status %d: %s", res.status, res.errors)
+	}
+	defer endTree(t)
+	for _, c := range cases {
+		var st unix.Stat_t
+		if err := unix.Stat(filepath.Join(dir, c.path), &st); err != nil {
+			t.Error(err)
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, c.path))
+		if got := st.Mode & 0o7777; got != c.mode || string(text) != c.content {
+			t.Errorf("%s: mode %#o, content %q (%v); want %#o, %q", c.path, got, text, err, c.mode, c.content)
+		}
+	}
+}
+
+// TestTruncatesAllOrNone has a file that the kernel does not let anybody cut:
+// then the others are not cut either.
+func TestTruncatesAllOrNone(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("keep"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := filepath.Join(dir, "b")
+	if err := setAppendOnly(b, true); err != nil {
+		need(t, fmt.Sprintf("a file system with append-only files (%v)", err))
+	}
+	defer func() {
+		if err := setAppendOnly(b, false); err != nil {
+			t.Error(err)
+		}
+	}()
+	res := run(t, "restore", write(t, fmt.Sprintf(`version: 1
+files:
+  a: {type: reg, path: %[1]s/a, flags: [O_RDWR, O_TRUNC]}
+  b: {type: reg, path: %[1]s/b, flags: [O_WRONLY, O_APPEND, O_TRUNC]}
+tasks: [{name: root, fds: {3: a, 4: b}}]
+`, dir)))
+	if res.status != 125 || !strings.Contains(res.errors, `tree.yaml:4:`) || !strings.Contains(res.errors, `truncate file "b"`) {
+		t.Errorf("status %d: %s", res.status, res.errors)
+	}
+	if text, _ := os.ReadFile(filepath.Join(dir, "a")); string(text) != "keep" {
+		t.Errorf("a has %q now", text)
+	}
+	nobody(t)
+}
+
+// setAppendOnly does what chattr +a does, see ioctl_iflags(2).
+func setAppendOnly(path string, on bool) error {
+	const appendOnly = 0x20 // FS_APPEND_FL of linux/fs.h
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	flags, err := unix.IoctlGetInt(int(f.Fd()), unix.FS_IOC_GETFLAGS)
+	if err != nil {
+		return err
+	}
+	flags &^= appendOnly
+	if on {
+		flags |= appendOnly
+	}
+	return unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags)
+}
