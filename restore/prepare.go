@@ -1,11 +1,13 @@
 package restore
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -14,6 +16,52 @@ import (
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
+
+// prepare makes the open files, fills the store and looks programs up. An open
+// may block without end (a lease of another process, a dead file server), so the
+// context and the timeout are looked at meanwhile.
+func (r *run) prepare(ctx context.Context) error {
+	prepared := make(chan error, 1)
+	go func() { prepared <- r.carryOut(&r.plan.prepare) }()
+	var late <-chan time.Time
+	if r.options.Timeout > 0 {
+		timer := time.NewTimer(time.Until(r.deadline))
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case err := <-prepared:
+		return err
+	case <-ctx.Done():
+		r.stuck = prepared
+		return r.errorf("%w: %w", ErrCanceled, context.Cause(ctx))
+	case <-late:
+		r.stuck = prepared
+		return r.errorf("%w of %v: files are still being opened", ErrTimeout, r.options.Timeout)
+	}
+}
+
+// giveUp removes what was made, and lets an op that is still on its way make
+// nothing more.
+func (r *run) giveUp() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gaveUp.Store(true)
+	r.made.remove(r.log)
+	r.made = nil
+}
+
+// note keeps that a file was made, or removes it if that comes too late.
+func (r *run) note(m madeFile) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gaveUp.Load() {
+		madeFiles{m}.remove(r.log)
+		return ErrCanceled
+	}
+	r.made = append(r.made, m)
+	return nil
+}
 
 // opFailure is an error of an op of the runner's own, before it gets its place
 // in the description.
@@ -26,6 +74,9 @@ type opFailure struct {
 // the store, looks up programs, and truncates at the commit point.
 func (r *run) carryOut(prog *program.Program) error {
 	for i := range prog.Ops {
+		if r.gaveUp.Load() {
+			return ErrCanceled
+		}
 		op := &prog.Ops[i]
 		got, f := r.step(op)
 		if f.err == nil && f.reason == "" && op.Flags&program.FlagWant != 0 && got != op.Want {
@@ -138,7 +189,9 @@ func (r *run) create(op *program.Op) (int64, opFailure) {
 			if err := unix.Fstat(fd, &st); err != nil {
 				return 0, r.closing(fd, err)
 			}
-			r.made = append(r.made, madeFile{path, st.Dev, st.Ino})
+			if err := r.note(madeFile{path, st.Dev, st.Ino}); err != nil {
+				return 0, r.closing(fd, err)
+			}
 			return r.fill(fd, flags, mode, content)
 		}
 		if !errors.Is(err, unix.EEXIST) {

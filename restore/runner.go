@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -37,6 +38,9 @@ type run struct {
 	arena    *postfork.Arena
 	store    *fdstore.Store // nil if no open file goes through it
 	slots    []slot
+	stuck    <-chan error // from an op of prepare that has not come back, nil: there is none
+	gaveUp   atomic.Bool
+	mu       sync.Mutex // for made, as long as prepare runs
 	made     madeFiles
 	family   *family
 	root     int       // host pid, 0 before the clone
@@ -92,20 +96,33 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 	tree, err := r.start(ctx)
 	if err != nil {
 		r.end()
-		r.made.remove(r.log)
+		r.giveUp()
 		r.family.leave()
 	}
-	r.closeSlots()
-	if r.store != nil {
-		err = errors.Join(err, r.store.Close())
-	}
-	if r.arena != nil {
-		err = errors.Join(err, r.arena.Unmap())
+	if r.stuck != nil {
+		go func() {
+			_ = <-r.stuck // Start has failed already, for another reason
+			_ = r.free()
+		}()
+	} else {
+		err = errors.Join(err, r.free())
 	}
 	if err != nil {
 		return nil, err
 	}
 	return tree, nil
+}
+
+// free lets go of what only the restore needed.
+func (r *run) free() (err error) {
+	r.closeSlots()
+	if r.store != nil {
+		err = r.store.Close()
+	}
+	if r.arena != nil {
+		err = errors.Join(err, r.arena.Unmap())
+	}
+	return err
 }
 
 func (r *run) start(ctx context.Context) (*Tree, error) {
@@ -123,7 +140,7 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 			return nil, fmt.Errorf("restore: %w", err)
 		}
 	}
-	if err := r.carryOut(&r.plan.prepare); err != nil {
+	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
 	if r.store != nil {

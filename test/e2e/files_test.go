@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -112,4 +113,52 @@ func setAppendOnly(path string, on bool) error {
 		flags |= appendOnly
 	}
 	return unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags)
+}
+
+// TestOpenBlocks has a file that another process (this one) holds a lease of:
+// opening it blocks, in regrow and in a task. Neither --timeout nor TERM waits
+// for that.
+func TestOpenBlocks(t *testing.T) {
+	dir := t.TempDir()
+	leased := filepath.Join(dir, "leased")
+	f, err := os.Create(leased)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		need(t, fmt.Sprintf("a file system with leases (%v)", err))
+	}
+	for name, flags := range map[string]string{"regrow": "O_RDWR, O_CREAT", "task": "O_RDWR"} {
+		path := write(t, fmt.Sprintf(`version: 1
+files:
+  made: {type: reg, path: %[1]s/made, flags: [O_RDWR, O_CREAT]}
+  f: {type: reg, path: %[1]s/leased, flags: [%[2]s]}
+tasks: [{name: root, fds: {3: made, 4: f}}]
+`, dir, flags))
+		for what, args := range map[string][]string{
+			"timeout before release":               {"restore", "--timeout", "300ms", path},
+			"canceled before release: got SIGTERM": {"restore", path},
+		} {
+			t.Run(name+", "+what, func(t *testing.T) {
+				begin := time.Now()
+				r := start(t, "", args...)
+				time.Sleep(200 * time.Millisecond)
+				if len(args) == 2 {
+					r.signal(t, unix.SIGTERM)
+				}
+				res := wait(t, r)
+				if res.status != 125 || !strings.Contains(res.errors, what) {
+					t.Errorf("status %d: %s", res.status, res.errors)
+				}
+				if d := time.Since(begin); d > 20*time.Second { // leases are broken after 45 s
+					t.Errorf("took %v", d)
+				}
+				if _, err := os.Stat(filepath.Join(dir, "made")); err == nil {
+					t.Error("the file that was made is still there")
+				}
+				nobody(t)
+			})
+		}
+	}
 }
