@@ -29,16 +29,25 @@ func (r *run) prepare(ctx context.Context) error {
 		defer timer.Stop()
 		late = timer.C
 	}
+	var err error
 	select {
 	case err := <-prepared:
 		return err
 	case <-ctx.Done():
-		r.stuck = prepared
-		return r.errorf("%w: %w", ErrCanceled, context.Cause(ctx))
+		err = r.errorf("%w: %w", ErrCanceled, context.Cause(ctx))
 	case <-late:
-		r.stuck = prepared
-		return r.errorf("%w of %v: files are still being opened", ErrTimeout, r.options.Timeout)
+		err = r.errorf("%w of %v: files are still being opened", ErrTimeout, r.options.Timeout)
 	}
+	// Most ops do come back, and what they have made by then is removed. One
+	// that does not has made nothing.
+	const grace = 250 * time.Millisecond
+	r.gaveUp.Store(true)
+	select {
+	case <-prepared:
+	case <-time.After(grace):
+		r.stuck = prepared
+	}
+	return err
 }
 
 // giveUp removes what was made, and lets an op that is still on its way make

@@ -101,7 +101,9 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 	}
 	if r.stuck != nil {
 		go func() {
-			_ = <-r.stuck // Start has failed already, for another reason
+			if err := <-r.stuck; err != nil { // Start has failed already, for another reason
+				r.log.Debug(err)
+			}
 			_ = r.free()
 		}()
 	} else {

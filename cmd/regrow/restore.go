@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -75,7 +76,10 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 	log := logrus.New()
 	log.SetOutput(cmd.ErrOrStderr())
 	log.SetLevel(level)
-	plan, err := planOf(cmd, path, f.inherit, false, f.detach)
+	signals := catch()
+	defer signals.stop()
+	ctx, done := signals.untilRelease(context.Background())
+	plan, err := f.planWithin(ctx, cmd, path)
 	if err != nil {
 		return err
 	}
@@ -84,9 +88,6 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 		return f.failed(err)
 	}
 	defer pidfile.close()
-	signals := catch()
-	defer signals.stop()
-	ctx, done := signals.untilRelease(context.Background())
 	tree, err := restore.Start(ctx, plan, restore.Options{Timeout: f.timeout, Log: log})
 	came := done()
 	if err != nil {
@@ -115,6 +116,30 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 		return &exitError{status, nil}
 	}
 	return nil
+}
+
+// planWithin loads and plans a description, unless a signal comes before that is
+// done: reading it may take for ever.
+func (f *restoreFlags) planWithin(ctx context.Context, cmd *cobra.Command, path string) (*restore.Plan, error) {
+	type result struct {
+		plan *restore.Plan
+		err  error
+	}
+	planned := make(chan result, 1)
+	go func() {
+		plan, err := planOf(cmd, path, f.inherit, false, f.detach)
+		planned <- result{plan, err}
+	}()
+	select {
+	case r := <-planned:
+		return r.plan, r.err
+	case <-ctx.Done():
+		status := exitForeFail
+		if got, ok := errors.AsType[*signalError](context.Cause(ctx)); ok {
+			status = 128 + int(got.sig)
+		}
+		return nil, &exitError{status, nil}
+	}
 }
 
 func (f *restoreFlags) failed(err error) error {

@@ -64,7 +64,7 @@ func (s *signals) untilRelease(parent context.Context) (ctx context.Context, don
 				}
 				all = append(all, sig)
 				if slices.Contains(ending, sig) {
-					end(fmt.Errorf("got %s", unix.SignalName(sig)))
+					end(&signalError{sig})
 				}
 			}
 		}
@@ -76,6 +76,11 @@ func (s *signals) untilRelease(parent context.Context) (ctx context.Context, don
 		return all
 	}
 }
+
+// signalError says that a signal asked regrow to stop.
+type signalError struct{ sig unix.Signal }
+
+func (e *signalError) Error() string { return "got " + unix.SignalName(e.sig) }
 
 // untilAnnounced waits for the end of an announcement, or for a signal that asks
 // regrow to stop waiting.

@@ -197,17 +197,34 @@ func TestTermAroundRelease(t *testing.T) {
 	t.Logf("%d of %d restores were canceled", canceled, rounds)
 }
 
-// TestUSR1AroundRelease sends USR1 before release: it is kept for the root.
+// TestUSR1AroundRelease sends USR1 right before release or after it: it is kept
+// for the root.
 func TestUSR1AroundRelease(t *testing.T) {
 	path := write(t, "version: 1\ntasks: [{name: a, run: [sleep, '1000']}]\n")
-	for i := range 10 {
-		r := start(t, "", "restore", path)
-		time.Sleep(time.Duration(5+i) * time.Millisecond)
+	for range 20 {
+		r := start(t, "", "restore", "--log-level", "info", path)
+		within(t, "files made", func() bool {
+			text, _ := os.ReadFile(r.err)
+			return strings.Contains(string(text), "files made")
+		})
 		r.signal(t, unix.SIGUSR1)
-		// Before regrow has taken the signal it ends by it, with the same status.
 		if res := wait(t, r); res.status != 128+int(unix.SIGUSR1) {
 			t.Errorf("status %d, want 138: %s", res.status, res.errors)
 		}
 		nobody(t)
+	}
+}
+
+// TestTermWhileReading sends TERM to a regrow that waits for its description.
+func TestTermWhileReading(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, "", "restore", fifo)
+	time.Sleep(100 * time.Millisecond)
+	r.signal(t, unix.SIGTERM)
+	if res := wait(t, r); res.status != 128+int(unix.SIGTERM) {
+		t.Errorf("status %d, want 143: %s", res.status, res.errors)
 	}
 }

@@ -330,16 +330,27 @@ func other(h *program.Head, priv unsafe.Pointer, op *program.Op, a *[6]uint64) (
 		nameArguments(h, priv, a[0], a[1])
 		return 0, name(priv)
 	}
-	if op.Kind == program.OpBegin {
-		return 0, begin(a, (*uint32)(at(h, a[2])))
+	return 0, syscall.ENOSYS
+}
+
+// stage does the ops, from OpBegin on, by which a task and the runner tell each other how far the
+// task is.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func stage(h *program.Head, kind program.OpKind, a *[6]uint64) syscall.Errno {
+	if kind == program.OpBegin {
+		return begin(a, (*uint32)(at(h, a[2])))
 	}
-	if op.Kind == program.OpReady {
-		return 0, ready(h)
+	if kind == program.OpReady {
+		return ready(h)
 	}
-	if op.Kind == program.OpHold {
+	if kind == program.OpHold {
 		hold(h, (*uint32)(at(h, a[0])))
 	}
-	return 0, syscall.ENOSYS
+	return syscall.ENOSYS
 }
 
 // check ends the task if an op did not do what the plan demands.
@@ -386,6 +397,8 @@ func interp(h *program.Head, priv unsafe.Pointer, task uint64) {
 					continue
 				}
 			}
+		} else if op.Kind >= program.OpBegin {
+			got, e = 0, stage(h, op.Kind, a)
 		} else {
 			got, e = other(h, priv, op, a)
 		}

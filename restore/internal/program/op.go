@@ -42,13 +42,13 @@ const (
 	// OpFork (clone_args, task) makes the child task, which goes on with its
 	// own program. With FlagWant its pid must be Want.
 	OpFork
-	// OpBegin (robust list, its size, address of Record.Begun) makes the task's
-	// death known, and notes that.
-	OpBegin
 	// OpShed unmaps everything but the ranges that Head.Keep lists.
 	OpShed
 	// OpName (address, length) makes the name the task's argument list.
 	OpName
+	// OpBegin (robust list, its size, address of Record.Begun) makes the task's
+	// death known, and notes that.
+	OpBegin
 	// OpReady counts the task as ready and waits until the tree is released.
 	OpReady
 	// OpHold (address of Record.Holds) notes and counts that the task holds,
