@@ -43,7 +43,8 @@ func (r *run) prepare(ctx context.Context) error {
 	const grace = 250 * time.Millisecond
 	r.gaveUp.Store(true)
 	select {
-	case <-prepared:
+	case end := <-prepared:
+		r.log.Debugf("after the restore was given up: %v", end)
 	case <-time.After(grace):
 		r.stuck = prepared
 	}
