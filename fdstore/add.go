@@ -78,21 +78,69 @@ func (s *Store) send(fds []int) (ID, error) {
 		return 0, ErrClosed
 	case s.sealed:
 		return 0, ErrSealed
-	case len(s.counts) > maxID:
-		return 0, fmt.Errorf("%w: SO_PEEK_OFF reaches no further than %d messages", ErrFull, maxID+1)
+	case len(s.counts) >= s.layout.limit():
+		return 0, fmt.Errorf("%w: this layout reaches no further than %d messages", ErrFull, s.layout.limit())
 	}
 	id := ID(len(s.counts))
-	data := payload{s.number, uint64(id)}.append(make([]byte, 0, PayloadSize))
-	rights := unix.UnixRights(fds...)
-	err := ignoringEINTR(func() error {
-		_, err := unix.SendmsgN(s.fd, data, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		return err
-	})
+	place := s.layout.Place(id, len(fds))
+	to, err := s.openWay(place)
 	if err != nil {
-		return 0, s.sendError(err, fds)
+		return 0, err
+	}
+	if err := s.sendTo(to, place.Word, fds); err != nil {
+		return 0, err
 	}
 	s.counts = append(s.counts, uint8(len(fds)))
 	return id, nil
+}
+
+// openWay returns the socket that a message belongs into, and makes those on the
+// way that do not exist yet. If that fails, what was added stays as it was.
+func (s *Store) openWay(p Place) (to int, err error) {
+	to = s.fd
+	for i, w := range p.Way[:p.Depth] {
+		if s.open[i].word != w {
+			if err := s.finish(i); err != nil {
+				return -1, err
+			}
+			fd, err := s.nest(to, w)
+			if err != nil {
+				return -1, err
+			}
+			s.open[i] = socket{fd, w}
+		}
+		to = s.open[i].fd
+	}
+	return to, nil
+}
+
+// nest makes a socket and stores it in another one.
+func (s *Store) nest(in int, w Word) (int, error) {
+	fd, err := newSocket(s.bufferSize, nil)
+	if err == nil {
+		if err = s.sendTo(in, w, []int{fd}); err == nil {
+			return fd, nil
+		}
+		_ = unix.Close(fd)
+	}
+	return -1, fmt.Errorf("another socket for the store: %w", err)
+}
+
+// sendTo sends one message to a socket of the store.
+func (s *Store) sendTo(to int, w Word, fds []int) error {
+	data := payload{s.number, w}.append(make([]byte, 0, PayloadSize))
+	var rights []byte
+	if len(fds) > 0 {
+		rights = unix.UnixRights(fds...)
+	}
+	err := ignoringEINTR(func() error {
+		_, err := unix.SendmsgN(to, data, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		return err
+	})
+	if err != nil {
+		return s.sendError(err, to, w, fds)
+	}
+	return nil
 }
 
 // borrow appends the descriptors of files to fds and calls use with them. No

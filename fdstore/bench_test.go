@@ -11,9 +11,9 @@ import (
 )
 
 // filled returns a store of n messages with one and the same file each.
-func filled(b *testing.B, n int) *Store {
+func filled(b *testing.B, n int, l Layout) *Store {
 	b.Helper()
-	s := newTestStore(b, Options{})
+	s := newTestStore(b, Options{Layout: l})
 	f := devNull(b)
 	for range n {
 		if _, err := s.Add(f); errors.Is(err, ErrFull) || errors.Is(err, ErrInFlight) {
@@ -26,19 +26,38 @@ func filled(b *testing.B, n int) *Store {
 }
 
 // BenchmarkGet gets one file of many at random and closes it.
-func BenchmarkGet(b *testing.B) {
-	for _, n := range []int{10, 1000, 10000} {
+func BenchmarkGet(b *testing.B) { benchmarkGet(b, Nested) }
+
+// BenchmarkFlat does the same with one socket and one message a file, which is
+// how CRIU's store is laid out.
+func BenchmarkFlat(b *testing.B) { benchmarkGet(b, Flat) }
+
+func benchmarkGet(b *testing.B, l Layout) {
+	for _, n := range []int{10, 1000, 10_000, 100_000} {
 		b.Run(fmt.Sprintf("files=%d", n), func(b *testing.B) {
-			s := filled(b, n)
+			s := filled(b, n, l)
+			var fd [1]int
 			b.ReportAllocs()
 			for b.Loop() {
-				f, err := s.Get(ID(rand.N(n)))
-				if err != nil {
+				if _, err := s.pull(ID(rand.N(n)), fd[:0], true); err != nil {
 					b.Fatal(err)
 				}
-				f.Close()
+				unix.Close(fd[0])
 			}
 		})
+	}
+}
+
+// BenchmarkGetFile is BenchmarkGet with an os.File made of each descriptor.
+func BenchmarkGetFile(b *testing.B) {
+	s := filled(b, 10, Nested)
+	b.ReportAllocs()
+	for b.Loop() {
+		f, err := s.Get(ID(rand.N(10)))
+		if err != nil {
+			b.Fatal(err)
+		}
+		f.Close()
 	}
 }
 
@@ -102,6 +121,24 @@ func BenchmarkDup(b *testing.B) {
 	from := f.Fd()
 	for b.Loop() {
 		fd, err := unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			b.Fatal(err)
+		}
+		unix.Close(fd)
+	}
+}
+
+// BenchmarkPidfdGetfd takes a file out of a process instead: one call, but that
+// process must live, and the caller must be allowed to trace it.
+func BenchmarkPidfdGetfd(b *testing.B) {
+	f := devNull(b)
+	pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer unix.Close(pidfd)
+	for b.Loop() {
+		fd, err := unix.PidfdGetfd(pidfd, int(f.Fd()), 0)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -1,24 +1,28 @@
 // Package fdstore keeps open files in a Unix socket, for any process that
 // holds the socket to fetch: any file, in any order, any number of times.
 //
-// A store is one datagram socket connected to itself. Adding sends it a
-// message that carries open files (SCM_RIGHTS); getting sets the peek offset
+// A store is one datagram socket connected to itself, the root. Adding sends it
+// a message that carries open files (SCM_RIGHTS); getting sets the peek offset
 // of its receive queue (SO_PEEK_OFF) and peeks (MSG_PEEK), so that the message
 // stays where it is:
 //
 //	 Add, AddGroup ──▶ ┌───────────┬───────────┬───────────┬───────────┐
-//	 (send to itself)  │ number, 0 │ number, 1 │ number, 2 │ number, 3 │ receive
-//	                   │ 1 file    │ 253 files │ 1 file    │ 2 files   │ queue
+//	 (send to itself)  │ number,   │ number, 0 │ number, 1 │ number, 2 │ receive
+//	                   │ header    │ 1 file    │ 253 files │ 2 files   │ queue
 //	                   └───────────┴───────────┴───────────┴───────────┘
 //	peek offset        0           16          32          48
 //	                               ▲
-//	                 Get, GetGroup peek at PayloadSize * ID, nothing is removed
+//	                 Get, GetGroup peek at Word.Offset, nothing is removed
+//
+// Beyond a few dozen messages the store stores sockets of the same kind in the
+// root, and the messages in those: see [Layout]. A process that holds the root
+// reaches them all.
 //
 // The payload of a message is [PayloadSize] bytes: two uint64 in native byte
-// order, the store's [Store.Number] and the message's own position, its [ID].
-// What is stored is the open file (the open file description of open(2)), with
-// its offset and its flags, which all who hold it share; close-on-exec belongs
-// to a descriptor and is not stored.
+// order, the store's [Store.Number] and the message's [Word], which says where it
+// belongs and how many files it carries. What is stored is the open file (the
+// open file description of open(2)), with its offset and its flags, which all
+// who hold it share; close-on-exec belongs to a descriptor and is not stored.
 //
 // # Ownership
 //
@@ -31,13 +35,15 @@
 // # Pulling without this package
 //
 // A forked task without a Go runtime, or a program in another language, holds
-// a descriptor of the socket ([Store.FD]) and pulls message id, that carries n
-// files, with two system calls. The peek offset belongs to the socket, hence
-// to all processes; whoever calls between the two makes the second one deliver
-// somebody else's files. So nothing is believed before it is checked:
+// a descriptor of the root ([Store.FD]) and pulls the message with a word that
+// [Layout.Place] gives, after the sockets on its way, with two system calls
+// each. The peek offset belongs to the socket, hence to all processes; whoever
+// calls between the two makes the second one deliver somebody else's files. So
+// nothing is believed before it is checked:
 //
+//	n = word.Files()
 //	for try in 1..MaxTries {
-//	        off = ID.Offset()                      // int32, PayloadSize * id
+//	        off = word.Offset()                    // int32, 16 x position
 //	        setsockopt(sock, SOL_SOCKET, SO_PEEK_OFF, &off, 4)
 //	                                               // EINTR: again
 //	        iov  = 1 buffer of PayloadSize bytes
@@ -47,11 +53,11 @@
 //	        came = msg.controllen < CMSG_LEN(4) ? 0 :  // no control message
 //	               (cmsg.len - CMSG_LEN(0)) / 4    // if SOL_SOCKET, SCM_RIGHTS
 //	        if got == PayloadSize && !(msg.flags & (MSG_CTRUNC|MSG_TRUNC)) &&
-//	           payload == {Number, id} && came == n {
+//	           payload == {Number, word} && came == n {
 //	                return the n descriptors       // in the order of AddGroup
 //	        }
 //	        close(all that came)                   // even with a wrong payload
-//	        if payload == {Number, id} && msg.flags & MSG_CTRUNC {
+//	        if payload == {Number, word} && msg.flags & MSG_CTRUNC {
 //	                fail: no descriptors left (RLIMIT_NOFILE)
 //	        }
 //	}
@@ -84,22 +90,27 @@
 //
 // # Limits
 //
-// A message carries 1 to [MaxGroup] files, and costs 768 bytes of the socket's
-// send buffer. With CAP_NET_ADMIN (in the initial user namespace) New asks for
-// a buffer of 2 GiB, about 2.8 million messages. Without it the kernel gives
-// twice net.core.wmem_max: 555 messages where that is 212992 bytes, as it was
-// by default for long, 10,900 where it is 4 MiB, as on Linux 6.18. (A socket
-// that asks for nothing holds 278.)
-// What is too much is [ErrFull] at once; nothing here ever waits for room.
+// A message carries 1 to [MaxGroup] files, and costs 768 bytes of its socket's
+// send buffer. In a [Nested] store only the root's queue grows, by one message
+// for 4096 that are added: the 277 that fit into the buffer which any socket has
+// (212992 bytes) are enough for 872,000 messages. A [Flat] store with
+// CAP_NET_ADMIN (in the initial user namespace) gets a buffer of 2 GiB, about
+// 2.8 million messages; without it twice net.core.wmem_max: 555 messages where
+// that is 212992 bytes, as it was by default for long, 10,900 where it is 4 MiB,
+// as on Linux 6.18. What is too much is [ErrFull] at once; nothing here ever
+// waits for room. A message takes 5 KiB of kernel memory (measured on Linux 6.18),
+// however many files it carries: the kernel has a list with room for 253.
 //
 // Files in flight, that is in all stores and sockets of one user, are limited
 // to the soft RLIMIT_NOFILE of the process that adds, unless it has
 // CAP_SYS_RESOURCE or CAP_SYS_ADMIN: [ErrInFlight].
 //
 // The kernel walks the queue to the message: a get at the head costs two dups,
-// and 10 to 20 ns more for each message before it, 50 to 100 µs on average
-// where 10,000 are queued. In a group a file costs half a dup. So files that are
-// used together belong into one message.
+// and 5 to 50 ns more for each message before it, depending on the caches. That
+// is why large stores are nested: a get costs 4 times as much at 100,000 messages
+// as at 10, where a flat queue makes it 1,000 times. A Store that gets keeps up
+// to 33 of the nested sockets open for the next get. In a group a file costs half
+// a dup. So files that are used together belong into one message.
 //
 // Some files cannot be sent: io_uring instances since Linux 6.7, and since the
 // stable releases that took the same change ([ErrCannotSend]). A store may be

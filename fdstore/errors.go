@@ -53,12 +53,12 @@ var (
 )
 
 // sendError says in words what the errno of a sendmsg(2) with fds means.
-func (s *Store) sendError(err error, fds []int) error {
+func (s *Store) sendError(err error, to int, w Word, fds []int) error {
 	call := os.NewSyscallError("sendmsg", err)
 	switch {
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOBUFS):
-		return fmt.Errorf("%w: its %d messages fill the send buffer of %s bytes (net.core.wmem_max is %s; CAP_NET_ADMIN lifts it): %w",
-			ErrFull, len(s.counts), s.bufferSize(), sysctl("net/core/wmem_max"), call)
+		return fmt.Errorf("%w: %d messages fill the send buffer of %s bytes (net.core.wmem_max is %s; CAP_NET_ADMIN lifts it): %w",
+			ErrFull, uint32(w), sendBuffer(to), sysctl("net/core/wmem_max"), call)
 	case errors.Is(err, unix.ETOOMANYREFS):
 		return fmt.Errorf("%w: the limit for one user is the soft RLIMIT_NOFILE, here %s: %w", ErrInFlight, softNoFile(), call)
 	case errors.Is(err, unix.EPIPE):
@@ -92,8 +92,8 @@ func isRing(fd int) bool {
 	return err == nil && target == "anon_inode:[io_uring]"
 }
 
-func (s *Store) bufferSize() string {
-	n, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
+func sendBuffer(fd int) string {
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
 	if err != nil {
 		return "unknown size"
 	}

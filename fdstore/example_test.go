@@ -112,7 +112,18 @@ func ExampleStore_Seal() {
 }
 
 // A holder in another process sets this before it peeks.
-func ExampleID_Offset() {
-	fmt.Println(fdstore.ID(0).Offset(), fdstore.ID(3).Offset())
-	// Output: 0 48
+func ExampleLayout_Place() {
+	for _, id := range []fdstore.ID{0, 3, 32, 100_000} {
+		p := fdstore.Nested.Place(id, 1)
+		fmt.Printf("message %d: ", id)
+		for _, w := range p.Way[:p.Depth] {
+			fmt.Printf("socket at %d, ", w.Offset())
+		}
+		fmt.Printf("files at %d\n", p.Word.Offset())
+	}
+	// Output:
+	// message 0: files at 16
+	// message 3: files at 64
+	// message 32: socket at 528, files at 0
+	// message 100000: socket at 1424, socket at 320, files at 0
 }

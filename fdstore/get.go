@@ -65,23 +65,58 @@ func (s *Store) pull(id ID, dst []int, single bool) ([]int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.checkID(id, single)
-	for try := 1; err == nil; try++ {
-		if err = s.tryPull(id); err == nil {
-			return append(dst, s.came.files...), nil
+	if err == nil {
+		err = s.fetch(s.layout.Place(id, int(s.counts[id])))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("fdstore: get message %d: %w", id, err)
+	}
+	return append(dst, s.came.files...), nil
+}
+
+// fetch leaves the files of a message in s.came, through the sockets on its way.
+// A table that is full may be full of sockets that are kept only for speed.
+func (s *Store) fetch(p Place) error {
+	err := s.fetchOnWay(p)
+	if errors.Is(err, ErrNoDescriptors) && s.kept.drop() {
+		err = s.fetchOnWay(p)
+	}
+	return err
+}
+
+func (s *Store) fetchOnWay(p Place) error {
+	from := s.fd
+	for i, w := range p.Way[:p.Depth] {
+		next := s.kept.find(i, w)
+		if s.open[i].word == w { // the maker has it still
+			next = s.open[i].fd
 		}
-		if !errors.Is(err, ErrContended) && !errors.Is(err, ErrForeign) {
-			break
+		if next < 0 {
+			if err := s.fetchFrom(from, w); err != nil {
+				return fmt.Errorf("socket %d of %d on the way: %w", i+1, p.Depth, err)
+			}
+			next = s.came.files[0]
+			s.kept.keep(i, socket{next, w})
+		}
+		from = next
+	}
+	return s.fetchFrom(from, p.Word)
+}
+
+// fetchFrom pulls a message from one socket, as often as it takes.
+func (s *Store) fetchFrom(from int, w Word) error {
+	for try := 1; ; try++ {
+		err := s.tryPull(from, w)
+		if err == nil || !errors.Is(err, ErrContended) && !errors.Is(err, ErrForeign) {
+			return err
 		}
 		if try == MaxTries {
-			err = fmt.Errorf("%d tries: %w", try, err)
-			break
+			return fmt.Errorf("%d tries: %w", try, err)
 		}
-		err = nil
 		if try%eagerTries == 0 {
 			time.Sleep(rand.N(maxWait)) //nolint:forbidigo // backoff: nothing tells when others leave the offset alone
 		}
 	}
-	return nil, fmt.Errorf("fdstore: get message %d: %w", id, err)
 }
 
 func (s *Store) checkID(id ID, single bool) error {
@@ -104,37 +139,36 @@ var (
 	errWrongCount  = fmt.Errorf("%w: the number of its files is not what was added", ErrForeign)
 )
 
-// tryPull peeks once. Without error s.came.files are the files of message id,
-// else nothing that was received is left open. Preconditions: s.mu is held,
-// s.checkID(id) is nil.
-func (s *Store) tryPull(id ID) error {
-	if err := s.setOffset(id); err != nil {
+// tryPull peeks once. Without error s.came.files are the files of the message,
+// else nothing that was received is left open. Preconditions: s.mu is held.
+func (s *Store) tryPull(from int, w Word) error {
+	if err := setOffset(from, w); err != nil {
 		return err
 	}
-	n, flags, err := s.peek()
+	n, flags, err := s.peek(from)
 	if err != nil {
 		return err
 	}
-	err = s.check(id, n, flags)
+	err = s.check(w, n, flags)
 	if err != nil {
 		s.came.close()
 	}
 	return err
 }
 
-func (s *Store) setOffset(id ID) error {
+func setOffset(fd int, w Word) error {
 	err := ignoringEINTR(func() error {
-		return unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, int(id.Offset()))
+		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, int(w.Offset()))
 	})
 	return os.NewSyscallError("setsockopt SO_PEEK_OFF", err)
 }
 
 // peek receives n bytes of data into s.data and all descriptors that come with
 // them into s.came. Others may have moved the offset meanwhile.
-func (s *Store) peek() (n, flags int, err error) {
+func (s *Store) peek(from int) (n, flags int, err error) {
 	oobn := 0
 	err = ignoringEINTR(func() (err error) {
-		n, oobn, flags, err = recvmsg(s.fd, s.data[:], s.oob[:], unix.MSG_PEEK|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+		n, oobn, flags, err = recvmsg(from, s.data[:], s.oob[:], unix.MSG_PEEK|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
 		return err
 	})
 	if errors.Is(err, unix.EAGAIN) {
@@ -148,20 +182,20 @@ func (s *Store) peek() (n, flags int, err error) {
 	return n, flags, nil
 }
 
-// check compares what peek received with message id. MSG_CTRUNC comes after
+// check compares what peek received with what was asked for. MSG_CTRUNC comes after
 // the payload: somebody else's group may be too large for a table in which
 // ours has room.
-func (s *Store) check(id ID, n, flags int) error {
+func (s *Store) check(w Word, n, flags int) error {
 	p, whole := parsePayload(s.data[:n])
 	switch {
 	case !whole, flags&unix.MSG_TRUNC != 0, p.number != s.number:
 		return ErrForeign
-	case p.position != uint64(id):
+	case p.word.where() != w.where():
 		return errSomeoneElse
 	case flags&unix.MSG_CTRUNC != 0:
 		return fmt.Errorf("%w: %d of %d fit, the soft RLIMIT_NOFILE is %s",
-			ErrNoDescriptors, len(s.came.files), s.counts[id], softNoFile())
-	case len(s.came.files) != int(s.counts[id]):
+			ErrNoDescriptors, len(s.came.files), w.Files(), softNoFile())
+	case p.word != w, len(s.came.files) != w.Files():
 		return errWrongCount
 	}
 	return nil

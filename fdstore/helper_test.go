@@ -89,8 +89,9 @@ func waitHelper(t testing.TB, cmd *exec.Cmd) {
 
 // rawPull is the sequence of the package comment, with nothing of the package
 // but its constants: one try.
-func rawPull(sock int, number uint64, id ID, n int) (fds []int, flags int, ok bool, err error) {
-	if err := unix.SetsockoptInt(sock, unix.SOL_SOCKET, unix.SO_PEEK_OFF, int(id.Offset())); err != nil {
+func rawPull(sock int, number uint64, w Word) (fds []int, flags int, ok bool, err error) {
+	n := w.Files()
+	if err := unix.SetsockoptInt(sock, unix.SOL_SOCKET, unix.SO_PEEK_OFF, int(w.Offset())); err != nil {
 		return nil, 0, false, err
 	}
 	data, oob := make([]byte, PayloadSize), make([]byte, unix.CmsgLen(4*n))
@@ -107,7 +108,7 @@ func rawPull(sock int, number uint64, id ID, n int) (fds []int, flags int, ok bo
 			fds = append(fds, int(binary.NativeEndian.Uint32(data)))
 		}
 	}
-	ours := got == PayloadSize && binary.NativeEndian.Uint64(data) == number && binary.NativeEndian.Uint64(data[8:]) == uint64(id)
+	ours := got == PayloadSize && binary.NativeEndian.Uint64(data) == number && binary.NativeEndian.Uint64(data[8:]) == uint64(w)
 	if ours && flags&(unix.MSG_CTRUNC|unix.MSG_TRUNC) == 0 && len(fds) == n {
 		return fds, flags, true, nil
 	}
@@ -139,30 +140,48 @@ func helpPull(args []string) error {
 	return nil
 }
 
-func pullAndCheck(number uint64, id ID) error {
+// rawGet tries as often as it takes.
+func rawGet(sock int, number uint64, w Word) ([]int, error) {
 	for range MaxTries {
-		fds, _, ok, err := rawPull(3, number, id, groupSize(int(id)))
+		fds, _, ok, err := rawPull(sock, number, w)
 		if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+			return nil, err
+		}
+		if ok {
+			return fds, nil
+		}
+	}
+	return nil, ErrContended
+}
+
+func pullAndCheck(number uint64, id ID) error {
+	sock := 3
+	place := Nested.Place(id, groupSize(int(id)))
+	for _, w := range place.Way[:place.Depth] {
+		next, err := rawGet(sock, number, w)
+		if err != nil {
 			return err
 		}
-		if !ok {
-			continue
-		}
-		for j, fd := range fds {
-			f := os.NewFile(uintptr(fd), "pulled")
-			got, err := content(f)
-			if want := fmt.Sprintf("%d.%d", id, j); err != nil || got != want {
-				return fmt.Errorf("file %d contains %q, not %q: %w", j, got, want, err)
-			}
-			flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFD, 0)
-			if err != nil || flags&unix.FD_CLOEXEC == 0 {
-				return fmt.Errorf("file %d: flags %#x, %w", j, flags, err)
-			}
-			f.Close()
-		}
-		return nil
+		sock = next[0]
+		defer unix.Close(sock)
 	}
-	return ErrContended
+	fds, err := rawGet(sock, number, place.Word)
+	if err != nil {
+		return err
+	}
+	for j, fd := range fds {
+		f := os.NewFile(uintptr(fd), "pulled")
+		got, err := content(f)
+		if want := fmt.Sprintf("%d.%d", id, j); err != nil || got != want {
+			return fmt.Errorf("file %d contains %q, not %q: %w", j, got, want, err)
+		}
+		flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC == 0 {
+			return fmt.Errorf("file %d: flags %#x, %w", j, flags, err)
+		}
+		f.Close()
+	}
+	return nil
 }
 
 func groupSize(i int) int { return 1 + i%3 }
@@ -184,7 +203,7 @@ func helpSameFile(args []string) error {
 	number, _ := strconv.ParseUint(args[0], 10, 64)
 	pid, _ := strconv.Atoi(args[1])
 	fd, _ := strconv.Atoi(args[2])
-	fds, _, ok, err := rawPull(3, number, 0, 1)
+	fds, _, ok, err := rawPull(3, number, Nested.Place(0, 1).Word)
 	if err != nil || !ok {
 		return fmt.Errorf("pull: %v, %w", ok, err)
 	}

@@ -12,41 +12,17 @@ const (
 	MaxGroup = 253
 
 	// PayloadSize is the length of every message's data in bytes: two uint64
-	// in native byte order, the store's number and the message's position.
-	// One size for all makes the peek offset of any message known.
+	// in native byte order, the store's number and the message's [Word]. One
+	// size for all makes the peek offset of any message known.
 	PayloadSize = 16
 
 	// fdSize is what one descriptor takes in a control message: a C int.
 	fdSize = 4
 )
 
-// ID is the position of a message in its store; the first is 0. It is valid
-// in every process that holds the store, as long as the store lives.
+// ID is the number of a message in its store; the first is 0, the next one 1. It
+// is valid in every process that holds the store, as long as the store lives.
 type ID uint32
-
-// maxID is the last one whose offset is a C int, as SO_PEEK_OFF wants it.
-const maxID = (1<<31 - 1) / PayloadSize
-
-// Offset returns what SO_PEEK_OFF must be set to before a peek at message id,
-// in bytes from the head of the queue. It is meaningful for IDs that Add
-// returned, all of which fit.
-func (id ID) Offset() int32 { return int32(id) * PayloadSize }
-
-// payload is the data of a message.
-type payload struct{ number, position uint64 }
-
-func (p payload) append(b []byte) []byte {
-	b = binary.NativeEndian.AppendUint64(b, p.number)
-	return binary.NativeEndian.AppendUint64(b, p.position)
-}
-
-// parsePayload reports false for data that no store of this kind has sent.
-func parsePayload(b []byte) (payload, bool) {
-	if len(b) != PayloadSize {
-		return payload{}, false
-	}
-	return payload{binary.NativeEndian.Uint64(b), binary.NativeEndian.Uint64(b[8:])}, true
-}
 
 // control is what came with a received message besides its data.
 type control struct {

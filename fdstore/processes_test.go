@@ -137,29 +137,31 @@ func TestLimits(t *testing.T) {
 // process does there.
 func TestOffsetOfAnother(t *testing.T) {
 	s := numbered(t, 3)
+	first := Nested.Place(0, groupSize(0)).Word
 	tests := []struct {
 		name   string
 		offset int
 		want   error
 	}{
-		{"its own", 0, nil},
-		{"another message", 2 * PayloadSize, errSomeoneElse},
+		{"its own", PayloadSize, nil},
+		{"another message", 3 * PayloadSize, errSomeoneElse},
 		{"the middle of a message", PayloadSize / 2, ErrForeign},
-		{"beyond the queue", 3 * PayloadSize, errBeyond},
-		{"switched off", -1, nil}, // the head of the queue
+		{"beyond the queue", 4 * PayloadSize, errBeyond},
+		{"the header", 0, errSomeoneElse},
+		{"switched off", -1, errSomeoneElse}, // the head of the queue
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			before := len(descriptors())
-			if err := s.setOffset(0); err != nil {
+			if err := setOffset(s.fd, first); err != nil {
 				t.Fatal(err)
 			}
 			if err := unix.SetsockoptInt(s.FD(), unix.SOL_SOCKET, unix.SO_PEEK_OFF, tt.offset); err != nil {
 				t.Fatal(err)
 			}
-			n, flags, err := s.peek()
+			n, flags, err := s.peek(s.fd)
 			if err == nil {
-				err = s.check(0, n, flags)
+				err = s.check(first, n, flags)
 			}
 			if !errors.Is(err, tt.want) {
 				t.Errorf("got %v, want %v", err, tt.want)

@@ -17,6 +17,10 @@ type Options struct {
 	// asks for as much as there is. The kernel gives no less than 4608 and,
 	// without CAP_NET_ADMIN, no more than twice net.core.wmem_max.
 	BufferSize int
+
+	// Layout is where messages lie: 0 means [Nested]. [Flat] is for those who
+	// pull by themselves and do not want to know of shards.
+	Layout Layout
 }
 
 // Store is the maker's end of a store: it adds, gets and counts. Other
@@ -29,10 +33,14 @@ type Options struct {
 // A Store has no finalizer, because its descriptor is there to be lent: it
 // lives until Close.
 type Store struct {
-	number uint64
+	number     uint64
+	layout     Layout
+	bufferSize int // as asked for
 
 	mu     sync.Mutex
-	fd     int // -1 once closed
+	fd     int       // of the root, -1 once closed
+	open   [2]socket // those that are being filled, on the way to the last message
+	kept   kept
 	sealed bool
 	counts []uint8 // files of each message, by ID
 
@@ -40,6 +48,12 @@ type Store struct {
 	data [PayloadSize]byte
 	oob  [oobSize]byte
 	came control
+}
+
+// socket is a shard or a branch; the zero value is none.
+type socket struct {
+	fd   int
+	word Word // of the message that carries it, never 0
 }
 
 // oobSize is more than the 1032 bytes of the largest group, so that MSG_CTRUNC
@@ -55,11 +69,19 @@ const oobSize = 2048
 func New(o Options) (*Store, error) { return newStore(o, nil) }
 
 func newStore(o Options, afterBind func(name string)) (*Store, error) {
+	if o.Layout == 0 {
+		o.Layout = Nested
+	}
 	fd, err := newSocket(o.BufferSize, afterBind)
 	if err != nil {
 		return nil, fmt.Errorf("fdstore: make a store: %w", err)
 	}
-	return &Store{fd: fd, number: newNumber()}, nil
+	s := &Store{fd: fd, number: newNumber(), layout: o.Layout, bufferSize: o.BufferSize}
+	if err := s.sendTo(fd, o.Layout.header(), nil); err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("fdstore: make a store: %w", err)
+	}
+	return s, nil
 }
 
 // newNumber returns any number but 0, so that a payload of zeros, as a buffer
@@ -98,8 +120,8 @@ func (s *Store) Len() int {
 	return len(s.counts)
 }
 
-// Seal ends the adding, in all processes: shutdown(SHUT_WR) on the socket, see
-// shutdown(2). Getting goes on. Sealing again does nothing.
+// Seal ends the adding, in all processes: shutdown(SHUT_WR) on the root and on
+// every shard, see shutdown(2). Getting goes on. Sealing again does nothing.
 //
 // Errors: [ErrClosed].
 func (s *Store) Seal() error {
@@ -111,6 +133,10 @@ func (s *Store) Seal() error {
 	if s.sealed {
 		return nil
 	}
+	// A full one was sealed when the next one was begun.
+	if err := s.finish(0); err != nil {
+		return fmt.Errorf("fdstore: seal: %w", err)
+	}
 	if err := unix.Shutdown(s.fd, unix.SHUT_WR); err != nil {
 		return fmt.Errorf("fdstore: seal: %w", os.NewSyscallError("shutdown", err))
 	}
@@ -118,7 +144,25 @@ func (s *Store) Seal() error {
 	return nil
 }
 
-// Close closes this process's descriptor of the store. The stored files stay
+// finish seals the sockets from the given depth on and lets go of their
+// descriptors: others carry them.
+func (s *Store) finish(depth int) error {
+	for i := depth; i < len(s.open); i++ {
+		if s.open[i].word == 0 {
+			continue
+		}
+		if err := unix.Shutdown(s.open[i].fd, unix.SHUT_WR); err != nil {
+			return os.NewSyscallError("shutdown", err)
+		}
+		s.open[i].close()
+	}
+	return nil
+}
+
+// Layout returns where the messages of this store lie.
+func (s *Store) Layout() Layout { return s.layout }
+
+// Close closes this process's descriptors of the store. The stored files stay
 // open as long as another process holds one. Files that Get returned are the
 // caller's and stay open. Closing again does nothing and returns nil.
 func (s *Store) Close() error {
@@ -129,6 +173,10 @@ func (s *Store) Close() error {
 	}
 	fd := s.fd
 	s.fd = -1
+	for i := range s.open {
+		s.open[i].close()
+	}
+	s.kept.drop()
 	// Not repeated on EINTR: Linux has freed the number by then (close(2)).
 	if err := unix.Close(fd); err != nil {
 		return fmt.Errorf("fdstore: close: %w", os.NewSyscallError("close", err))

@@ -86,24 +86,77 @@ func TestAddAndGetErrors(t *testing.T) {
 	}
 }
 
+// TestFullNamesTheLimit fills stores: nothing waits, the error tells which limit
+// it was, and what was added can be got.
 func TestFullNamesTheLimit(t *testing.T) {
-	s := newTestStore(t, Options{BufferSize: 212992}) // the default before Linux 6.18
-	f := devNull(t)
-	var err error
-	for err == nil {
-		_, err = s.Add(f)
+	for _, c := range []struct {
+		layout Layout
+		buffer int
+		lo, hi int // messages
+		where  string
+	}{
+		{Flat, 212992, 200, 600, ""}, // twice net.core.wmem_default before Linux 6.18
+		{Nested, 50 * 768, 300, 1000, "another socket for the store"},
+	} {
+		s := newTestStore(t, Options{BufferSize: c.buffer, Layout: c.layout})
+		f := devNull(t)
+		var err error
+		for err == nil {
+			_, err = s.Add(f)
+		}
+		if errors.Is(err, ErrInFlight) {
+			skip(t, err.Error())
+		}
+		limit := fmt.Sprintf("messages fill the send buffer of %d bytes (net.core.wmem_max is %s; CAP_NET_ADMIN lifts it): sendmsg: resource temporarily unavailable",
+			c.buffer, sysctl("net/core/wmem_max"))
+		if text := err.Error(); !errors.Is(err, ErrFull) || !strings.Contains(text, limit) || !strings.Contains(text, c.where) {
+			t.Errorf("layout %d: got  %v\nwant ... %s", c.layout, err, limit)
+		}
+		t.Logf("layout %d: %d messages", c.layout, s.Len())
+		if s.Len() < c.lo || s.Len() > c.hi {
+			t.Errorf("layout %d: the store holds %d messages, want %d to %d", c.layout, s.Len(), c.lo, c.hi)
+		}
+		for range 3 {
+			_, again := s.Add(f)
+			if !errors.Is(again, ErrFull) {
+				t.Errorf("layout %d: another add: %v", c.layout, again)
+			}
+		}
+		for id := range s.Len() {
+			got, err := s.Get(ID(id))
+			if err != nil {
+				t.Fatalf("layout %d: message %d of a full store: %v", c.layout, id, err)
+			}
+			got.Close()
+		}
 	}
-	want := fmt.Sprintf("fdstore: add message %[1]d: store is full: its %[1]d messages fill the send buffer of 212992 bytes (net.core.wmem_max is %s; CAP_NET_ADMIN lifts it): sendmsg: resource temporarily unavailable",
-		s.Len(), sysctl("net/core/wmem_max"))
-	if errors.Is(err, ErrInFlight) {
-		skip(t, err.Error())
+}
+
+// TestPastOneBuffer adds more than one socket of an ordinary user's holds.
+func TestPastOneBuffer(t *testing.T) {
+	const usual, n = 212992, 10_000
+	s := newTestStore(t, Options{BufferSize: usual})
+	files := []*os.File{memfd(t, "even"), memfd(t, "odd")}
+	for i := range n {
+		if _, err := s.Add(files[i%2]); errors.Is(err, ErrInFlight) {
+			skip(t, err.Error())
+		} else if err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err.Error() != want {
-		t.Errorf("got  %v\nwant %s", err, want)
+	before := len(descriptors())
+	for _, id := range []ID{0, 31, 32, 1055, 1056, 1057, 9247, 9248, n - 1, 33, 5000, 5001} {
+		f, err := s.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !same(t, f, files[id%2]) {
+			t.Errorf("message %d is another file", id)
+		}
+		f.Close()
 	}
-	t.Logf("%d messages in 212992 bytes", s.Len())
-	if s.Len() < 200 || s.Len() > 600 {
-		t.Errorf("the buffer holds %d messages, documented are 278", s.Len())
+	if more := len(descriptors()) - before; more > keptInRoot+1 {
+		t.Errorf("gets keep %d descriptors", more)
 	}
 }
 

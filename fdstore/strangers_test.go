@@ -128,25 +128,29 @@ func TestHolderSpoils(t *testing.T) {
 		spoil func(t *testing.T, s *Store)
 		want  error
 	}{
-		{"all messages received", func(t *testing.T, s *Store) { recv(t, s); recv(t, s) }, ErrContended},
+		{"all messages received", func(t *testing.T, s *Store) { recv(t, s); recv(t, s); recv(t, s) }, ErrContended},
 		{"first message received", recv, ErrContended},
 		{"other messages", func(t *testing.T, s *Store) {
 			recv(t, s)
 			recv(t, s)
-			for range 2 {
+			recv(t, s)
+			for range 3 {
 				send(t, s, strings.Repeat("evil", PayloadSize/4), 0)
 			}
 		}, ErrForeign},
 		{"longer messages", func(t *testing.T, s *Store) {
 			recv(t, s)
 			recv(t, s)
-			send(t, s, string(payload{s.number, 0}.append(nil))+string(payload{s.number, 1}.append(nil))+"!", 0)
+			recv(t, s)
+			send(t, s, string(payload{s.number, 0}.append(nil))+string(payload{s.number, 1}.append(nil))+strings.Repeat("!", 2*PayloadSize), 0)
 		}, ErrForeign},
 		{"number and position with other files", func(t *testing.T, s *Store) {
 			recv(t, s)
 			recv(t, s)
-			for i := range uint64(2) {
-				send(t, s, string(payload{s.number, i}.append(nil)), 0, 1, 2)
+			recv(t, s)
+			send(t, s, string(payload{s.number, Nested.header()}.append(nil)))
+			for id := range ID(2) {
+				send(t, s, string(payload{s.number, Nested.Place(id, 1).Word}.append(nil)), 0, 1, 2)
 			}
 		}, ErrForeign},
 		{"disconnected", func(t *testing.T, s *Store) {

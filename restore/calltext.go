@@ -33,7 +33,7 @@ func (p *Plan) callText(op *program.Op, note program.Note) string {
 	switch op.Kind {
 	case program.OpPull:
 		numbers := program.Int32sAt(p.arena.Base, p.arena.Data(), op.Args[3], int(op.Args[2]))
-		return fmt.Sprintf("pull(%d, message %d) -> %s", op.Args[0], op.Args[1], strings.Trim(fmt.Sprint(numbers), "[]"))
+		return fmt.Sprintf("pull(%d, message %d) -> %s", op.Args[0], messageOf(op), strings.Trim(fmt.Sprint(numbers), "[]"))
 	case program.OpFork:
 		return fmt.Sprintf("clone3 -> task %q", p.tree.Tasks()[op.Args[1]].Name)
 	case program.OpCreate:

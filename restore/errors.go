@@ -146,7 +146,7 @@ func (p *Plan) what(op *program.Op, n program.Note) string {
 	case program.VerbFork:
 		return "fork"
 	case program.VerbPull:
-		return "pull " + p.messageFiles(op.Args[1])
+		return "pull " + p.messageFiles(messageOf(op))
 	case program.VerbMake:
 		name := p.tree.Files[n.File].Name
 		if n.FD == program.NoFD {

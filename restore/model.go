@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/fdstore"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -222,13 +223,17 @@ func (m *model) pull(t *modelTable, op *program.Op) error {
 	if c, ok := t.cells[int(op.Args[0])]; !ok || c.what != theStore {
 		return fmt.Errorf("pulls from %d, which is not the store", op.Args[0])
 	}
-	if op.Args[1] >= uint64(len(m.plan.messages)) {
-		return fmt.Errorf("message %d was never added", op.Args[1])
+	id := messageOf(op)
+	if id >= uint64(len(m.plan.messages)) {
+		return fmt.Errorf("message %d was never added", id)
 	}
-	message := m.plan.messages[op.Args[1]]
+	message := m.plan.messages[id]
+	if word := storeLayout.Place(fdstore.ID(id), len(message)).Word; uint64(word) != op.Args[1] {
+		return fmt.Errorf("message %d has the word %#x, planned was %#x", id, word, op.Args[1])
+	}
 	numbers := program.Int32sAt(m.plan.arena.Base, m.plan.arena.Data(), op.Args[3], int(op.Args[2]))
 	if len(numbers) != len(message) {
-		return fmt.Errorf("message %d has %d files, planned were %d", op.Args[1], len(message), len(numbers))
+		return fmt.Errorf("message %d has %d files, planned were %d", id, len(message), len(numbers))
 	}
 	for i, n := range numbers {
 		if err := m.lands(t, int(n), cell{what: message[i], cloexec: op.Args[4]&unix.MSG_CMSG_CLOEXEC != 0}); err != nil {

@@ -49,6 +49,15 @@ type Plan struct {
 	forkHints int32  // index of an extra
 }
 
+// storeLayout is how the runner lays the store out: tasks pull from one socket.
+const storeLayout = fdstore.Flat
+
+// messageOf gives the message that an OpPull takes: an index into Plan.messages.
+// It is not one of them if the op is wrong.
+func messageOf(op *program.Op) uint64 {
+	return uint64(fdstore.Word(op.Args[1]).Position()) - 1 // the first one is the store's header
+}
+
 // fileEnd is one open file of the description: one end of one entry.
 type fileEnd struct {
 	file, end int32

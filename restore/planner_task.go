@@ -331,7 +331,8 @@ func (tp *taskPlanner) pullMessage(files []fileEnd, numbers []int) {
 	tp.about(program.VerbPull, tp.task.Pos)
 	tp.file, tp.end = int(files[0].file), int(files[0].end)
 	id := tp.pl.message(files)
-	tp.add(program.OpPull, uint64(tp.store), uint64(id), uint64(len(files)), tp.pl.plan.arena.Int32s(landed), flag)
+	word := storeLayout.Place(id, len(files)).Word
+	tp.add(program.OpPull, uint64(tp.store), uint64(word), uint64(len(files)), tp.pl.plan.arena.Int32s(landed), flag)
 	tp.numberHint()
 	for i, n := range numbers {
 		tp.table.take(n, files[i])

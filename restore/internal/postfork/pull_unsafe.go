@@ -18,7 +18,7 @@ const again = syscall.EAGAIN
 // message is ours. What came with another one is closed, and the pull is to be
 // tried again. No lock: a lock's holder could be killed.
 //
-// a: store, message, count, address of the numbers to land at, flags.
+// a: store, word of the message, count, address of the numbers to land at, flags.
 //
 //go:nosplit
 //go:norace
@@ -111,9 +111,9 @@ func peek(priv unsafe.Pointer, a *[6]uint64) (uintptr, syscall.Errno) {
 //go:norace
 //go:nocheckptr
 //go:noinline
-func isOurs(h *program.Head, priv unsafe.Pointer, message uint64) bool {
+func isOurs(h *program.Head, priv unsafe.Pointer, word uint64) bool {
 	payload := (*[2]uint64)(unsafe.Add(priv, program.PrivPayload))
-	return payload[0] == h.StoreNumber && payload[1] == message
+	return payload[0] == h.StoreNumber && payload[1] == word
 }
 
 // received gives the number of descriptors that came.
@@ -159,8 +159,8 @@ func giveBack(priv unsafe.Pointer) {
 //go:norace
 //go:nocheckptr
 //go:noinline
-func prepare(priv unsafe.Pointer, message uint64) {
-	*(*int32)(unsafe.Add(priv, program.PrivPair)) = int32(payloadSize * message)
+func prepare(priv unsafe.Pointer, word uint64) {
+	*(*int32)(unsafe.Add(priv, program.PrivPair)) = int32(payloadSize * uint32(word)) // fdstore.Word.Offset
 	msg := (*[7]uint64)(unsafe.Add(priv, program.PrivMsghdr))
 	iov := (*[2]uint64)(unsafe.Add(priv, program.PrivIovec))
 	iov[0] = uint64(uintptr(unsafe.Add(priv, program.PrivPayload)))

@@ -31,7 +31,7 @@ func free(t *testing.T, n int) []int32 {
 // TestPull pulls out of a real store. What is refused must leave no descriptor.
 func TestPull(t *testing.T) {
 	a, h, priv := head(t)
-	s, err := fdstore.New(fdstore.Options{})
+	s, err := fdstore.New(fdstore.Options{Layout: fdstore.Flat})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestPull(t *testing.T) {
 			if c.room > 0 {
 				limit(t, uint64(landing[c.room]))
 			}
-			e := pull(h, priv, &[6]uint64{uint64(s.FD()), c.message, c.count, numbersAt, unix.MSG_CMSG_CLOEXEC})
+			e := pull(h, priv, &[6]uint64{uint64(s.FD()), uint64(fdstore.Flat.Place(fdstore.ID(c.message), int(c.count)).Word), c.count, numbersAt, unix.MSG_CMSG_CLOEXEC})
 			if e != c.want {
 				t.Errorf("got %d, want %d", e, c.want)
 			}

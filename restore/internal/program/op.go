@@ -35,8 +35,8 @@ const (
 	// OpRefuse (fd, types) fails if fd names a file of one of the types, a
 	// tasktree.FileTypes.
 	OpRefuse
-	// OpPull (store fd, message, count, numbers, flags) takes the message out
-	// of the store and demands that its files land at the int32 numbers in
+	// OpPull (store fd, word, count, numbers, flags) takes the message with
+	// this fdstore.Word out of the store and demands that its files land at the int32 numbers in
 	// the array at the address numbers. flags: MSG_CMSG_CLOEXEC or 0.
 	OpPull
 	// OpFork (clone_args, task) makes the child task, which goes on with its
