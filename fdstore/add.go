@@ -31,13 +31,15 @@ func (s *Store) Add(f File) (ID, error) { return s.AddGroup(f) }
 // several times. It borrows the files.
 //
 // Errors: as [Store.Add], and [ErrTooMany].
-func (s *Store) AddGroup(files ...File) (ID, error) {
+func (s *Store) AddGroup(files ...File) (ID, error) { return s.addGroup("", files) }
+
+func (s *Store) addGroup(name string, files []File) (ID, error) {
 	if err := checkCount(len(files)); err != nil {
 		return 0, err
 	}
 	var id ID
 	err := borrow(files, make([]int, 0, len(files)), func(fds []int) (err error) {
-		id, err = s.AddFDs(fds)
+		id, err = s.add(name, fds)
 		return err
 	})
 	return id, err
@@ -45,7 +47,9 @@ func (s *Store) AddGroup(files ...File) (ID, error) {
 
 // AddFDs is [Store.AddGroup] for bare descriptors, which it borrows: the caller
 // keeps them open until it returns.
-func (s *Store) AddFDs(fds []int) (ID, error) {
+func (s *Store) AddFDs(fds []int) (ID, error) { return s.add("", fds) }
+
+func (s *Store) add(name string, fds []int) (ID, error) {
 	if err := checkCount(len(fds)); err != nil {
 		return 0, err
 	}
@@ -57,9 +61,9 @@ func (s *Store) AddFDs(fds []int) (ID, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	id, err := s.send(fds)
+	id, err := s.send(name, fds)
 	if err != nil {
-		return 0, fmt.Errorf("fdstore: add message %d: %w", len(s.counts), err)
+		return 0, fmt.Errorf("fdstore: add message %d: %w", len(s.catalog.records), err)
 	}
 	return id, nil
 }
@@ -72,26 +76,36 @@ func checkCount(n int) error {
 }
 
 // send sends the next message. Preconditions: s.mu is held; 1 to MaxGroup fds.
-func (s *Store) send(fds []int) (ID, error) {
+func (s *Store) send(name string, fds []int) (ID, error) {
+	_, taken := s.catalog.names[name]
 	switch {
 	case s.fd < 0:
 		return 0, ErrClosed
+	case !s.maker:
+		return 0, ErrReadOnly
+	case name != "" && s.catalog.file == nil:
+		return 0, ErrNoCatalog
+	case taken:
+		return 0, fmt.Errorf("%w: %q", ErrNameTaken, name)
 	case s.sealed:
 		return 0, ErrSealed
-	case len(s.counts) >= s.layout.limit():
+	case len(s.catalog.records) >= s.layout.limit():
 		return 0, fmt.Errorf("%w: this layout reaches no further than %d messages", ErrFull, s.layout.limit())
 	}
-	id := ID(len(s.counts))
+	id := ID(len(s.catalog.records))
 	place := s.layout.Place(id, len(fds))
 	to, err := s.openWay(place)
 	if err != nil {
 		return 0, err
 	}
+	r := record{uint8(len(fds)), name}
+	if err := s.catalog.write(r); err != nil {
+		return 0, err
+	}
 	if err := s.sendTo(to, place.Word, fds); err != nil {
 		return 0, err
 	}
-	s.counts = append(s.counts, uint8(len(fds)))
-	return id, nil
+	return id, s.catalog.commit(r)
 }
 
 // openWay returns the socket that a message belongs into, and makes those on the

@@ -39,6 +39,18 @@ var (
 	// ErrGroup means that the message holds several files: use
 	// [Store.GetGroup].
 	ErrGroup = errors.New("message holds several files")
+	// ErrReadOnly means that only the process that made a store adds to it
+	// and seals it.
+	ErrReadOnly = errors.New("store was made by another process")
+	// ErrNotStore means that a descriptor is not the root of a store.
+	ErrNotStore = errors.New("not a store")
+	// ErrBadName means that a name is empty, too long, not UTF-8, or has a
+	// colon or a control character.
+	ErrBadName = errors.New("bad name")
+	// ErrNameTaken means that the store has a message with this name.
+	ErrNameTaken = errors.New("name is taken")
+	// ErrNoCatalog means that the store was made without names and a list.
+	ErrNoCatalog = errors.New("store has no catalog")
 	// ErrTooMany means no files at all, or more than [MaxGroup], for one
 	// message.
 	ErrTooMany = errors.New("a message carries 1 to " + strconv.Itoa(MaxGroup) + " files")

@@ -64,9 +64,13 @@ func fileName(id ID) string { return "fdstore:" + strconv.FormatUint(uint64(id),
 func (s *Store) pull(id ID, dst []int, single bool) ([]int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.checkID(id, single)
+	n, err := s.checkID(id, single)
 	if err == nil {
-		err = s.fetch(s.layout.Place(id, int(s.counts[id])))
+		err = s.fetch(s.layout.Place(id, n))
+	}
+	if err == nil && single && len(s.came.files) > 1 {
+		err = fmt.Errorf("%w: %d", ErrGroup, len(s.came.files))
+		s.came.close()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("fdstore: get message %d: %w", id, err)
@@ -105,10 +109,17 @@ func (s *Store) fetchOnWay(p Place) error {
 
 // fetchFrom pulls a message from one socket, as often as it takes.
 func (s *Store) fetchFrom(from int, w Word) error {
+	beyond := 0
 	for try := 1; ; try++ {
 		err := s.tryPull(from, w)
+		if errors.Is(err, errBeyond) {
+			beyond++
+		}
 		if err == nil || !errors.Is(err, ErrContended) && !errors.Is(err, ErrForeign) {
 			return err
+		}
+		if try == MaxTries && beyond == try && w.Files() == 0 {
+			return ErrNotFound // nobody else was there, and nothing says that it must exist
 		}
 		if try == MaxTries {
 			return fmt.Errorf("%d tries: %w", try, err)
@@ -119,16 +130,28 @@ func (s *Store) fetchFrom(from int, w Word) error {
 	}
 }
 
-func (s *Store) checkID(id ID, single bool) error {
-	switch {
-	case s.fd < 0:
-		return ErrClosed
-	case uint64(id) >= uint64(len(s.counts)):
-		return fmt.Errorf("%w: the store has %d", ErrNotFound, len(s.counts))
-	case single && s.counts[id] > 1:
-		return fmt.Errorf("%w: %d", ErrGroup, s.counts[id])
+// checkID returns how many files a message has, or 0 if that cannot be known.
+func (s *Store) checkID(id ID, single bool) (files int, err error) {
+	if s.fd < 0 {
+		return 0, ErrClosed
 	}
-	return nil
+	if !s.maker && uint64(id) >= uint64(len(s.catalog.records)) {
+		err := s.refresh()
+		switch {
+		case errors.Is(err, ErrNoCatalog) && uint64(id) < uint64(s.layout.limit()):
+			return 0, nil
+		case err != nil && !errors.Is(err, ErrNoCatalog):
+			return 0, err
+		}
+	}
+	if uint64(id) >= uint64(len(s.catalog.records)) {
+		return 0, fmt.Errorf("%w: the store has %d", ErrNotFound, len(s.catalog.records))
+	}
+	files = int(s.catalog.records[id].files)
+	if single && files > 1 {
+		return 0, fmt.Errorf("%w: %d", ErrGroup, files)
+	}
+	return files, nil
 }
 
 // What a try meets if another process has moved the peek offset, or worse.
@@ -194,8 +217,8 @@ func (s *Store) check(w Word, n, flags int) error {
 		return errSomeoneElse
 	case flags&unix.MSG_CTRUNC != 0:
 		return fmt.Errorf("%w: %d of %d fit, the soft RLIMIT_NOFILE is %s",
-			ErrNoDescriptors, len(s.came.files), w.Files(), softNoFile())
-	case p.word != w, len(s.came.files) != w.Files():
+			ErrNoDescriptors, len(s.came.files), p.word.Files(), softNoFile())
+	case w.Files() > 0 && p.word != w, len(s.came.files) != p.word.Files():
 		return errWrongCount
 	}
 	return nil

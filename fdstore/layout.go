@@ -105,8 +105,9 @@ func newWord(kind uint8, files int, queue, position uint32) Word {
 	return Word(kind)<<56 | Word(uint8(files))<<48 | Word(queue&0xffff)<<32 | Word(position)
 }
 
-// header is the first message of a root.
-func (l Layout) header() Word { return newWord(kindHeader, 0, uint32(l), magic) }
+// header is the first message of a root. It carries the catalog, if there is
+// one.
+func (l Layout) header(files int) Word { return newWord(kindHeader, files, uint32(l), magic) }
 
 // Offset returns what SO_PEEK_OFF must be set to before a peek at this message,
 // in bytes from the head of its queue.

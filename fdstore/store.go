@@ -21,6 +21,10 @@ type Options struct {
 	// Layout is where messages lie: 0 means [Nested]. [Flat] is for those who
 	// pull by themselves and do not want to know of shards.
 	Layout Layout
+
+	// WithoutCatalog saves the memfd in which the store keeps names and a
+	// list of what it holds, for those who pull by number alone.
+	WithoutCatalog bool
 }
 
 // Store is the maker's end of a store: it adds, gets and counts. Other
@@ -33,16 +37,17 @@ type Options struct {
 // A Store has no finalizer, because its descriptor is there to be lent: it
 // lives until Close.
 type Store struct {
+	maker      bool // false: opened by Open
 	number     uint64
 	layout     Layout
 	bufferSize int // as asked for
 
-	mu     sync.Mutex
-	fd     int       // of the root, -1 once closed
-	open   [2]socket // those that are being filled, on the way to the last message
-	kept   kept
-	sealed bool
-	counts []uint8 // files of each message, by ID
+	mu      sync.Mutex
+	fd      int       // of the root, -1 once closed
+	open    [2]socket // those that are being filled, on the way to the last message
+	kept    kept
+	sealed  bool
+	catalog catalog
 
 	// What a pull receives into, kept to allocate nothing each time.
 	data [PayloadSize]byte
@@ -76,12 +81,27 @@ func newStore(o Options, afterBind func(name string)) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fdstore: make a store: %w", err)
 	}
-	s := &Store{fd: fd, number: newNumber(), layout: o.Layout, bufferSize: o.BufferSize}
-	if err := s.sendTo(fd, o.Layout.header(), nil); err != nil {
+	s := &Store{maker: true, fd: fd, number: newNumber(), layout: o.Layout, bufferSize: o.BufferSize}
+	if err := s.begin(o); err != nil {
+		s.catalog.close()
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("fdstore: make a store: %w", err)
 	}
 	return s, nil
+}
+
+// begin sends the header.
+func (s *Store) begin(o Options) error {
+	if o.WithoutCatalog {
+		s.catalog.names = map[string]ID{}
+		return s.sendTo(s.fd, s.layout.header(0), nil)
+	}
+	c, err := newCatalog()
+	if err != nil {
+		return err
+	}
+	s.catalog = *c
+	return s.sendTo(s.fd, s.layout.header(1), []int{int(c.file.Fd())})
 }
 
 // newNumber returns any number but 0, so that a payload of zeros, as a buffer
@@ -113,22 +133,30 @@ func (s *Store) FD() int {
 }
 
 // Len returns how many messages were added: their IDs are 0 to Len()-1. A
-// closed store keeps its count.
+// closed store keeps its count. -1 means that this is not the maker and that the
+// store has no catalog.
 func (s *Store) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.counts)
+	if !s.maker && s.catalog.file == nil {
+		return -1
+	}
+	_ = s.refresh() // what was read before is still true
+	return len(s.catalog.records)
 }
 
 // Seal ends the adding, in all processes: shutdown(SHUT_WR) on the root and on
 // every shard, see shutdown(2). Getting goes on. Sealing again does nothing.
 //
-// Errors: [ErrClosed].
+// Errors: [ErrClosed], [ErrReadOnly].
 func (s *Store) Seal() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fd < 0 {
 		return fmt.Errorf("fdstore: seal: %w", ErrClosed)
+	}
+	if !s.maker {
+		return fmt.Errorf("fdstore: seal: %w", ErrReadOnly)
 	}
 	if s.sealed {
 		return nil
@@ -141,6 +169,9 @@ func (s *Store) Seal() error {
 		return fmt.Errorf("fdstore: seal: %w", os.NewSyscallError("shutdown", err))
 	}
 	s.sealed = true
+	if err := s.catalog.seal(); err != nil {
+		return fmt.Errorf("fdstore: seal: %w", err)
+	}
 	return nil
 }
 
@@ -177,6 +208,7 @@ func (s *Store) Close() error {
 		s.open[i].close()
 	}
 	s.kept.drop()
+	s.catalog.close()
 	// Not repeated on EINTR: Linux has freed the number by then (close(2)).
 	if err := unix.Close(fd); err != nil {
 		return fmt.Errorf("fdstore: close: %w", os.NewSyscallError("close", err))

@@ -148,7 +148,7 @@ func TestHolderSpoils(t *testing.T) {
 			recv(t, s)
 			recv(t, s)
 			recv(t, s)
-			send(t, s, string(payload{s.number, Nested.header()}.append(nil)))
+			send(t, s, string(payload{s.number, Nested.header(0)}.append(nil)))
 			for id := range ID(2) {
 				send(t, s, string(payload{s.number, Nested.Place(id, 1).Word}.append(nil)), 0, 1, 2)
 			}

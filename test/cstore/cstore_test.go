@@ -1,0 +1,169 @@
+package cstore
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/fdstore"
+)
+
+// openerEnv makes the test binary the program that opens a store made in C.
+const openerEnv = "CSTORE_TEST_OPEN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(openerEnv) == "" {
+		os.Exit(m.Run())
+	}
+	if err := openFromC(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// build builds one of the programs in C.
+func build(t *testing.T, name string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), name)
+	out, err := exec.Command("cc", "-O2", "-Wall", "-Wextra", "-o", program, filepath.Join(name, name+".c")).CombinedOutput()
+	switch {
+	case errors.Is(err, exec.ErrNotFound) && os.Getenv("REGROW_TEST_ROOT") != "1":
+		t.Skip("needs a C compiler")
+	case err != nil:
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return program
+}
+
+func memfd(t *testing.T, text string) *os.File {
+	t.Helper()
+	fd, err := unix.MemfdCreate("file", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "file")
+	t.Cleanup(func() { f.Close() })
+	if _, err := f.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// TestCPullsFromGo lets the C program pull from each part of a store.
+func TestCPullsFromGo(t *testing.T) {
+	pull := build(t, "pull")
+	for layout, n := range map[fdstore.Layout]int{fdstore.Nested: 5300, fdstore.Flat: 100} {
+		s, err := fdstore.New(fdstore.Options{Layout: layout})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		odd, even := memfd(t, "odd "), memfd(t, "even ")
+		marks := map[int]string{0: "first", 31: "31", 32: "32", 99: "99", 1055: "1055", 1056: "1056", 5151: "5151", 5152: "5152", n - 1: "last"}
+		for i := range n {
+			group := []fdstore.File{even}
+			if i%2 == 1 {
+				group = []fdstore.File{odd, even}
+			}
+			if text, ok := marks[i]; ok {
+				group = append(group, memfd(t, text))
+			}
+			if _, err := s.AddGroup(group...); errors.Is(err, fdstore.ErrInFlight) {
+				t.Skip(err)
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		root, err := unix.FcntlInt(uintptr(s.FD()), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rootFile := os.NewFile(uintptr(root), "root")
+		defer rootFile.Close()
+		for i, text := range marks {
+			if i >= n {
+				continue
+			}
+			cmd := exec.Command(pull, "3", fmt.Sprint(i))
+			cmd.ExtraFiles = []*os.File{rootFile}
+			cmd.Stderr = os.Stderr
+			out, err := cmd.Output()
+			want := map[int]string{0: "even ", 1: "odd even "}[i%2] + text
+			if err != nil || string(out) != want {
+				t.Errorf("message %d: %q, %v; want %q", i, out, err, want)
+			}
+		}
+		cmd := exec.Command(pull, "3", fmt.Sprint(n))
+		cmd.ExtraFiles = []*os.File{rootFile}
+		if out, err := cmd.CombinedOutput(); err == nil {
+			t.Errorf("message %d, which there is not: %q", n, out)
+		}
+	}
+}
+
+// TestGoPullsFromC lets the C program make a store and exec this test binary.
+func TestGoPullsFromC(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(build(t, "make"), self)
+	cmd.Env = append(os.Environ(), openerEnv+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "one\ntwo three\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+// openFromC opens the store at descriptor 3 and prints what its two messages
+// contain.
+func openFromC() error {
+	s, err := fdstore.Open(3)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for id := range fdstore.ID(2) {
+		files, err := s.GetGroup(id)
+		if err != nil {
+			return err
+		}
+		var texts []string
+		for _, f := range files {
+			text, err := io.ReadAll(io.NewSectionReader(f, 0, 100))
+			if err != nil {
+				return err
+			}
+			texts = append(texts, string(text))
+			f.Close()
+		}
+		fmt.Println(strings.Join(texts, " "))
+	}
+	for what, err := range map[string]error{
+		"a third message": second(s.Get(2)),
+		"a group as one":  second(s.Get(1)),
+		"a name":          second(s.Lookup("x")),
+		"adding":          second(s.Add(os.Stdin)),
+		"sealing":         s.Seal(),
+	} {
+		want := map[string]error{
+			"a third message": fdstore.ErrNotFound, "a group as one": fdstore.ErrGroup, "a name": fdstore.ErrNoCatalog,
+			"adding": fdstore.ErrReadOnly, "sealing": fdstore.ErrReadOnly,
+		}[what]
+		if !errors.Is(err, want) {
+			return fmt.Errorf("%s: got %w, want %w", what, err, want)
+		}
+	}
+	if n := s.Len(); n != -1 {
+		return fmt.Errorf("length %d of a store without a catalog, want -1", n)
+	}
+	return nil
+}
+
+func second[T any](_ T, err error) error { return err }
