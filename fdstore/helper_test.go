@@ -25,6 +25,7 @@ var helpers = map[string]func(args []string) error{
 	"inflight": helpInFlight,
 	"unpriv":   helpUnprivileged,
 	"move":     helpMoveOffset,
+	"open":     helpOpen,
 	"same":     helpSameFile,
 }
 
@@ -48,8 +49,9 @@ func (e needError) Error() string { return e.why }
 
 const skipStatus = 77
 
-// startHelper returns a helper with the store's socket, if any, as descriptor 3.
-func startHelper(t testing.TB, s *Store, name string, args ...string) *exec.Cmd {
+// newHelper returns a helper that gets the store's socket, if any, as descriptor
+// 3, but is not started.
+func newHelper(t testing.TB, s *Store, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -66,9 +68,16 @@ func startHelper(t testing.TB, s *Store, name string, args ...string) *exec.Cmd 
 			t.Fatal(err)
 		}
 		socket := os.NewFile(uintptr(dup), "store")
-		defer socket.Close()
+		t.Cleanup(func() { socket.Close() })
 		cmd.ExtraFiles = []*os.File{socket}
 	}
+	return cmd
+}
+
+// startHelper returns a helper that runs.
+func startHelper(t testing.TB, s *Store, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := newHelper(t, s, name, args...)
 	cmd.Stdout = &strings.Builder{}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -185,6 +194,32 @@ func pullAndCheck(number uint64, id ID) error {
 }
 
 func groupSize(i int) int { return 1 + i%3 }
+
+// helpOpen opens the store at descriptor 3 and gets at random ids; args: gets. It
+// prints how long each took, in ns.
+func helpOpen(args []string) error {
+	gets, _ := strconv.Atoi(args[0])
+	s, err := Open(3)
+	if err != nil {
+		return err
+	}
+	if id, err := s.Lookup("first"); err != nil || id != 0 {
+		return fmt.Errorf("the name first: %d, %w", id, err)
+	}
+	for range gets {
+		id := rand.N(s.Len())
+		begin := time.Now()
+		files, err := s.GetGroup(ID(id))
+		fmt.Println(time.Since(begin).Nanoseconds())
+		if err != nil {
+			return err
+		}
+		if err := check(files, id); err != nil {
+			return err
+		}
+	}
+	return s.Close()
+}
 
 // helpMoveOffset moves the peek offset as often as args[0] says.
 func helpMoveOffset(args []string) error {

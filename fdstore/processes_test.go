@@ -6,9 +6,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,11 +26,69 @@ func numbered(t *testing.T, n int) *Store {
 		for j := range group {
 			group[j] = memfd(t, fmt.Sprintf("%d.%d", i, j))
 		}
-		if id, err := s.AddGroup(group...); err != nil || id != ID(i) {
+		name := ""
+		if i == 0 {
+			name = "first"
+		}
+		if id, err := s.addGroup(name, group); err != nil || id != ID(i) {
 			t.Fatalf("message %d is %d, %v", i, id, err)
 		}
 	}
 	return s
+}
+
+// TestContention lets 64 processes get at random ids, and kills every fourth of
+// them in the middle of it: the others get the right files, and none starves.
+func TestContention(t *testing.T) {
+	const messages, gets, processes = 200, 300, 64
+	s := numbered(t, messages)
+	if err := s.Seal(); err != nil {
+		t.Fatal(err)
+	}
+	var cmds []*exec.Cmd
+	var outs []*strings.Builder
+	for i := range processes {
+		n := gets
+		if i%4 == 3 {
+			n = 1 << 30
+		}
+		cmd := newHelper(t, s, "open", strconv.Itoa(n))
+		out := &strings.Builder{}
+		if i%4 != 3 {
+			cmd.Stdout = out
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		cmds, outs = append(cmds, cmd), append(outs, out)
+	}
+	for i := 3; i < processes; i += 4 {
+		time.Sleep(time.Millisecond) //nolint:forbidigo // any moment will do
+		if err := cmds[i].Process.Kill(); err != nil {
+			t.Error(err)
+		}
+	}
+	var took []int
+	for i, cmd := range cmds {
+		if i%4 == 3 {
+			_ = cmd.Wait() // killed
+			continue
+		}
+		waitHelper(t, cmd)
+		for field := range strings.FieldsSeq(outs[i].String()) {
+			ns, err := strconv.Atoi(field)
+			if err != nil {
+				t.Fatal(err)
+			}
+			took = append(took, ns)
+		}
+	}
+	slices.Sort(took)
+	if len(took) != processes/4*3*gets {
+		t.Errorf("%d gets, want %d", len(took), processes/4*3*gets)
+	}
+	at := func(q float64) time.Duration { return time.Duration(took[int(q*float64(len(took)-1))]) }
+	t.Logf("%d processes on %d CPUs: p50 %v, p99 %v, max %v", processes, runtime.NumCPU(), at(.5), at(.99), at(1))
 }
 
 // TestProcesses pulls from several processes and several goroutines of this
@@ -63,6 +125,12 @@ func getAndCheck(s *Store, i int) error {
 	if err != nil {
 		return err
 	}
+	return check(files, i)
+}
+
+// check looks whether these are the files of message i of numbered, and closes
+// them.
+func check(files []*os.File, i int) error {
 	for j, f := range files {
 		defer f.Close()
 		if got, err := content(f); err != nil || got != fmt.Sprintf("%d.%d", i, j) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 )
 
@@ -21,10 +22,26 @@ func TestStoreIsAMap(t *testing.T) {
 			rt.Fatal(err)
 		}
 		defer closeStore(rt, s)
-		m := &mapModel{t: t, store: s, pool: pool}
+		m := &mapModel{t: t, store: s, pool: pool, names: map[string]ID{}}
+		fd, err := unix.Dup(s.FD())
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if m.opened, err = Open(fd); err != nil {
+			rt.Fatal(err)
+		}
+		defer closeStore(rt, m.opened)
+		// So that what follows is in the root, in shards or in branches.
+		for range rapid.SampledFrom([]int{0, 0, 30, 60, 1050}).Draw(rt, "before") {
+			m.add(rt, "", 1)
+		}
 		rt.Repeat(map[string]func(*rapid.T){
-			"add":      func(rt *rapid.T) { m.add(rt, 1) },
-			"addGroup": func(rt *rapid.T) { m.add(rt, rapid.IntRange(2, 30).Draw(rt, "files")) },
+			"add":      func(rt *rapid.T) { m.add(rt, "", 1) },
+			"addGroup": func(rt *rapid.T) { m.add(rt, "", rapid.IntRange(2, 30).Draw(rt, "files")) },
+			"addNamed": func(rt *rapid.T) {
+				m.add(rt, rapid.StringMatching(`[a-c]{1,3}`).Draw(rt, "name"), rapid.IntRange(1, 3).Draw(rt, "files"))
+			},
+			"lookup":   m.lookup,
 			"get":      m.get,
 			"getGroup": m.getGroup,
 			"seal": func(rt *rapid.T) {
@@ -36,8 +53,8 @@ func TestStoreIsAMap(t *testing.T) {
 				}
 			},
 			"": func(rt *rapid.T) {
-				if s.Len() != len(m.messages) {
-					rt.Fatalf("%d messages, want %d", s.Len(), len(m.messages))
+				if s.Len() != len(m.messages) || m.opened.Len() != len(m.messages) {
+					rt.Fatalf("%d messages, %d where it was opened, want %d", s.Len(), m.opened.Len(), len(m.messages))
 				}
 			},
 		})
@@ -47,20 +64,34 @@ func TestStoreIsAMap(t *testing.T) {
 type mapModel struct {
 	t        *testing.T
 	store    *Store
+	opened   *Store // the same, as another process has it
 	pool     []*os.File
 	messages map[ID][]*os.File
+	names    map[string]ID
 	sealed   bool
 }
 
-func (m *mapModel) add(rt *rapid.T, n int) {
+func (m *mapModel) add(rt *rapid.T, name string, n int) {
 	files := make([]*os.File, n)
 	group := make([]File, n)
 	for i := range files {
 		files[i] = rapid.SampledFrom(m.pool).Draw(rt, "file")
 		group[i] = files[i]
 	}
-	id, err := m.store.AddGroup(group...)
+	var id ID
+	var err error
+	if name == "" {
+		id, err = m.store.AddGroup(group...)
+	} else {
+		id, err = m.store.AddNamed(name, group...)
+	}
+	_, taken := m.names[name]
 	switch {
+	case taken:
+		if !errors.Is(err, ErrNameTaken) {
+			rt.Fatalf("add the name %q again: %v", name, err)
+		}
+		return
 	case m.sealed:
 		if !errors.Is(err, ErrSealed) {
 			rt.Fatalf("add to a sealed store: %v", err)
@@ -75,6 +106,26 @@ func (m *mapModel) add(rt *rapid.T, n int) {
 		m.messages = map[ID][]*os.File{}
 	}
 	m.messages[id] = files
+	if name != "" {
+		m.names[name] = id
+	}
+}
+
+func (m *mapModel) lookup(rt *rapid.T) {
+	name := rapid.StringMatching(`[a-c]{1,3}`).Draw(rt, "name")
+	id, err := m.any(rt).Lookup(name)
+	want, ok := m.names[name]
+	if ok && (err != nil || id != want) || !ok && !errors.Is(err, ErrNotFound) {
+		rt.Fatalf("name %q: %d, %v; want %d, %v", name, id, err, want, ok)
+	}
+}
+
+// any gives the maker's store, or the one that was opened.
+func (m *mapModel) any(rt *rapid.T) *Store {
+	if rapid.Bool().Draw(rt, "opened") {
+		return m.opened
+	}
+	return m.store
 }
 
 // id draws one that exists, or is a little too high.
@@ -84,7 +135,7 @@ func (m *mapModel) id(rt *rapid.T) ID {
 
 func (m *mapModel) get(rt *rapid.T) {
 	id := m.id(rt)
-	f, err := m.store.Get(id)
+	f, err := m.any(rt).Get(id)
 	if f != nil {
 		defer f.Close()
 	}
@@ -106,7 +157,7 @@ func (m *mapModel) get(rt *rapid.T) {
 
 func (m *mapModel) getGroup(rt *rapid.T) {
 	id := m.id(rt)
-	files, err := m.store.GetGroup(id)
+	files, err := m.any(rt).GetGroup(id)
 	for _, f := range files {
 		defer f.Close()
 	}
