@@ -4,25 +4,23 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"runtime"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// File is anything with a descriptor. [*os.File] is one, and is read through
-// its SyscallConn: Fd of a file that Go made non-blocking (os.Pipe, sockets of
-// package net) sets it to blocking, for all who share the open file. Such a
-// file arrives non-blocking as it is.
-type File interface {
-	// Fd returns a descriptor that stays open as long as the File is in use.
-	Fd() uintptr
-}
+// File is anything that lends its descriptor for a call: an [*os.File], and the
+// connections and listeners of package net. It is not read through a method Fd,
+// which for files that Go made non-blocking (os.Pipe, sockets) sets the open file
+// to blocking, for all who share it: such a file arrives non-blocking as it is.
+type File = syscall.Conn
 
 // Add stores one open file as a message of its own and returns its ID. It
 // borrows f.
 //
 // Errors: [ErrClosed], [ErrSealed], [ErrFull], [ErrInFlight], [ErrCannotSend];
-// [os.ErrClosed] or EBADF for a file that is not open. After an error the store
+// [os.ErrClosed], [os.ErrInvalid] (nil) or EBADF for a file that is not open. A
+// [*FileError] tells which one it was, where the kernel is at fault with one. After an error the store
 // is as it was.
 func (s *Store) Add(f File) (ID, error) { return s.AddGroup(f) }
 
@@ -56,7 +54,7 @@ func (s *Store) add(name string, fds []int) (ID, error) {
 	for i, fd := range fds {
 		// A larger number would lose its upper half on its way.
 		if fd < 0 || fd > math.MaxInt32 {
-			return 0, fmt.Errorf("fdstore: add: file %d of %d, descriptor %d: %w", i+1, len(fds), fd, unix.EBADF)
+			return 0, fmt.Errorf("fdstore: add: %w", &FileError{i, len(fds), fd, unix.EBADF})
 		}
 	}
 	s.mu.Lock()
@@ -164,20 +162,13 @@ func borrow(files []File, fds []int, use func(fds []int) error) error {
 	if len(files) == 0 {
 		return use(fds)
 	}
-	file, ok := files[0].(*os.File)
-	if !ok {
-		fd := -1
-		if files[0] != nil {
-			fd = int(files[0].Fd())
-		}
-		err := borrow(files[1:], append(fds, fd), use)
-		runtime.KeepAlive(files[0])
-		return err
-	}
 	fail := func(err error) error {
 		return fmt.Errorf("fdstore: add: file %d of %d: %w", len(fds)+1, len(fds)+len(files), err)
 	}
-	conn, err := file.SyscallConn()
+	if files[0] == nil {
+		return fail(os.ErrInvalid)
+	}
+	conn, err := files[0].SyscallConn()
 	if err != nil {
 		return fail(err)
 	}

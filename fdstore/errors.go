@@ -76,22 +76,38 @@ func (s *Store) sendError(err error, to int, w Word, fds []int) error {
 	case errors.Is(err, unix.EPIPE):
 		return fmt.Errorf("%w: %w", ErrSealed, call)
 	case errors.Is(err, unix.EBADF):
-		return fmt.Errorf("%s%w", culprit(fds, notOpen), call)
+		return culprit(fds, notOpen, call)
 	case errors.Is(err, unix.EINVAL):
-		return fmt.Errorf("%s%w: %w", culprit(fds, isRing), ErrCannotSend, call)
+		return culprit(fds, isRing, fmt.Errorf("%w: %w", ErrCannotSend, call))
 	}
 	return call
 }
 
-// culprit finds the first descriptor that is guilty, since the kernel names
-// none, and returns "" if all look innocent by now.
-func culprit(fds []int, guilty func(fd int) bool) string {
+// FileError says which file of an add the kernel refuses.
+type FileError struct {
+	Index int // from 0
+	Count int // of the files
+	FD    int
+	Err   error
+}
+
+// Error gives "file 2 of 3, descriptor 7: REASON", counted from 1.
+func (e *FileError) Error() string {
+	return fmt.Sprintf("file %d of %d, descriptor %d: %v", e.Index+1, e.Count, e.FD, e.Err)
+}
+
+// Unwrap gives the reason.
+func (e *FileError) Unwrap() error { return e.Err }
+
+// culprit makes err an error of the first descriptor that is guilty, since the
+// kernel names none. It returns err if all look innocent by now.
+func culprit(fds []int, guilty func(fd int) bool, err error) error {
 	for i, fd := range fds {
 		if guilty(fd) {
-			return fmt.Sprintf("file %d of %d, descriptor %d: ", i+1, len(fds), fd)
+			return &FileError{i, len(fds), fd, err}
 		}
 	}
-	return ""
+	return err
 }
 
 func notOpen(fd int) bool {

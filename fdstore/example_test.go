@@ -6,7 +6,11 @@ import (
 	"io"
 	"log"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"regrow/fdstore"
 )
@@ -109,6 +113,92 @@ func ExampleStore_Seal() {
 	// Output:
 	// fdstore: add message 1: store is sealed
 	// true 1
+}
+
+// Workers take files by name, each its own descriptor of the same open file.
+func ExampleStore_Lookup() {
+	store, err := fdstore.New(fdstore.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := store.AddNamed("results", w); err != nil {
+		log.Fatal(err)
+	}
+	w.Close()
+
+	var workers sync.WaitGroup
+	for range 4 {
+		workers.Go(func() {
+			id, err := store.Lookup("results")
+			if err != nil {
+				log.Fatal(err)
+			}
+			results, err := store.Get(id)
+			if err != nil {
+				log.Fatal(err)
+			}
+			defer results.Close()
+			fmt.Fprintln(results, "done")
+		})
+	}
+	workers.Wait()
+	store.Close() // the last one that could write
+	text, err := io.ReadAll(r)
+	fmt.Printf("%q %v\n", text, err)
+	// Output: "done\ndone\ndone\ndone\n" <nil>
+}
+
+// A program that is started with the store's descriptor, here number 3, opens it
+// there: nothing else has to be agreed on but the names.
+func ExampleOpen() {
+	if os.Getenv("EXAMPLE_CHILD") != "" {
+		child()
+	}
+	store, err := fdstore.New(fdstore.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+	if _, err := store.AddNamed("output", os.Stdout); err != nil {
+		log.Fatal(err)
+	}
+	fd, err := unix.FcntlInt(uintptr(store.FD()), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	root := os.NewFile(uintptr(fd), "store")
+	defer root.Close()
+
+	cmd := exec.Command(os.Args[0], "-test.run=^ExampleOpen$")
+	cmd.Env = append(os.Environ(), "EXAMPLE_CHILD=1")
+	cmd.ExtraFiles = []*os.File{root} // descriptor 3
+	if err := cmd.Run(); err != nil {
+		log.Fatal(err)
+	}
+	// Output: hello from the child
+}
+
+func child() {
+	store, err := fdstore.Open(3)
+	if err != nil {
+		log.Fatal(err)
+	}
+	id, err := store.Lookup("output")
+	if err != nil {
+		log.Fatal(err)
+	}
+	out, err := store.Get(id)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Fprintln(out, "hello from the child")
+	os.Exit(0)
 }
 
 // A holder in another process sets this before it peeks.

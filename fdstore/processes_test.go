@@ -63,7 +63,7 @@ func TestContention(t *testing.T) {
 		cmds, outs = append(cmds, cmd), append(outs, out)
 	}
 	for i := 3; i < processes; i += 4 {
-		time.Sleep(time.Millisecond) //nolint:forbidigo // any moment will do
+		time.Sleep(time.Millisecond)
 		if err := cmds[i].Process.Kill(); err != nil {
 			t.Error(err)
 		}

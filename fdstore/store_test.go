@@ -47,7 +47,7 @@ func TestAddAndGetErrors(t *testing.T) {
 		{"too many fds", addFDs(make([]int, MaxGroup+1)...), []error{ErrTooMany}, ""},
 		{"closed file", add(s, null, closed), []error{os.ErrClosed}, "fdstore: add: file 2 of 2: file already closed"},
 		{"nil file", add(s, (*os.File)(nil)), []error{os.ErrInvalid}, "fdstore: add: file 1 of 1: invalid argument"},
-		{"nil File", add(s, nil), []error{unix.EBADF}, "fdstore: add: file 1 of 1, descriptor -1: bad file descriptor"},
+		{"nil File", add(s, nil), []error{os.ErrInvalid}, "fdstore: add: file 1 of 1: invalid argument"},
 		{"fd not open", addFDs(0, 1<<20), []error{unix.EBADF}, "fdstore: add message 1: file 2 of 2, descriptor 1048576: sendmsg: bad file descriptor"},
 		{"fd beyond a C int", addFDs(math.MaxInt), []error{unix.EBADF}, ""},
 		{"full", add(full, null), []error{ErrFull, unix.EAGAIN}, ""},
@@ -160,11 +160,6 @@ func TestPastOneBuffer(t *testing.T) {
 	}
 }
 
-// unusual is a File that is no *os.File.
-type unusual struct{ fd int }
-
-func (u unusual) Fd() uintptr { return uintptr(u.fd) }
-
 func TestGroupKeepsOrderAndIdentity(t *testing.T) {
 	a := memfd(t, "a")
 	again, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", a.Fd()), os.O_RDWR, 0) // same inode, another open file
@@ -173,7 +168,7 @@ func TestGroupKeepsOrderAndIdentity(t *testing.T) {
 	}
 	defer again.Close()
 	s := newTestStore(t, Options{})
-	id, err := s.AddGroup(a, again, unusual{int(a.Fd())}, devNull(t))
+	id, err := s.AddGroup(a, again, a, devNull(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"regrow/fdstore"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
@@ -97,7 +98,14 @@ func (r *run) carryOut(prog *program.Program) error {
 			if op.Kind == program.OpFind {
 				task = int(op.Args[3])
 			}
-			return r.plan.opError(task, prog, i, 0, f.err, f.reason)
+			e := r.plan.opError(task, prog, i, 0, f.err, f.reason)
+			if fe, ok := errors.AsType[*fdstore.FileError](f.err); ok {
+				// Which file it is says more than which message.
+				of := r.plan.messages[op.Args[2]][fe.Index]
+				file := r.plan.tree.Files[of.file]
+				e.Pos, e.What, e.Err = file.Pos, fmt.Sprintf("put file %q into the store", file.EndName(int(of.end))), fe.Err
+			}
+			return e
 		}
 		if op.Out != program.NoSlot && op.Kind != program.OpPair {
 			r.slots[op.Out] = slot{fd: int(got), open: true, borrowed: op.Kind == program.OpCaller}
