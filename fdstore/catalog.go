@@ -109,16 +109,20 @@ func (c *catalog) read() error {
 		return err
 	}
 	for uint64(len(c.records)) < count {
-		if len(text) < 2 || len(text) < 2+int(text[1]) || text[0] == 0 || text[0] > MaxGroup {
+		end := 2
+		if len(text) >= 2 {
+			end += int(text[1])
+		}
+		if len(text) < end || text[0] == 0 || text[0] > MaxGroup {
 			return fmt.Errorf("%w: record %d of its catalog is damaged", ErrForeign, len(c.records))
 		}
-		r := record{text[0], string(text[2 : 2+text[1]])}
+		r := record{text[0], string(text[2:end])}
 		if r.name != "" {
 			c.names[r.name] = ID(len(c.records))
 		}
 		c.records = append(c.records, r)
 		c.end += int64(2 + len(r.name))
-		text = text[2+len(r.name):]
+		text = text[end:]
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package fdstore
 
 import (
 	"encoding/binary"
+	"os"
 	"slices"
 	"testing"
 
@@ -56,4 +57,40 @@ func allRights(oob []byte) ([]int, bool) {
 		}
 	}
 	return fds, true
+}
+
+// FuzzCatalog: whatever a catalog holds, reading it does not panic, and what is
+// believed of it is what a maker may have written.
+func FuzzCatalog(f *testing.F) {
+	f.Add(uint64(2), []byte{1, 0, 253, 2, 'a', 'b'})
+	f.Add(uint64(1<<63), []byte{1, 255})
+	f.Add(uint64(1), []byte{254, 0})
+	f.Fuzz(func(t *testing.T, count uint64, records []byte) {
+		file, err := os.CreateTemp(t.TempDir(), "catalog")
+		if err != nil {
+			t.Fatal(err)
+		}
+		head := binary.NativeEndian.AppendUint64(nil, catalogMagic)
+		head = binary.NativeEndian.AppendUint64(head, count)
+		head = append(head, make([]byte, catalogStart-len(head))...)
+		if _, err := file.Write(append(head, records...)); err != nil {
+			t.Fatal(err)
+		}
+		c := catalog{file: file, end: catalogStart, names: map[string]ID{}}
+		defer c.close()
+		err = c.read()
+		if err == nil && uint64(len(c.records)) != count {
+			t.Errorf("%d records, the count is %d", len(c.records), count)
+		}
+		size := 0
+		for _, r := range c.records {
+			size += 2 + len(r.name)
+			if r.files < 1 || r.files > MaxGroup {
+				t.Errorf("a message of %d files", r.files)
+			}
+		}
+		if size > len(records) {
+			t.Errorf("%d bytes of records out of %d", size, len(records))
+		}
+	})
 }

@@ -41,3 +41,13 @@ func ioUring(t testing.TB) *os.File {
 	t.Cleanup(func() { f.Close() })
 	return f
 }
+
+// disconnect does connect(AF_UNSPEC), for which x/sys has no address.
+func disconnect(fd int) error {
+	unspec := [2]byte{} // sa_family_t AF_UNSPEC
+	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&unspec)), unsafe.Sizeof(unspec))
+	if errno != 0 {
+		return os.NewSyscallError("connect AF_UNSPEC", errno)
+	}
+	return nil
+}

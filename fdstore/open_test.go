@@ -43,6 +43,9 @@ func TestOpen(t *testing.T) {
 			if i%100 == 0 {
 				name = fmt.Sprintf("name %d", i)
 			}
+			if i == 50 {
+				name = strings.Repeat("x", MaxName)
+			}
 			if _, err := s.add(name, []int{int(files[i%2].Fd()), int(files[0].Fd())}); err != nil {
 				t.Fatal(err)
 			}

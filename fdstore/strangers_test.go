@@ -153,14 +153,29 @@ func TestHolderSpoils(t *testing.T) {
 				send(t, s, string(payload{s.number, Nested.Place(id, 1).Word}.append(nil)), 0, 1, 2)
 			}
 		}, ErrForeign},
-		{"disconnected", func(t *testing.T, s *Store) {
-			// x/sys has no AF_UNSPEC address: a connect to a socket of one's own does the same.
+		{"connected elsewhere", func(t *testing.T, s *Store) {
 			other := stranger(t)
 			to := &unix.SockaddrUnix{Name: "@" + t.Name() + time.Now().String()}
 			if err := errors.Join(unix.Bind(other, to), unix.Connect(s.FD(), to)); err != nil {
 				t.Fatal(err)
 			}
 		}, nil},
+		{"disconnected, and filled by a stranger", func(t *testing.T, s *Store) {
+			name, err := unix.Getsockname(s.FD())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := disconnect(s.FD()); err != nil {
+				t.Fatal(err)
+			}
+			from, null := stranger(t), devNull(t)
+			for id := range ID(4) { // a stranger knows everything but the number
+				data := payload{s.number ^ 1, Nested.Place(id, 1).Word}.append(nil)
+				if err := unix.Sendmsg(from, data, unix.UnixRights(int(null.Fd())), name, unix.MSG_DONTWAIT); err != nil {
+					t.Fatalf("a stranger cannot send after AF_UNSPEC: %v", err)
+				}
+			}
+		}, ErrForeign},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
