@@ -80,25 +80,7 @@ func (m *runnerMaker) CallPair(c tasktree.Call) (tasktree.Ref, tasktree.Ref) {
 
 // recipe appends a call of the recipe.
 func (m *runnerMaker) recipe(kind program.OpKind, c tasktree.Call) *program.Op {
-	op := m.add(kind)
-	op.Nr = uint32(c.Nr)
-	for i, a := range c.Args {
-		switch a.Kind {
-		case tasktree.ArgInt:
-			op.Args[i] = uint64(a.Int)
-		case tasktree.ArgData:
-			op.Args[i] = m.pl.plan.arena.Bytes(a.Data)
-		case tasktree.ArgRef:
-			m.slotArg(op, i, a.Ref)
-		case tasktree.ArgPair:
-			op.Args[i] = m.pl.plan.arena.Private() + program.PrivPair
-		}
-	}
-	if c.HasWant {
-		m.want(op, c.Want)
-	}
-	m.note().Extra = m.pl.extra(extra{name: c.Name, short: c.Short, hints: c.Hints})
-	return op
+	return m.writer.recipe(kind, c, m.slotArg)
 }
 
 func (m *runnerMaker) slotArg(op *program.Op, i int, ref tasktree.Ref) {

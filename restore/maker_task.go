@@ -64,25 +64,7 @@ func (m *taskMaker) CallPair(c tasktree.Call) (tasktree.Ref, tasktree.Ref) {
 
 // recipe appends a call of the recipe.
 func (m *taskMaker) recipe(kind program.OpKind, c tasktree.Call) *program.Op {
-	op := m.add(kind)
-	op.Nr = uint32(c.Nr)
-	for i, a := range c.Args {
-		switch a.Kind {
-		case tasktree.ArgInt:
-			op.Args[i] = uint64(a.Int)
-		case tasktree.ArgData:
-			op.Args[i] = m.pl.plan.arena.Bytes(a.Data)
-		case tasktree.ArgRef:
-			op.Args[i] = uint64(m.numbers[a.Ref])
-		case tasktree.ArgPair:
-			op.Args[i] = m.pl.plan.arena.Private() + program.PrivPair
-		}
-	}
-	if c.HasWant {
-		m.want(op, c.Want)
-	}
-	m.note().Extra = m.pl.extra(extra{name: c.Name, short: c.Short, hints: c.Hints})
-	return op
+	return m.writer.recipe(kind, c, func(op *program.Op, i int, ref tasktree.Ref) { op.Args[i] = uint64(m.numbers[ref]) })
 }
 
 func (m *taskMaker) Look(path string, flags int, refuse tasktree.FileTypes) tasktree.Ref {

@@ -51,6 +51,30 @@ func (w *writer) call(nr uint32, args ...uint64) *program.Op {
 	return op
 }
 
+// recipe appends a call of a recipe; setRef puts in what an earlier call has
+// given.
+func (w *writer) recipe(kind program.OpKind, c tasktree.Call, setRef func(op *program.Op, i int, ref tasktree.Ref)) *program.Op {
+	op := w.add(kind)
+	op.Nr = uint32(c.Nr)
+	for i, a := range c.Args {
+		switch a.Kind {
+		case tasktree.ArgInt:
+			op.Args[i] = uint64(a.Int)
+		case tasktree.ArgData:
+			op.Args[i] = w.pl.plan.arena.Bytes(a.Data)
+		case tasktree.ArgRef:
+			setRef(op, i, a.Ref)
+		case tasktree.ArgPair:
+			op.Args[i] = w.pl.plan.arena.Private() + program.PrivPair
+		}
+	}
+	if c.HasWant {
+		w.want(op, c.Want)
+	}
+	w.note().Extra = w.pl.extra(extra{name: c.Name, short: c.Short, hints: c.Hints})
+	return op
+}
+
 // want makes the op that was added last demand a result.
 func (w *writer) want(op *program.Op, result int64) {
 	op.Flags |= program.FlagWant
