@@ -53,6 +53,16 @@ test: ## Run the tests; what needs root skips, and says so
 test-root: ## Run the tests as root; what would skip for want of privileges fails
 	REGROW_TEST_ROOT=1 $(GO) test -count=1 $(PKGS)
 
+# Ways to build that the end-to-end tests must pass with, beside the plain one.
+BUILDS ?= "-race" "-cover" "-buildmode=pie" "-gcflags=all=-N" "-trimpath -ldflags=-s"
+
+.PHONY: test-builds
+test-builds: ## Run the end-to-end tests with regrow built in each way
+	@set -eu; for flags in $(BUILDS); do \
+		echo "go build $$flags"; \
+		CGO_ENABLED=1 REGROW_TEST_ROOT=1 REGROW_TEST_BUILD="$$flags" $(GO) test -count=1 ./test/e2e; \
+	done
+
 .PHONY: race
 race: ## Run the tests of the packages that do not fork under the race detector
 	CGO_ENABLED=1 $(GO) test -race $(RACE_PKGS)

@@ -37,9 +37,18 @@ func runAll(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	regrow = filepath.Join(dir, "regrow")
-	if out, err := exec.Command("go", "build", "-o", regrow, "../../cmd/regrow").CombinedOutput(); err != nil {
+	// REGROW_TEST_BUILD has flags of go build: every way to build must pass.
+	args := append([]string{"build", "-o", regrow}, strings.Fields(os.Getenv("REGROW_TEST_BUILD"))...)
+	if out, err := exec.Command("go", append(args, "../../cmd/regrow")...).CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
+	}
+	// What such builds do at exit is not what these tests look at.
+	for name, value := range map[string]string{"GOCOVERDIR": dir, "GORACE": "atexit_sleep_ms=0"} {
+		if err := os.Setenv(name, value); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
 	// Orphans of the trees come here, so that none is lost.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
