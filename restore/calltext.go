@@ -33,7 +33,11 @@ func (p *Plan) callText(op *program.Op, note program.Note) string {
 	switch op.Kind {
 	case program.OpPull:
 		numbers := program.Int32sAt(p.arena.Base, p.arena.Data(), op.Args[3], int(op.Args[2]))
-		return fmt.Sprintf("pull(%d, message %d) -> %s", op.Args[0], messageOf(op), strings.Trim(fmt.Sprint(numbers), "[]"))
+		what := "shard"
+		if id := p.messageOf(op); id >= 0 {
+			what = fmt.Sprintf("message %d", id)
+		}
+		return fmt.Sprintf("pull(%d, %s) -> %s", op.Args[0], what, strings.Trim(fmt.Sprint(numbers), "[]"))
 	case program.OpFork:
 		return fmt.Sprintf("clone3 -> task %q", p.tree.Tasks()[op.Args[1]].Name)
 	case program.OpCreate:

@@ -146,7 +146,7 @@ func (p *Plan) what(op *program.Op, n program.Note) string {
 	case program.VerbFork:
 		return "fork"
 	case program.VerbPull:
-		return "pull " + p.messageFiles(messageOf(op))
+		return "pull " + p.messageFiles(p.messageOf(op))
 	case program.VerbMake:
 		name := p.tree.Files[n.File].Name
 		if n.FD == program.NoFD {
@@ -172,7 +172,7 @@ func (p *Plan) what(op *program.Op, n program.Note) string {
 	case program.VerbHold:
 		return "hold"
 	case program.VerbAdd:
-		return "put " + p.messageFiles(op.Args[2]) + " into the store"
+		return "put " + p.messageFiles(int(op.Args[2])) + " into the store"
 	case program.VerbFind:
 		return "look up program"
 	case program.VerbTruncate:
@@ -182,7 +182,10 @@ func (p *Plan) what(op *program.Op, n program.Note) string {
 }
 
 // messageFiles names what is in a message of the store.
-func (p *Plan) messageFiles(id uint64) string {
+func (p *Plan) messageFiles(id int) string {
+	if id < 0 {
+		return "a shard of the store"
+	}
 	m := p.messages[id]
 	if len(m) == 1 {
 		return fmt.Sprintf("file %q", p.tree.Files[m[0].file].EndName(int(m[0].end)))

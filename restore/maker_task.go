@@ -40,13 +40,6 @@ func (m *taskMaker) lands(op *program.Op) tasktree.Ref {
 	return m.took(n)
 }
 
-// inTable notes that the task's table has no room for number n.
-func (m *taskMaker) inTable(n int) {
-	if hard := m.pl.plan.host.HardFiles; uint64(n) >= hard && m.full == nil {
-		m.full = &RefusedError{m.pl.plan.tree.Source, m.task.Pos, fullTable(m.task.Name, hard)}
-	}
-}
-
 func (m *taskMaker) took(n int) tasktree.Ref {
 	m.table.take(n, helper)
 	m.numbers = append(m.numbers, n)

@@ -17,6 +17,7 @@ type cell struct {
 	what    fileEnd
 	look    bool // only an O_PATH view of the file
 	cloexec bool
+	socket  fdstore.Word // of the message that carries a socket of the store, 0: the root
 }
 
 // modelTable is a descriptor table as the kernel would have it. It is written
@@ -49,6 +50,8 @@ type model struct {
 	plan  *Plan
 	visit func(task, op int, t *modelTable) // after each op; may be nil
 	ready map[int]bool                      // tasks that were forked
+	// Which socket of the store carries which; made when it is first needed.
+	sockets map[fdstore.Word]fdstore.Word
 }
 
 // Verify runs the plan against a model of descriptor tables: every op by the
@@ -219,26 +222,58 @@ func needs(t *modelTable, n int) error {
 	return nil
 }
 
+// pull takes a message out of a socket of the store: the root, or one that an
+// earlier pull has delivered.
 func (m *model) pull(t *modelTable, op *program.Op) error {
-	if c, ok := t.cells[int(op.Args[0])]; !ok || c.what != theStore {
+	from, ok := t.cells[int(op.Args[0])]
+	if !ok || from.what != theStore && from.what != theShard {
 		return fmt.Errorf("pulls from %d, which is not the store", op.Args[0])
 	}
-	id := messageOf(op)
-	if id >= uint64(len(m.plan.messages)) {
-		return fmt.Errorf("message %d was never added", id)
+	numbers := program.Int32sAt(m.plan.arena.Base, m.plan.arena.Data(), op.Args[3], int(op.Args[2]))
+	cloexec := op.Args[4]&unix.MSG_CMSG_CLOEXEC != 0
+	word := fdstore.Word(op.Args[1])
+	if way, ok := m.ways()[word]; ok {
+		if way != from.socket || len(numbers) != 1 {
+			return fmt.Errorf("pulls %d files as the socket %#x out of the socket %#x", len(numbers), word, from.socket)
+		}
+		return m.lands(t, int(numbers[0]), cell{what: theShard, socket: word, cloexec: cloexec})
+	}
+	id := m.plan.messageOf(op)
+	if id < 0 {
+		return fmt.Errorf("message %#x was never added", word)
 	}
 	message := m.plan.messages[id]
-	if word := storeLayout.Place(fdstore.ID(id), len(message)).Word; uint64(word) != op.Args[1] {
-		return fmt.Errorf("message %d has the word %#x, planned was %#x", id, word, op.Args[1])
+	place, socket := m.plan.layout.Place(fdstore.ID(id), len(message)), fdstore.Word(0)
+	if place.Depth > 0 {
+		socket = place.Way[place.Depth-1]
 	}
-	numbers := program.Int32sAt(m.plan.arena.Base, m.plan.arena.Data(), op.Args[3], int(op.Args[2]))
+	if place.Word != word || socket != from.socket {
+		return fmt.Errorf("message %d is %#x in the socket %#x, pulled is %#x from %#x", id, place.Word, socket, word, from.socket)
+	}
 	if len(numbers) != len(message) {
 		return fmt.Errorf("message %d has %d files, planned were %d", id, len(message), len(numbers))
 	}
 	for i, n := range numbers {
-		if err := m.lands(t, int(n), cell{what: message[i], cloexec: op.Args[4]&unix.MSG_CMSG_CLOEXEC != 0}); err != nil {
+		if err := m.lands(t, int(n), cell{what: message[i], cloexec: cloexec}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// ways gives for each socket of the store the one that carries it, 0 for the
+// root.
+func (m *model) ways() map[fdstore.Word]fdstore.Word {
+	if m.sockets == nil {
+		m.sockets = map[fdstore.Word]fdstore.Word{}
+		for id, message := range m.plan.messages {
+			p := m.plan.layout.Place(fdstore.ID(id), len(message))
+			carrier := fdstore.Word(0)
+			for _, w := range p.Way[:p.Depth] {
+				m.sockets[w] = carrier
+				carrier = w
+			}
+		}
+	}
+	return m.sockets
 }

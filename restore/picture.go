@@ -111,7 +111,9 @@ func difference(before, now map[int]string) map[int]string {
 
 func (p *Plan) cellName(c cell) string {
 	name := "[store]"
-	if c.what != theStore {
+	if c.what == theShard {
+		name = "[shard]"
+	} else if c.what != theStore {
 		name = p.tree.Files[c.what.file].EndName(int(c.what.end))
 	}
 	if c.look {

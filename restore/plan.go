@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"regrow/fdstore"
 	"regrow/restore/internal/program"
@@ -39,7 +40,9 @@ type Plan struct {
 	prepare  program.Program   // the runner's, before the first clone
 	commit   program.Program   // the runner's, at the commit point
 	tasks    []program.Program // in the order of Tree.Tasks
+	layout   fdstore.Layout    // of the store
 	messages [][]fileEnd       // what each message of the store holds
+	words    map[fdstore.Word]fdstore.ID
 	extras   []extra
 	slots    int // results that the runner keeps
 	storeFD  int // the store's number in the root and in what it forks, -1: there is no store
@@ -49,13 +52,18 @@ type Plan struct {
 	forkHints int32  // index of an extra
 }
 
-// storeLayout is how the runner lays the store out: tasks pull from one socket.
-const storeLayout = fdstore.Flat
+// flatMessages is how many messages a store may have at most to be one socket.
+// More cost a task more time to step over than the way through shards does, and
+// an ordinary user's socket more room than it may have (fdstore, Limits).
+const flatMessages = 500
 
-// messageOf gives the message that an OpPull takes: an index into Plan.messages.
-// It is not one of them if the op is wrong.
-func messageOf(op *program.Op) uint64 {
-	return uint64(fdstore.Word(op.Args[1]).Position()) - 1 // the first one is the store's header
+// messageOf gives the message that an OpPull takes: an index into Plan.messages,
+// or -1 if it takes a socket of the store.
+func (p *Plan) messageOf(op *program.Op) int {
+	if id, ok := p.words[fdstore.Word(op.Args[1])]; ok {
+		return int(id)
+	}
+	return -1
 }
 
 // fileEnd is one open file of the description: one end of one entry.
@@ -125,6 +133,7 @@ func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 			arena:  program.NewArena(o.base, len(t.Tasks())),
 			tasks:  make([]program.Program, len(t.Tasks())),
 			extras: make([]extra, 1),
+			words:  map[fdstore.Word]fdstore.ID{},
 		},
 		messageIDs: map[string]fdstore.ID{},
 		slotsOf:    map[fileEnd]int32{},
@@ -242,12 +251,28 @@ func (pl *planner) place() {
 			pl.stored[i] = true
 		}
 	}
-	for _, stored := range pl.stored {
-		if stored {
-			pl.plan.storeFD = pl.storeNumber()
-			return
-		}
+	pl.plan.layout = fdstore.Flat
+	if pl.mostMessages() > flatMessages {
+		pl.plan.layout = fdstore.Nested
 	}
+	if slices.Contains(pl.stored, true) {
+		pl.plan.storeFD = pl.storeNumber()
+	}
+}
+
+// mostMessages gives a number of messages that the store will not exceed.
+func (pl *planner) mostMessages() int {
+	most := 0
+	for _, task := range pl.plan.tree.Tasks() {
+		n := 0
+		for _, d := range task.FDs {
+			if pl.stored[d.Open.Index] {
+				n++
+			}
+		}
+		most += (n + fdstore.MaxGroup - 1) / fdstore.MaxGroup
+	}
+	return most
 }
 
 // storeNumber finds the number where the store is in the way of the fewest
@@ -325,9 +350,15 @@ func (pl *planner) exactPIDs() []int32 {
 	return pids
 }
 
-// message gives the ID of a message with exactly these open files.
-func (pl *planner) message(files []fileEnd) fdstore.ID {
-	key := pl.scratch.key[:0]
+// nextDepth gives how many sockets there are on the way to the next message.
+func (pl *planner) nextDepth() int {
+	return pl.plan.layout.Place(fdstore.ID(len(pl.plan.messages)), 1).Depth
+}
+
+// message gives the ID of a message with exactly these open files, at this depth:
+// their order was chosen for the numbers that the way leaves free.
+func (pl *planner) message(files []fileEnd, depth int) fdstore.ID {
+	key := append(pl.scratch.key[:0], byte(depth))
 	for _, fe := range files {
 		key = binary.NativeEndian.AppendUint32(key, uint32(fe.file))
 		key = binary.NativeEndian.AppendUint32(key, uint32(fe.end))
@@ -338,6 +369,7 @@ func (pl *planner) message(files []fileEnd) fdstore.ID {
 		id = fdstore.ID(len(pl.plan.messages))
 		pl.messageIDs[string(key)] = id
 		pl.plan.messages = append(pl.plan.messages, append([]fileEnd(nil), files...))
+		pl.plan.words[pl.plan.layout.Place(id, len(files)).Word] = id
 	}
 	return id
 }

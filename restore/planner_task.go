@@ -279,40 +279,91 @@ func (tp *taskPlanner) spare() int {
 }
 
 // pull takes the open files out of the store, in as few messages as possible.
+//
+//	message in the root     store ──▶ files
+//	message in a shard      store ──▶ shard ──▶ files, shard closed
+//	... of a branch         store ──▶ branch ──▶ shard, branch closed ──▶ files, shard closed
 func (tp *taskPlanner) pull(files []fileEnd) {
-	numbers := tp.table.land(len(files))
-	order := tp.landing(files, numbers)
-	for len(order) > 0 {
-		n := min(len(order), fdstore.MaxGroup)
-		tp.pullMessage(order[:n], numbers[:n])
-		order, numbers = order[n:], numbers[n:]
+	for len(files) > 0 {
+		n := min(len(files), fdstore.MaxGroup)
+		depth := tp.pl.nextDepth()
+		// The sockets land before the files, on the lowest free numbers; the
+		// last one stays until the files are there.
+		way := tp.table.land(depth)
+		from := tp.store
+		if depth > 0 {
+			from = way[depth-1]
+			tp.table.take(from, theShard)
+		}
+		numbers := tp.table.land(n)
+		tp.inTable(max(from, numbers[n-1]))
+		var order []fileEnd
+		order, files = tp.landing(files, numbers)
+		place := tp.pl.plan.layout.Place(tp.pl.message(order, depth), n)
+		tp.pullSockets(place, way)
+		tp.pullMessage(from, place.Word, order, numbers)
+		if depth > 0 {
+			tp.call(unix.SYS_CLOSE, uint64(from))
+			tp.table.release(from)
+		}
 	}
 }
 
-// landing orders files so that those with a target among numbers land on it.
-func (tp *taskPlanner) landing(files []fileEnd, numbers []int) []fileEnd {
-	order := make([]fileEnd, len(numbers))
-	placed := make(map[fileEnd]bool, len(files))
+// inTable notes that the task's table has no room for number n.
+func (tp *taskPlanner) inTable(n int) {
+	if hard := tp.pl.plan.host.HardFiles; uint64(n) >= hard && tp.full == nil {
+		tp.full = &RefusedError{tp.pl.plan.tree.Source, tp.task.Pos, fullTable(tp.task.Name, hard)}
+	}
+}
+
+// landing chooses which of the files come with a message, and in which order:
+// those with a target among numbers land on it. It gives the other files back.
+func (tp *taskPlanner) landing(files []fileEnd, numbers []int) (order, rest []fileEnd) {
+	order = make([]fileEnd, len(numbers))
+	waiting := make(map[fileEnd]bool, len(files))
+	for _, fe := range files {
+		waiting[fe] = true
+	}
 	var open []int
 	for i, n := range numbers {
 		d := tp.wanted[n]
-		if d == nil || !tp.pl.stored[d.Open.Index] || placed[endOf(d)] {
+		if d == nil || !waiting[endOf(d)] {
 			open = append(open, i)
 			continue
 		}
 		order[i] = endOf(d)
-		placed[endOf(d)] = true
+		delete(waiting, endOf(d))
 	}
 	for _, fe := range files {
-		if !placed[fe] {
+		switch {
+		case !waiting[fe]:
+		case len(open) > 0:
 			order[open[0]] = fe
 			open = open[1:]
+		default:
+			rest = append(rest, fe)
 		}
 	}
-	return order
+	return order, rest
 }
 
-func (tp *taskPlanner) pullMessage(files []fileEnd, numbers []int) {
+// pullSockets goes the way to a message. Each socket lands on the next number,
+// and the one before is closed.
+func (tp *taskPlanner) pullSockets(p fdstore.Place, numbers []int) {
+	tp.about(program.VerbPull, tp.task.Pos)
+	from := tp.store
+	for i, w := range p.Way[:p.Depth] {
+		landed := tp.pl.plan.arena.Int32s([]int32{int32(numbers[i])})
+		tp.add(program.OpPull, uint64(from), uint64(w), 1, landed, unix.MSG_CMSG_CLOEXEC)
+		tp.numberHint()
+		if i > 0 {
+			tp.call(unix.SYS_CLOSE, uint64(from))
+		}
+		from = numbers[i]
+	}
+}
+
+func (tp *taskPlanner) pullMessage(from int, w fdstore.Word, files []fileEnd, numbers []int) {
 	flag := uint64(unix.MSG_CMSG_CLOEXEC)
 	inPlace, without := 0, 0
 	landed := make([]int32, len(numbers))
@@ -330,9 +381,7 @@ func (tp *taskPlanner) pullMessage(files []fileEnd, numbers []int) {
 	}
 	tp.about(program.VerbPull, tp.task.Pos)
 	tp.file, tp.end = int(files[0].file), int(files[0].end)
-	id := tp.pl.message(files)
-	word := storeLayout.Place(id, len(files)).Word
-	tp.add(program.OpPull, uint64(tp.store), uint64(word), uint64(len(files)), tp.pl.plan.arena.Int32s(landed), flag)
+	tp.add(program.OpPull, uint64(from), uint64(w), uint64(len(files)), tp.pl.plan.arena.Int32s(landed), flag)
 	tp.numberHint()
 	for i, n := range numbers {
 		tp.table.take(n, files[i])

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"regrow/fdstore"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
@@ -195,6 +196,41 @@ func BenchmarkVerify(b *testing.B) {
 	for b.Loop() {
 		if err := p.Verify(); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestNestedStore plans trees whose messages lie in shards and branches: sizes
+// on both sides of where each begins, tables that leave the sockets little room.
+func TestNestedStore(t *testing.T) {
+	for _, tasks := range []int{500, 501, 1100, 1600} {
+		tree := &tasktree.Tree{Root: &tasktree.Task{Name: "root"}}
+		for i := range 60 {
+			tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d", i), Spec: &kind.Inherit{Key: text("stdin")}})
+		}
+		for i := range tasks {
+			task := &tasktree.Task{Name: fmt.Sprintf("t%d", i)}
+			for j, f := range []int{i % 60, i / 60 % 60, (i*7 + 3) % 60, i % 13} {
+				task.FDs = append(task.FDs, tasktree.Descriptor{FD: (i + 3*j) % 13, File: text(fmt.Sprintf("f%d", f)), Cloexec: i%2 == 0})
+			}
+			tree.Root.Children = append(tree.Root.Children, task)
+		}
+		if problems := tree.Check(); len(problems) > 0 {
+			t.Fatal(problems)
+		}
+		p := mustPlan(t, tree, testHost)
+		if nested := p.layout == fdstore.Nested; nested != (tasks > flatMessages) {
+			t.Errorf("%d tasks: layout %d", tasks, p.layout)
+		}
+		deepest := 0
+		for id := range p.messages {
+			deepest = max(deepest, p.layout.Place(fdstore.ID(id), 1).Depth)
+		}
+		if want := map[int]int{500: 0, 501: 1, 1100: 2, 1600: 2}[tasks]; deepest != want {
+			t.Errorf("%d tasks, %d messages: depth %d, want %d", tasks, len(p.messages), deepest, want)
+		}
+		if err := p.Verify(); err != nil {
+			t.Errorf("%d tasks: %v", tasks, err)
 		}
 	}
 }

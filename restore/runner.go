@@ -138,7 +138,7 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 	r.slots = make([]slot, r.plan.slots)
 	if r.plan.storeFD >= 0 {
 		var err error
-		if r.store, err = fdstore.New(fdstore.Options{Layout: storeLayout, WithoutCatalog: true}); err != nil {
+		if r.store, err = fdstore.New(fdstore.Options{Layout: r.plan.layout, WithoutCatalog: true}); err != nil {
 			return nil, fmt.Errorf("restore: %w", err)
 		}
 	}

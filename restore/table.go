@@ -16,6 +16,7 @@ type table struct {
 // What takes a number beside an open file of the description.
 var (
 	theStore = fileEnd{file: -1} // the store
+	theShard = fileEnd{file: -3} // a socket of the store, while something is pulled from it
 	helper   = fileEnd{file: -2} // something that is closed in the end
 )
 

@@ -272,3 +272,23 @@ func killNewest(pid int) {
 		}
 	}
 }
+
+// TestNestedStore restores a tree whose store has shards and branches, and
+// proves it by the kernel's word.
+func TestNestedStore(t *testing.T) {
+	needRoot(t)
+	const tasks = 1200
+	var b strings.Builder
+	b.WriteString("version: 1\nfiles:\n")
+	for i := range 60 {
+		fmt.Fprintf(&b, "  f%d: {type: reg, path: /dev/null}\n", i)
+	}
+	b.WriteString("tasks:\n  - name: root\n    children:\n")
+	for i := range tasks {
+		fmt.Fprintf(&b, "      - {name: t%d, fds: {%d: f%d, %d: f%d, 5: f%d}}\n", i, i%2, i%60, 2+i%3, i/60%60, (i*7)%60)
+	}
+	path := write(t, b.String())
+	for _, p := range prove(wantOf(t, path), detached(t, path)) {
+		t.Error(p)
+	}
+}
