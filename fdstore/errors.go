@@ -72,7 +72,7 @@ func (s *Store) sendError(err error, to int, w Word, fds []int) error {
 		return fmt.Errorf("%w: %d messages fill the send buffer of %s bytes (net.core.wmem_max is %s; CAP_NET_ADMIN lifts it): %w",
 			ErrFull, uint32(w), sendBuffer(to), sysctl("net/core/wmem_max"), call)
 	case errors.Is(err, unix.ETOOMANYREFS):
-		return fmt.Errorf("%w: the limit for one user is the soft RLIMIT_NOFILE, here %s: %w", ErrInFlight, softNoFile(), call)
+		return fmt.Errorf("%w: the limit for one user is the soft RLIMIT_NOFILE, here %s (raise it with ulimit -n; CAP_SYS_RESOURCE lifts it): %w", ErrInFlight, softNoFile(), call)
 	case errors.Is(err, unix.EPIPE):
 		return fmt.Errorf("%w: %w", ErrSealed, call)
 	case errors.Is(err, unix.EBADF):

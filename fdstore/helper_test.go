@@ -195,10 +195,13 @@ func pullAndCheck(number uint64, id ID) error {
 
 func groupSize(i int) int { return 1 + i%3 }
 
-// helpOpen opens the store at descriptor 3 and gets at random ids; args: gets. It
-// prints how long each took, in ns.
+// helpOpen opens the store at descriptor 3, gets at random ids and compares what
+// comes with the open files of the maker; args: gets, the maker's pid, its
+// descriptors of all files in order. It prints how long each get took, in ns.
 func helpOpen(args []string) error {
 	gets, _ := strconv.Atoi(args[0])
+	maker, _ := strconv.Atoi(args[1])
+	theirs := strings.Split(args[2], ",")
 	s, err := Open(3)
 	if err != nil {
 		return err
@@ -213,6 +216,16 @@ func helpOpen(args []string) error {
 		fmt.Println(time.Since(begin).Nanoseconds())
 		if err != nil {
 			return err
+		}
+		first := 0
+		for i := range id {
+			first += groupSize(i)
+		}
+		for j, f := range files {
+			fd, _ := strconv.Atoi(theirs[first+j])
+			if same, err := kcmpFile(os.Getpid(), int(f.Fd()), maker, fd); err != nil || !same {
+				return fmt.Errorf("file %d.%d is not the maker's descriptor %d: %w", id, j, fd, err)
+			}
 		}
 		if err := check(files, id); err != nil {
 			return err
@@ -349,7 +362,7 @@ func helpInFlight([]string) error {
 			break
 		}
 	}
-	const want = "too many files in flight: the limit for one user is the soft RLIMIT_NOFILE, here 64: sendmsg: "
+	const want = "too many files in flight: the limit for one user is the soft RLIMIT_NOFILE, here 64 (raise it with ulimit -n; CAP_SYS_RESOURCE lifts it): sendmsg: "
 	if !errors.Is(err, ErrInFlight) || !errors.Is(err, unix.ETOOMANYREFS) || !strings.Contains(err.Error(), want) {
 		return fmt.Errorf("after %d messages: %w", s.Len(), err)
 	}

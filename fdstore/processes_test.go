@@ -20,11 +20,20 @@ import (
 // numbered returns a store of n messages as helpPull expects them.
 func numbered(t *testing.T, n int) *Store {
 	t.Helper()
-	s := newTestStore(t, Options{})
+	s, _ := numberedFiles(t, n)
+	return s
+}
+
+// numberedFiles gives the descriptors of all files, too.
+func numberedFiles(t *testing.T, n int) (s *Store, fds []string) {
+	t.Helper()
+	s = newTestStore(t, Options{})
 	for i := range n {
 		group := make([]File, groupSize(i))
 		for j := range group {
-			group[j] = memfd(t, fmt.Sprintf("%d.%d", i, j))
+			f := memfd(t, fmt.Sprintf("%d.%d", i, j))
+			group[j] = f
+			fds = append(fds, strconv.Itoa(int(f.Fd())))
 		}
 		name := ""
 		if i == 0 {
@@ -34,14 +43,15 @@ func numbered(t *testing.T, n int) *Store {
 			t.Fatalf("message %d is %d, %v", i, id, err)
 		}
 	}
-	return s
+	return s, fds
 }
 
 // TestContention lets 64 processes get at random ids, and kills every fourth of
-// them in the middle of it: the others get the right files, and none starves.
+// them in the middle of it: the others get the right open files, by kcmp, and none
+// starves.
 func TestContention(t *testing.T) {
 	const messages, gets, processes = 200, 300, 64
-	s := numbered(t, messages)
+	s, fds := numberedFiles(t, messages)
 	if err := s.Seal(); err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +62,7 @@ func TestContention(t *testing.T) {
 		if i%4 == 3 {
 			n = 1 << 30
 		}
-		cmd := newHelper(t, s, "open", strconv.Itoa(n))
+		cmd := newHelper(t, s, "open", strconv.Itoa(n), strconv.Itoa(os.Getpid()), strings.Join(fds, ","))
 		out := &strings.Builder{}
 		if i%4 != 3 {
 			cmd.Stdout = out
