@@ -32,6 +32,15 @@
 // its files open until the last descriptor of its socket is closed in the last
 // process that holds one, which for the maker is [Store.Close].
 //
+// # Other processes
+//
+// The maker adds. Any process that was given a descriptor of the root, by fork,
+// exec or over a socket, opens the store there with [Open] and gets by number or
+// by name ([Store.Lookup]); it needs nothing else of the maker, which may be gone.
+// [Store.List] says what there is, [Store.CopyTo] copies all of it. Names and the
+// list are in the catalog, a memfd that the header carries;
+// docs/fdstore-format.md writes the whole layout down.
+//
 // # Pulling without this package
 //
 // A forked task without a Go runtime, or a program in another language, holds
