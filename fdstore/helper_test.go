@@ -22,6 +22,7 @@ import (
 var helpers = map[string]func(args []string) error{
 	"pull":     helpPull,
 	"emfile":   helpEMFILE,
+	"kept":     helpKept,
 	"inflight": helpInFlight,
 	"unpriv":   helpUnprivileged,
 	"move":     helpMoveOffset,
@@ -263,6 +264,52 @@ func helpSameFile(args []string) error {
 		return errors.New("not the same open file")
 	}
 	return nil
+}
+
+// helpKept fills the table with sockets that gets have kept open: they make room
+// for the files of a get that does not fit beside them.
+func helpKept([]string) error {
+	s, err := New(Options{})
+	if err != nil {
+		return err
+	}
+	group := make([]int, 20)
+	const last = 40 * shardSize // in the root's last shards and in a branch
+	for i := range last + 1 {
+		if _, err := s.AddFDs(group[:1+i/last*(len(group)-1)]); err != nil { // each file is standard input
+			return err
+		}
+	}
+	if err := s.Seal(); err != nil {
+		return err
+	}
+	before := len(descriptors())
+	for id := Nested; id < last; id += shardSize {
+		f, err := s.Get(ID(id))
+		if err != nil {
+			return err
+		}
+		f.Close()
+	}
+	if more := len(descriptors()) - before; more < 20 || more > keptInRoot+1 {
+		return fmt.Errorf("gets keep %d sockets", more)
+	}
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	limit.Cur = nextDescriptor(len(group) - 5) // with 5 kept ones closed there is room
+	if err := syscall.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	files, err := s.GetGroup(last)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		f.Close()
+	}
+	return s.Close()
 }
 
 // helpEMFILE gets a group when the descriptor table is nearly full.
