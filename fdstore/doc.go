@@ -116,10 +116,10 @@
 //
 // The kernel walks the queue to the message: a get at the head costs two dups,
 // and 5 to 50 ns more for each message before it, depending on the caches. That
-// is why large stores are nested: a get costs 4 times as much at 100,000 messages
-// as at 10, where a flat queue makes it 1,000 times. A Store that gets keeps up
-// to 33 of the nested sockets open for the next get. In a group a file costs half
-// a dup. So files that are used together belong into one message.
+// is why large stores are nested: a get costs 4 to 5 times as much at 100,000
+// messages as at 10, where a flat queue makes it 1,000 times. A Store that gets
+// keeps up to 33 of the nested sockets open for the next get. In a group a file
+// costs half a dup. So files that are used together belong into one message.
 //
 // Some files cannot be sent: io_uring instances since Linux 6.7, and since the
 // stable releases that took the same change ([ErrCannotSend]). A store may be
