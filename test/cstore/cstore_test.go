@@ -15,12 +15,18 @@ import (
 	"regrow/fdstore"
 )
 
+var skipped int
+
 // openerEnv makes the test binary the program that opens a store made in C.
 const openerEnv = "CSTORE_TEST_OPEN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(openerEnv) == "" {
-		os.Exit(m.Run())
+		status := m.Run()
+		if skipped > 0 {
+			fmt.Printf("%d tests skipped for want of something, see -v\n", skipped)
+		}
+		os.Exit(status)
 	}
 	if err := openFromC(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -34,12 +40,22 @@ func build(t *testing.T, name string) string {
 	program := filepath.Join(t.TempDir(), name)
 	out, err := exec.Command("cc", "-O2", "-Wall", "-Wextra", "-o", program, filepath.Join(name, name+".c")).CombinedOutput()
 	switch {
-	case errors.Is(err, exec.ErrNotFound) && os.Getenv("REGROW_TEST_ROOT") != "1":
-		t.Skip("needs a C compiler")
+	case errors.Is(err, exec.ErrNotFound):
+		need(t, "a C compiler")
 	case err != nil:
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return program
+}
+
+// need skips a test that lacks something, or fails it where all was promised.
+func need(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("REGROW_TEST_ROOT") == "1" {
+		t.Fatalf("needs %s", what)
+	}
+	skipped++
+	t.Skipf("needs %s", what)
 }
 
 func memfd(t *testing.T, text string) *os.File {
@@ -76,7 +92,7 @@ func TestCPullsFromGo(t *testing.T) {
 				group = append(group, memfd(t, text))
 			}
 			if _, err := s.AddGroup(group...); errors.Is(err, fdstore.ErrInFlight) {
-				t.Skip(err)
+				need(t, fmt.Sprintf("more files in flight (%v)", err))
 			} else if err != nil {
 				t.Fatal(err)
 			}
