@@ -21,9 +21,11 @@ import (
 
 // Options says how a plan is to be carried out. The zero value works.
 type Options struct {
-	// Timeout bounds the time from the call of Start until release. Default:
-	// no bound.
+	// Timeout bounds the time until release. Default: no bound.
 	Timeout time.Duration
+
+	// Began is when Timeout begins to count. Default: the call of Start.
+	Began time.Time
 
 	// Log gets stage changes (Info) and each pull and install (Debug, with
 	// the fields task, pid, fd, file). Default: nothing is logged.
@@ -79,7 +81,10 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
-	r := &run{plan: p, options: o, log: o.Log, rootFD: -1, deadline: time.Now().Add(o.Timeout)}
+	if o.Began.IsZero() {
+		o.Began = time.Now()
+	}
+	r := &run{plan: p, options: o, log: o.Log, rootFD: -1, deadline: o.Began.Add(o.Timeout)}
 	if r.log == nil {
 		quiet := logrus.New()
 		quiet.SetOutput(io.Discard)

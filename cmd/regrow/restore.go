@@ -63,6 +63,7 @@ func levels() []string {
 }
 
 func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
+	began := time.Now()
 	if err := f.inherit.checkOpen(); err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 		return f.failed(err)
 	}
 	defer pidfile.close()
-	tree, err := restore.Start(ctx, plan, restore.Options{Timeout: f.timeout, Log: log})
+	tree, err := restore.Start(ctx, plan, restore.Options{Timeout: f.timeout, Began: began, Log: log})
 	came := done()
 	if err != nil {
 		pidfile.giveUp()
@@ -118,8 +119,8 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 	return nil
 }
 
-// planWithin loads and plans a description, unless a signal comes before that is
-// done: reading it may take for ever.
+// planWithin loads and plans a description, unless a signal or the timeout comes
+// before that is done: reading it may take for ever.
 func (f *restoreFlags) planWithin(ctx context.Context, cmd *cobra.Command, path string) (*restore.Plan, error) {
 	type result struct {
 		plan *restore.Plan
@@ -130,9 +131,15 @@ func (f *restoreFlags) planWithin(ctx context.Context, cmd *cobra.Command, path 
 		plan, err := planOf(cmd, path, f.inherit, false, f.detach)
 		planned <- result{plan, err}
 	}()
+	var late <-chan time.Time
+	if f.timeout > 0 {
+		late = time.After(f.timeout)
+	}
 	select {
 	case r := <-planned:
 		return r.plan, r.err
+	case <-late:
+		return nil, f.failed(fmt.Errorf("%s: %w of %v: the description is still being read", path, restore.ErrTimeout, f.timeout))
 	case <-ctx.Done():
 		status := exitForeFail
 		if got, ok := errors.AsType[*signalError](context.Cause(ctx)); ok {

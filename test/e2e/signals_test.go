@@ -215,8 +215,9 @@ func TestUSR1AroundRelease(t *testing.T) {
 	}
 }
 
-// TestTermWhileReading sends TERM to a regrow that waits for its description.
-func TestTermWhileReading(t *testing.T) {
+// TestWhileReading sends TERM to a regrow that waits for its description, and
+// lets the time of another one run out.
+func TestWhileReading(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
@@ -226,5 +227,8 @@ func TestTermWhileReading(t *testing.T) {
 	r.signal(t, unix.SIGTERM)
 	if res := wait(t, r); res.status != 128+int(unix.SIGTERM) {
 		t.Errorf("status %d, want 143: %s", res.status, res.errors)
+	}
+	if res := run(t, "restore", "-d", "--timeout", "100ms", fifo); res.status != 1 || !strings.Contains(res.errors, "timeout before release of 100ms") {
+		t.Errorf("status %d, want 1: %s", res.status, res.errors)
 	}
 }
