@@ -189,16 +189,22 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
-// TestKilledRunner kills regrow at some moments of a restore: then either
-// nothing is left, or the whole tree lives.
-func TestKilledRunner(t *testing.T) {
-	const tasks, moments = 30, 20
+// writeWide writes a description of a root with so many held children.
+func writeWide(t *testing.T, tasks int) string {
+	t.Helper()
 	var b strings.Builder
 	b.WriteString("version: 1\ntasks:\n  - name: root\n    children:\n")
 	for i := range tasks {
 		fmt.Fprintf(&b, "      - {name: t%d}\n", i)
 	}
-	path := write(t, b.String())
+	return write(t, b.String())
+}
+
+// TestKilledRunner kills regrow at some moments of a restore: then either
+// nothing is left, or the whole tree lives.
+func TestKilledRunner(t *testing.T) {
+	const tasks, moments = 30, 20
+	path := writeWide(t, tasks)
 	for i := range moments {
 		r := start(t, "", "restore", path)
 		time.Sleep(time.Duration(i) * 4 * time.Millisecond)
@@ -230,12 +236,7 @@ func TestKilledRunner(t *testing.T) {
 // if possible. The restore fails or succeeds, but does not wait for it.
 func TestKilledChild(t *testing.T) {
 	const tasks, rounds = 300, 8
-	var b strings.Builder
-	b.WriteString("version: 1\ntasks:\n  - name: root\n    children:\n")
-	for i := range tasks {
-		fmt.Fprintf(&b, "      - {name: t%d}\n", i)
-	}
-	path := write(t, b.String())
+	path := writeWide(t, tasks)
 	died := 0
 	for range rounds {
 		r := start(t, "", "restore", "-d", path)
