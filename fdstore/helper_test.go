@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,6 +29,7 @@ var helpers = map[string]func(args []string) error{
 	"move":     helpMoveOffset,
 	"open":     helpOpen,
 	"same":     helpSameFile,
+	"stranger": helpStranger,
 }
 
 func runHelper(name string) {
@@ -461,6 +463,56 @@ func helpUnprivileged([]string) error {
 	want := fmt.Sprintf("%d messages fill the send buffer of %d bytes (net.core.wmem_max is %d;", s.Len()+1, size, max)
 	if !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), want) {
 		return fmt.Errorf("after %d messages: %w", s.Len(), err)
+	}
+	return nil
+}
+
+// helpStranger is a process of another user that knows a store's name and the
+// pid and descriptor of its maker, and tries every way in.
+// Args: name, pid, descriptor.
+func helpStranger(args []string) error {
+	if os.Geteuid() != 0 {
+		return needError{"root, to become another user"}
+	}
+	if err := becomeNobody(); err != nil {
+		return err
+	}
+	pid, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	fd, err := strconv.Atoi(args[2])
+	if err != nil {
+		return err
+	}
+	sock, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(sock)
+	to := &unix.SockaddrUnix{Name: args[0]}
+	rights := unix.UnixRights(2)
+	_, openErr := os.Open(fmt.Sprintf("/proc/%d/fd/%d", pid, fd))
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(pidfd)
+	_, takeErr := unix.PidfdGetfd(pidfd, fd, 0)
+	for _, c := range []struct {
+		what string
+		got  error
+		want []unix.Errno
+	}{
+		{"add by the name", unix.Sendmsg(sock, []byte("0123456789abcdef"), rights, to, unix.MSG_DONTWAIT), []unix.Errno{unix.EPERM}},
+		{"connect to the name", unix.Connect(sock, to), []unix.Errno{unix.EPERM}},
+		{"replace the name", unix.Bind(sock, to), []unix.Errno{unix.EADDRINUSE}},
+		{"open through /proc", openErr, []unix.Errno{unix.EACCES, unix.ENXIO}},
+		{"take by pidfd_getfd", takeErr, []unix.Errno{unix.EPERM}},
+	} {
+		if !slices.ContainsFunc(c.want, func(e unix.Errno) bool { return errors.Is(c.got, e) }) {
+			return fmt.Errorf("%s: got %w, want one of %v", c.what, c.got, c.want)
+		}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package fdstore
 import (
 	"errors"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +107,22 @@ func TestStrangersAfterConnect(t *testing.T) {
 		if !errors.Is(err, unix.EPERM) {
 			t.Errorf("%s: %v, want EPERM", what, err)
 		}
+	}
+	checkHolds(t, s, devNull(t))
+}
+
+// TestStrangersOfAnotherUser lets a process of another user try to add, read,
+// replace and take the store over.
+func TestStrangersOfAnotherUser(t *testing.T) {
+	var name string
+	s, err := newStore(Options{}, func(n string) { name = n })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeStore(t, s)
+	waitHelper(t, startHelper(t, nil, "stranger", name, strconv.Itoa(os.Getpid()), strconv.Itoa(s.FD())))
+	if s.Len() != 0 {
+		t.Errorf("%d messages", s.Len())
 	}
 	checkHolds(t, s, devNull(t))
 }
