@@ -29,8 +29,8 @@ help: ## List what can be made (default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: build
-build: ## Build ./bin/regrow
-	$(GO) build -o bin/regrow ./cmd/regrow
+build: ## Build ./bin/regrow, which needs no C library
+	CGO_ENABLED=0 $(GO) build -o bin/regrow ./cmd/regrow
 
 .PHONY: build-all
 build-all: ## Build everything in every way that must work

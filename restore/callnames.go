@@ -26,6 +26,9 @@ var opNames = map[program.OpKind]string{
 }
 
 func opName(op *program.Op) string {
+	if op.Flags&program.FlagOldClone != 0 {
+		return "clone"
+	}
 	if name, ok := opNames[op.Kind]; ok {
 		return name
 	}

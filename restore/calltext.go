@@ -39,7 +39,7 @@ func (p *Plan) callText(op *program.Op, note program.Note) string {
 		}
 		return fmt.Sprintf("pull(%d, %s) -> %s", op.Args[0], what, strings.Trim(fmt.Sprint(numbers), "[]"))
 	case program.OpFork:
-		return fmt.Sprintf("clone3 -> task %q", p.tree.Tasks()[op.Args[1]].Name)
+		return fmt.Sprintf("%s -> task %q", p.cloneName(), p.tree.Tasks()[op.Args[1]].Name)
 	case program.OpCreate:
 		return fmt.Sprintf("openat(%s, %s|O_CREAT, %#o)", str(0), openFlags(op.Args[1]), op.Args[2])
 	case program.OpAdd:

@@ -32,15 +32,29 @@ func checkHost(p *Plan) error {
 			return &HostError{Source: t.Source, Pos: n.Pos, Msg: "a new pid namespace needs CAP_SYS_ADMIN; run as root"}
 		}
 	}
-	if t.HasNamespace(tasktree.NamespacePID) || postfork.MayChoosePIDs() {
+	exact := exactTask(t)
+	switch {
+	case exact == nil:
+		return nil
+	case p.host.OldClone:
+		return &HostError{
+			Source: t.Source, Pos: exact.PID.Pos,
+			Msg: fmt.Sprintf("task %q: an exact pid needs clone3, which a sandbox (a seccomp filter) refuses here; leave pid out, or allow clone3 there", exact.Name),
+		}
+	case t.HasNamespace(tasktree.NamespacePID), postfork.MayChoosePIDs():
 		return nil
 	}
+	return &HostError{
+		Source: t.Source, Pos: exact.PID.Pos,
+		Msg: fmt.Sprintf("task %q: an exact pid needs CAP_CHECKPOINT_RESTORE (Linux 5.9) or CAP_SYS_ADMIN; leave pid out, or run as root", exact.Name),
+	}
+}
+
+// exactTask gives the first task whose pid the kernel must be asked for, or nil.
+func exactTask(t *tasktree.Tree) *tasktree.Task {
 	for _, task := range t.Tasks() {
-		if task.PID.Value != 0 {
-			return &HostError{
-				Source: t.Source, Pos: task.PID.Pos,
-				Msg: fmt.Sprintf("task %q: an exact pid needs CAP_CHECKPOINT_RESTORE (Linux 5.9) or CAP_SYS_ADMIN; leave pid out, or run as root", task.Name),
-			}
+		if task.PID.Value != 0 && (task.Parent != nil || !t.HasNamespace(tasktree.NamespacePID)) {
+			return task
 		}
 	}
 	return nil

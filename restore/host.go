@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/early"
+	"regrow/restore/internal/postfork"
 )
 
 // Host is what a plan has to know of the process that will restore it: the
@@ -18,11 +19,12 @@ type Host struct {
 	Ignored              uint64 // signals that are ignored: bit N-1 for signal N
 	Environ              []string
 	Cwd                  string // absolute; "" if the current folder has no path
+	OldClone             bool   // clone3(2) is refused, as sandboxes of containers do: clone(2) makes the tasks
 }
 
 // ThisHost reads the attributes of the calling process.
 func ThisHost() (Host, error) {
-	h := Host{Environ: os.Environ()}
+	h := Host{Environ: os.Environ(), OldClone: !postfork.HasClone3()}
 	h.SoftFiles, h.HardFiles = early.Files()
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

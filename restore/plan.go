@@ -44,9 +44,10 @@ type Plan struct {
 	messages [][]fileEnd       // what each message of the store holds
 	words    map[fdstore.Word]fdstore.ID
 	extras   []extra
-	slots    int // results that the runner keeps
-	storeFD  int // the store's number in the root and in what it forks, -1: there is no store
-	held     int // tasks without a program
+	slots    int  // results that the runner keeps
+	storeFD  int  // the store's number in the root and in what it forks, -1: there is no store
+	held     int  // tasks without a program
+	faulty   bool // a test makes an op fail, which the model would refuse
 
 	rootClone uint64 // address of the root's clone_args
 	forkHints int32  // index of an extra

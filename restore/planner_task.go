@@ -129,7 +129,7 @@ func (tp *taskPlanner) enter() {
 	const ssDisable = 2
 	tp.call(unix.SYS_SIGALTSTACK, a.Words([]uint64{0, ssDisable, 0}))
 	for sig := range uint64(64) {
-		if tp.pl.plan.host.Ignored>>sig&1 == 1 {
+		if tp.pl.plan.toDefault()>>sig&1 == 1 {
 			tp.call(unix.SYS_RT_SIGACTION, sig+1, a.Words([]uint64{0, 0, 0, 0}), 0, 8)
 		}
 	}
@@ -153,6 +153,16 @@ func (tp *taskPlanner) enter() {
 	}
 }
 
+// toDefault gives the signals whose action the root must set to the default:
+// CLONE_CLEAR_SIGHAND leaves those that are ignored, clone(2) leaves all.
+func (p *Plan) toDefault() uint64 {
+	const cannot = 1<<(unix.SIGKILL-1) | 1<<(unix.SIGSTOP-1)
+	if p.host.OldClone {
+		return ^uint64(cannot)
+	}
+	return p.host.Ignored &^ cannot
+}
+
 // limit gives the task the caller's RLIMIT_NOFILE back.
 func (tp *taskPlanner) limit() {
 	h := tp.pl.plan.host
@@ -172,6 +182,9 @@ func (tp *taskPlanner) fork() {
 		if pid := tp.pids[child.Index]; pid != 0 {
 			tp.want(op, int64(pid))
 		}
+		if tp.pl.plan.host.OldClone {
+			op.Flags |= program.FlagOldClone
+		}
 		tp.note().Extra = tp.pl.forkHint()
 	}
 }
@@ -186,7 +199,10 @@ func (pl *planner) clone(task *tasktree.Task, pid int32) uint64 {
 		PID:    pid,
 	}
 	if task.Parent == nil {
-		c.Flags |= unix.CLONE_CLEAR_SIGHAND | unix.CLONE_PIDFD
+		c.Flags |= unix.CLONE_PIDFD
+		if !pl.plan.host.OldClone {
+			c.Flags |= unix.CLONE_CLEAR_SIGHAND
+		}
 		c.PIDFD = a.Base + program.HeadRootPIDFD
 		if pl.plan.tree.HasNamespace(tasktree.NamespacePID) {
 			c.Flags |= unix.CLONE_NEWPID

@@ -95,7 +95,7 @@ func (r *run) carryOut(prog *program.Program) error {
 		}
 		if f.err != nil || f.reason != "" {
 			task := -1
-			if op.Kind == program.OpFind {
+			if prog.Notes[i].Verb == program.VerbFind {
 				task = int(op.Args[3])
 			}
 			e := r.plan.opError(task, prog, i, 0, f.err, f.reason)

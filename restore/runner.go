@@ -139,7 +139,13 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 	// No plan runs that the model has not accepted. It takes about half as long
 	// as planning, beside the making of the files.
 	verified := make(chan error, 1)
-	go func(p *Plan) { verified <- p.Verify() }(r.plan)
+	go func(p *Plan) {
+		if p.faulty {
+			verified <- nil
+			return
+		}
+		verified <- p.Verify()
+	}(r.plan)
 	r.slots = make([]slot, r.plan.slots)
 	if r.plan.storeFD >= 0 {
 		var err error
@@ -290,14 +296,14 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 
 func (r *run) spawn() error {
 	root := r.plan.tree.Root
-	pid, err := r.arena.Spawn(r.plan.rootClone)
+	pid, err := r.arena.Spawn(r.plan.rootClone, r.plan.host.OldClone)
 	if err == nil {
 		r.root = pid
 		r.rootFD = int(int32(r.arena.Head().RootPIDFD))
 		return nil
 	}
 	e := &OpError{
-		Source: r.plan.tree.Source, Pos: root.Pos, Task: root.Name, What: "fork", Call: "clone3", Err: err,
+		Source: r.plan.tree.Source, Pos: root.Pos, Task: root.Name, What: "fork", Call: r.plan.cloneName(), Err: err,
 	}
 	for _, h := range r.plan.extras[r.plan.forkHints].hints {
 		if errors.Is(err, unix.Errno(h.Errno)) {
@@ -310,10 +316,18 @@ func (r *run) spawn() error {
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
 		return &HostError{
 			Source: r.plan.tree.Source, Pos: root.Pos, Err: err,
-			Msg: "this kernel or a sandbox refuses clone3 for the root task (Linux 5.10 or newer is needed; new pid namespaces and exact pids need CAP_SYS_ADMIN)",
+			Msg: fmt.Sprintf("this kernel or a sandbox refuses %s for the root task (new pid namespaces and exact pids need CAP_SYS_ADMIN)", r.plan.cloneName()),
 		}
 	}
 	return e
+}
+
+// cloneName names the call that makes tasks.
+func (p *Plan) cloneName() string {
+	if p.host.OldClone {
+		return "clone"
+	}
+	return "clone3"
 }
 
 func (r *run) closeSlots() {
@@ -414,7 +428,7 @@ func (r *run) failure(w *watch) error {
 		if i == 0 && r.plan.tree.HasNamespace(tasktree.NamespacePID) {
 			pid = 1
 		}
-		if op.Kind == program.OpFork && errors.Is(err, unix.EEXIST) {
+		if note.Verb == program.VerbFork && errors.Is(err, unix.EEXIST) {
 			reason = r.plan.holder(int(op.Want))
 		}
 		e := r.plan.opError(i, prog, int(rec.Op), pid, err, reason)

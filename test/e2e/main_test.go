@@ -26,6 +26,10 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if errno := os.Getenv(sandboxEnv); errno != "" {
+		fmt.Fprintln(os.Stderr, sandboxed(errno, os.Args[1:]))
+		os.Exit(1)
+	}
 	os.Exit(runAll(m))
 }
 

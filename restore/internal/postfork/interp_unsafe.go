@@ -281,17 +281,36 @@ func call(nr uint32, a *[6]uint64) (int64, syscall.Errno) {
 	return int64(r), e
 }
 
+// clone makes a child as a struct clone_args says. old: by clone(2), which takes
+// the same flags below 1<<32, and the pidfd in place of the parent's copy of the
+// tid. Its last two arguments, child_tid and tls, change places between
+// architectures; tls means nothing without CLONE_SETTLS.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func clone(args unsafe.Pointer, old bool) (r uintptr, e syscall.Errno) {
+	if !old {
+		r, _, e = syscall.RawSyscall6(unix.SYS_CLONE3, uintptr(args), program.CloneArgsSize, 0, 0, 0, 0)
+		return r, e
+	}
+	a := (*program.OldClone)(args)
+	r, _, e = syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(a.Flags|a.Signal), 0, uintptr(a.PIDFD), uintptr(a.Child), uintptr(a.Child), 0)
+	return r, e
+}
+
 // fork makes a child, unless the restore is over. In the child pid is 0.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 //go:noinline
-func fork(h *program.Head, args uint64, child *program.Record) (pid int64, e syscall.Errno) {
+func fork(h *program.Head, op *program.Op, child *program.Record) (pid int64, e syscall.Errno) {
 	if over(h) {
 		return 0, program.ReasonCanceled
 	}
-	r, _, e := syscall.RawSyscall6(unix.SYS_CLONE3, uintptr(args), program.CloneArgsSize, 0, 0, 0, 0)
+	r, e := clone(at(h, op.Args[0]), op.Flags&program.FlagOldClone != 0)
 	if e == 0 && r != 0 {
 		child.PID = int32(r)
 	}
@@ -386,7 +405,7 @@ func interp(h *program.Head, priv unsafe.Pointer, task uint64) {
 			got, e = call(op.Nr, a)
 		} else if op.Kind == program.OpFork {
 			child := record(h, a[1])
-			if got, e = fork(h, a[0], child); e == 0 && got == 0 {
+			if got, e = fork(h, op, child); e == 0 && got == 0 {
 				rec = child
 				op = (*program.Op)(at(h, rec.Ops))
 				continue

@@ -14,23 +14,31 @@ import (
 func enter(sp unsafe.Pointer, h *program.Head, priv unsafe.Pointer, task uint64)
 
 // cloneRoot makes the root task. All signals are blocked from before the clone
-// until the child has shed the Go runtime: a Go signal handler can run neither
-// in the child (CLONE_CLEAR_SIGHAND drops them, and until then they are
-// blocked) nor between the two calls here.
+// until the child is released: a Go signal handler can run neither in the child
+// (CLONE_CLEAR_SIGHAND, or the root's first ops, drop them) nor between the two
+// calls here.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 //go:noinline
-func cloneRoot(args, all, old uintptr, h *program.Head, priv unsafe.Pointer) (uintptr, syscall.Errno) {
+func cloneRoot(args unsafe.Pointer, oldClone bool, all, old uintptr, h *program.Head, priv unsafe.Pointer) (uintptr, syscall.Errno) {
 	const setMask = 2
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, all, old, 8, 0, 0)
-	r, _, e := syscall.RawSyscall6(unix.SYS_CLONE3, args, program.CloneArgsSize, 0, 0, 0, 0)
+	r, e := clone(args, oldClone)
 	if e == 0 && r == 0 {
 		enter(unsafe.Add(priv, program.PrivateSize), h, priv, 0)
 	}
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, old, 0, 8, 0, 0)
 	return r, e
+}
+
+// HasClone3 reports whether clone3(2) can be used: since Linux 5.3, where no
+// sandbox refuses it. The call asks for nothing, which the kernel answers with
+// EINVAL.
+func HasClone3() bool {
+	_, _, e := syscall.RawSyscall6(unix.SYS_CLONE3, 0, 0, 0, 0, 0, 0)
+	return e == syscall.EINVAL
 }
 
 // MayChoosePIDs reports whether this process may make children with exact pids
@@ -49,18 +57,19 @@ func MayChoosePIDs() bool {
 }
 
 // Spawn clones the root task, which then makes all others. args is the address
-// of its struct clone_args in the arena.
+// of its struct clone_args in the arena; old makes it with clone(2), see
+// [program.FlagOldClone].
 //
 // Preconditions: the arena is mapped and filled; the calling goroutine is
 // locked to its thread, which owns Head.Gate.
-func (a *Arena) Spawn(args uint64) (pid int, err error) {
-	var all, old uint64
+func (a *Arena) Spawn(args uint64, old bool) (pid int, err error) {
+	var all, mask uint64
 	all = ^uint64(0)
 	syscall.ForkLock.Lock()
-	r, e := cloneRoot(uintptr(args), uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), a.Head(), a.private)
+	r, e := cloneRoot(at(a.Head(), args), old, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&mask)), a.Head(), a.private)
 	syscall.ForkLock.Unlock()
 	runtime.KeepAlive(&all)
-	runtime.KeepAlive(&old)
+	runtime.KeepAlive(&mask)
 	if e != 0 {
 		return 0, e
 	}

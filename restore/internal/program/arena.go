@@ -87,6 +87,11 @@ type CloneArgs struct {
 	PID    int32 // set_tid; 0: the kernel chooses
 }
 
+// OldClone is the part of struct clone_args that clone(2) can do, see clone3(2).
+type OldClone struct {
+	Flags, PIDFD, Child, Parent, Signal uint64
+}
+
 // Clone gives the address of a struct clone_args.
 func (a *Arena) Clone(c CloneArgs) uint64 {
 	var setTID, setTIDSize uint64

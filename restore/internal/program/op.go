@@ -40,7 +40,8 @@ const (
 	// the array at the address numbers. flags: MSG_CMSG_CLOEXEC or 0.
 	OpPull
 	// OpFork (clone_args, task) makes the child task, which goes on with its
-	// own program. With FlagWant its pid must be Want.
+	// own program. With FlagWant its pid must be Want, with FlagOldClone the
+	// call is clone(2).
 	OpFork
 	// OpShed unmaps everything but the ranges that Head.Keep lists.
 	OpShed
@@ -86,6 +87,8 @@ const (
 	FlagWant OpFlags = 1 << iota
 	// FlagMustCreate belongs to OpCreate.
 	FlagMustCreate
+	// FlagOldClone belongs to OpFork: clone3 is refused here.
+	FlagOldClone
 )
 
 // Mode says how an argument of an op is taken.
