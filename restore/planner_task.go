@@ -198,7 +198,10 @@ func (pl *planner) clone(task *tasktree.Task, pid int32) uint64 {
 		Signal: uint64(unix.SIGCHLD),
 		PID:    pid,
 	}
-	if task.Parent == nil {
+	if task.Parent != nil {
+		c.Flags |= unix.CLONE_PARENT_SETTID
+		c.Parent = a.Record(task.Index) + program.RecordPID
+	} else {
 		c.Flags |= unix.CLONE_PIDFD
 		if !pl.plan.host.OldClone {
 			c.Flags |= unix.CLONE_CLEAR_SIGHAND

@@ -282,7 +282,7 @@ func call(nr uint32, a *[6]uint64) (int64, syscall.Errno) {
 }
 
 // clone makes a child as a struct clone_args says. old: by clone(2), which takes
-// the same flags below 1<<32, and the pidfd in place of the parent's copy of the
+// the same flags below 1<<32, and either the pidfd or the parent's copy of the
 // tid. Its last two arguments, child_tid and tls, change places between
 // architectures; tls means nothing without CLONE_SETTLS.
 //
@@ -296,7 +296,7 @@ func clone(args unsafe.Pointer, old bool) (r uintptr, e syscall.Errno) {
 		return r, e
 	}
 	a := (*program.OldClone)(args)
-	r, _, e = syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(a.Flags|a.Signal), 0, uintptr(a.PIDFD), uintptr(a.Child), uintptr(a.Child), 0)
+	r, _, e = syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(a.Flags|a.Signal), 0, uintptr(a.PIDFD|a.Parent), uintptr(a.Child), uintptr(a.Child), 0)
 	return r, e
 }
 
@@ -306,14 +306,11 @@ func clone(args unsafe.Pointer, old bool) (r uintptr, e syscall.Errno) {
 //go:norace
 //go:nocheckptr
 //go:noinline
-func fork(h *program.Head, op *program.Op, child *program.Record) (pid int64, e syscall.Errno) {
+func fork(h *program.Head, op *program.Op) (pid int64, e syscall.Errno) {
 	if over(h) {
 		return 0, program.ReasonCanceled
 	}
 	r, e := clone(at(h, op.Args[0]), op.Flags&program.FlagOldClone != 0)
-	if e == 0 && r != 0 {
-		child.PID = int32(r)
-	}
 	return int64(r), e
 }
 
@@ -404,9 +401,8 @@ func interp(h *program.Head, priv unsafe.Pointer, task uint64) {
 		if op.Kind == program.OpCall {
 			got, e = call(op.Nr, a)
 		} else if op.Kind == program.OpFork {
-			child := record(h, a[1])
-			if got, e = fork(h, op, child); e == 0 && got == 0 {
-				rec = child
+			if got, e = fork(h, op); e == 0 && got == 0 {
+				rec = record(h, a[1])
 				op = (*program.Op)(at(h, rec.Ops))
 				continue
 			}

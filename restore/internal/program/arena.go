@@ -83,6 +83,7 @@ type CloneArgs struct {
 	Flags  uint64
 	PIDFD  uint64 // address of an int32
 	Child  uint64 // address of an int32: CLONE_CHILD_SETTID
+	Parent uint64 // address of an int32: CLONE_PARENT_SETTID; not with CLONE_PIDFD, for clone(2)
 	Signal uint64
 	PID    int32 // set_tid; 0: the kernel chooses
 }
@@ -98,7 +99,7 @@ func (a *Arena) Clone(c CloneArgs) uint64 {
 	if c.PID != 0 {
 		setTID, setTIDSize = a.Int32s([]int32{c.PID}), 1
 	}
-	words := [CloneArgsSize / 8]uint64{c.Flags, c.PIDFD, c.Child, 0, c.Signal, 0, 0, 0, setTID, setTIDSize, 0}
+	words := [CloneArgsSize / 8]uint64{c.Flags, c.PIDFD, c.Child, c.Parent, c.Signal, 0, 0, 0, setTID, setTIDSize, 0}
 	return a.Words(words[:])
 }
 

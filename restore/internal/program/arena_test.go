@@ -104,8 +104,8 @@ func TestAtEdges(t *testing.T) {
 
 // TestCloneArgs holds the order of struct clone_args, see clone3(2).
 func TestCloneArgs(t *testing.T) {
-	const flags, pidfd, child, signal, setTID, setTIDSize = 0, 1, 2, 4, 8, 9
-	c := CloneArgs{Flags: 1 << 33, PIDFD: 0x111, Child: 0x222, Signal: 17, PID: 4711}
+	const flags, pidfd, child, parent, signal, setTID, setTIDSize = 0, 1, 2, 3, 4, 8, 9
+	c := CloneArgs{Flags: 1 << 33, PIDFD: 0x111, Child: 0x222, Parent: 0x333, Signal: 17, PID: 4711}
 	a := NewArena(base, 1)
 	clone := func(c CloneArgs) []uint64 {
 		addr := a.Clone(c)
@@ -113,7 +113,7 @@ func TestCloneArgs(t *testing.T) {
 	}
 	got := clone(c)
 	want := make([]uint64, CloneArgsSize/8)
-	want[flags], want[pidfd], want[child], want[signal], want[setTID], want[setTIDSize] = c.Flags, c.PIDFD, c.Child, c.Signal, got[setTID], 1
+	want[flags], want[pidfd], want[child], want[parent], want[signal], want[setTID], want[setTIDSize] = c.Flags, c.PIDFD, c.Child, c.Parent, c.Signal, got[setTID], 1
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

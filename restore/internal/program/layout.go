@@ -95,8 +95,8 @@ type Robust struct {
 	Pending uint64
 }
 
-// Record is what is known of one task. Its parent writes PID and, through
-// CLONE_CHILD_SETTID, Word; the task itself writes when it fails and when it holds.
+// Record is what is known of one task. The kernel writes PID before the task
+// runs (CLONE_PARENT_SETTID) and Word (CLONE_CHILD_SETTID); the task itself writes when it fails and when it holds.
 type Record struct {
 	Robust Robust
 	Node   uint64 // the one entry of the robust list; Word lies at Node + 8
@@ -114,6 +114,7 @@ type Record struct {
 const (
 	RecordNode  = 24
 	RecordWord  = 32
+	RecordPID   = 36
 	RecordHolds = 64
 	RecordBegun = 68
 	RecordSize  = 72

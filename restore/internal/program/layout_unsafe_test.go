@@ -25,6 +25,7 @@ func TestLayout(t *testing.T) {
 		{"Record.Robust", unsafe.Offsetof(record.Robust), 0},
 		{"Record.Node", unsafe.Offsetof(record.Node), RecordNode},
 		{"Record.Word", unsafe.Offsetof(record.Word), RecordWord},
+		{"Record.PID", unsafe.Offsetof(record.PID), RecordPID},
 		{"Record.Holds", unsafe.Offsetof(record.Holds), RecordHolds},
 		{"Record.Word from Node", unsafe.Offsetof(record.Word) - unsafe.Offsetof(record.Node), 8},
 
