@@ -1,0 +1,377 @@
+package restore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+	"regrow/tasktree/kind"
+)
+
+// faultCall is no system call. The filter of failCalls makes it answer what its
+// last argument says, so a plan can make any of its ops fail with any errno.
+const faultCall = 1023
+
+// failCalls sets the filter for this process and all that it forks.
+func failCalls() error {
+	const lastArg = 16 + 5*8 // seccomp_data.args[5]
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // seccomp_data.nr
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 1, K: faultCall},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: lastArg},
+		{Code: unix.BPF_ALU | unix.BPF_OR | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO},
+		{Code: unix.BPF_RET | unix.BPF_A},
+	}
+	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	if _, _, e := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog))); e != 0 {
+		return e
+	}
+	_, _, e := unix.Syscall6(faultCall, 0, 0, 0, 0, 0, uintptr(unix.EXDEV))
+	if e != unix.EXDEV {
+		return fmt.Errorf("the filter answers %w", e)
+	}
+	return nil
+}
+
+// errnos are what the man pages say that the calls of a plan can answer.
+var errnos = map[string][]unix.Errno{
+	"chdir":                {unix.EACCES, unix.EIO, unix.ELOOP, unix.ENAMETOOLONG, unix.ENOENT, unix.ENOMEM, unix.ENOTDIR},
+	"clone3":               {unix.EAGAIN, unix.EBUSY, unix.EEXIST, unix.EINVAL, unix.ENOMEM, unix.ENOSPC, unix.EPERM},
+	"close":                {unix.EBADF, unix.EINTR, unix.EIO, unix.ENOSPC, unix.EDQUOT},
+	"close_range":          {unix.EINVAL, unix.EMFILE, unix.ENOMEM},
+	"dup3":                 {unix.EBADF, unix.EBUSY, unix.EINTR, unix.EINVAL, unix.EMFILE, unix.ENOMEM},
+	"execve":               {unix.E2BIG, unix.EACCES, unix.EAGAIN, unix.EINVAL, unix.EIO, unix.EISDIR, unix.ELIBBAD, unix.ELOOP, unix.EMFILE, unix.ENAMETOOLONG, unix.ENFILE, unix.ENOENT, unix.ENOEXEC, unix.ENOMEM, unix.ENOTDIR, unix.EPERM, unix.ETXTBSY},
+	"faccessat":            {unix.EACCES, unix.EIO, unix.ELOOP, unix.ENAMETOOLONG, unix.ENOENT, unix.ENOMEM, unix.ENOTDIR, unix.EROFS, unix.EISDIR},
+	"fcntl(F_GETFD)":       {unix.EBADF},
+	"fcntl(F_SETFD)":       {unix.EBADF},
+	"fcntl(F_SETFL)":       {unix.EBADF, unix.EINVAL, unix.EPERM},
+	"fcntl(F_SETPIPE_SZ)":  {unix.EBADF, unix.EBUSY, unix.EINVAL, unix.ENOMEM, unix.EPERM},
+	"fstat":                {unix.EBADF, unix.ENOMEM, unix.EOVERFLOW},
+	"ftruncate":            {unix.EFBIG, unix.EINTR, unix.EINVAL, unix.EIO, unix.EPERM, unix.EROFS},
+	"hold":                 {unix.ENOMEM},
+	"lseek":                {unix.EBADF, unix.EINVAL, unix.ENXIO, unix.EOVERFLOW, unix.ESPIPE},
+	"munmap":               {unix.EINVAL, unix.ENOMEM},
+	"openat":               {unix.EACCES, unix.EBUSY, unix.EDQUOT, unix.EEXIST, unix.EINTR, unix.EIO, unix.EISDIR, unix.ELOOP, unix.EMFILE, unix.ENAMETOOLONG, unix.ENFILE, unix.ENODEV, unix.ENOENT, unix.ENOMEM, unix.ENOSPC, unix.ENOTDIR, unix.ENXIO, unix.EOVERFLOW, unix.EPERM, unix.EROFS, unix.ETXTBSY, unix.EWOULDBLOCK},
+	"pipe2":                {unix.EINVAL, unix.EMFILE, unix.ENFILE, unix.ENOMEM},
+	"prctl":                {unix.EINVAL, unix.EPERM, unix.EFAULT},
+	"prctl(PR_SET_MM_MAP)": {unix.EACCES, unix.EFAULT, unix.EPERM},
+	"prlimit64":            {unix.EFAULT, unix.EINVAL, unix.EPERM},
+	"recvmsg":              {unix.EBADF, unix.ECONNREFUSED, unix.EMFILE, unix.ENOBUFS, unix.ENOMEM, unix.ENOTSOCK},
+	"rt_sigaction":         {unix.EFAULT, unix.EINVAL},
+	"rt_sigprocmask":       {unix.EFAULT, unix.EINVAL},
+	"sendmsg":              {unix.EAGAIN, unix.EBADF, unix.ECONNREFUSED, unix.EMSGSIZE, unix.ENOBUFS, unix.ENOMEM, unix.ETOOMANYREFS},
+	"set_robust_list":      {unix.EINVAL, unix.ENOSYS},
+	"setsid":               {unix.EPERM},
+	"sigaltstack":          {unix.EFAULT, unix.EINVAL, unix.ENOMEM},
+	"wait":                 {unix.EINTR, unix.ENOSYS},
+	"write":                {unix.EAGAIN, unix.EBADF, unix.EFBIG, unix.EINTR, unix.EIO, unix.ENOMEM, unix.ENOSPC, unix.EPIPE},
+}
+
+// withFault gives a copy of the plan in which one op fails. Names and notes stay:
+// the message must be that of the op.
+func (p *Plan) withFault(task, i int, errno unix.Errno) *Plan {
+	q := *p
+	q.tasks = slices.Clone(p.tasks)
+	prog := map[int]*program.Program{-1: &q.prepare, -2: &q.commit}[task]
+	if task >= 0 {
+		prog = &q.tasks[task]
+	}
+	prog.Ops, prog.Notes = slices.Clone(prog.Ops), slices.Clone(prog.Notes)
+	op, note := &prog.Ops[i], &prog.Notes[i]
+	x := p.extras[note.Extra]
+	if x.name == "" {
+		x.name = opName(op)
+	}
+	q.extras = append(slices.Clone(p.extras), x)
+	note.Extra = int32(len(q.extras) - 1)
+	op.Kind, op.Nr, op.Flags = program.OpCall, faultCall, 0
+	op.Args[5] = uint64(errno)
+	q.faulty = true
+	return &q
+}
+
+// referenceTree uses every op of a plan, every kind of open file, and files that
+// were there, in dir.
+func referenceTree(t testing.TB, dir string, namespace bool) *tasktree.Tree {
+	t.Helper()
+	line := 0
+	at := func() tasktree.Pos { line++; return tasktree.Pos{Line: line, Col: 1} }
+	word := func(s string) tasktree.Text { return tasktree.Text{Value: s, Pos: at()} }
+	wordp := func(s string) *tasktree.Text { w := word(s); return &w }
+	flags := func(bits int) kind.Flags { return kind.Flags{Bits: bits, Pos: at()} }
+	fd := func(n int, file string, cloexec bool) tasktree.Descriptor {
+		return tasktree.Descriptor{FD: n, File: word(file), Pos: at(), Cloexec: cloexec}
+	}
+	for name, text := range map[string]string{"there": "there", "cut": "to be cut", "late": "to be cut late"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tree := &tasktree.Tree{Source: filepath.Join(dir, "tree.yaml"), Files: []*tasktree.OpenFile{
+		{Name: "made", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/made"), Flags: flags(unix.O_RDWR | unix.O_CREAT), Content: wordp("made")}},
+		{Name: "perhaps", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/there"), Flags: flags(unix.O_RDWR | unix.O_CREAT | unix.O_APPEND)}},
+		{Name: "cut", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/cut"), Flags: flags(unix.O_WRONLY | unix.O_TRUNC)}},
+		{Name: "own", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/there"), Offset: tasktree.Number{Value: 2, Pos: at()}}},
+		{Name: "mine", Pos: at(), Spec: &kind.Reg{Path: word("/dev/zero"), Offset: tasktree.Number{Value: 0, Pos: at()}}},
+		{Name: "err", Pos: at(), Spec: &kind.Inherit{Key: word("stderr")}},
+		{Name: "p", Pos: at(), Spec: &kind.Pipe{Content: word("shared"), Capacity: tasktree.Number{Value: 8192, Pos: at()}}},
+		{Name: "q", Pos: at(), Spec: &kind.Pipe{Content: word("own"), Capacity: tasktree.Number{Value: 8192, Pos: at()}, ReadEnd: flags(unix.O_NONBLOCK)}},
+	}}
+	tree.Root = &tasktree.Task{Name: "root", Pos: at(), FDs: []tasktree.Descriptor{
+		fd(0, "p.r", false), fd(1, "p.w", true), fd(2, "err", false), fd(7, "made", true), fd(40, "cut", false),
+	}, Children: []*tasktree.Task{
+		{Name: "holds", Pos: at(), Cwd: word(dir), FDs: []tasktree.Descriptor{
+			fd(1, "p.r", false), fd(0, "p.w", false), fd(3, "perhaps", true), fd(4, "made", false), fd(9, "mine", false), fd(5, "q.r", false), fd(6, "q.w", true), fd(30, "own", false),
+		}},
+		{Name: "runs", Pos: at(), Run: []tasktree.Text{word("sleep"), word("1000")}, FDs: []tasktree.Descriptor{fd(3, "p.w", true), fd(2, "err", false), fd(0, "perhaps", false)},
+			Children: []*tasktree.Task{{Name: "below", Pos: at(), FDs: []tasktree.Descriptor{fd(0, "made", false)}}}},
+	}}
+	if namespace {
+		tree.Namespaces = []tasktree.NamespaceItem{{Name: tasktree.NamespacePID, Pos: at()}}
+		tree.Root.Children[0].PID = tasktree.Number{Value: 4711, Pos: at()}
+	}
+	if problems := tree.Check(); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	return tree
+}
+
+// snapshot is what of a failed restore could be left.
+func snapshot(t testing.TB, dir string) string {
+	t.Helper()
+	var b bytes.Buffer
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		text, err := os.ReadFile(path)
+		info, err2 := os.Stat(path)
+		if err := errors.Join(err, err2); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "%s %v %q\n", e.Name(), info.Mode(), text)
+	}
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		if link, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil {
+			fmt.Fprintf(&b, "fd %s %s\n", fd.Name(), link)
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(&b, "%d bytes of mounts, children %v\n", len(mounts), children(os.Getpid()))
+	return b.String()
+}
+
+const faultsEnv = "REGROW_TEST_FAULTS"
+
+// TestEveryOpFails makes every op of plans that use every op and every kind fail
+// once, with each errno that its call can answer. It runs in a process of its
+// own, since the filter cannot be taken off.
+func TestEveryOpFails(t *testing.T) {
+	if os.Getenv(faultsEnv) == "" {
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, self, "-test.run=^TestEveryOpFails$", "-test.v")
+		cmd.Env = append(os.Environ(), faultsEnv+"=1", "GOCOVERDIR="+t.TempDir())
+		// Not a pipe: a task that is left would keep it open.
+		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		cmd.Stdout, cmd.Stderr = out, out
+		cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
+		runErr := cmd.Run()
+		text, _ := os.ReadFile(out.Name())
+		if runErr != nil || !strings.Contains(string(text), "--- PASS") {
+			t.Fatalf("%v\n%s", runErr, text)
+		}
+		t.Logf("%s", text)
+		return
+	}
+	if err := failCalls(); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	host, err := ThisHost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	host.Ignored |= 1 << (unix.SIGUSR1 - 1) // one rt_sigaction at least
+	var all faults
+	t.Run("plain", func(t *testing.T) { all.everyOp(t, host, PlanOptions{Detach: true}, false) })
+	late := host
+	late.SoftFiles = 8 // the limit comes last
+	t.Run("late limit", func(t *testing.T) { all.everyOp(t, late, PlanOptions{}, false) })
+	if os.Geteuid() == 0 {
+		t.Run("namespace", func(t *testing.T) { all.everyOp(t, host, PlanOptions{}, true) })
+	}
+	t.Logf("%d faults in %d calls", all.n, len(all.calls))
+	for _, name := range slices.Sorted(maps.Keys(errnos)) {
+		if !all.calls[name] {
+			t.Errorf("no plan has the call %s", name)
+		}
+	}
+	kinds := map[program.OpKind]bool{}
+	for k := range all.kinds {
+		kinds[k] = true
+	}
+	for k, name := range opNames {
+		if !kinds[k] {
+			t.Errorf("no plan has the op %s", name)
+		}
+	}
+}
+
+type faults struct {
+	n     int
+	calls map[string]bool
+	kinds map[program.OpKind]bool
+}
+
+func (f *faults) everyOp(t *testing.T, host Host, o PlanOptions, namespace bool) {
+	dir := t.TempDir()
+	p, err := NewPlan(referenceTree(t, dir, namespace), host, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// First without a fault: else the faults would prove nothing. It cuts a
+	// file, so the files are made anew.
+	for range 2 { // the second time the poller and what else Go opens is there
+		tree, err := Start(t.Context(), p, Options{Timeout: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree.Abort()
+		_ = referenceTree(t, dir, namespace)
+	}
+	before := snapshot(t, dir)
+	if f.calls == nil {
+		f.calls, f.kinds = map[string]bool{}, map[program.OpKind]bool{}
+	}
+	programs := []struct {
+		task int
+		*program.Program
+	}{{-1, &p.prepare}, {-2, &p.commit}}
+	for i := range p.tasks {
+		programs = append(programs, struct {
+			task int
+			*program.Program
+		}{i, &p.tasks[i]})
+	}
+	for _, prog := range programs {
+		released := false
+		for i := range prog.Ops {
+			op, note := &prog.Ops[i], prog.Notes[i]
+			name := p.extras[note.Extra].name
+			if name == "" {
+				name = opName(op)
+			}
+			f.calls[name], f.kinds[op.Kind] = true, true
+			if len(errnos[name]) == 0 {
+				t.Errorf("no errno is known for the call %s", name)
+			}
+			for _, errno := range errnos[name] {
+				if unix.Errno(op.Allow) == errno {
+					continue
+				}
+				f.n++
+				f.one(t, p, fault{task: prog.task, op: i, call: name, errno: errno, released: released}, dir, before)
+				if t.Failed() {
+					return
+				}
+			}
+			released = released || op.Kind == program.OpReady
+		}
+	}
+}
+
+type fault struct {
+	task, op int
+	call     string
+	errno    unix.Errno
+	released bool // files are cut by then
+}
+
+func (f *faults) one(t *testing.T, p *Plan, x fault, dir, before string) {
+	t.Helper()
+	what := fmt.Sprintf("task %d, op %d, %s answers %s", x.task, x.op, x.call, unix.ErrnoName(x.errno))
+	start := time.Now()
+	tree, err := Start(t.Context(), p.withFault(x.task, x.op, x.errno), Options{Timeout: 30 * time.Second})
+	if err == nil {
+		tree.Abort()
+		t.Fatalf("%s: the restore went well", what)
+	}
+	took := time.Since(start)
+	e, ok := errors.AsType[*OpError](err)
+	if !ok || !errors.Is(err, x.errno) {
+		t.Fatalf("%s: got %v", what, err)
+	}
+	prog := map[int]*program.Program{-1: &p.prepare, -2: &p.commit}[x.task]
+	task := ""
+	if x.task >= 0 {
+		prog, task = &p.tasks[x.task], p.tree.Tasks()[x.task].Name
+	} else if prog.Notes[x.op].Verb == program.VerbFind {
+		task = p.tree.Tasks()[prog.Ops[x.op].Args[3]].Name
+	}
+	note := prog.Notes[x.op]
+	if e.Pos.Line != int(note.Line) || e.Pos.Line == 0 || e.Task != task || x.task >= 0 && e.PID == 0 {
+		t.Errorf("%s: line %d of task %q with pid %d: %v", what, e.Pos.Line, e.Task, e.PID, err)
+	}
+	words := []string{x.call, x.errno.Error(), fmt.Sprintf("tree.yaml:%d:1: restore: ", note.Line)}
+	if note.Verb == program.VerbInstall {
+		words = append(words, fmt.Sprintf("install fd %d from file", note.FD))
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("%s: no %q in %v", what, word, err)
+		}
+	}
+	if took > 5*time.Second {
+		t.Errorf("%s: took %v", what, took)
+	}
+	after := snapshot(t, dir)
+	if x.released {
+		// The commit point was passed: what O_TRUNC cut stays so.
+		after = strings.Replace(after, `cut -rw-r----- ""`, `cut -rw-r----- "to be cut"`, 1)
+		_ = os.WriteFile(filepath.Join(dir, "cut"), []byte("to be cut"), 0o640)
+	}
+	if after != before {
+		t.Errorf("%s: left behind, before:\n%s\nafter:\n%s", what, before, after)
+	}
+}
