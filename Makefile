@@ -53,14 +53,16 @@ test: ## Run the tests; what needs root skips, and says so
 test-root: ## Run the tests as root; what would skip for want of privileges fails
 	REGROW_TEST_ROOT=1 $(GO) test -count=1 $(PKGS)
 
-# Ways to build that the end-to-end tests must pass with, beside the plain one.
-BUILDS ?= "-race" "-cover" "-buildmode=pie" "-gcflags=all=-N" "-trimpath -ldflags=-s"
+# Ways to build that the end-to-end tests must pass with, beside the plain one:
+# variables of the environment and flags, as env and GOFLAGS take them.
+BUILDS ?= "CGO_ENABLED=1 -race" "CGO_ENABLED=1 -cover" "CGO_ENABLED=1 -buildmode=pie" "CGO_ENABLED=0" "CGO_ENABLED=1" \
+	"CGO_ENABLED=1 '-gcflags=all=-N -l'" "CGO_ENABLED=0 -trimpath -ldflags=-s" "CGO_ENABLED=0 GOAMD64=v3"
 
 .PHONY: test-builds
 test-builds: ## Run the end-to-end tests with regrow built in each way
-	@set -eu; for flags in $(BUILDS); do \
-		echo "go build $$flags"; \
-		CGO_ENABLED=1 REGROW_TEST_ROOT=1 REGROW_TEST_BUILD="$$flags" $(GO) test -count=1 ./test/e2e; \
+	@set -eu; for build in $(BUILDS); do \
+		echo "go build $$build"; \
+		REGROW_TEST_ROOT=1 REGROW_TEST_BUILD="$$build" $(GO) test -count=1 ./test/e2e; \
 	done
 
 .PHONY: race

@@ -41,9 +41,17 @@ func runAll(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	regrow = filepath.Join(dir, "regrow")
-	// REGROW_TEST_BUILD has flags of go build: every way to build must pass.
-	args := append([]string{"build", "-o", regrow}, strings.Fields(os.Getenv("REGROW_TEST_BUILD"))...)
-	if out, err := exec.Command("go", append(args, "../../cmd/regrow")...).CombinedOutput(); err != nil {
+	// REGROW_TEST_BUILD has variables of the environment, and then flags of go
+	// build, quoted as GOFLAGS takes them: every way to build must pass.
+	build := exec.Command("go", "build", "-o", regrow, "../../cmd/regrow")
+	env, flags := []string{}, os.Getenv("REGROW_TEST_BUILD")
+	for flags != "" && !strings.HasPrefix(flags, "-") && !strings.HasPrefix(flags, "'") {
+		var variable string
+		variable, flags, _ = strings.Cut(flags, " ")
+		env = append(env, variable)
+	}
+	build.Env = append(append(os.Environ(), env...), "GOFLAGS="+os.Getenv("GOFLAGS")+" "+flags)
+	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
 	}
