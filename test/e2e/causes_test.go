@@ -289,7 +289,7 @@ func TestVanishes(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Too late, the tree runs.
-		timer := time.AfterFunc(10*time.Second, func() { r.cmd.Process.Signal(unix.SIGTERM) })
+		timer := time.AfterFunc(10*time.Second, func() { _ = r.cmd.Process.Signal(unix.SIGTERM) })
 		res := wait(t, r)
 		timer.Stop()
 		nobody(t)

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -131,12 +132,9 @@ func (k *killing) finish(want ...int) {
 	k.t.Helper()
 	_ = k.r.cmd.Process.Signal(unix.SIGTERM) // it may have ended by itself
 	res := <-k.ended
-	for _, w := range want {
-		if res.status == w {
-			return
-		}
+	if !slices.Contains(want, res.status) {
+		k.errorf("status %d, want one of %v", res.status, want)
 	}
-	k.errorf("status %d, want one of %v", res.status, want)
 }
 
 // untouched demands that nothing of a restore that was not released is left.
@@ -151,7 +149,7 @@ func (k *killing) untouched() {
 func (k *killing) regrow(sig unix.Signal) string {
 	k.t.Helper()
 	_ = k.r.cmd.Process.Signal(sig)
-	switch sig { //nolint:exhaustive // all that is used
+	switch sig {
 	case unix.SIGSTOP:
 		time.Sleep(5 * time.Millisecond)
 		_ = k.r.cmd.Process.Signal(unix.SIGCONT)
