@@ -1,0 +1,116 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// callerTree runs a program that ends with status 7 beside tasks that share a
+// pipe and a file with it.
+const callerTree = `version: 1
+files: {null: {type: reg, path: /dev/null, flags: [O_RDWR]}, p: {type: pipe, content: hello}}
+tasks:
+  - name: root
+    fds: {0: p.r, 1: null, 2: null, 9: p.w}
+    run: [/bin/sh, -c, 'read -r line <&0 & wait; exit 7']
+    children:
+      - {name: a, fds: {0: p.w, 1: p.r}, children: [{name: b, fds: {3: null}}]}
+`
+
+// heldTree is proven by what the kernel says of it.
+const heldTree = `version: 1
+files: {null: {type: reg, path: /dev/null, flags: [O_RDWR]}, own: {type: reg, path: /dev/zero}, p: {type: pipe}}
+tasks:
+  - name: root
+    fds: {0: p.r, 1: p.w, 5: null}
+    children:
+      - {name: a, fds: {0: p.w, 1: {file: p.r, cloexec: true}, 7: own}, children: [{name: b, fds: {3: null}}]}
+`
+
+// TestCallers starts regrow from callers of all kinds. In the foreground it gives
+// the root's status; detached, the tables are as described, whatever the caller
+// left open, ignored or blocked.
+func TestCallers(t *testing.T) {
+	needRoot(t)
+	if err := os.Chmod(filepath.Dir(regrow), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dir := openFolder(t)
+	paths := map[string]string{"fore.yaml": callerTree, "held.yaml": heldTree}
+	for name, text := range paths {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fore, held := filepath.Join(dir, "fore.yaml"), filepath.Join(dir, "held.yaml")
+	const exec = `exec %s "$0" "$@"`
+	by := func(words string) string { return strings.Replace(exec, "%s", words, 1) }
+	for _, c := range []struct {
+		name, shell string
+		// Where a detached tree cannot outlive its caller, or tell of itself.
+		foregroundOnly bool
+	}{
+		{name: "closed standard descriptors", shell: "exec <&- >&- 2>&-", foregroundOnly: true},
+		{name: "closed standard input", shell: "exec <&-"},
+		{name: "10,000 open descriptors", shell: by(`bash -c 'for ((i = 0; i < 10000; i++)); do exec {fd}</dev/null; done; exec "$0" "$@"'`)},
+		{name: "hard limit of 64", shell: "ulimit -n 64"},
+		{name: "soft limit of 1024", shell: "ulimit -Sn 1024"},
+		{name: "SIGCHLD ignored", shell: "trap '' CHLD"},
+		{name: "all signals ignored", shell: "trap '' HUP INT QUIT TERM USR1 USR2 PIPE ALRM CHLD TSTP TTIN TTOU WINCH"},
+		{name: "all signals blocked", shell: by("env --block-signal")},
+		{name: "an ordinary user", shell: asNobody},
+		{name: "pid 1 of a namespace", shell: by("unshare --pid --fork --mount-proc"), foregroundOnly: true},
+		{name: "nohup", shell: by("nohup")},
+		{name: "setsid", shell: by("setsid --wait")},
+		{name: "timeout", shell: by("timeout 50")},
+		{name: "a pty", shell: `exec script --quiet --return --command "$0 $*" /dev/null`, foregroundOnly: true},
+		{name: "another mount namespace", shell: by("unshare --mount")},
+		{name: "a deleted folder", shell: `d=$(mktemp -d) && cd "$d" && rmdir "$d"`},
+		{name: "umask 777", shell: "umask 777"},
+		{name: "no capabilities", shell: by("setpriv --bounding-set=-all --inh-caps=-all --no-new-privs")},
+		{name: "a container without init", shell: "set -- unshare --pid --fork --mount-proc setpriv --bounding-set=-all --inh-caps=-all \"$0\" \"$@\"; " +
+			strings.Replace(inSandbox(t, unix.ENOSYS), `"$0" "$@"`, `"$@"`, 1), foregroundOnly: true},
+		{name: "empty environment", shell: by("env --ignore-environment")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if res := wait(t, start(t, c.shell, "restore", fore)); res.status != 7 || res.errors != "" && c.name != "nohup" {
+				t.Errorf("status %d, want 7: %s%s", res.status, res.errors, res.out)
+			}
+			nobody(t)
+			if c.foregroundOnly {
+				return
+			}
+			rep := report(t, wait(t, start(t, c.shell, "restore", "-d", "--json", held)))
+			for _, p := range prove(wantOf(t, held), rep) {
+				t.Error(p)
+			}
+			endTree(t)
+		})
+	}
+}
+
+// TestForeignChildren leaves regrow a child that it did not start: it is neither
+// waited for nor ended, and regrow does not wait for it.
+func TestForeignChildren(t *testing.T) {
+	for _, args := range [][]string{{"restore"}, {"restore", "-d"}} {
+		path := write(t, callerTree)
+		pidfile := filepath.Join(t.TempDir(), "foreign")
+		res := wait(t, start(t, "sleep 1000 >/dev/null 2>&1 & echo $! >"+pidfile, append(args, path)...))
+		if want := map[int]int{1: 7, 2: 0}[len(args)]; res.status != want {
+			t.Errorf("%v: status %d, want %d: %s", args, res.status, want, res.errors)
+		}
+		text, err := os.ReadFile(pidfile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		comm, err := os.ReadFile("/proc/" + strings.TrimSpace(string(text)) + "/comm")
+		if err != nil || string(comm) != "sleep\n" {
+			t.Errorf("%v: the child that was there before is gone: %q, %v", args, comm, err)
+		}
+		endTree(t)
+	}
+}
