@@ -40,6 +40,11 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	// Ordinary users run it, too.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	regrow = filepath.Join(dir, "regrow")
 	// REGROW_TEST_BUILD has variables of the environment, and then flags of go
 	// build, quoted as GOFLAGS takes them: every way to build must pass.
@@ -55,12 +60,9 @@ func runAll(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
 	}
-	// What such builds do at exit is not what these tests look at.
-	for name, value := range map[string]string{"GOCOVERDIR": dir, "GORACE": "atexit_sleep_ms=0"} {
-		if err := os.Setenv(name, value); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
+	if err := atExit(dir, os.Getenv("REGROW_TEST_BUILD")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
 	// Orphans of the trees come here, so that none is lost.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -79,6 +81,26 @@ func runAll(m *testing.M) int {
 		fmt.Printf("%d tests skipped for want of root or of a program, see -v\n", skipped)
 	}
 	return status
+}
+
+// atExit quiets what some builds do at exit, which is not what these tests look
+// at: -race waits a second, -cover wants a folder for its counters that every
+// user may write to.
+func atExit(dir, build string) error {
+	if strings.Contains(build, "-race") {
+		return os.Setenv("GORACE", "atexit_sleep_ms=0")
+	}
+	if !strings.Contains(build, "-cover") {
+		return nil
+	}
+	counters := filepath.Join(dir, "cover")
+	if err := os.Mkdir(counters, 0o777); err != nil {
+		return err
+	}
+	if err := os.Chmod(counters, 0o777); err != nil { // whatever the umask
+		return err
+	}
+	return os.Setenv("GOCOVERDIR", counters)
 }
 
 // lookAtSources makes the result of these tests depend on what regrow is built
