@@ -47,8 +47,8 @@
 // a descriptor of the root ([Store.FD]) and pulls the message with a word that
 // [Layout.Place] gives, after the sockets on its way, with two system calls
 // each. The peek offset belongs to the socket, hence to all processes; whoever
-// calls between the two makes the second one deliver somebody else's files. So
-// nothing is believed before it is checked:
+// calls between the two makes the second one deliver somebody else's files, as
+// TestRace counts: up to every fifth. So nothing is believed before it is checked:
 //
 //	n = word.Files()
 //	for try in 1..MaxTries {

@@ -28,6 +28,7 @@ var helpers = map[string]func(args []string) error{
 	"unpriv":   helpUnprivileged,
 	"move":     helpMoveOffset,
 	"open":     helpOpen,
+	"race":     helpRace,
 	"same":     helpSameFile,
 	"stranger": helpStranger,
 }
@@ -99,35 +100,56 @@ func waitHelper(t testing.TB, cmd *exec.Cmd) {
 	}
 }
 
-// rawPull is the sequence of the package comment, with nothing of the package
-// but its constants: one try.
-func rawPull(sock int, number uint64, w Word) (fds []int, flags int, ok bool, err error) {
-	n := w.Files()
+// peeked is what one setsockopt and one recvmsg gave.
+type peeked struct {
+	data  []byte
+	fds   []int // open, the caller's
+	flags int
+}
+
+// rawPeek sets the offset of a message and peeks, with nothing of the package
+// but its constants, and believes what comes.
+func rawPeek(sock int, w Word) (peeked, error) {
 	if err := unix.SetsockoptInt(sock, unix.SOL_SOCKET, unix.SO_PEEK_OFF, int(w.Offset())); err != nil {
-		return nil, 0, false, err
+		return peeked{}, err
 	}
-	data, oob := make([]byte, PayloadSize), make([]byte, unix.CmsgLen(4*n))
+	data, oob := make([]byte, PayloadSize), make([]byte, unix.CmsgLen(4*w.Files()))
 	got, oobn, flags, _, err := unix.Recvmsg(sock, data, oob, unix.MSG_PEEK|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
-		return nil, 0, false, err
+		return peeked{}, err
 	}
+	p := peeked{data: data[:got], flags: flags}
 	if oobn >= unix.CmsgLen(4) {
 		h, data, _, err := unix.ParseOneSocketControlMessage(oob[:oobn])
 		if err != nil || h.Level != unix.SOL_SOCKET || h.Type != unix.SCM_RIGHTS {
-			return nil, 0, false, fmt.Errorf("control message %v: %w", h, err)
+			return peeked{}, fmt.Errorf("control message %v: %w", h, err)
 		}
 		for ; len(data) >= 4; data = data[4:] {
-			fds = append(fds, int(binary.NativeEndian.Uint32(data)))
+			p.fds = append(p.fds, int(binary.NativeEndian.Uint32(data)))
 		}
 	}
-	ours := got == PayloadSize && binary.NativeEndian.Uint64(data) == number && binary.NativeEndian.Uint64(data[8:]) == uint64(w)
-	if ours && flags&(unix.MSG_CTRUNC|unix.MSG_TRUNC) == 0 && len(fds) == n {
-		return fds, flags, true, nil
+	return p, nil
+}
+
+// rawPull is the sequence of the package comment: one try.
+func rawPull(sock int, number uint64, w Word) (fds []int, flags int, ok bool, err error) {
+	p, err := rawPeek(sock, w)
+	if err != nil {
+		return nil, 0, false, err
 	}
+	ours := len(p.data) == PayloadSize &&
+		binary.NativeEndian.Uint64(p.data) == number && binary.NativeEndian.Uint64(p.data[8:]) == uint64(w)
+	if ours && p.flags&(unix.MSG_CTRUNC|unix.MSG_TRUNC) == 0 && len(p.fds) == w.Files() {
+		return p.fds, p.flags, true, nil
+	}
+	closeAll(p.fds)
+	return nil, p.flags, false, nil
+}
+
+func closeAll(fds []int) {
 	for _, fd := range fds {
 		unix.Close(fd)
 	}
-	return nil, flags, false, nil
 }
 
 // helpPull pulls at random ids; args: number, messages, gets. Message i has

@@ -1,0 +1,184 @@
+package fdstore
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// raced is what the pulls of one run came to.
+type raced struct {
+	pulls int
+	wrong int // an open file that was not asked for, taken for the right one
+	none  int // the offset was beyond the queue: nothing came
+	again int // tries that the check has thrown away
+}
+
+func (r raced) percent(n int) float64 { return 100 * float64(n) / float64(r.pulls) }
+
+// TestRace lets processes pull at once and asks the kernel whose open file each
+// got. Setting the offset and peeking are two calls: without a look at the
+// payload some of the files are somebody else's. With it none is.
+//
+//	go test -count=1 -v -run TestRace ./fdstore
+func TestRace(t *testing.T) {
+	const (
+		messages = 64
+		pulls    = 20_000 // of all processes of a run
+		rounds   = 20     // for a machine on which they do not meet at once
+	)
+	s := newTestStore(t, Options{Layout: Flat})
+	fds := make([]string, messages)
+	for i := range fds {
+		f := memfd(t, strconv.Itoa(i))
+		if _, err := s.Add(f); err != nil {
+			t.Fatal(err)
+		}
+		fds[i] = strconv.Itoa(int(f.Fd()))
+	}
+	if err := s.Seal(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%-12s %-9s %7s %16s %16s %9s %8s", "processes", "payload", "pulls", "wrong file", "no file", "retries", "us/pull")
+	row := func(processes int, payload string) raced {
+		r, took := race(t, s, processes, payload, pulls/processes, fds)
+		each := float64(took.Microseconds()) / float64(r.pulls)
+		t.Logf("%-12d %-9s %7d %7d %7.2f%% %7d %7.2f%% %9d %8.2f", processes, payload,
+			r.pulls, r.wrong, r.percent(r.wrong), r.none, r.percent(r.none), r.again, each)
+		return r
+	}
+	for _, processes := range []int{1, 2, 8, 64} {
+		if r := row(processes, "checked"); r.wrong+r.none > 0 {
+			t.Errorf("%d processes got %d wrong files and %d times none, though each looked at the payload", processes, r.wrong, r.none)
+		}
+		met := false
+		for round := 0; round < rounds && !met; round++ {
+			r := row(processes, "unchecked")
+			met = r.wrong > 0
+			if processes == 1 {
+				if met || r.none > 0 {
+					t.Errorf("alone a process got %d wrong files and %d times none", r.wrong, r.none)
+				}
+				break
+			}
+		}
+		if processes > 1 && !met {
+			t.Errorf("%d processes that believe what comes got no wrong file in %d rounds", processes, rounds)
+		}
+	}
+}
+
+// race starts processes, lets them all go at once and adds up what they say. The
+// time is from then until the last has ended.
+func race(t *testing.T, s *Store, processes int, payload string, pulls int, fds []string) (sum raced, took time.Duration) {
+	t.Helper()
+	gate, start, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cmds []*exec.Cmd
+	for range processes {
+		cmd := newHelper(t, s, "race", payload, strconv.FormatUint(s.Number(), 10),
+			strconv.Itoa(pulls), strconv.Itoa(os.Getpid()), strings.Join(fds, ","))
+		cmd.Stdin, cmd.Stdout = gate, &strings.Builder{}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		cmds = append(cmds, cmd)
+	}
+	gate.Close()
+	began := time.Now()
+	start.Close()
+	for _, cmd := range cmds {
+		waitHelper(t, cmd)
+		var r raced
+		if _, err := fmt.Sscan(fmt.Sprint(cmd.Stdout), &r.pulls, &r.wrong, &r.none, &r.again); err != nil {
+			t.Fatalf("a helper said %q: %v", cmd.Stdout, err)
+		}
+		sum.pulls += r.pulls
+		sum.wrong += r.wrong
+		sum.none += r.none
+		sum.again += r.again
+	}
+	return sum, time.Since(began)
+}
+
+// helpRace waits for the end of standard input, then pulls at random ids; args:
+// checked or unchecked, number, pulls, the maker's pid, its descriptors of the
+// files in order.
+func helpRace(args []string) error {
+	checked := args[0] == "checked"
+	number, err := strconv.ParseUint(args[1], 10, 64)
+	if err != nil {
+		return err
+	}
+	pulls, _ := strconv.Atoi(args[2])
+	maker, _ := strconv.Atoi(args[3])
+	theirs := strings.Split(args[4], ",")
+	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+		return err
+	}
+	r := raced{pulls: pulls}
+	for range pulls {
+		id := rand.N(len(theirs))
+		fd, err := r.pull(checked, number, Flat.Place(ID(id), 1).Word)
+		if err != nil {
+			return err
+		}
+		if fd < 0 {
+			continue
+		}
+		want, _ := strconv.Atoi(theirs[id])
+		same, err := kcmpFile(os.Getpid(), fd, maker, want)
+		unix.Close(fd)
+		if err != nil {
+			return needError{err.Error()}
+		}
+		if !same {
+			r.wrong++
+		}
+	}
+	fmt.Println(r.pulls, r.wrong, r.none, r.again)
+	return nil
+}
+
+// pull takes one file, -1 if none came. Whoever does not check takes the first
+// answer; whoever does asks again until it is the right one.
+func (r *raced) pull(checked bool, number uint64, w Word) (int, error) {
+	const sock = 3
+	for range MaxTries {
+		var fds []int
+		var err error
+		ok := true
+		if checked {
+			fds, _, ok, err = rawPull(sock, number, w)
+		} else {
+			var p peeked
+			p, err = rawPeek(sock, w)
+			fds = p.fds
+		}
+		nothing := errors.Is(err, unix.EAGAIN)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil && !nothing:
+			return -1, err
+		case !checked && (nothing || len(fds) == 0):
+			r.none++
+			return -1, nil
+		case ok && !nothing:
+			return fds[0], nil
+		default:
+			r.again++
+		}
+	}
+	return -1, ErrContended
+}
