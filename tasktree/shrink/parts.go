@@ -1,0 +1,179 @@
+package shrink
+
+import (
+	"slices"
+
+	"regrow/tasktree"
+)
+
+// tree is a tree taken apart: its tasks in a list, each with the place of its
+// parent, so that leaving some out is cheap. It is not changed once made.
+type tree struct {
+	head   tasktree.Tree // without tasks
+	tasks  []*tasktree.Task
+	parent []int // -1: the root
+}
+
+// parts takes a checked tree apart.
+func parts(t *tasktree.Tree) tree {
+	p := tree{head: tasktree.Tree{
+		Source: t.Source, Dir: t.Dir, Namespaces: t.Namespaces, Files: t.Files,
+	}}
+	for _, task := range t.Tasks() {
+		p.tasks = append(p.tasks, task)
+		up := -1
+		if task.Parent != nil {
+			up = task.Parent.Index
+		}
+		p.parent = append(p.parent, up)
+	}
+	return p
+}
+
+// build puts a tree together, with the open files that some task uses, and
+// reports whether it is valid. Nothing of it is the original's but what nobody
+// changes.
+func (p tree) build() (*tasktree.Tree, bool) {
+	t := p.head
+	tasks := make([]*tasktree.Task, len(p.tasks))
+	used := map[string]bool{}
+	for i, original := range p.tasks {
+		task := *original
+		task.FDs, task.Children = slices.Clone(original.FDs), nil
+		for _, d := range task.FDs {
+			used[d.Open.Name] = true
+		}
+		tasks[i] = &task
+		if up := p.parent[i]; up >= 0 {
+			tasks[up].Children = append(tasks[up].Children, &task)
+		} else {
+			t.Root = &task
+		}
+	}
+	t.Files = nil
+	for _, f := range p.head.Files {
+		if used[f.Name] {
+			file := *f
+			t.Files = append(t.Files, &file)
+		}
+	}
+	return &t, len(t.Check()) == 0
+}
+
+// withoutTasks leaves out the tasks from ... to-1. Their children go to the
+// next task above; if the root goes, its first child is the root of the others.
+func (p tree) withoutTasks(from, to int) tree {
+	c := tree{head: p.head}
+	place := make([]int, len(p.tasks)) // in c: of a task, or of who stands in for it
+	for i, task := range p.tasks {
+		up := -1
+		if p.parent[i] >= 0 {
+			up = place[p.parent[i]]
+		}
+		if i >= from && i < to {
+			place[i] = up
+			continue
+		}
+		if up < 0 && len(c.tasks) > 0 {
+			up = 0
+		}
+		place[i] = len(c.tasks)
+		c.tasks, c.parent = append(c.tasks, task), append(c.parent, up)
+	}
+	return c
+}
+
+// withoutDescriptors leaves out the descriptors from ... to-1, counted through
+// all tasks.
+func (p tree) withoutDescriptors(from, to int) tree {
+	c := p
+	c.tasks = slices.Clone(p.tasks)
+	first := 0
+	for i, task := range p.tasks {
+		lo, hi := max(from-first, 0), min(to-first, len(task.FDs))
+		first += len(task.FDs)
+		if lo >= hi {
+			continue
+		}
+		smaller := *task
+		smaller.FDs = slices.Delete(slices.Clone(task.FDs), lo, hi)
+		c.tasks[i] = &smaller
+	}
+	return c
+}
+
+// withTask changes one task, and reports whether that makes the tree smaller.
+func (p tree) withTask(i int, change func(*tasktree.Task)) (tree, bool) {
+	task := *p.tasks[i]
+	task.FDs = slices.Clone(task.FDs)
+	before := weight(&task)
+	change(&task)
+	c := p
+	c.tasks = slices.Clone(p.tasks)
+	c.tasks[i] = &task
+	return c, weight(&task) < before
+}
+
+// merged lets the descriptors of one open file name another.
+func (p tree) merged(from, to *tasktree.OpenFile) tree {
+	c := p
+	c.tasks = slices.Clone(p.tasks)
+	for i, task := range p.tasks {
+		changed := *task
+		changed.FDs = slices.Clone(task.FDs)
+		for j := range changed.FDs {
+			if d := &changed.FDs[j]; d.Open.Name == from.Name {
+				d.Open, d.File.Value = to, to.EndName(d.End)
+				c.tasks[i] = &changed
+			}
+		}
+	}
+	return c
+}
+
+// used lists the open files that descriptors name, in the description's order.
+func (p tree) used() (files []*tasktree.OpenFile) {
+	names := map[string]bool{}
+	for _, task := range p.tasks {
+		for _, d := range task.FDs {
+			names[d.Open.Name] = true
+		}
+	}
+	for _, f := range p.head.Files {
+		if names[f.Name] {
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
+func (p tree) descriptors() (n int) {
+	for _, task := range p.tasks {
+		n += len(task.FDs)
+	}
+	return n
+}
+
+// size counts all that can be left out.
+func (p tree) size() int {
+	n := len(p.head.Namespaces) + len(p.used())
+	for _, task := range p.tasks {
+		n += 1 + weight(task)
+	}
+	return n
+}
+
+func weight(t *tasktree.Task) int {
+	n := len(t.FDs) + len(t.Run) + len(t.Env)
+	for _, d := range t.FDs {
+		n += ofBool(d.Cloexec)
+	}
+	return n + ofBool(t.EnvClear) + ofBool(t.Cwd.Value != "") + ofBool(t.PID.Value != 0)
+}
+
+func ofBool(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
