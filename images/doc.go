@@ -1,5 +1,5 @@
 // Package images decodes descriptions of process trees into the model of
-// package tasktree. It knows one format, YAML, version 1.
+// package tasktree, and encodes them back. It knows one format, YAML, version 1.
 //
 // yaml.v3 only parses; every value is then decoded by rules of this package
 // from the source text of its node, because the library's own conversions are

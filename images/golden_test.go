@@ -5,7 +5,6 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -83,39 +82,6 @@ tasks:
 	if pos := task.FDs[1].Pos; pos != (tasktree.Pos{Line: 8, Col: 22}) {
 		t.Errorf("position %v", pos)
 	}
-}
-
-// FuzzDecode feeds anything: it must not panic, and what is wrong must have
-// sorted problems inside the text.
-func FuzzDecode(f *testing.F) {
-	paths, _ := filepath.Glob("testdata/*/*.yaml")
-	more, _ := filepath.Glob("../examples/*.yaml")
-	for _, path := range append(paths, more...) {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(string(text))
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		_, err := Decode(strings.NewReader(text), "fuzz.yaml", "")
-		if err == nil {
-			return
-		}
-		invalid, ok := errors.AsType[*tasktree.InvalidError](err)
-		if !ok || len(invalid.Problems) == 0 {
-			t.Fatalf("got %v", err)
-		}
-		lines := len(splitLines(text))
-		for _, p := range invalid.Problems {
-			if p.Pos.Line > lines {
-				t.Errorf("%v is behind the text's %d lines", p, lines)
-			}
-		}
-		if !slices.IsSortedFunc(invalid.Problems, func(a, b tasktree.Problem) int { return a.Pos.Compare(b.Pos) }) {
-			t.Errorf("not sorted: %v", invalid.Problems)
-		}
-	})
 }
 
 // TestDeep feeds nesting that must end soon and without a crash.

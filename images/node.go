@@ -154,7 +154,11 @@ func (v node) fields(want string) fields {
 			key.bad("an empty key")
 			continue
 		}
-		name := key.n.Value
+		text, ok := key.content("a name")
+		if !ok {
+			continue
+		}
+		name := text.Value
 		f := field{key: key, name: name, value: node{d: v.d, n: v.n.Content[i+1], up: &up, step: name}.target()}
 		if first := seen.add(fields, name); first >= 0 {
 			v.d.report(key.pos(), f.value.path(), "key %q is given twice (first at %s)", name, fields[first].key.pos())

@@ -18,6 +18,11 @@ func init() {
 			key, _ := d.Text("key")
 			return &Inherit{Key: key}
 		},
+		Encode: func(s tasktree.Spec, e Encoder) {
+			if i, ok := s.(*Inherit); ok {
+				e.Text("key", i.Key)
+			}
+		},
 	})
 }
 

@@ -13,6 +13,7 @@ type Kind struct {
 	Keys     []string // the keys it takes besides type; images refuses all others
 	Required []string // the ones among Keys that must be there; images reports what is missing
 	Decode   func(Decoder) tasktree.Spec
+	Encode   func(tasktree.Spec, Encoder) // the way back, for a Spec that this kind has made
 }
 
 // Decoder gives a kind the values of its entry. Package images implements it.
@@ -42,6 +43,26 @@ type Decoder interface {
 	FlagsByEnd(key string, ends []string, table []Flag) (v []Flags, ok bool)
 }
 
+// Encoder takes the values of an entry from a kind, as [Decoder] gives them: a
+// kind calls it for what its entry says, in the order in which it is to be
+// written. Package images implements it.
+type Encoder interface {
+	// Text writes any text, also what Decoder calls content.
+	Text(key string, v tasktree.Text)
+
+	// Int writes a decimal integer.
+	Int(key string, v tasktree.Number)
+
+	// Mode writes a file mode.
+	Mode(key string, v tasktree.Number)
+
+	// Flags writes a list of names out of table.
+	Flags(key string, table []Flag, v Flags)
+
+	// FlagsByEnd writes the lists of the ends that have said something.
+	FlagsByEnd(key string, ends []string, table []Flag, v []Flags)
+}
+
 // Flag is a name that a list of flags may hold.
 type Flag struct {
 	Name   string
@@ -66,6 +87,9 @@ type FlagItem struct {
 func (f Flags) Has(name string) bool {
 	return slices.ContainsFunc(f.Items, func(i FlagItem) bool { return i.Flag.Name == name })
 }
+
+// Said reports whether a description has such a list, or a program has set one.
+func (f Flags) Said() bool { return f.Pos.IsValid() || f.Bits != 0 || len(f.Items) > 0 }
 
 // registry is written by the init functions of this package's files and only
 // read afterwards.

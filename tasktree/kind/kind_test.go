@@ -35,6 +35,9 @@ func TestRegistry(t *testing.T) {
 			if !ok || k.Name != name {
 				t.Fatalf("Lookup gives %q, %v", k.Name, ok)
 			}
+			if k.Encode == nil {
+				t.Error("cannot be encoded")
+			}
 			for _, key := range k.Required {
 				if !slices.Contains(k.Keys, key) {
 					t.Errorf("required key %q is not among %v", key, k.Keys)

@@ -49,6 +49,21 @@ func init() {
 			}
 			return p
 		},
+		Encode: func(s tasktree.Spec, e Encoder) {
+			p, ok := s.(*Pipe)
+			if !ok {
+				return
+			}
+			if p.Capacity.Value != 0 {
+				e.Int("capacity", p.Capacity)
+			}
+			if p.Content.Value != "" || p.Content.Pos.IsValid() {
+				e.Text("content", p.Content)
+			}
+			if p.ReadEnd.Said() || p.WriteEnd.Said() {
+				e.FlagsByEnd("flags", pipeEnds, pipeFlags, []Flags{p.ReadEnd, p.WriteEnd})
+			}
+		},
 	})
 }
 

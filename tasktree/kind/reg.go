@@ -67,6 +67,25 @@ func init() {
 			}
 			return r
 		},
+		Encode: func(s tasktree.Spec, e Encoder) {
+			r, ok := s.(*Reg)
+			if !ok {
+				return
+			}
+			e.Text("path", r.Path)
+			if r.Flags.Said() {
+				e.Flags("flags", regFlags, r.Flags)
+			}
+			if r.saysMode() {
+				e.Mode("mode", r.Mode)
+			}
+			if r.Offset.Value != 0 || r.Offset.Pos.IsValid() {
+				e.Int("offset", r.Offset)
+			}
+			if r.Content != nil {
+				e.Text("content", *r.Content)
+			}
+		},
 	})
 }
 
@@ -80,6 +99,8 @@ func (r *Reg) has(bits int) bool { return r.Flags.Bits&bits == bits }
 
 // makes reports whether opening brings a file into being.
 func (r *Reg) makes() bool { return r.has(unix.O_CREAT) || r.has(unix.O_TMPFILE) }
+
+func (r *Reg) saysMode() bool { return r.Mode.Pos.IsValid() || r.Mode.Value != 0 }
 
 func (r *Reg) writable() bool { return r.Flags.Bits&unix.O_ACCMODE != unix.O_RDONLY }
 
@@ -181,7 +202,7 @@ func (r *Reg) Make(t *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
 		return []tasktree.Ref{m.Look(path, r.Flags.Bits&byLook, refuse)}
 	case r.makes():
 		mode := uint32(defaultMode)
-		if r.Mode.Pos.IsValid() || r.Mode.Value != 0 {
+		if r.saysMode() {
 			mode = uint32(r.Mode.Value)
 		}
 		c := tasktree.CreateFile{

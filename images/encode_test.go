@@ -1,0 +1,181 @@
+package images
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
+
+	"regrow/tasktree"
+	"regrow/tasktree/kind"
+)
+
+// sameTree compares trees but for where in a description they stand, and for
+// what Check derives.
+var sameTree = cmp.Options{
+	// Whether something was said at all counts, as for modes.
+	cmp.Comparer(func(a, b tasktree.Pos) bool { return a.IsValid() == b.IsValid() }),
+	cmpopts.IgnoreUnexported(tasktree.Tree{}),
+	cmpopts.IgnoreFields(tasktree.Task{}, "Parent"),
+	cmpopts.IgnoreFields(tasktree.Descriptor{}, "Open"),
+	cmpopts.IgnoreFields(tasktree.OpenFile{}, "Uses"),
+	cmpopts.EquateEmpty(),
+}
+
+// comesBack encodes a tree, and demands that decoding gives the same one.
+func comesBack(t *testing.T, tree *tasktree.Tree, options ...cmp.Option) string {
+	t.Helper()
+	var text strings.Builder
+	if err := Encode(&text, tree); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Decode(strings.NewReader(text.String()), tree.Source, tree.Dir)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text.String())
+	}
+	if diff := cmp.Diff(tree, again, append(options, sameTree)...); diff != "" {
+		t.Fatalf("the tree (-) and what came back (+):\n%s\n%s", diff, text.String())
+	}
+	if len(tree.Tasks()) != len(again.Tasks()) || len(tree.Warnings()) != len(again.Warnings()) {
+		t.Fatalf("%d tasks and warnings %v, then %d and %v", len(tree.Tasks()), tree.Warnings(), len(again.Tasks()), again.Warnings())
+	}
+	return text.String()
+}
+
+// FuzzDecode feeds anything: it must not panic, what is valid encodes back to an
+// equal tree, and what is wrong must have sorted problems inside the text.
+func FuzzDecode(f *testing.F) {
+	paths, _ := filepath.Glob("testdata/*/*.yaml")
+	more, _ := filepath.Glob("../examples/*.yaml")
+	for _, path := range append(paths, more...) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text))
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		tree, err := Decode(strings.NewReader(text), "fuzz.yaml", "")
+		if err == nil {
+			comesBack(t, tree)
+			return
+		}
+		invalid, ok := errors.AsType[*tasktree.InvalidError](err)
+		if !ok || len(invalid.Problems) == 0 {
+			t.Fatalf("got %v", err)
+		}
+		lines := len(splitLines(text))
+		for _, p := range invalid.Problems {
+			if p.Pos.Line > lines {
+				t.Errorf("%v is behind the text's %d lines", p, lines)
+			}
+		}
+		if !slices.IsSortedFunc(invalid.Problems, func(a, b tasktree.Problem) int { return a.Pos.Compare(b.Pos) }) {
+			t.Errorf("not sorted: %v", invalid.Problems)
+		}
+	})
+}
+
+// TestEncode holds the form of what is written.
+func TestEncode(t *testing.T) {
+	text := func(s string) tasktree.Text { return tasktree.Text{Value: s} }
+	tree := &tasktree.Tree{
+		Source: "made.yaml", Dir: "/srv",
+		Namespaces: []tasktree.NamespaceItem{{Name: tasktree.NamespacePID}},
+		Files: []*tasktree.OpenFile{
+			{Name: "null", Spec: &kind.Reg{Path: text("/dev/null"), Flags: kind.Flags{Bits: unix.O_RDWR}}},
+			{Name: "log", Spec: &kind.Reg{
+				Path: text("a log"), Flags: kind.Flags{Bits: unix.O_WRONLY | unix.O_CREAT | unix.O_SYNC}, Mode: tasktree.Number{Value: 0o640}, Content: &tasktree.Text{},
+			}},
+			{Name: "far", Spec: &kind.Reg{Path: text("x"), Offset: tasktree.Number{Value: 1 << 40}}},
+			{Name: "jobs", Spec: &kind.Pipe{
+				Capacity: tasktree.Number{Value: 8192}, Content: text("\xff\x00"), WriteEnd: kind.Flags{Bits: unix.O_NONBLOCK | unix.O_DIRECT},
+			}},
+			{Name: "console", Spec: &kind.Inherit{Key: text("stdout")}},
+		},
+		Root: &tasktree.Task{
+			Name: "root", PID: tasktree.Number{Value: 1}, FDs: []tasktree.Descriptor{
+				{FD: 0, File: text("null")}, {FD: 7, File: text("jobs.w"), Cloexec: true},
+			},
+			Children: []*tasktree.Task{
+				{
+					Name: "lister", FDs: []tasktree.Descriptor{{FD: 1, File: text("console")}, {FD: 3, File: text("far")}, {FD: 4, File: text("log")}, {FD: 5, File: text("jobs.r")}},
+					Run: []tasktree.Text{text("ls"), text("-l"), text(""), text("null"), text("a\nb: #"), text("8080")},
+					Env: []tasktree.EnvVar{{Name: "A", Value: "lost"}, {Name: "B b", Value: ""}, {Name: "A", Value: "kept"}}, EnvClear: true, Cwd: text("/tmp"),
+				},
+				{Name: "10"},
+			},
+		},
+	}
+	if problems := tree.Check(); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	// What a program sets has no place, and no list of names.
+	got := comesBack(t, tree,
+		cmpopts.IgnoreTypes(tasktree.Pos{}), cmpopts.IgnoreFields(kind.Flags{}, "Items"), cmpopts.IgnoreFields(tasktree.Task{}, "Env"))
+	const want = `version: 1
+namespaces: [pid]
+files:
+  null: {type: reg, path: /dev/null, flags: [O_RDWR]}
+  log: {type: reg, path: "a log", flags: [O_SYNC, O_WRONLY, O_CREAT], mode: 0640, content: ""}
+  far: {type: reg, path: x, offset: 1099511627776}
+  jobs: {type: pipe, capacity: 8192, content: !!binary "/wA=", flags: {w: [O_NONBLOCK, O_DIRECT]}}
+  console: {type: inherit, key: stdout}
+tasks:
+  - name: root
+    pid: 1
+    fds: {0: null, 7: {file: jobs.w, cloexec: true}}
+    children:
+      - name: lister
+        fds: {1: console, 3: far, 4: log, 5: jobs.r}
+        run: [ls, -l, "", null, "a\nb: #", 8080]
+        env: {"B b": "", A: kept}
+        env_clear: true
+        cwd: /tmp
+      - name: 10
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("description (-want +got):\n%s", diff)
+	}
+}
+
+// TestEncodeRefuses holds what has no form in a description.
+func TestEncodeRefuses(t *testing.T) {
+	root := &tasktree.Task{Name: "a"}
+	for want, tree := range map[string]*tasktree.Tree{
+		`open file "f" has no type`:                {Root: root, Files: []*tasktree.OpenFile{{Name: "f"}}},
+		`open file "f": flags: the bits 0x8000000`: {Root: root, Files: []*tasktree.OpenFile{{Name: "f", Spec: &kind.Reg{Flags: kind.Flags{Bits: 1<<27 | unix.O_RDWR}}}}},
+		`no description has the type "odd"`:        {Root: root, Files: []*tasktree.OpenFile{{Name: "f", Spec: &odd{}}}},
+	} {
+		err := Encode(new(strings.Builder), tree)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+// odd is a kind that nobody has registered.
+type odd struct{ kind.Inherit }
+
+func (*odd) Kind() string { return "odd" }
+
+// TestExamplesComeBack encodes and decodes the examples.
+func TestExamplesComeBack(t *testing.T) {
+	paths, err := filepath.Glob("../examples/*.yaml")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no examples: %v", err)
+	}
+	for _, path := range paths {
+		tree, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		comesBack(t, tree)
+	}
+}
