@@ -26,7 +26,8 @@ type PlanOptions struct {
 	// Default: false.
 	Detach bool
 
-	base uint64 // where the arena lies; 0: program.DefaultBase
+	base   uint64         // where the arena lies; 0: program.DefaultBase
+	layout fdstore.Layout // of the store, for tests; 0: by the number of messages
 }
 
 // Plan is everything that restoring a tree will do, decided beforehand. It is
@@ -255,6 +256,9 @@ func (pl *planner) place() {
 	pl.plan.layout = fdstore.Flat
 	if pl.mostMessages() > flatMessages {
 		pl.plan.layout = fdstore.Nested
+	}
+	if l := pl.plan.options.layout; l != 0 {
+		pl.plan.layout = l
 	}
 	if slices.Contains(pl.stored, true) {
 		pl.plan.storeFD = pl.storeNumber()

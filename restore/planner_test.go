@@ -24,18 +24,58 @@ func TestPlanKeepsModel(t *testing.T) {
 
 func FuzzPlan(f *testing.F) { f.Fuzz(rapid.MakeFuzz(planKeepsModel)) }
 
+// planKeepsModel demands of any valid tree that it is planned, and the model
+// agrees, or that it is refused with the line that cannot be.
 func planKeepsModel(t *rapid.T) {
-	tree := drawTree(t, 12)
-	host := testHost
-	host.Ignored = rapid.Uint64().Draw(t, "ignored")
-	p, err := NewPlan(tree, host, PlanOptions{Detach: rapid.Bool().Draw(t, "detach")})
+	tree, host := drawTree(t, 12), drawHost(t)
+	p, err := NewPlan(tree, host, PlanOptions{
+		Inherit:      map[string]int{"given": rapid.SampledFrom([]int{3, 900}).Draw(t, "given")},
+		WithoutStdin: rapid.Bool().Draw(t, "without stdin"), Detach: rapid.Bool().Draw(t, "detach"),
+		// Shards from the second message on, so that small trees have some.
+		layout: rapid.SampledFrom([]fdstore.Layout{0, 1}).Draw(t, "layout"),
+	})
 	if err != nil {
-		t.Fatal(err)
+		checkRefusal(t, tree, host, err)
+		return
 	}
 	if err := p.Verify(); err != nil {
 		var picture bytes.Buffer
 		_ = p.WriteText(&picture)
 		t.Fatalf("%v\n%s", err, picture.String())
+	}
+	for i := range p.tasks {
+		for j, n := range p.tasks[i].Notes {
+			if n.Line == 0 {
+				t.Fatalf("task %d: op %d (%s) has no line", i, j, opName(&p.tasks[i].Ops[j]))
+			}
+		}
+	}
+}
+
+// checkRefusal demands that a tree was refused for a reason, at a place.
+func checkRefusal(t *rapid.T, tree *tasktree.Tree, host Host, err error) {
+	if invalid, ok := errors.AsType[*tasktree.InvalidError](err); ok {
+		for _, p := range invalid.Problems {
+			if !p.Pos.IsValid() || !strings.HasSuffix(p.Path, ".key") {
+				t.Fatalf("refused without a place: %v", err)
+			}
+		}
+		return
+	}
+	refused, ok := errors.AsType[*RefusedError](err)
+	if !ok || !refused.Pos.IsValid() || !strings.HasPrefix(err.Error(), fmt.Sprintf("random.yaml:%d:1: restore: task", refused.Pos.Line)) {
+		t.Fatalf("got %T: %v", err, err)
+	}
+	highest := 0
+	for _, task := range tree.Tasks() {
+		for _, d := range task.FDs {
+			highest = max(highest, d.FD)
+		}
+	}
+	// A table of ten and its helpers fit into any limit but the smallest.
+	const roomy = 64
+	if uint64(highest) < host.HardFiles && host.HardFiles >= roomy {
+		t.Fatalf("refused although the highest number is %d and the limit %d: %v", highest, host.HardFiles, err)
 	}
 }
 

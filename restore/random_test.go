@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"regrow/tasktree"
@@ -12,40 +13,35 @@ import (
 
 func text(s string) tasktree.Text { return tasktree.Text{Value: s} }
 
-// drawTree makes a random checked tree: dense, permuted and sparse numbers,
-// files that are shared, private, repeated in one table, or pipes with content.
+// drawer makes random trees by the rules: all kinds with all that they can say,
+// dense, permuted and sparse numbers, shared and private files, files that are
+// repeated in one table, exact pids, programs. Everything has a place.
+type drawer struct {
+	*rapid.T
+	line int
+	ends []string
+}
+
+// drawTree makes a random checked tree.
 func drawTree(t *rapid.T, maxTasks int) *tasktree.Tree {
-	tree := &tasktree.Tree{Source: "random.yaml"}
-	var ends []string
+	d := &drawer{T: t}
+	tree := &tasktree.Tree{Source: "random.yaml", Dir: rapid.SampledFrom([]string{"", "/srv", "rel"}).Draw(t, "dir")}
+	if rapid.Bool().Draw(t, "namespace") {
+		tree.Namespaces = []tasktree.NamespaceItem{{Name: tasktree.NamespacePID, Pos: d.pos()}}
+	}
 	for i := range rapid.IntRange(1, 12).Draw(t, "files") {
-		name := fmt.Sprintf("f%d", i)
-		var spec tasktree.Spec
-		switch rapid.IntRange(0, 3).Draw(t, "kind") {
-		case 0:
-			spec = &kind.Pipe{Content: text(rapid.StringMatching(`[a-z]{0,20}`).Draw(t, "content"))}
-			ends = append(ends, name+".r", name+".w")
-		case 1:
-			spec = &kind.Inherit{Key: text("stderr")}
-			ends = append(ends, name)
-		default:
-			spec = &kind.Reg{Path: text(rapid.SampledFrom([]string{"/dev/null", "/dev/zero", "/etc", "/proc/version"}).Draw(t, "path"))}
-			ends = append(ends, name)
-		}
-		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: name, Spec: spec})
+		tree.Files = append(tree.Files, d.file(fmt.Sprintf("f%d", i)))
 	}
 	shape := rapid.IntRange(0, 2).Draw(t, "shape")
 	var all []*tasktree.Task
 	for i := range rapid.IntRange(1, maxTasks).Draw(t, "tasks") {
-		task := &tasktree.Task{Name: fmt.Sprintf("t%d", i)}
-		numbers := rapid.SliceOfNDistinct(rapid.IntRange(0, []int{8, 30, 900}[shape]), 0, 9, rapid.ID[int]).Draw(t, "fds")
-		for _, n := range numbers {
-			task.FDs = append(task.FDs, tasktree.Descriptor{
-				FD: n, File: text(rapid.SampledFrom(ends).Draw(t, "end")), Cloexec: rapid.Bool().Draw(t, "cloexec"),
-			})
-		}
+		task := d.task(i, []int{8, 30, 900}[shape])
 		if i > 0 {
 			parent := all[rapid.IntRange(0, i-1).Draw(t, "parent")]
 			parent.Children = append(parent.Children, task)
+			if rapid.IntRange(0, 3).Draw(t, "exact") == 0 {
+				task.PID = tasktree.Number{Value: int64(i + 2), Pos: d.pos()}
+			}
 		}
 		all = append(all, task)
 	}
@@ -54,6 +50,124 @@ func drawTree(t *rapid.T, maxTasks int) *tasktree.Tree {
 		t.Fatalf("the generator makes an invalid tree: %v", problems)
 	}
 	return tree
+}
+
+func (d *drawer) pos() tasktree.Pos {
+	d.line++
+	return tasktree.Pos{Line: d.line, Col: 1}
+}
+
+func (d *drawer) text(s string) tasktree.Text { return tasktree.Text{Value: s, Pos: d.pos()} }
+
+// some draws true one time in n.
+func (d *drawer) some(n int, what string) bool { return rapid.IntRange(1, n).Draw(d.T, what) == n }
+
+func (d *drawer) flags(what string, of ...int) kind.Flags {
+	f := kind.Flags{Pos: d.pos()}
+	for _, bit := range of {
+		if d.some(3, what) {
+			f.Bits |= bit
+		}
+	}
+	return f
+}
+
+func (d *drawer) file(name string) *tasktree.OpenFile {
+	f := &tasktree.OpenFile{Name: name, Pos: d.pos()}
+	switch rapid.IntRange(0, 3).Draw(d.T, "kind") {
+	case 0:
+		p := &kind.Pipe{Content: d.text(rapid.StringMatching(`[a-z]{0,20}`).Draw(d.T, "content"))}
+		if d.some(3, "sized") {
+			p.Capacity = tasktree.Number{Value: rapid.Int64Range(20, 1<<31).Draw(d.T, "capacity"), Pos: d.pos()}
+		}
+		if d.some(2, "flagged") {
+			p.ReadEnd = d.flags("read end", unix.O_NONBLOCK, unix.O_DIRECT, unix.O_NOATIME, unix.O_ASYNC)
+			p.WriteEnd = d.flags("write end", unix.O_NONBLOCK, unix.O_DIRECT, unix.O_NOATIME, unix.O_ASYNC)
+		}
+		f.Spec = p
+		d.ends = append(d.ends, name+".r", name+".w")
+	case 1:
+		f.Spec = &kind.Inherit{Key: d.text(rapid.SampledFrom([]string{"stdin", "stdout", "stderr", "given", "lost"}).Draw(d.T, "key"))}
+		d.ends = append(d.ends, name)
+	default:
+		f.Spec = d.reg()
+		d.ends = append(d.ends, name)
+	}
+	return f
+}
+
+func (d *drawer) reg() *kind.Reg {
+	r := &kind.Reg{Path: d.text(rapid.SampledFrom([]string{"/dev/null", "/dev/zero", "/etc", "x", "./x", "/srv/x", "/srv/../srv/x"}).Draw(d.T, "path"))}
+	if d.some(4, "O_PATH") {
+		r.Flags = d.flags("of a look", unix.O_DIRECTORY, unix.O_NOFOLLOW)
+		r.Flags.Bits |= unix.O_PATH
+		return r
+	}
+	r.Flags = d.flags("flags", unix.O_APPEND, unix.O_ASYNC, unix.O_DIRECT, unix.O_NOATIME, unix.O_NOFOLLOW, unix.O_NONBLOCK, unix.O_SYNC)
+	r.Flags.Bits |= rapid.SampledFrom([]int{unix.O_RDONLY, unix.O_WRONLY, unix.O_RDWR}).Draw(d.T, "access")
+	writable := r.Flags.Bits&unix.O_ACCMODE != unix.O_RDONLY
+	makes := true
+	switch {
+	case d.some(4, "O_CREAT"):
+		r.Flags.Bits |= unix.O_CREAT
+		if d.some(3, "O_EXCL") {
+			r.Flags.Bits |= unix.O_EXCL
+		}
+	case writable && d.some(4, "O_TMPFILE"):
+		r.Flags.Bits |= unix.O_TMPFILE
+	default:
+		makes = false
+	}
+	if makes {
+		if d.some(2, "filled") {
+			content := d.text("content")
+			r.Content = &content
+		}
+		r.Mode = tasktree.Number{Value: rapid.Int64Range(0, 0o7777).Draw(d.T, "mode"), Pos: d.pos()}
+	}
+	if writable && d.some(4, "O_TRUNC") {
+		r.Flags.Bits |= unix.O_TRUNC
+	}
+	if d.some(3, "at an offset") {
+		r.Offset = tasktree.Number{Value: rapid.Int64Range(0, 1<<62).Draw(d.T, "offset"), Pos: d.pos()}
+	}
+	return r
+}
+
+func (d *drawer) task(i, highest int) *tasktree.Task {
+	task := &tasktree.Task{Name: fmt.Sprintf("t%d", i), Pos: d.pos()}
+	numbers := rapid.SliceOfNDistinct(rapid.IntRange(0, highest), 0, 9, rapid.ID[int]).Draw(d.T, "fds")
+	if d.some(20, "huge") {
+		numbers = append(numbers, rapid.IntRange(1000, tasktree.MaxFD).Draw(d.T, "a huge number"))
+	}
+	for _, n := range numbers {
+		task.FDs = append(task.FDs, tasktree.Descriptor{
+			FD: n, Pos: d.pos(), File: d.text(rapid.SampledFrom(d.ends).Draw(d.T, "end")), Cloexec: rapid.Bool().Draw(d.T, "cloexec"),
+		})
+	}
+	if d.some(3, "runs") {
+		task.RunPos = d.pos()
+		task.Run = []tasktree.Text{d.text(rapid.SampledFrom([]string{"ls", "/bin/ls", "./ls"}).Draw(d.T, "program")), d.text("")}
+		task.EnvClear = rapid.Bool().Draw(d.T, "env_clear")
+		if d.some(2, "env") {
+			task.Env = []tasktree.EnvVar{{Name: rapid.SampledFrom([]string{"A", "PATH"}).Draw(d.T, "variable"), Value: "/x:", Pos: d.pos()}}
+		}
+	}
+	if d.some(4, "cwd") {
+		task.Cwd = d.text(rapid.SampledFrom([]string{"/tmp", "sub"}).Draw(d.T, "folder"))
+	}
+	return task
+}
+
+// drawHost makes a random host: with room, or hardly any.
+func drawHost(t *rapid.T) Host {
+	hard := rapid.SampledFrom([]uint64{4096, 4096, 4096, 4096, 1 << 30, 64, 12, 4}).Draw(t, "hard limit")
+	return Host{
+		SoftFiles: min(hard, rapid.SampledFrom([]uint64{1024, 1024, 4096, 256, 8}).Draw(t, "soft limit")), HardFiles: hard,
+		Ignored: rapid.Uint64().Draw(t, "ignored"),
+		Environ: []string{"PATH=/usr/bin:/bin"}, Cwd: rapid.SampledFrom([]string{"/", "/srv", ""}).Draw(t, "cwd"),
+		OldClone: rapid.Bool().Draw(t, "clone(2)"),
+	}
 }
 
 // testHost is a host with room.
