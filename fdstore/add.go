@@ -126,9 +126,17 @@ func (s *Store) openWay(p Place) (to int, err error) {
 	return to, nil
 }
 
+// nestedBuffer has room for all messages of a shard or a branch, on kernels that
+// take up to twice 768 bytes for one.
+const nestedBuffer = 2 * 768 * max(shardSize, branchSize)
+
 // nest makes a socket and stores it in another one.
 func (s *Store) nest(in int, w Word) (int, error) {
-	fd, err := newSocket(s.bufferSize, nil)
+	size := s.bufferSize
+	if size > 0 { // else as much as there is
+		size = max(size, nestedBuffer)
+	}
+	fd, err := newSocket(size, nil)
 	if err == nil {
 		if err = s.sendTo(in, w, []int{fd}); err == nil {
 			return fd, nil

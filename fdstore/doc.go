@@ -102,7 +102,7 @@
 // A message carries 1 to [MaxGroup] files, and costs 768 bytes of its socket's
 // send buffer. In a [Nested] store only the root's queue grows, by one message
 // for 4096 that are added: the 277 that fit into the buffer which any socket has
-// (212992 bytes) are enough for 872,000 messages. A [Flat] store with
+// (212992 bytes) are enough for 870,000 messages. A [Flat] store with
 // CAP_NET_ADMIN (in the initial user namespace) gets a buffer of 2 GiB, about
 // 2.8 million messages; without it twice net.core.wmem_max: 555 messages where
 // that is 212992 bytes, as it was by default for long, 10,900 where it is 4 MiB,
@@ -116,9 +116,10 @@
 //
 // The kernel walks the queue to the message: a get at the head costs two dups,
 // and 5 to 50 ns more for each message before it, depending on the caches. That
-// is why large stores are nested: a get costs 4 to 5 times as much at 100,000
+// is why large stores are nested: a get costs 2 to 4 times as much at 100,000
 // messages as at 10, where a flat queue makes it 1,000 times. A Store that gets
-// keeps up to 33 of the nested sockets open for the next get. In a group a file
+// keeps nested sockets open for later gets, up to an eighth of its soft
+// RLIMIT_NOFILE and 2048 of them: see [Store.SetKept]. In a group a file
 // costs half a dup. So files that are used together belong into one message.
 //
 // Some files cannot be sent: io_uring instances since Linux 6.7, and since the

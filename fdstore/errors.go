@@ -128,15 +128,22 @@ func sendBuffer(fd int) string {
 	return strconv.Itoa(n)
 }
 
-func softNoFile() string {
+// softFiles returns the soft RLIMIT_NOFILE of this process.
+func softFiles() (uint64, error) {
 	var r unix.Rlimit
-	switch err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); {
+	err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r)
+	return r.Cur, err
+}
+
+func softNoFile() string {
+	switch n, err := softFiles(); {
 	case err != nil:
 		return "unknown"
-	case r.Cur > math.MaxInt64: // RLIM_INFINITY
+	case n > math.MaxInt64: // RLIM_INFINITY
 		return "unlimited"
+	default:
+		return strconv.FormatUint(n, 10)
 	}
-	return strconv.FormatUint(r.Cur, 10)
 }
 
 // sysctl returns the value for an error text. Network sysctls are absent from

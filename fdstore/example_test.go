@@ -215,5 +215,5 @@ func ExampleLayout_Place() {
 	// message 0: files at 16
 	// message 3: files at 64
 	// message 32: socket at 528, files at 0
-	// message 100000: socket at 1424, socket at 320, files at 0
+	// message 100000: socket at 1408, socket at 928, files at 0
 }

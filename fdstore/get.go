@@ -91,7 +91,7 @@ func (s *Store) fetch(p Place) error {
 func (s *Store) fetchOnWay(p Place) error {
 	from := s.fd
 	for i, w := range p.Way[:p.Depth] {
-		next := s.kept.find(i, w)
+		next := s.kept.find(w)
 		if s.open[i].word == w { // the maker has it still
 			next = s.open[i].fd
 		}
@@ -100,7 +100,7 @@ func (s *Store) fetchOnWay(p Place) error {
 				return fmt.Errorf("socket %d of %d on the way: %w", i+1, p.Depth, err)
 			}
 			next = s.came.files[0]
-			s.kept.keep(i, socket{next, w})
+			s.kept.keep(w, next)
 		}
 		from = next
 	}

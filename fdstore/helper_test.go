@@ -298,7 +298,7 @@ func helpKept([]string) error {
 		return err
 	}
 	group := make([]int, 20)
-	const last = 40 * shardSize // in the root's last shards and in a branch
+	const last = 60 * shardSize // in the root's last shards and in a branch
 	for i := range last + 1 {
 		if _, err := s.AddFDs(group[:1+i/last*(len(group)-1)]); err != nil { // each file is standard input
 			return err
@@ -315,7 +315,7 @@ func helpKept([]string) error {
 		}
 		f.Close()
 	}
-	if more := len(descriptors()) - before; more < 20 || more > keptInRoot+1 {
+	if more := len(descriptors()) - before; more < 20 || more > last/shardSize+1 {
 		return fmt.Errorf("gets keep %d sockets", more)
 	}
 	var limit syscall.Rlimit

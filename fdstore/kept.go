@@ -3,59 +3,69 @@ package fdstore
 import "golang.org/x/sys/unix"
 
 // kept are pulled sockets that stay open, because a later get is likely to need
-// them again: of those that the root carries enough for all branches of a store
-// of 100,000 messages, of those in branches the last one, for gets in order.
+// them again. Pulling one costs as much as the file itself, and more where the
+// caches have forgotten it.
 type kept struct {
-	inRoot   [keptInRoot]socket // fd 0: none; the store's own is never here
-	next     int                // to be replaced
-	inBranch socket
+	most  int          // how many there may be, 0: not decided yet
+	fds   map[Word]int // by the message that carries the socket
+	order []Word       // in which they came: a ring once there are most
+	next  int          // of order, to be replaced
 }
 
-const keptInRoot = 32
+const (
+	// maxKept is enough for all sockets of a store of 100,000 messages.
+	maxKept = 2048
+	// keptShare of the table may be spent on sockets that are kept.
+	keptShare = 8
+)
 
-// find returns the descriptor of a socket at a depth on the way, or -1.
-func (k *kept) find(depth int, w Word) int {
-	if depth > 0 {
-		if k.inBranch.word == w {
-			return k.inBranch.fd
-		}
-		return -1
-	}
-	for i := range k.inRoot {
-		if k.inRoot[i].word == w {
-			return k.inRoot[i].fd
-		}
+// SetKept bounds how many nested sockets the Store keeps open for later gets,
+// at least 1. Default: an eighth of the soft RLIMIT_NOFILE when the first one is
+// kept, at most 2048. They are close-on-exec, and the Store closes them by
+// itself when its own gets find no free descriptor. Those that are open now are
+// closed.
+func (s *Store) SetKept(most int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept.drop()
+	s.kept.most = max(most, 1)
+}
+
+// find returns the descriptor of the socket in message w, or -1.
+func (k *kept) find(w Word) int {
+	if fd, ok := k.fds[w]; ok {
+		return fd
 	}
 	return -1
 }
 
-// keep takes a socket over, and closes the one whose place it takes.
-func (k *kept) keep(depth int, s socket) {
-	place := &k.inBranch
-	if depth == 0 {
-		place = &k.inRoot[k.next]
-		k.next = (k.next + 1) % len(k.inRoot)
+// keep takes over the socket that was in message w, and closes the one whose
+// place it takes.
+func (k *kept) keep(w Word, fd int) {
+	if k.most == 0 {
+		soft, _ := softFiles() // 0 if it cannot be known
+		k.most = max(1, int(min(soft/keptShare, maxKept)))
 	}
-	place.close()
-	*place = s
+	if k.fds == nil {
+		k.fds = map[Word]int{}
+	}
+	if len(k.order) < k.most {
+		k.order = append(k.order, w)
+	} else {
+		_ = unix.Close(k.fds[k.order[k.next]]) // nothing was written to it
+		delete(k.fds, k.order[k.next])
+		k.order[k.next] = w
+		k.next = (k.next + 1) % k.most
+	}
+	k.fds[w] = fd
 }
 
 // drop closes all, and reports whether there was one.
 func (k *kept) drop() bool {
-	had := k.inBranch.close()
-	for i := range k.inRoot {
-		had = k.inRoot[i].close() || had
+	had := len(k.fds) > 0
+	for _, fd := range k.fds {
+		_ = unix.Close(fd)
 	}
+	*k = kept{most: k.most}
 	return had
-}
-
-// close closes a socket that is open. Nothing was written to it, so there is no
-// error to learn of.
-func (s *socket) close() bool {
-	if s.word == 0 {
-		return false
-	}
-	_ = unix.Close(s.fd)
-	*s = socket{}
-	return true
 }

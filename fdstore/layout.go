@@ -13,10 +13,10 @@ import (
 //	Nested   header │ 0 ... 31 │ shard 0 ... shard 31 │ branch 0 │ branch 1 ...
 //	                                │                      │
 //	                                ▼                      ▼
-//	                           32 ... 63              shard ... shard (128)
+//	                           32 ... 95              shard ... shard (64)
 //	                                                    │
 //	                                                    ▼
-//	                                               1056 ... 1087
+//	                                               2080 ... 2143
 //
 // Shards and branches are sockets of the same kind, each stored as the only
 // file of a message.
@@ -24,8 +24,8 @@ type Layout uint16
 
 // The layouts. The number is how many messages the root holds itself.
 const (
-	// Nested keeps what comes after the first 32 messages in shards of 32,
-	// and what comes after the first 32 shards in branches of 128 shards: the
+	// Nested keeps what comes after the first 32 messages in shards of 64,
+	// and what comes after the first 32 shards in branches of 64 shards: the
 	// kernel walks a queue from its head, so a long one costs each get time in
 	// proportion to its length, and most of it for memory that is in no cache
 	// any more. All queues but the root's fit into any send buffer.
@@ -35,9 +35,9 @@ const (
 )
 
 const (
-	shardSize   = 32  // messages of a shard
-	rootShards  = 32  // shards of the root
-	branchSize  = 128 // shards of a branch
+	shardSize   = 64 // messages of a shard
+	rootShards  = 32 // shards of the root
+	branchSize  = 64 // shards of a branch
 	maxQueues   = math.MaxUint16
 	maxBranches = (maxQueues - rootShards) / (1 + branchSize)
 )

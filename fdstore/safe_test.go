@@ -15,7 +15,7 @@ import (
 func TestSealShutsAll(t *testing.T) {
 	s := newTestStore(t, Options{})
 	f := devNull(t)
-	const n = 1060 // into the first shard of the first branch
+	const n = 2084 // into the first shard of the first branch
 	for range n {
 		if _, err := s.Add(f); errors.Is(err, ErrInFlight) {
 			skip(t, err.Error())
@@ -26,7 +26,7 @@ func TestSealShutsAll(t *testing.T) {
 	if err := s.Seal(); err != nil {
 		t.Fatal(err)
 	}
-	for _, id := range []ID{32, 63, 64, 1055, n - 1} {
+	for _, id := range []ID{32, 95, 96, 2079, n - 1} {
 		p := s.layout.Place(id, 1)
 		from := s.fd
 		for _, w := range p.Way[:p.Depth] {

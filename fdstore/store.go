@@ -12,8 +12,8 @@ import (
 
 // Options configure [New]. The zero value is right for most stores.
 type Options struct {
-	// BufferSize is the memory that the kernel may use for the queue, in
-	// bytes; a message takes 768 of them (Linux 6.18, 64 bit). 0 or less
+	// BufferSize is the memory that the kernel may use for the root's queue,
+	// in bytes; a message takes 768 of them (Linux 6.18, 64 bit). 0 or less
 	// asks for as much as there is. The kernel gives no less than 4608 and,
 	// without CAP_NET_ADMIN, no more than twice net.core.wmem_max.
 	BufferSize int
@@ -59,6 +59,14 @@ type Store struct {
 type socket struct {
 	fd   int
 	word Word // of the message that carries it, never 0
+}
+
+// close closes a socket that is open. There is no error to learn of.
+func (s *socket) close() {
+	if s.word != 0 {
+		_ = unix.Close(s.fd)
+		*s = socket{}
+	}
 }
 
 // oobSize is more than the 1032 bytes of the largest group, so that MSG_CTRUNC

@@ -243,7 +243,7 @@ func BenchmarkVerify(b *testing.B) {
 // TestNestedStore plans trees whose messages lie in shards and branches: sizes
 // on both sides of where each begins, tables that leave the sockets little room.
 func TestNestedStore(t *testing.T) {
-	for _, tasks := range []int{500, 501, 1100, 1600} {
+	for _, tasks := range []int{500, 501, 2200, 2600} {
 		tree := &tasktree.Tree{Root: &tasktree.Task{Name: "root"}}
 		for i := range 60 {
 			tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d", i), Spec: &kind.Inherit{Key: text("stdin")}})
@@ -266,7 +266,7 @@ func TestNestedStore(t *testing.T) {
 		for id := range p.messages {
 			deepest = max(deepest, p.layout.Place(fdstore.ID(id), 1).Depth)
 		}
-		if want := map[int]int{500: 0, 501: 1, 1100: 2, 1600: 2}[tasks]; deepest != want {
+		if want := map[int]int{500: 0, 501: 1, 2200: 2, 2600: 2}[tasks]; deepest != want {
 			t.Errorf("%d tasks, %d messages: depth %d, want %d", tasks, len(p.messages), deepest, want)
 		}
 		if err := p.Verify(); err != nil {

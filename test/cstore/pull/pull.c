@@ -16,7 +16,7 @@
 #define SO_PEEK_OFF 42
 #endif
 
-enum { SHARD = 32, ROOT_SHARDS = 32, BRANCH = 128, TRIES = 1000 };
+enum { SHARD = 64, ROOT_SHARDS = 32, BRANCH = 64, TRIES = 1000 };
 
 static const uint64_t FILES = 1ull << 56, SOCKET = 2ull << 56, HEADER = 3ull << 56;
 static const uint64_t COUNT = 0xffull << 48;
