@@ -21,10 +21,12 @@ type mapping struct {
 }
 
 // keep finds the memory that a task needs, ascending: the program's code and
-// constants (and in instrumented builds its data, where they count), the vdso,
-// the arena, the private page, and the thread's local memory if the kernel
-// writes to it. All else, the Go heap above all, the root task sheds: each page
-// that is left costs every fork that follows.
+// constants (and in instrumented builds its data, where they count), the arena,
+// the private page, and the thread's local memory if the kernel writes to it. All
+// else, the Go heap above all, the root task sheds: each page that is left costs
+// every fork that follows. So does the vdso's data, which fork copies page tables
+// of three levels for (decision 7); no task calls the vdso, and a program gets one
+// of its own.
 func keep(a *postfork.Arena) ([]program.Range, error) {
 	exe, err := os.Readlink("/proc/self/exe")
 	if err != nil {
@@ -54,8 +56,7 @@ func keep(a *postfork.Arena) ([]program.Range, error) {
 			if data || !m.writable {
 				kept = append(kept, m.Range)
 			}
-		case m.name == "[vdso]", strings.HasPrefix(m.name, "[vvar"),
-			m.Lo <= private && private < m.Hi, m.Lo <= a.Base && a.Base < m.Hi,
+		case m.Lo <= private && private < m.Hi, m.Lo <= a.Base && a.Base < m.Hi,
 			m.Lo <= local && local < m.Hi:
 			inExe = false
 			kept = append(kept, m.Range)

@@ -27,6 +27,11 @@ const (
 
 	pullTries = 1 << 16 // with the pauses between them some 10 minutes
 	pullSpins = 4       // tries without a pause
+
+	// For assembly.
+	headPrivate = program.HeadPrivate
+	headInterp  = program.HeadInterp
+	privateSize = program.PrivateSize
 )
 
 // at gives a pointer to an address of the arena, which begins with Head: memory
@@ -281,7 +286,7 @@ func call(nr uint32, a *[6]uint64) (int64, syscall.Errno) {
 	return int64(r), e
 }
 
-// clone makes a child as a struct clone_args says. old: by clone(2), which takes
+// clone makes the root as a struct clone_args says. old: by clone(2), which takes
 // the same flags below 1<<32, and either the pidfd or the parent's copy of the
 // tid. Its last two arguments, child_tid and tls, change places between
 // architectures; tls means nothing without CLONE_SETTLS.
@@ -300,7 +305,12 @@ func clone(args unsafe.Pointer, old bool) (r uintptr, e syscall.Errno) {
 	return r, e
 }
 
-// fork makes a child, unless the restore is over. In the child pid is 0.
+// forkFunc is code in assembly that makes a task by the system call nr. It returns
+// in the parent; the child goes on in interp, on the empty stack of its own
+// private page.
+type forkFunc func(nr, a0, a1, a2, a3 uintptr, h *program.Head, task uint64) int64
+
+// fork makes a child, unless the restore is over.
 //
 //go:nosplit
 //go:norace
@@ -310,8 +320,30 @@ func fork(h *program.Head, op *program.Op) (pid int64, e syscall.Errno) {
 	if over(h) {
 		return 0, program.ReasonCanceled
 	}
-	r, e := clone(at(h, op.Args[0]), op.Flags&program.FlagOldClone != 0)
-	return int64(r), e
+	args := at(h, op.Args[0])
+	if op.Flags&program.FlagOldClone == 0 {
+		pid = forkBy(unix.SYS_CLONE3, uintptr(args), program.CloneArgsSize, 0, 0, h, op.Args[1])
+	} else {
+		a := (*program.OldClone)(args)
+		pid = forkBy(syscall.SYS_CLONE, uintptr(a.Flags|a.Signal), 0, uintptr(a.PIDFD|a.Parent), uintptr(a.Child), h, op.Args[1])
+	}
+	if pid < 0 {
+		return 0, syscall.Errno(-pid)
+	}
+	return pid, 0
+}
+
+// forkBy calls the code at Head.Fork. A func value is a pointer to the address of
+// the code. A call of assembly by its name would go through a stub that reloads g
+// from thread-local memory, which the root has shed.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func forkBy(nr, a0, a1, a2, a3 uintptr, h *program.Head, task uint64) int64 {
+	code := unsafe.Pointer(&h.Fork)
+	return (*(*forkFunc)(unsafe.Pointer(&code)))(nr, a0, a1, a2, a3, h, task)
 }
 
 // record gives the record of a task.
@@ -384,8 +416,8 @@ func check(h *program.Head, rec *program.Record, op *program.Op, got int64, e sy
 	}
 }
 
-// interp runs the program of a task, and after each fork in the child the
-// child's program. It does not return.
+// interp runs the program of a task. It does not return. A task that is forked
+// begins here, on a stack of its own.
 //
 //go:nosplit
 //go:norace
@@ -401,11 +433,7 @@ func interp(h *program.Head, priv unsafe.Pointer, task uint64) {
 		if op.Kind == program.OpCall {
 			got, e = call(op.Nr, a)
 		} else if op.Kind == program.OpFork {
-			if got, e = fork(h, op); e == 0 && got == 0 {
-				rec = record(h, a[1])
-				op = (*program.Op)(at(h, rec.Ops))
-				continue
-			}
+			got, e = fork(h, op)
 		} else if op.Kind == program.OpPull {
 			if e = pull(h, priv, a); e == again {
 				if e = tryAgain(h, priv, a[1]); e == 0 {

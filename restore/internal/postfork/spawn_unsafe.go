@@ -65,6 +65,7 @@ func MayChoosePIDs() bool {
 func (a *Arena) Spawn(args uint64, old bool) (pid int, err error) {
 	var all, mask uint64
 	all = ^uint64(0)
+	a.Head().Interp, a.Head().Fork = CodeAddress(), forkAddress()
 	syscall.ForkLock.Lock()
 	r, e := cloneRoot(at(a.Head(), args), old, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&mask)), a.Head(), a.private)
 	syscall.ForkLock.Unlock()

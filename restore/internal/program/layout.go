@@ -1,10 +1,14 @@
 package program
 
-// Where a plan lies: from 2^36 on and for all tries below 2^39, so that it exists
-// with 39-bit addresses (arm64 with three levels), and far from what the Go
-// runtime, the race detector and the dynamic linker choose.
+// Where a plan lies: the first place in the lowest GiB, where the code of a
+// program that is not position-independent lies too, so that one page of the
+// middle page tables serves both (each task has its own, and the kernel clears
+// each). The private page and the first MiB of the plan share a page of the lowest
+// ones. All places are below 2^39, so that they exist with 39-bit addresses (arm64
+// with three levels), and far from what the Go runtime, the race detector and the
+// dynamic linker choose.
 const (
-	DefaultBase = 0x10_0000_0000
+	DefaultBase = 0x2010_0000
 	BaseStep    = 0x01_0000_0000 // to the next place to try if that one is taken
 	BaseTries   = 64
 
@@ -64,6 +68,8 @@ type Head struct {
 	Base, Size uint64 // what OpHold unmaps
 	Records    uint64 // address of the first Record
 	Private    uint64 // address of the private page
+	Interp     uint64 // address of the code of the executor
+	Fork       uint64 // address of the code that makes a task
 
 	RootPIDFD uint64 // where clone3 puts the root's pidfd (int32)
 
@@ -74,10 +80,12 @@ type Head struct {
 	Keep  [MaxKeep]Range
 }
 
-// Offsets in Head that the planner needs.
+// Offsets in Head that the planner and code without types need.
 const (
 	HeadStoreFD   = 40
-	HeadRootPIDFD = 88
+	HeadPrivate   = 80
+	HeadInterp    = 88
+	HeadRootPIDFD = 104
 	HeadSize      = 4096
 )
 
