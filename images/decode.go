@@ -45,12 +45,27 @@ func Load(path string) (*tasktree.Tree, error) {
 //
 // The error is an [*Error] if the description is wrong, else one of reading.
 func Decode(r io.Reader, source, dir string) (*tasktree.Tree, error) {
-	text, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
+	var known int64
+	if f, ok := r.(*os.File); ok {
+		if info, err := f.Stat(); err == nil {
+			known = min(info.Size(), MaxBytes)
+		}
+	}
+	buffer := bytes.NewBuffer(make([]byte, 0, known+bytes.MinRead))
+	_, err := buffer.ReadFrom(io.LimitReader(r, MaxBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("images: %s: %w", source, err)
 	}
-	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
-	d := &decoder{tree: &tasktree.Tree{Source: source, Dir: dir}}
+	return decode(bytes.TrimPrefix(buffer.Bytes(), []byte("\xef\xbb\xbf")), source, dir, piecesBytes)
+}
+
+// decode decodes a text, in pieces if it has at least so many bytes.
+func decode(text []byte, source, dir string, least int) (*tasktree.Tree, error) {
+	d := newDecoder(source, dir)
+	if d.decodePieces(text, least) {
+		return d.tree, nil
+	}
+	d = newDecoder(source, dir)
 	if root := d.parse(text); root != nil {
 		d.document(node{d: d, n: root})
 		d.check()
@@ -83,6 +98,12 @@ type decoder struct {
 	problems []tasktree.Problem
 	nodes    int
 	broken   map[string]bool // open files that did not decode
+	lines    int             // of the description before the text
+	runs     map[tasktree.Pos]*run
+}
+
+func newDecoder(source, dir string) *decoder {
+	return &decoder{tree: &tasktree.Tree{Source: source, Dir: dir}, broken: map[string]bool{}}
 }
 
 func (d *decoder) report(pos tasktree.Pos, path, format string, args ...any) {

@@ -18,6 +18,9 @@
 //     shown at the target. Merge keys, cycles and aliases that multiply beyond
 //     all reason are refused.
 //
+// Large descriptions whose entries are lines of their own are parsed in pieces, on
+// all processors (decision 8).
+//
 // A problem has its position, key path, what was found, what is wanted, and the
 // line that it is about. All problems of a description are reported at once.
 package images

@@ -36,7 +36,9 @@ func (v node) path() string {
 	}
 }
 
-func (v node) pos() tasktree.Pos { return tasktree.Pos{Line: v.n.Line, Col: v.n.Column} }
+func (v node) pos() tasktree.Pos {
+	return tasktree.Pos{Line: v.d.lines + v.n.Line, Col: v.n.Column}
+}
 
 func (v node) bad(format string, args ...any) {
 	v.d.report(v.pos(), v.path(), format, args...)
@@ -97,12 +99,18 @@ type fields []field
 
 // get gives the value of a key.
 func (fs fields) get(name string) (node, bool) {
+	f, ok := fs.find(name)
+	return f.value, ok
+}
+
+// find gives the entry of a key.
+func (fs fields) find(name string) (field, bool) {
 	for i := range fs {
 		if fs[i].name == name {
-			return fs[i].value, true
+			return fs[i], true
 		}
 	}
-	return node{}, false
+	return field{}, false
 }
 
 // keySet finds keys that come twice. Most mappings are small: for these looking

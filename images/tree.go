@@ -29,9 +29,12 @@ func (d *decoder) document(v node) {
 			}
 		}
 	}
-	d.broken = map[string]bool{}
-	if v, ok := got.get("files"); ok {
-		d.files(v)
+	if f, ok := got.find("files"); ok {
+		if r := d.take(f); r != nil {
+			d.tree.Files = r.files
+		} else {
+			d.files(f.value)
+		}
 	}
 	if v, ok := got.get("tasks"); ok {
 		d.roots(v)
@@ -158,8 +161,12 @@ func (d *decoder) task(v node) *tasktree.Task {
 	if v, ok := got.get("cwd"); ok {
 		task.Cwd, _ = v.text("the path of a folder")
 	}
-	if v, ok := got.get("children"); ok {
-		for _, item := range v.items("a list of tasks") {
+	if f, ok := got.find("children"); ok {
+		if r := d.take(f); r != nil {
+			task.Children = r.tasks
+			return task
+		}
+		for _, item := range f.value.items("a list of tasks") {
 			task.Children = append(task.Children, d.task(item))
 		}
 	}

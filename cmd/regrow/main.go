@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -24,11 +23,7 @@ const (
 )
 
 func main() {
-	if os.Getenv("GOGC") == "" {
-		// A short run with a heap that grows: collecting often would cost more
-		// time than decoding does.
-		debug.SetGCPercent(400)
-	}
+	tuneMemory()
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

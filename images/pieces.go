@@ -1,0 +1,317 @@
+package images
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"gopkg.in/yaml.v3"
+
+	"regrow/tasktree"
+)
+
+// A large description is parsed in pieces: yaml.v3 takes most of the time that a
+// description costs and builds a tree of nodes that is 30 times as large as the
+// text. Pieces are parsed and decoded on all processors, and the nodes of each
+// are garbage before the next is read.
+//
+//	files:                ┐
+//	  log: {...}          │ run of entries at column 3: pieces
+//	  ...                 ┘
+//	tasks:
+//	  - name: root
+//	    children:         ┐
+//	      - name: a       │ run of entries at column 7: pieces
+//	      - name: b       │
+//	      ...             ┘
+//	    fds: {0: log}
+//
+// A run is what follows a line that is a key alone. Each of its entries begins a
+// line, all in one column, and whatever else belongs to it stands further right.
+// There, indentation ends every construct that can go on over lines, but for
+// quotes and brackets, and a piece in which one of these is open to the end is
+// no valid YAML. The rest of the text is parsed with empty lines in place of the
+// runs.
+//
+// Only a description without any problem is read so. Whatever is not as expected,
+// in any piece, makes the whole text be parsed in one, and what that finds counts.
+
+const (
+	piecesBytes = 256 << 10 // length of a text from which on it is read in pieces
+	runEntries  = 2         // at least, of a run
+)
+
+// run is a list or mapping whose entries are lines of their own.
+type run struct {
+	key        tasktree.Pos // of the key that it is the value of
+	col        int          // of the entries, 0-based
+	list       bool
+	start, end int // offsets in the text
+	line       int // of start, 0-based
+	entries    int
+	broken     bool // something stands where it fits no entry
+
+	files []*tasktree.OpenFile // what was read, for files
+	tasks []*tasktree.Task     // for children
+	taken int                  // how often the decoder came by
+}
+
+// piece is a part of a run.
+type piece struct {
+	run        *run
+	start, end int
+	line       int // lines before it
+	d          *decoder
+	tasks      []*tasktree.Task
+	ok         bool
+}
+
+// decodePieces reads a description of at least so many bytes in pieces of about a
+// quarter of that. It reports false if the whole text has to be parsed in one;
+// nothing that it has done counts then.
+func (d *decoder) decodePieces(text []byte, least int) bool {
+	if _, odd := junk(text); odd != "" || len(text) < least || len(text) > MaxBytes {
+		return false
+	}
+	runs := findRuns(text, least)
+	if len(runs) == 0 {
+		return false
+	}
+	var pieces []*piece
+	for _, r := range runs {
+		pieces = append(pieces, r.cut(text, max(1, least/4))...)
+	}
+	if !readPieces(text, pieces) {
+		return false
+	}
+	d.runs = map[tasktree.Pos]*run{}
+	for _, r := range runs {
+		d.runs[r.key] = r
+	}
+	for _, p := range pieces {
+		d.nodes += p.d.nodes
+		p.run.files = append(p.run.files, p.d.tree.Files...)
+		p.run.tasks = append(p.run.tasks, p.tasks...)
+	}
+	root := d.parse(without(text, runs))
+	if root == nil || d.nodes > MaxNodes {
+		return false
+	}
+	d.document(node{d: d, n: root})
+	for _, r := range runs {
+		if r.taken != 1 {
+			return false
+		}
+	}
+	return len(d.problems) == 0 && len(d.tree.Check()) == 0
+}
+
+// readPieces parses and decodes all pieces. It reports false as soon as one has a
+// problem.
+func readPieces(text []byte, pieces []*piece) bool {
+	var next atomic.Int64
+	var failed atomic.Bool
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(pieces)) {
+		workers.Go(func() {
+			for !failed.Load() {
+				i := int(next.Add(1)) - 1
+				if i >= len(pieces) {
+					return
+				}
+				if !pieces[i].read(text) {
+					failed.Store(true)
+				}
+			}
+		})
+	}
+	workers.Wait()
+	return !failed.Load()
+}
+
+func (p *piece) read(text []byte) bool {
+	p.d = newDecoder("", "")
+	p.d.lines = p.line
+	root := p.d.parseText(text[p.start:p.end])
+	if root == nil {
+		return false
+	}
+	v := node{d: p.d, n: root}
+	if !p.run.list {
+		p.d.files(v)
+		return len(p.d.problems) == 0
+	}
+	for _, item := range v.items("a list of tasks") {
+		p.tasks = append(p.tasks, p.d.task(item))
+	}
+	return len(p.d.problems) == 0
+}
+
+// take gives the run that a key stands for, or nil if its value is not in pieces.
+func (d *decoder) take(f field) *run {
+	r := d.runs[f.key.pos()]
+	if r == nil || !f.value.nothing() {
+		return nil
+	}
+	r.taken++
+	return r
+}
+
+// findRuns finds the outermost runs that are large enough, in their order.
+func findRuns(text []byte, least int) []*run {
+	for _, odd := range []string{"\r", "\u0085", "\u2028", "\u2029", "\t"} { // other ends of lines
+		if bytes.Contains(text, []byte(odd)) {
+			return nil
+		}
+	}
+	s := &runScan{}
+	for at := 0; at < len(text); s.line++ {
+		end := len(text)
+		if n := bytes.IndexByte(text[at:], '\n'); n >= 0 {
+			end = at + n
+		}
+		s.look(text[at:end], at)
+		at = end + 1
+	}
+	s.close(0, 0, len(text))
+	var picked []*run
+	for _, r := range s.runs {
+		if n := len(picked); n > 0 && r.start < picked[n-1].end {
+			continue // inside of it
+		}
+		if !r.broken && r.entries >= runEntries && r.end-r.start >= least/2 {
+			picked = append(picked, r)
+		}
+	}
+	return picked
+}
+
+// runScan goes through the lines of a text.
+type runScan struct {
+	line int    // 0-based
+	runs []*run // by their keys' order
+	open []*run // that the next line may belong to, outermost first
+	key  *run   // the last line was a key alone: no entry yet
+}
+
+// look takes one line.
+func (s *runScan) look(line []byte, at int) {
+	indent := 0
+	for indent < len(line) && line[indent] == ' ' {
+		indent++
+	}
+	if indent == len(line) || line[indent] == '#' {
+		return
+	}
+	dash := bytes.HasPrefix(line[indent:], []byte("- "))
+	if r := s.key; r != nil {
+		s.key = nil
+		if keyCol := r.key.Col - 1; indent > keyCol && dash == r.list || indent == keyCol && dash && r.list {
+			r.col, r.start, r.line = indent, at, s.line
+			s.runs, s.open = append(s.runs, r), append(s.open, r)
+		}
+	}
+	s.close(indent, 1, at)
+	if n := len(s.open); n > 0 && s.open[n-1].col == indent {
+		if r := s.open[n-1]; dash == r.list {
+			r.entries++
+		} else {
+			s.close(indent, 0, at)
+		}
+	}
+	s.key = keyAlone(line, indent, s.line)
+}
+
+// close ends the runs whose entries stand right of column indent - less.
+func (s *runScan) close(indent, less, at int) {
+	for n := len(s.open); n > 0 && s.open[n-1].col > indent-1+less; n-- {
+		r := s.open[n-1]
+		r.end = at
+		r.broken = indent > r.key.Col-1 // between the key and its entries
+		s.open = s.open[:n-1]
+	}
+}
+
+// keyAlone gives an empty run for a line that is nothing but a key whose value
+// may be read in pieces, or nil.
+func keyAlone(line []byte, indent, number int) *run {
+	text := bytes.TrimRight(line, " ")
+	at := indent
+	for bytes.HasPrefix(text[at:], []byte("- ")) {
+		at += 2
+		for at < len(text) && text[at] == ' ' {
+			at++
+		}
+	}
+	r := &run{key: tasktree.Pos{Line: number + 1, Col: at + 1}}
+	switch string(text[at:]) {
+	case "children:":
+		r.list = true
+		return r
+	case "files:":
+		if at == 0 {
+			return r
+		}
+	}
+	return nil
+}
+
+// cut cuts a run into pieces of about so many bytes.
+func (r *run) cut(text []byte, size int) []*piece {
+	var pieces []*piece
+	p := &piece{run: r, start: r.start, line: r.line}
+	line := r.line
+	for at := r.start; at < r.end; line++ {
+		if at-p.start >= size && r.begins(text[at:r.end]) {
+			p.end = at
+			pieces = append(pieces, p)
+			p = &piece{run: r, start: at, line: line}
+		}
+		n := bytes.IndexByte(text[at:r.end], '\n')
+		if n < 0 {
+			break
+		}
+		at += n + 1
+	}
+	p.end = r.end
+	return append(pieces, p)
+}
+
+// begins reports whether a text begins with an entry of the run.
+func (r *run) begins(text []byte) bool {
+	for i := range r.col {
+		if i >= len(text) || text[i] != ' ' {
+			return false
+		}
+	}
+	return r.col < len(text) && text[r.col] != ' ' && text[r.col] != '#' && text[r.col] != '\n'
+}
+
+// without gives the text with empty lines in place of the runs.
+func without(text []byte, runs []*run) []byte {
+	var rest []byte
+	from := 0
+	for _, r := range runs {
+		rest = append(rest, text[from:r.start]...)
+		rest = append(rest, bytes.Repeat([]byte("\n"), bytes.Count(text[r.start:r.end], []byte("\n")))...)
+		from = r.end
+	}
+	return append(rest, text[from:]...)
+}
+
+// parseText gives the top node of the one document of a piece, or nil.
+func (d *decoder) parseText(text []byte) *yaml.Node {
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	var doc, second yaml.Node
+	if dec.Decode(&doc) != nil || !errors.Is(dec.Decode(&second), io.EOF) {
+		return nil
+	}
+	root := doc.Content[0]
+	if !d.affordable(root, map[*yaml.Node]bool{}, 0) {
+		return nil
+	}
+	return root
+}
