@@ -66,7 +66,6 @@ type piece struct {
 	line       int // lines before it
 	d          *decoder
 	tasks      []*tasktree.Task
-	ok         bool
 }
 
 // decodePieces reads a description of at least so many bytes in pieces of about a

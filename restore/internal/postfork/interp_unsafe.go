@@ -28,10 +28,10 @@ const (
 	pullTries = 1 << 16 // with the pauses between them some 10 minutes
 	pullSpins = 4       // tries without a pause
 
-	// For assembly.
-	headPrivate = program.HeadPrivate
-	headInterp  = program.HeadInterp
-	privateSize = program.PrivateSize
+	// For assembly, which sees the constants of its own package.
+	headPrivate = program.HeadPrivate //nolint:unused // enter_*.s
+	headInterp  = program.HeadInterp  //nolint:unused // enter_*.s
+	privateSize = program.PrivateSize //nolint:unused // enter_*.s
 )
 
 // at gives a pointer to an address of the arena, which begins with Head: memory
