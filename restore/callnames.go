@@ -22,7 +22,7 @@ var opNames = map[program.OpKind]string{
 	program.OpBegin: "set_robust_list", program.OpRefuse: "fstat", program.OpPull: "recvmsg", program.OpFork: "clone3", program.OpShed: "munmap",
 	program.OpName: "prctl(PR_SET_MM_MAP)", program.OpReady: "wait", program.OpHold: "hold",
 	program.OpReopen: "openat", program.OpCreate: "openat", program.OpCaller: "fcntl(F_GETFD)",
-	program.OpAdd: "sendmsg", program.OpFind: "faccessat", program.OpTruncate: "ftruncate",
+	program.OpAdd: "sendmsg", program.OpLend: "fcntl(F_DUPFD_CLOEXEC)", program.OpFind: "faccessat", program.OpTruncate: "ftruncate",
 }
 
 func opName(op *program.Op) string {

@@ -173,6 +173,10 @@ func (p *Plan) what(op *program.Op, n program.Note) string {
 		return "hold"
 	case program.VerbAdd:
 		return "put " + p.messageFiles(int(op.Args[2])) + " into the store"
+	case program.VerbLend:
+		return fmt.Sprintf("lend file %q to the root", file)
+	case program.VerbMeet:
+		return "wait for the other tasks of the table"
 	case program.VerbFind:
 		return "look up program"
 	case program.VerbTruncate:

@@ -56,36 +56,37 @@ func failCalls() error {
 
 // errnos are what the man pages say that the calls of a plan can answer.
 var errnos = map[string][]unix.Errno{
-	"chdir":                {unix.EACCES, unix.EIO, unix.ELOOP, unix.ENAMETOOLONG, unix.ENOENT, unix.ENOMEM, unix.ENOTDIR},
-	"clone3":               {unix.EAGAIN, unix.EBUSY, unix.EEXIST, unix.EINVAL, unix.ENOMEM, unix.ENOSPC, unix.EPERM},
-	"close":                {unix.EBADF, unix.EINTR, unix.EIO, unix.ENOSPC, unix.EDQUOT},
-	"close_range":          {unix.EINVAL, unix.EMFILE, unix.ENOMEM},
-	"dup3":                 {unix.EBADF, unix.EBUSY, unix.EINTR, unix.EINVAL, unix.EMFILE, unix.ENOMEM},
-	"execve":               {unix.E2BIG, unix.EACCES, unix.EAGAIN, unix.EINVAL, unix.EIO, unix.EISDIR, unix.ELIBBAD, unix.ELOOP, unix.EMFILE, unix.ENAMETOOLONG, unix.ENFILE, unix.ENOENT, unix.ENOEXEC, unix.ENOMEM, unix.ENOTDIR, unix.EPERM, unix.ETXTBSY},
-	"faccessat":            {unix.EACCES, unix.EIO, unix.ELOOP, unix.ENAMETOOLONG, unix.ENOENT, unix.ENOMEM, unix.ENOTDIR, unix.EROFS, unix.EISDIR},
-	"fcntl(F_GETFD)":       {unix.EBADF},
-	"fcntl(F_SETFD)":       {unix.EBADF},
-	"fcntl(F_SETFL)":       {unix.EBADF, unix.EINVAL, unix.EPERM},
-	"fcntl(F_SETPIPE_SZ)":  {unix.EBADF, unix.EBUSY, unix.EINVAL, unix.ENOMEM, unix.EPERM},
-	"fstat":                {unix.EBADF, unix.ENOMEM, unix.EOVERFLOW},
-	"ftruncate":            {unix.EFBIG, unix.EINTR, unix.EINVAL, unix.EIO, unix.EPERM, unix.EROFS},
-	"hold":                 {unix.ENOMEM},
-	"lseek":                {unix.EBADF, unix.EINVAL, unix.ENXIO, unix.EOVERFLOW, unix.ESPIPE},
-	"munmap":               {unix.EINVAL, unix.ENOMEM},
-	"openat":               {unix.EACCES, unix.EBUSY, unix.EDQUOT, unix.EEXIST, unix.EINTR, unix.EIO, unix.EISDIR, unix.ELOOP, unix.EMFILE, unix.ENAMETOOLONG, unix.ENFILE, unix.ENODEV, unix.ENOENT, unix.ENOMEM, unix.ENOSPC, unix.ENOTDIR, unix.ENXIO, unix.EOVERFLOW, unix.EPERM, unix.EROFS, unix.ETXTBSY, unix.EWOULDBLOCK},
-	"pipe2":                {unix.EINVAL, unix.EMFILE, unix.ENFILE, unix.ENOMEM},
-	"prctl":                {unix.EINVAL, unix.EPERM, unix.EFAULT},
-	"prctl(PR_SET_MM_MAP)": {unix.EACCES, unix.EFAULT, unix.EPERM},
-	"prlimit64":            {unix.EFAULT, unix.EINVAL, unix.EPERM},
-	"recvmsg":              {unix.EBADF, unix.ECONNREFUSED, unix.EMFILE, unix.ENOBUFS, unix.ENOMEM, unix.ENOTSOCK},
-	"rt_sigaction":         {unix.EFAULT, unix.EINVAL},
-	"rt_sigprocmask":       {unix.EFAULT, unix.EINVAL},
-	"sendmsg":              {unix.EAGAIN, unix.EBADF, unix.ECONNREFUSED, unix.EMSGSIZE, unix.ENOBUFS, unix.ENOMEM, unix.ETOOMANYREFS},
-	"set_robust_list":      {unix.EINVAL, unix.ENOSYS},
-	"setsid":               {unix.EPERM},
-	"sigaltstack":          {unix.EFAULT, unix.EINVAL, unix.ENOMEM},
-	"wait":                 {unix.EINTR, unix.ENOSYS},
-	"write":                {unix.EAGAIN, unix.EBADF, unix.EFBIG, unix.EINTR, unix.EIO, unix.ENOMEM, unix.ENOSPC, unix.EPIPE},
+	"chdir":                  {unix.EACCES, unix.EIO, unix.ELOOP, unix.ENAMETOOLONG, unix.ENOENT, unix.ENOMEM, unix.ENOTDIR},
+	"clone3":                 {unix.EAGAIN, unix.EBUSY, unix.EEXIST, unix.EINVAL, unix.ENOMEM, unix.ENOSPC, unix.EPERM},
+	"close":                  {unix.EBADF, unix.EINTR, unix.EIO, unix.ENOSPC, unix.EDQUOT},
+	"close_range":            {unix.EINVAL, unix.EMFILE, unix.ENOMEM},
+	"dup3":                   {unix.EBADF, unix.EBUSY, unix.EINTR, unix.EINVAL, unix.EMFILE, unix.ENOMEM},
+	"execve":                 {unix.E2BIG, unix.EACCES, unix.EAGAIN, unix.EINVAL, unix.EIO, unix.EISDIR, unix.ELIBBAD, unix.ELOOP, unix.EMFILE, unix.ENAMETOOLONG, unix.ENFILE, unix.ENOENT, unix.ENOEXEC, unix.ENOMEM, unix.ENOTDIR, unix.EPERM, unix.ETXTBSY},
+	"faccessat":              {unix.EACCES, unix.EIO, unix.ELOOP, unix.ENAMETOOLONG, unix.ENOENT, unix.ENOMEM, unix.ENOTDIR, unix.EROFS, unix.EISDIR},
+	"fcntl(F_DUPFD_CLOEXEC)": {unix.EBADF, unix.EINVAL, unix.EMFILE},
+	"fcntl(F_GETFD)":         {unix.EBADF},
+	"fcntl(F_SETFD)":         {unix.EBADF},
+	"fcntl(F_SETFL)":         {unix.EBADF, unix.EINVAL, unix.EPERM},
+	"fcntl(F_SETPIPE_SZ)":    {unix.EBADF, unix.EBUSY, unix.EINVAL, unix.ENOMEM, unix.EPERM},
+	"fstat":                  {unix.EBADF, unix.ENOMEM, unix.EOVERFLOW},
+	"ftruncate":              {unix.EFBIG, unix.EINTR, unix.EINVAL, unix.EIO, unix.EPERM, unix.EROFS},
+	"hold":                   {unix.ENOMEM},
+	"lseek":                  {unix.EBADF, unix.EINVAL, unix.ENXIO, unix.EOVERFLOW, unix.ESPIPE},
+	"munmap":                 {unix.EINVAL, unix.ENOMEM},
+	"openat":                 {unix.EACCES, unix.EBUSY, unix.EDQUOT, unix.EEXIST, unix.EINTR, unix.EIO, unix.EISDIR, unix.ELOOP, unix.EMFILE, unix.ENAMETOOLONG, unix.ENFILE, unix.ENODEV, unix.ENOENT, unix.ENOMEM, unix.ENOSPC, unix.ENOTDIR, unix.ENXIO, unix.EOVERFLOW, unix.EPERM, unix.EROFS, unix.ETXTBSY, unix.EWOULDBLOCK},
+	"pipe2":                  {unix.EINVAL, unix.EMFILE, unix.ENFILE, unix.ENOMEM},
+	"prctl":                  {unix.EINVAL, unix.EPERM, unix.EFAULT},
+	"prctl(PR_SET_MM_MAP)":   {unix.EACCES, unix.EFAULT, unix.EPERM},
+	"prlimit64":              {unix.EFAULT, unix.EINVAL, unix.EPERM},
+	"recvmsg":                {unix.EBADF, unix.ECONNREFUSED, unix.EMFILE, unix.ENOBUFS, unix.ENOMEM, unix.ENOTSOCK},
+	"rt_sigaction":           {unix.EFAULT, unix.EINVAL},
+	"rt_sigprocmask":         {unix.EFAULT, unix.EINVAL},
+	"sendmsg":                {unix.EAGAIN, unix.EBADF, unix.ECONNREFUSED, unix.EMSGSIZE, unix.ENOBUFS, unix.ENOMEM, unix.ETOOMANYREFS},
+	"set_robust_list":        {unix.EINVAL, unix.ENOSYS},
+	"setsid":                 {unix.EPERM},
+	"sigaltstack":            {unix.EFAULT, unix.EINVAL, unix.ENOMEM},
+	"wait":                   {unix.EINTR, unix.ENOSYS},
+	"write":                  {unix.EAGAIN, unix.EBADF, unix.EFBIG, unix.EINTR, unix.EIO, unix.ENOMEM, unix.ENOSPC, unix.EPIPE},
 }
 
 // withFault gives a copy of the plan in which one op fails. Names and notes stay:
@@ -237,6 +238,7 @@ func TestEveryOpFails(t *testing.T) {
 	host.Ignored |= 1 << (unix.SIGUSR1 - 1) // one rt_sigaction at least
 	var all faults
 	t.Run("plain", func(t *testing.T) { all.everyOp(t, host, PlanOptions{Detach: true}, false) })
+	t.Run("inherit", func(t *testing.T) { all.everyOp(t, host, PlanOptions{Strategy: StrategyInherit}, false) })
 	late := host
 	late.SoftFiles = 8 // the limit comes last
 	t.Run("late limit", func(t *testing.T) { all.everyOp(t, late, PlanOptions{}, false) })

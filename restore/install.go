@@ -45,15 +45,21 @@ func (tp *taskPlanner) install() error {
 	for _, d := range tp.targets {
 		if tp.cloexec[d.FD] != d.Cloexec {
 			tp.aboutDescriptor(program.VerbInstall, d)
-			flag := uint64(0)
-			if d.Cloexec {
-				flag = unix.FD_CLOEXEC
-			}
-			tp.call(unix.SYS_FCNTL, uint64(d.FD), unix.F_SETFD, flag)
-			tp.note().Extra = tp.pl.extra(extra{name: "fcntl(F_SETFD)"})
+			tp.setCloexec(d)
 		}
 	}
 	return nil
+}
+
+// setCloexec gives an installed descriptor its flag.
+func (tp *taskPlanner) setCloexec(d *tasktree.Descriptor) {
+	flag := uint64(0)
+	if d.Cloexec {
+		flag = unix.FD_CLOEXEC
+	}
+	tp.call(unix.SYS_FCNTL, uint64(d.FD), unix.F_SETFD, flag)
+	tp.note().Extra = tp.pl.extra(extra{name: "fcntl(F_SETFD)"})
+	tp.cloexec[d.FD] = d.Cloexec
 }
 
 func (tp *taskPlanner) taken(n int) bool {

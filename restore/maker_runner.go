@@ -26,7 +26,7 @@ func (pl *planner) makeStored() {
 		w.file = i
 		m := &runnerMaker{writer: w, file: f}
 		for end, ref := range f.Spec.Make(pl.plan.tree, m) {
-			pl.slotsOf[fileEnd{int32(i), int32(end)}] = int32(ref)
+			pl.plan.slotsOf[fileEnd{int32(i), int32(end)}] = int32(ref)
 		}
 	}
 	pl.plan.prepare = w.prog
@@ -38,7 +38,7 @@ func (pl *planner) addMessages() {
 	for id, message := range pl.plan.messages {
 		slots := make([]int32, len(message))
 		for i, fe := range message {
-			slots[i] = pl.slotsOf[fe]
+			slots[i] = pl.plan.slotsOf[fe]
 		}
 		w.about(program.VerbAdd, pl.plan.tree.Files[message[0].file].Pos)
 		w.file, w.end = int(message[0].file), int(message[0].end)

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,271 +10,255 @@ import (
 
 	"regrow/fdstore"
 	"regrow/restore/internal/program"
-	"regrow/tasktree"
 )
 
-// cell is what a number of a simulated table holds.
-type cell struct {
-	what    fileEnd
-	look    bool // only an O_PATH view of the file
-	cloexec bool
-	socket  fdstore.Word // of the message that carries a socket of the store, 0: the root
-}
-
-// modelTable is a descriptor table as the kernel would have it. It is written
-// apart from the planner's view of a table, so that one can contradict the
-// other.
-type modelTable struct {
-	cells map[int]cell
-	low   int // no number below is free
-}
-
-func (t *modelTable) put(n int, c cell) { t.cells[n] = c }
-
-func (t *modelTable) drop(n int) {
-	delete(t.cells, n)
-	t.low = min(t.low, n)
-}
-
-// next gives the number that the kernel gives out next: the lowest free one.
-func (t *modelTable) next() int {
-	for {
-		if _, taken := t.cells[t.low]; !taken {
-			return t.low
-		}
-		t.low++
-	}
-}
-
-// model simulates the programs of a plan.
+// model runs the programs of a plan against descriptor tables, by the kernel's
+// rules. It is written apart from the planner's view of a table, so that one can
+// contradict the other.
+//
+// In a careful plan every op must do what is planned, nothing that is needed may
+// be lost, and each table must equal the description in the end. In a naive one
+// the model writes down what is lost, and to whom.
 type model struct {
 	plan  *Plan
-	visit func(task, op int, t *modelTable) // after each op; may be nil
-	ready map[int]bool                      // tasks that were forked
-	// Which socket of the store carries which; made when it is first needed.
-	sockets map[fdstore.Word]fdstore.Word
+	visit func(task, op int, changed map[int]cell) // after each op; may be nil
+	later bool                                     // parents go on before their children; else children run first
+
+	tables   []*modelTable // by task; nil: not forked yet
+	pcs      []int
+	runnable []int
+	waiting  map[uint64][]int  // tasks at an OpMeet, by its count
+	counts   map[uint64]uint32 // of OpMeet, by address
+	sockets  map[fdstore.Word]fdstore.Word
+	lentAt   map[uint64]fileEnd // by cell
+	task, at int                // the op that runs
+
+	failed     []failure // by task: the first op that fails
+	collisions []collision
+	seen       map[*event]bool
+	wrong      []bool
+	helpers    []int // by task: most helper descriptors at a time
+	own        []int // by task: helpers that a sharer has in its owner's table now
+	top        int   // highest number that any table ever had, and one
 }
+
+// failure is the first op of a task that fails although nobody demands it to
+// succeed.
+type failure struct {
+	op    int
+	errno unix.Errno // 0: none
+}
+
+// collision is what an op destroyed that was needed.
+type collision struct {
+	*event
+	lost string
+}
+
+// opFails says that the kernel would refuse an op.
+type opFails struct{ errno unix.Errno }
+
+func (e opFails) Error() string { return e.errno.Error() }
 
 // Verify runs the plan against a model of descriptor tables: every op by the
 // kernel's rules, every demanded number, and at the end each table against the
-// description. An error means that the planner has a bug.
-func (p *Plan) Verify() error { return p.simulate(nil) }
+// description. An error means that the planner has a bug. What a naive plan
+// loses is no error; see [Plan.Predict].
+func (p *Plan) Verify() error {
+	_, err := p.simulate(nil)
+	return err
+}
 
-func (p *Plan) simulate(visit func(task, op int, t *modelTable)) error {
-	m := &model{plan: p, visit: visit, ready: map[int]bool{}}
-	if err := m.task(0, &modelTable{cells: map[int]cell{}}); err != nil {
+func (p *Plan) simulate(visit func(task, op int, changed map[int]cell)) (*model, error) {
+	m := newModel(p)
+	m.visit = visit
+	return m, m.run()
+}
+
+func newModel(p *Plan) *model {
+	n := len(p.tasks)
+	m := &model{
+		plan: p, tables: make([]*modelTable, n), pcs: make([]int, n), failed: make([]failure, n),
+		helpers: make([]int, n), own: make([]int, n), wrong: make([]bool, n),
+		waiting: map[uint64][]int{}, counts: map[uint64]uint32{}, lentAt: map[uint64]fileEnd{}, seen: map[*event]bool{},
+	}
+	for _, l := range p.lent {
+		m.lentAt[l.cell] = l.fileEnd
+	}
+	return m
+}
+
+func (m *model) run() error {
+	m.begin(0, &modelTable{m: m, cells: map[int]cell{}})
+	for len(m.runnable) > 0 {
+		last := len(m.runnable) - 1
+		i := m.runnable[last]
+		m.runnable = m.runnable[:last]
+		if err := m.goOn(i); err != nil {
+			return err
+		}
+	}
+	for addr, tasks := range m.waiting {
+		if len(tasks) > 0 {
+			return fmt.Errorf("restore: bug: task %q waits for ever: %d are still to come", m.name(tasks[0]), m.counts[addr])
+		}
+	}
+	for i, t := range m.tables {
+		if t == nil {
+			return fmt.Errorf("restore: bug: the plan does not fork task %q", m.name(i))
+		}
+		if err := m.compare(i, t); err != nil {
+			return fmt.Errorf("restore: bug: task %q: %w", m.name(i), err)
+		}
+	}
+	return nil
+}
+
+func (m *model) name(task int) string { return m.plan.tree.Tasks()[task].Name }
+
+// begin lets a task run with a table.
+func (m *model) begin(i int, t *modelTable) {
+	m.tables[i] = t
+	m.runnable = append(m.runnable, i)
+}
+
+// goOn runs a task until it ends, waits, or has forked.
+func (m *model) goOn(i int) error {
+	prog := &m.plan.tasks[i]
+	for ; m.pcs[i] < len(prog.Ops); m.pcs[i]++ {
+		op, note := &prog.Ops[m.pcs[i]], prog.Notes[m.pcs[i]]
+		if op.Kind == program.OpMeet && !m.meet(i, op) {
+			return nil
+		}
+		if err := m.step(i, op, note); err != nil {
+			return fmt.Errorf("restore: bug: task %q: op %d (%s): %w", m.name(i), m.pcs[i], opName(op), err)
+		}
+		if op.Kind != program.OpFork {
+			continue
+		}
+		m.pcs[i]++
+		m.runnable = append(m.runnable, i)
+		if err := m.fork(i, op); err != nil {
+			return err
+		}
+		if n := len(m.runnable); m.later {
+			m.runnable[n-1], m.runnable[n-2] = m.runnable[n-2], m.runnable[n-1]
+		}
+		return nil
+	}
+	return nil
+}
+
+// step applies one op to the task's table and counts its helpers.
+func (m *model) step(i int, op *program.Op, note program.Note) error {
+	t := m.tables[i]
+	m.task, m.at = i, m.pcs[i]
+	clear(t.changed)
+	err := m.op(t, op, note)
+	if fails, ok := errors.AsType[opFails](err); ok {
+		switch {
+		case op.Allow != 0 && fails.errno == unix.Errno(op.Allow):
+			err = nil
+		case op.Flags&program.FlagNote != 0:
+			err = nil
+			if m.failed[i].errno == 0 {
+				m.failed[i] = failure{m.at, fails.errno}
+			}
+		}
+	}
+	if err != nil {
 		return err
 	}
-	if len(m.ready) != len(p.tasks) {
-		return fmt.Errorf("restore: bug: the plan forks %d of %d tasks", len(m.ready), len(p.tasks))
+	if m.plan.tree.Tasks()[i].Sharer() {
+		m.helpers[i] = max(m.helpers[i], m.own[i])
+	} else {
+		m.helpers[i] = max(m.helpers[i], t.extras)
+	}
+	if m.visit != nil {
+		m.visit(i, m.at, t.changed)
 	}
 	return nil
 }
 
-func (m *model) task(i int, t *modelTable) error {
-	if m.ready[i] {
-		return fmt.Errorf("restore: bug: task %d is forked twice", i)
+// meet reports whether a task may go on at an OpMeet.
+func (m *model) meet(i int, op *program.Op) bool {
+	addr := op.Args[0]
+	count, known := m.counts[addr]
+	if !known {
+		numbers := program.WordsAt(m.plan.arena.Base, m.plan.arena.Data(), addr, 1)
+		count = uint32(numbers[0])
 	}
-	m.ready[i] = true
-	task := m.plan.tree.Tasks()[i]
-	prog := &m.plan.tasks[i]
-	want := m.plan.sorted(task)
-	for j := range prog.Ops {
-		if err := m.op(t, &prog.Ops[j], prog.Notes[j], want); err != nil {
-			return fmt.Errorf("restore: bug: task %q: op %d (%s): %w", task.Name, j, opName(&prog.Ops[j]), err)
-		}
-		if m.visit != nil {
-			m.visit(i, j, t)
-		}
-		if prog.Ops[j].Kind == program.OpFork {
-			if err := m.task(int(prog.Ops[j].Args[1]), &modelTable{cells: maps.Clone(t.cells), low: t.low}); err != nil {
-				return err
-			}
-		}
+	if uint64(count) > op.Args[1] {
+		m.counts[addr] = count
+		m.waiting[addr] = append(m.waiting[addr], i)
+		return false
 	}
-	if err := compare(t, want); err != nil {
-		return fmt.Errorf("restore: bug: task %q: %w", task.Name, err)
-	}
-	return nil
-}
-
-// compare holds a finished table against the description.
-func compare(t *modelTable, want []*tasktree.Descriptor) error {
-	for _, d := range want {
-		c, ok := t.cells[d.FD]
-		if !ok || c.what != endOf(d) || c.cloexec != d.Cloexec {
-			return fmt.Errorf("fd %d is %+v in the end, want file %q, cloexec %v", d.FD, c, d.File.Value, d.Cloexec)
-		}
-	}
-	if len(t.cells) != len(want) {
-		return fmt.Errorf("%d descriptors in the end (%v), want %d", len(t.cells), slices.Sorted(maps.Keys(t.cells)), len(want))
-	}
-	return nil
-}
-
-// op applies one op. want, ascending, has what each number holds in the end: such
-// a number must not be written once it is right.
-func (m *model) op(t *modelTable, op *program.Op, note program.Note, want []*tasktree.Descriptor) error {
-	switch op.Kind {
-	case program.OpPull:
-		return m.pull(t, op)
-	case program.OpPair:
-		for end := range 2 {
-			n := int(int32(op.Want >> (32 * end)))
-			if err := m.lands(t, n, cell{what: fileEnd{note.File, int32(end)}, cloexec: true}); err != nil {
-				return err
-			}
-		}
-	case program.OpRefuse:
-		return needs(t, int(op.Args[0]))
-	case program.OpCall:
-		return m.call(t, op, note, want)
-	default: // the others leave the table as it is
-	}
-	return nil
-}
-
-func (m *model) call(t *modelTable, op *program.Op, note program.Note, want []*tasktree.Descriptor) error {
-	a := op.Args
-	switch op.Nr {
-	case unix.SYS_DUP3:
-		to := int(a[1])
-		source := cell{what: theStore}
-		if op.Mode(0) == program.ModeValue {
-			if err := needs(t, int(a[0])); err != nil {
-				return err
-			}
-			source = t.cells[int(a[0])]
-		}
-		if was, taken := t.cells[to]; taken && !was.look && wants(want, to, was.what) {
-			return fmt.Errorf("number %d already holds what it shall hold", to)
-		}
-		source.cloexec = a[2]&unix.O_CLOEXEC != 0
-		return m.place(t, to, source)
-	case unix.SYS_CLOSE:
-		if err := needs(t, int(a[0])); err != nil {
-			return err
-		}
-		t.drop(int(a[0]))
-	case unix.SYS_CLOSE_RANGE:
-		for _, n := range slices.Collect(maps.Keys(t.cells)) {
-			if uint64(n) >= a[0] && uint64(n) <= a[1] {
-				t.drop(n)
-			}
-		}
-	case unix.SYS_FCNTL:
-		if err := needs(t, int(a[0])); err != nil {
-			return err
-		}
-		if a[1] == unix.F_SETFD {
-			c := t.cells[int(a[0])]
-			c.cloexec = a[2]&unix.FD_CLOEXEC != 0
-			t.put(int(a[0]), c)
-		}
-	default:
-		if note.Makes == 1 {
-			look := op.Nr == unix.SYS_OPENAT && a[2]&unix.O_PATH != 0 && !m.plan.onlyLooks(note.File)
-			return m.lands(t, int(op.Want), cell{what: fileEnd{note.File, int32(note.End)}, look: look, cloexec: true})
-		}
-	}
-	return nil
-}
-
-// wants reports whether number n holds this open file in the end.
-func wants(want []*tasktree.Descriptor, n int, what fileEnd) bool {
-	i, ok := slices.BinarySearchFunc(want, n, func(d *tasktree.Descriptor, n int) int { return d.FD - n })
-	return ok && endOf(want[i]) == what
-}
-
-// onlyLooks reports whether an open file is itself an O_PATH view: no op of the
-// plan opens it otherwise.
-func (p *Plan) onlyLooks(file int32) bool {
-	use := p.tree.Files[file].Uses[0]
-	prog := &p.tasks[use.Task.Index]
-	for i, n := range prog.Notes {
-		op := &prog.Ops[i]
-		if n.File == file && n.Makes > 0 && (op.Nr != unix.SYS_OPENAT || op.Args[2]&unix.O_PATH == 0) {
-			return false
-		}
-	}
+	m.counts[addr] = count - 1
+	m.runnable = append(m.runnable, m.waiting[addr]...)
+	m.waiting[addr] = nil
 	return true
 }
 
-// lands lets the kernel choose a number and demands that it is the planned one.
-func (m *model) lands(t *modelTable, want int, c cell) error {
-	if n := t.next(); n != want {
-		return fmt.Errorf("lands at %d, planned was %d", n, want)
+// fork gives the child its table: a copy, or the same one.
+func (m *model) fork(i int, op *program.Op) error {
+	child := int(op.Args[1])
+	if m.tables[child] != nil {
+		return fmt.Errorf("restore: bug: task %q is forked twice", m.name(child))
 	}
-	return m.place(t, want, c)
-}
-
-func (m *model) place(t *modelTable, n int, c cell) error {
-	if uint64(n) >= m.plan.host.HardFiles {
-		return fmt.Errorf("number %d is not below the limit of %d", n, m.plan.host.HardFiles)
+	flags := program.WordsAt(m.plan.arena.Base, m.plan.arena.Data(), op.Args[0], 1)
+	if flags != nil && flags[0]&unix.CLONE_FILES != 0 {
+		m.begin(child, m.tables[i])
+		return nil
 	}
-	t.put(n, c)
+	m.begin(child, m.tables[i].copyFor(m.plan.sorted(m.plan.tree.Tasks()[child].Table())))
 	return nil
 }
 
-func needs(t *modelTable, n int) error {
-	if _, ok := t.cells[n]; !ok {
-		return fmt.Errorf("number %d is not open", n)
+// compare holds a finished table against the description. In a naive plan, what
+// is wrong is put down to the op that destroyed it.
+func (m *model) compare(i int, t *modelTable) error {
+	task := m.plan.tree.Tasks()[i]
+	want := m.plan.sorted(task.Table())
+	for _, d := range want {
+		c, ok := t.cells[d.FD]
+		if ok && c.what == endOf(d) && c.cloexec == d.Cloexec && !c.look {
+			continue
+		}
+		if !m.plan.options.Naive {
+			return fmt.Errorf("fd %d is %+v in the end, want file %q, cloexec %v", d.FD, c, d.File.Value, d.Cloexec)
+		}
+		m.wrong[i] = true
+		m.lost(t, d.FD, endOf(d), fmt.Sprintf("fd %d, installed from file %q at line %d", d.FD, d.File.Value, d.Pos.Line))
 	}
+	if len(t.cells) == len(want) {
+		return nil
+	}
+	if !m.plan.options.Naive {
+		return fmt.Errorf("%d descriptors in the end (%v), want %d", len(t.cells), slices.Sorted(maps.Keys(t.cells)), len(want))
+	}
+	m.wrong[i] = true
 	return nil
 }
 
-// pull takes a message out of a socket of the store: the root, or one that an
-// earlier pull has delivered.
-func (m *model) pull(t *modelTable, op *program.Op) error {
-	from, ok := t.cells[int(op.Args[0])]
-	if !ok || from.what != theStore && from.what != theShard {
-		return fmt.Errorf("pulls from %d, which is not the store", op.Args[0])
+// expect notes a collision if number n does not hold what an op of a naive plan
+// takes it for.
+func (m *model) expect(t *modelTable, n int, what fileEnd, lost string) {
+	if c, ok := t.cells[n]; m.plan.options.Naive && (!ok || c.what != what) {
+		m.lost(t, n, what, lost)
 	}
-	numbers := program.Int32sAt(m.plan.arena.Base, m.plan.arena.Data(), op.Args[3], int(op.Args[2]))
-	cloexec := op.Args[4]&unix.MSG_CMSG_CLOEXEC != 0
-	word := fdstore.Word(op.Args[1])
-	if way, ok := m.ways()[word]; ok {
-		if way != from.socket || len(numbers) != 1 {
-			return fmt.Errorf("pulls %d files as the socket %#x out of the socket %#x", len(numbers), word, from.socket)
-		}
-		return m.lands(t, int(numbers[0]), cell{what: theShard, socket: word, cloexec: cloexec})
-	}
-	id := m.plan.messageOf(op)
-	if id < 0 {
-		return fmt.Errorf("message %#x was never added", word)
-	}
-	message := m.plan.messages[id]
-	place, socket := m.plan.layout.Place(fdstore.ID(id), len(message)), fdstore.Word(0)
-	if place.Depth > 0 {
-		socket = place.Way[place.Depth-1]
-	}
-	if place.Word != word || socket != from.socket {
-		return fmt.Errorf("message %d is %#x in the socket %#x, pulled is %#x from %#x", id, place.Word, socket, word, from.socket)
-	}
-	if len(numbers) != len(message) {
-		return fmt.Errorf("message %d has %d files, planned were %d", id, len(message), len(numbers))
-	}
-	for i, n := range numbers {
-		if err := m.lands(t, int(n), cell{what: message[i], cloexec: cloexec}); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
-// ways gives for each socket of the store the one that carries it, 0 for the
-// root.
-func (m *model) ways() map[fdstore.Word]fdstore.Word {
-	if m.sockets == nil {
-		m.sockets = map[fdstore.Word]fdstore.Word{}
-		for id, message := range m.plan.messages {
-			p := m.plan.layout.Place(fdstore.ID(id), len(message))
-			carrier := fdstore.Word(0)
-			for _, w := range p.Way[:p.Depth] {
-				m.sockets[w] = carrier
-				carrier = w
-			}
+// lost puts down a loss to the op that destroyed it last. There is none if it
+// was never there, because something before it failed.
+func (m *model) lost(t *modelTable, n int, what fileEnd, lost string) {
+	for _, e := range slices.Backward(t.events) {
+		if e.number != n || e.was.what != what {
+			continue
 		}
+		if !m.seen[e] {
+			m.seen[e] = true
+			m.collisions = append(m.collisions, collision{e, lost})
+		}
+		return
 	}
-	return m.sockets
 }

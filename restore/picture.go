@@ -3,7 +3,6 @@ package restore
 import (
 	"encoding/json"
 	"io"
-	"maps"
 
 	"regrow/restore/internal/program"
 )
@@ -69,53 +68,32 @@ func (p *Plan) Picture() (*Picture, error) {
 		}
 		pic.Tasks = append(pic.Tasks, t)
 	}
-	before := make([]map[int]string, len(p.tasks))
-	err := p.simulate(func(task, op int, t *modelTable) {
-		now := make(map[int]string, len(t.cells))
-		for n, c := range t.cells {
-			now[n] = p.cellName(c)
+	m, err := p.simulate(func(task, op int, changed map[int]cell) {
+		if len(changed) == 0 {
+			return
 		}
-		if before[task] == nil {
-			before[task] = map[int]string{}
-			if parent := p.tree.Tasks()[task].Parent; parent != nil {
-				maps.Copy(before[task], before[parent.Index])
+		names := make(map[int]string, len(changed))
+		for n, c := range changed {
+			names[n] = ""
+			if c.what != nothing {
+				names[n] = p.cellName(c)
 			}
 		}
-		pic.Tasks[task].Steps[op].Table = difference(before[task], now)
-		before[task] = now
+		pic.Tasks[task].Steps[op].Table = names
 	})
 	for i := range pic.Tasks {
-		pic.Tasks[i].Table = before[i]
+		pic.Tasks[i].Table = map[int]string{}
+		if m.tables[i] != nil {
+			for n, c := range m.tables[i].cells {
+				pic.Tasks[i].Table[n] = p.cellName(c)
+			}
+		}
 	}
 	return pic, err
 }
 
-// difference gives what changed from one table to the next, nil for nothing.
-func difference(before, now map[int]string) map[int]string {
-	changed := map[int]string{}
-	for n, what := range now {
-		if before[n] != what {
-			changed[n] = what
-		}
-	}
-	for n := range before {
-		if _, still := now[n]; !still {
-			changed[n] = ""
-		}
-	}
-	if len(changed) == 0 {
-		return nil
-	}
-	return changed
-}
-
 func (p *Plan) cellName(c cell) string {
-	name := "[store]"
-	if c.what == theShard {
-		name = "[shard]"
-	} else if c.what != theStore {
-		name = p.tree.Files[c.what.file].EndName(int(c.what.end))
-	}
+	name := p.endName(c.what)
 	if c.look {
 		name = "(" + name + ")"
 	}
@@ -135,4 +113,15 @@ func (p *Plan) steps(prog *program.Program) []StepOfPlan {
 		}
 	}
 	return steps
+}
+
+// endName names an open file of the description, or what else takes a number.
+func (p *Plan) endName(fe fileEnd) string {
+	switch fe {
+	case theStore:
+		return "[store]"
+	case theShard:
+		return "[shard]"
+	}
+	return p.tree.Files[fe.file].EndName(int(fe.end))
 }

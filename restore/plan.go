@@ -26,6 +26,22 @@ type PlanOptions struct {
 	// Default: false.
 	Detach bool
 
+	// Strategy is how open files get into the tables of the tasks. Default:
+	// [StrategyFDStore].
+	Strategy Strategy
+
+	// Naive plans as restorers did that ran into conflicts: helper descriptors
+	// at the lowest number, descriptors installed in the order listed over
+	// whatever is there. What goes wrong then is part of the plan, see
+	// [Plan.Predict]; a failed op is noted and the task goes on. Default: false.
+	Naive bool
+
+	// ServiceFD is where the descriptor of the store sits while tasks are
+	// restored: a careful plan moves it away in tasks that need the number, a
+	// naive one does not. It means nothing to [StrategyInherit]. Default: nil,
+	// the planner chooses.
+	ServiceFD *int
+
 	base   uint64         // where the arena lies; 0: program.DefaultBase
 	layout fdstore.Layout // of the store, for tests; 0: by the number of messages
 }
@@ -45,13 +61,22 @@ type Plan struct {
 	messages [][]fileEnd       // what each message of the store holds
 	words    map[fdstore.Word]fdstore.ID
 	extras   []extra
-	slots    int  // results that the runner keeps
-	storeFD  int  // the store's number in the root and in what it forks, -1: there is no store
-	held     int  // tasks without a program
-	faulty   bool // a test makes an op fail, which the model would refuse
+	slots    int // results that the runner keeps
+	storeFD  int // the store's number in the root and in what it forks, -1: there is no store
+	lent     []lent
+	slotsOf  map[fileEnd]int32 // of each open file that the runner makes
+	held     int               // tasks without a program
+	faulty   bool              // a test makes an op fail, which the model would refuse
 
 	rootClone uint64 // address of the root's clone_args
 	forkHints int32  // index of an extra
+}
+
+// lent is an open file that the root takes over from the runner, for all tasks.
+type lent struct {
+	fileEnd
+	number int    // in the root and in what it forks
+	cell   uint64 // address of the number that it has in the runner
 }
 
 // flatMessages is how many messages a store may have at most to be one socket.
@@ -135,10 +160,9 @@ func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 			arena:  program.NewArena(o.base, len(t.Tasks())),
 			tasks:  make([]program.Program, len(t.Tasks())),
 			extras: make([]extra, 1),
-			words:  map[fdstore.Word]fdstore.ID{},
+			words:  map[fdstore.Word]fdstore.ID{}, slotsOf: map[fileEnd]int32{},
 		},
 		messageIDs: map[string]fdstore.ID{},
-		slotsOf:    map[fileEnd]int32{},
 		extraIDs:   map[string]int32{},
 		readyPaths: map[string]string{},
 	}
@@ -150,6 +174,7 @@ func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 		return nil, err
 	}
 	pl.makeStored()
+	pl.lend()
 	pids := pl.exactPIDs()
 	pl.plan.rootClone = pl.clone(t.Root, pids[0])
 	pl.plan.forkHints = pl.forkHint()
@@ -181,7 +206,6 @@ type planner struct {
 	earlyLimit bool   // the root sets RLIMIT_NOFILE for all, before it forks
 	callerFDs  map[string]int
 	messageIDs map[string]fdstore.ID // by content
-	slotsOf    map[fileEnd]int32
 	extraIDs   map[string]int32
 	numberHint int32 // the extra of ops whose number could be too high, 0: not yet made
 	forkHints  int32 // the same for forks
@@ -234,7 +258,7 @@ func (pl *planner) place() {
 			continue
 		}
 		traits := f.Spec.Traits(t)
-		pl.stored[i] = traits.ByRunner || f.Shared()
+		pl.stored[i] = traits.ByRunner || f.Shared() || pl.plan.options.Strategy == StrategyInherit
 		if traits.Path != "" {
 			clean := traits.Path
 			if !filepath.IsAbs(clean) {
@@ -254,13 +278,23 @@ func (pl *planner) place() {
 		}
 	}
 	pl.plan.layout = fdstore.Flat
-	if pl.mostMessages() > flatMessages {
+	if pl.mostMessages() > flatMessages && !pl.plan.options.Naive {
 		pl.plan.layout = fdstore.Nested
 	}
-	if l := pl.plan.options.layout; l != 0 {
+	if l := pl.plan.options.layout; l != 0 && !pl.plan.options.Naive {
 		pl.plan.layout = l
 	}
-	if slices.Contains(pl.stored, true) {
+	if !slices.Contains(pl.stored, true) {
+		return
+	}
+	switch o := pl.plan.options; {
+	case o.Strategy == StrategyInherit:
+		pl.lentNumbers()
+	case o.ServiceFD != nil:
+		pl.plan.storeFD = *o.ServiceFD
+	case o.Naive:
+		pl.plan.storeFD = 0
+	default:
 		pl.plan.storeFD = pl.storeNumber()
 	}
 }
@@ -316,6 +350,19 @@ func (pl *planner) checkNumbers() error {
 		}
 		const helpers = 8 // the store, a temporary one, what a recipe has open besides
 		pl.probe = max(pl.probe, uint64(2*len(task.FDs)+helpers))
+	}
+	if p.storeFD >= 0 && uint64(p.storeFD) >= p.host.HardFiles {
+		return &RefusedError{p.tree.Source, p.tree.Root.Pos, fmt.Sprintf(
+			"the store cannot sit at fd %d: the hard RLIMIT_NOFILE is %d, so the highest number is %d", p.storeFD, p.host.HardFiles, p.host.HardFiles-1)}
+	}
+	pl.probe = max(pl.probe, uint64(max(p.storeFD, 0)))
+	for _, l := range p.lent {
+		if uint64(l.number) >= p.host.HardFiles {
+			return &RefusedError{p.tree.Source, p.tree.Root.Pos, fmt.Sprintf(
+				"task %q: the root has all %d open files of the tree at once, and the hard RLIMIT_NOFILE is %d (raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE; the strategy fdstore gives each task only its own)",
+				p.tree.Root.Name, len(p.lent), p.host.HardFiles)}
+		}
+		pl.probe = max(pl.probe, uint64(l.number+len(p.lent)))
 	}
 	pl.earlyLimit = pl.probe < p.host.SoftFiles
 	return nil

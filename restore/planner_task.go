@@ -49,6 +49,9 @@ func newTaskPlanner(pl *planner, task *tasktree.Task, pids []int32) *taskPlanner
 	if tp.store >= 0 {
 		tp.table.take(tp.store, theStore)
 	}
+	for _, l := range pl.plan.lent {
+		tp.table.take(l.number, l.fileEnd)
+	}
 	return tp
 }
 
@@ -103,6 +106,18 @@ func (p *Plan) sorted(task *tasktree.Task) []*tasktree.Descriptor {
 func (tp *taskPlanner) plan() error {
 	tp.enter()
 	tp.fork()
+	if err := tp.fill(); err != nil {
+		return err
+	}
+	tp.finish()
+	return nil
+}
+
+// fill makes the table what the description says.
+func (tp *taskPlanner) fill() error {
+	if tp.pl.plan.options.Naive {
+		return tp.naive()
+	}
 	if err := tp.gather(); err != nil {
 		return err
 	}
@@ -110,7 +125,6 @@ func (tp *taskPlanner) plan() error {
 		return err
 	}
 	tp.clean()
-	tp.finish()
 	return nil
 }
 
@@ -136,21 +150,37 @@ func (tp *taskPlanner) enter() {
 	if tp.pl.plan.options.Detach {
 		tp.call(unix.SYS_SETSID)
 	}
-	const last = 1<<32 - 1
-	if tp.store < 0 {
-		tp.call(unix.SYS_CLOSE_RANGE, 0, last, 0)
-	} else {
-		op := tp.call(unix.SYS_DUP3, a.Base+program.HeadStoreFD, uint64(tp.store), unix.O_CLOEXEC)
-		op.SetMode(0, program.ModeLoad)
-		op.Allow = uint16(unix.EINVAL) // it is there already
-		if tp.store > 0 {
-			tp.call(unix.SYS_CLOSE_RANGE, 0, uint64(tp.store-1), 0)
-		}
-		tp.call(unix.SYS_CLOSE_RANGE, uint64(tp.store+1), last, 0)
-	}
+	tp.takeOver()
 	if tp.pl.earlyLimit {
 		tp.limit()
 	}
+}
+
+// takeOver moves what the root takes from the runner to its numbers, the store
+// or every open file, and closes the rest of the runner's table.
+func (tp *taskPlanner) takeOver() {
+	var kept []int
+	if tp.store >= 0 {
+		op := tp.call(unix.SYS_DUP3, tp.pl.plan.arena.Base+program.HeadStoreFD, uint64(tp.store), unix.O_CLOEXEC)
+		op.SetMode(0, program.ModeLoad)
+		op.Allow = uint16(unix.EINVAL) // it is there already
+		kept = append(kept, tp.store)
+	}
+	for _, l := range tp.pl.plan.lent {
+		tp.call(unix.SYS_DUP3, l.cell, uint64(l.number), unix.O_CLOEXEC).SetMode(0, program.ModeLoad)
+		tp.numberHint()
+		kept = append(kept, l.number)
+	}
+	slices.Sort(kept)
+	next := 0
+	for _, n := range kept {
+		if n > next {
+			tp.call(unix.SYS_CLOSE_RANGE, uint64(next), uint64(n-1), 0)
+		}
+		next = n + 1
+	}
+	const last = 1<<32 - 1
+	tp.call(unix.SYS_CLOSE_RANGE, uint64(next), last, 0)
 }
 
 // toDefault gives the signals whose action the root must set to the default:
@@ -220,6 +250,10 @@ func (pl *planner) clone(task *tasktree.Task, pid int32) uint64 {
 // lowest free one. The order of a message is chosen so that as many as possible
 // land where they belong.
 func (tp *taskPlanner) gather() error {
+	if tp.pl.plan.options.Strategy == StrategyInherit {
+		tp.gatherInherited()
+		return nil
+	}
 	var pulled []fileEnd
 	seen := map[fileEnd]bool{}
 	for _, d := range tp.targets {
@@ -286,11 +320,16 @@ func (tp *taskPlanner) clearFull() error {
 	return &RefusedError{tp.pl.plan.tree.Source, here.Pos, fullTable(tp.task.Name, tp.pl.plan.host.HardFiles)}
 }
 
-// spare gives the lowest number that is free, is not needed and is allowed, or
-// -1.
+// spare gives the lowest number that is free or holds what this task does not
+// need, is not described and is allowed, or -1.
 func (tp *taskPlanner) spare() int {
 	for n := 0; uint64(n) < tp.pl.plan.host.HardFiles; n++ {
-		if _, taken := tp.table.at[n]; !taken && tp.wanted[n] == nil {
+		what, taken := tp.table.at[n]
+		if taken && what.file >= 0 {
+			at, needed := tp.at[what]
+			taken = needed && at == n
+		}
+		if !taken && tp.wanted[n] == nil {
 			return n
 		}
 	}

@@ -31,6 +31,7 @@ func planKeepsModel(t *rapid.T) {
 	p, err := NewPlan(tree, host, PlanOptions{
 		Inherit:      map[string]int{"given": rapid.SampledFrom([]int{3, 900}).Draw(t, "given")},
 		WithoutStdin: rapid.Bool().Draw(t, "without stdin"), Detach: rapid.Bool().Draw(t, "detach"),
+		Strategy: rapid.SampledFrom(Strategies()).Draw(t, "strategy"), Naive: rapid.Bool().Draw(t, "naive"),
 		// Shards from the second message on, so that small trees have some.
 		layout: rapid.SampledFrom([]fdstore.Layout{0, 1}).Draw(t, "layout"),
 	})

@@ -150,6 +150,8 @@ func (r *run) step(op *program.Op) (int64, opFailure) {
 		return int64(args[0]), opFailure{err: err}
 	case program.OpAdd:
 		return 0, r.addMessage(op)
+	case program.OpLend:
+		return 0, opFailure{err: r.lend(op)}
 	case program.OpFind:
 		return 0, r.find(op)
 	case program.OpTruncate:

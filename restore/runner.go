@@ -30,26 +30,30 @@ type Options struct {
 	// Log gets stage changes (Info) and each pull and install (Debug, with
 	// the fields task, pid, fd, file). Default: nothing is logged.
 	Log logrus.FieldLogger
+
+	observe func(*run) error // looks at the tree when it is ready, and the restore ends there
 }
 
 // run is one restore under way.
 type run struct {
-	plan     *Plan
-	options  Options
-	log      logrus.FieldLogger
-	arena    *postfork.Arena
-	store    *fdstore.Store // nil if no open file goes through it
-	slots    []slot
-	stuck    <-chan error // from an op of prepare that has not come back, nil: there is none
-	gaveUp   atomic.Bool
-	mu       sync.Mutex // for made, as long as prepare runs
-	made     madeFiles
-	family   *family
-	root     int       // host pid, 0 before the clone
-	rootFD   int       // its pidfd
-	deadline time.Time // of the release, if Options.Timeout is set
-	started  time.Time
-	elapsed  time.Duration
+	plan      *Plan
+	options   Options
+	log       logrus.FieldLogger
+	arena     *postfork.Arena
+	store     *fdstore.Store // nil if no open file goes through it
+	slots     []slot
+	stuck     <-chan error // from an op of prepare that has not come back, nil: there is none
+	lent      map[int]bool // numbers that the root fills with open files, nil: not asked for yet
+	aboveLent int
+	gaveUp    atomic.Bool
+	mu        sync.Mutex // for made, as long as prepare runs
+	made      madeFiles
+	family    *family
+	root      int       // host pid, 0 before the clone
+	rootFD    int       // its pidfd
+	deadline  time.Time // of the release, if Options.Timeout is set
+	started   time.Time
+	elapsed   time.Duration
 }
 
 // slot holds a descriptor that the runner made, or borrowed from the caller.
@@ -99,7 +103,7 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 	}
 	r.family = family
 	tree, err := r.start(ctx)
-	if err != nil {
+	if err != nil || o.observe != nil {
 		r.end()
 		r.giveUp()
 		r.family.leave()
@@ -274,6 +278,12 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 	if err := r.await(watch, &h.Left); err != nil {
 		return nil, err
 	}
+	if r.options.observe != nil {
+		return nil, r.options.observe(r)
+	}
+	if err := r.noteFailure(); err != nil {
+		return nil, err
+	}
 	if err := r.checkCommit(); err != nil {
 		return nil, err
 	}
@@ -417,22 +427,11 @@ func (r *run) failure(w *watch) error {
 	}
 	var canceled error
 	for i := range r.plan.tasks {
-		rec := r.arena.Record(i)
-		if rec.Errno == 0 {
+		e := r.taskError(i)
+		if e == nil {
 			continue
 		}
-		prog := &r.plan.tasks[i]
-		op, note := &prog.Ops[rec.Op], prog.Notes[rec.Op]
-		reason, err := r.plan.reason(op, note, rec.Errno, rec.Got)
-		pid := int(rec.PID)
-		if i == 0 && r.plan.tree.HasNamespace(tasktree.NamespacePID) {
-			pid = 1
-		}
-		if note.Verb == program.VerbFork && errors.Is(err, unix.EEXIST) {
-			reason = r.plan.holder(int(op.Want))
-		}
-		e := r.plan.opError(i, prog, int(rec.Op), pid, err, reason)
-		if rec.Errno != program.ReasonCanceled {
+		if !errors.Is(e, ErrCanceled) {
 			return e
 		}
 		canceled = e
@@ -441,6 +440,35 @@ func (r *run) failure(w *watch) error {
 		return canceled
 	}
 	return fmt.Errorf("%s: restore: %w", r.plan.tree.Source, ErrCanceled)
+}
+
+// noteFailure gives the first failure that a task of a naive plan has noted: it
+// went on, but the tree is not what was described.
+func (r *run) noteFailure() error {
+	for i := range r.plan.tasks {
+		if e := r.taskError(i); e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+// taskError explains the failure that a task has recorded, nil if it has none.
+func (r *run) taskError(i int) error {
+	rec, prog := r.arena.Record(i), &r.plan.tasks[i]
+	if rec.Errno == 0 {
+		return nil
+	}
+	op, note := &prog.Ops[rec.Op], prog.Notes[rec.Op]
+	reason, err := r.plan.reason(op, note, rec.Errno, rec.Got)
+	pid := int(rec.PID)
+	if i == 0 && r.plan.tree.HasNamespace(tasktree.NamespacePID) {
+		pid = 1
+	}
+	if note.Verb == program.VerbFork && errors.Is(err, unix.EEXIST) {
+		reason = r.plan.holder(int(op.Want))
+	}
+	return r.plan.opError(i, prog, int(rec.Op), pid, err, reason)
 }
 
 // end kills what there is of the tree, and waits until it is gone.

@@ -18,6 +18,7 @@ var (
 	theStore = fileEnd{file: -1} // the store
 	theShard = fileEnd{file: -3} // a socket of the store, while something is pulled from it
 	helper   = fileEnd{file: -2} // something that is closed in the end
+	nothing  = fileEnd{file: -4} // a free number, where one has to be told from a taken one
 )
 
 // lowest gives the number that the next descriptor will land at.

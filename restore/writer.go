@@ -17,6 +17,8 @@ type writer struct {
 	fd   int // NoFD if none
 	file int // NoFile if none
 	end  int
+
+	lenient bool // ops note a failure, and the task goes on
 }
 
 // about sets what the following ops are for.
@@ -32,6 +34,9 @@ func (w *writer) aboutDescriptor(verb program.Verb, d *tasktree.Descriptor) {
 // add appends an op and gives it to set whatever is not the usual.
 func (w *writer) add(kind program.OpKind, args ...uint64) *program.Op {
 	op := program.Op{Kind: kind, Out: program.NoSlot}
+	if w.lenient {
+		op.Flags |= program.FlagNote
+	}
 	copy(op.Args[:], args)
 	w.prog.Ops = append(w.prog.Ops, op)
 	w.prog.Notes = append(w.prog.Notes, program.Note{

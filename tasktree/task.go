@@ -39,3 +39,10 @@ type Descriptor struct {
 	Open *OpenFile
 	End  int // index into Open.Spec.Ends(), 0 for a kind without ends
 }
+
+// Sharer reports whether the task has no descriptor table of its own.
+func (t *Task) Sharer() bool { return false }
+
+// Table gives the task whose table this one has: itself, or the one that it
+// shares with.
+func (t *Task) Table() *Task { return t }

@@ -82,7 +82,7 @@ by id and install them at their numbers.`,
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newRestore(), newCheck(), newPlan(), newVersion())
+	root.AddCommand(newRestore(), newCheck(), newPlan(), newConflicts(), newVersion())
 	return root
 }
 

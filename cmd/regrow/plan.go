@@ -11,6 +11,7 @@ import (
 func newPlan() *cobra.Command {
 	var asJSON bool
 	var inherit inheritFlag
+	var strategy strategyFlags
 	cmd := &cobra.Command{
 		Use:   "plan TREE.yaml",
 		Short: "Print every step that restore would take, and touch nothing",
@@ -20,7 +21,7 @@ Needs no privileges; opens and starts nothing.`,
 		Example: "  regrow plan examples/swap.yaml",
 		Args:    treeArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			plan, err := planOf(cmd, args[0], inherit, true, false)
+			plan, err := planOf(cmd, args[0], inherit, strategy, true, false)
 			if err != nil {
 				return err
 			}
@@ -37,13 +38,18 @@ Needs no privileges; opens and starts nothing.`,
 		ValidArgsFunction: yamlFiles,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead of the picture")
+	strategy.add(cmd)
 	inherit.add(cmd)
 	return cmd
 }
 
 // planOf loads and plans a description. refusedIsNo is for commands that start
 // nothing: a limit that refuses the tree is then the answer no.
-func planOf(cmd *cobra.Command, path string, inherit inheritFlag, refusedIsNo, detach bool) (*restore.Plan, error) {
+func planOf(cmd *cobra.Command, path string, inherit inheritFlag, strategy strategyFlags, refusedIsNo, detach bool) (*restore.Plan, error) {
+	options, err := strategy.options(restore.PlanOptions{Inherit: inherit.fds, WithoutStdin: path == "-", Detach: detach})
+	if err != nil {
+		return nil, err
+	}
 	tree, err := load(path, cmd.InOrStdin())
 	if err != nil {
 		return nil, err
@@ -53,9 +59,7 @@ func planOf(cmd *cobra.Command, path string, inherit inheritFlag, refusedIsNo, d
 	if err != nil {
 		return nil, &exitError{exitHost, err}
 	}
-	plan, err := restore.NewPlan(tree, host, restore.PlanOptions{
-		Inherit: inherit.fds, WithoutStdin: path == "-", Detach: detach,
-	})
+	plan, err := restore.NewPlan(tree, host, options)
 	if err != nil {
 		return nil, &exitError{statusOf(err, refusedIsNo || detach), err}
 	}

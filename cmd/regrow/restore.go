@@ -23,6 +23,7 @@ type restoreFlags struct {
 	timeout  time.Duration
 	logLevel string
 	inherit  inheritFlag
+	strategy strategyFlags
 }
 
 func newRestore() *cobra.Command {
@@ -50,6 +51,7 @@ the privileges lack something, 125 if the restore failed after it had begun
 	flags.StringVar(&f.pidfile, "pidfile", "", "write the root's host pid to `F` at release; removed when a foreground tree ends")
 	flags.DurationVar(&f.timeout, "timeout", 0, "give up if the tree is not released within `D` (such as 10s)")
 	flags.StringVar(&f.logLevel, "log-level", "warning", "how much to tell on standard error: "+strings.Join(levels(), ", "))
+	f.strategy.add(cmd)
 	f.inherit.add(cmd)
 	return cmd
 }
@@ -128,7 +130,7 @@ func (f *restoreFlags) planWithin(ctx context.Context, cmd *cobra.Command, path 
 	}
 	planned := make(chan result, 1)
 	go func() {
-		plan, err := planOf(cmd, path, f.inherit, false, f.detach)
+		plan, err := planOf(cmd, path, f.inherit, f.strategy, false, f.detach)
 		planned <- result{plan, err}
 	}()
 	var late <-chan time.Time

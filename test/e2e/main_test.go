@@ -219,9 +219,9 @@ func wait(t testing.TB, r *running) result {
 }
 
 // detached restores a tree with -d --json and ends it with the test.
-func detached(t testing.TB, path string) restore.Report {
+func detached(t testing.TB, path string, flags ...string) restore.Report {
 	t.Helper()
-	rep := report(t, run(t, "restore", "-d", "--json", path))
+	rep := report(t, run(t, append(append([]string{"restore", "-d", "--json"}, flags...), path)...))
 	t.Cleanup(func() { endTree(t) })
 	return rep
 }

@@ -10,9 +10,11 @@ import (
 
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
+
+	"regrow/restore"
 )
 
-// TestRandomTrees restores random trees of up to 200 tasks and proves each by
+// TestRandomTrees restores random trees of up to 200 tasks, with any strategy, and proves each by
 // what the kernel says: dense, permuted and sparse numbers, shared and private
 // files with flags and offsets, pipes with content.
 func TestRandomTrees(t *testing.T) {
@@ -29,7 +31,8 @@ func TestRandomTrees(t *testing.T) {
 		if err := os.WriteFile(path, []byte(d.yaml.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		rep := report(rt, run(t, "restore", "-d", "--json", path))
+		strategy := rapid.SampledFrom(restore.Strategies()).Draw(rt, "strategy").String()
+		rep := report(rt, run(t, "restore", "-d", "--json", "--strategy", strategy, path))
 		problems := prove(d.want, rep)
 		problems = append(problems, d.provePipes(rep)...)
 		endTree(t)

@@ -11,24 +11,28 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/restore"
 )
 
 func TestHeldExamples(t *testing.T) {
 	needRoot(t)
 	for _, name := range []string{"swap", "dense", "sparse", "prefork", "namespace"} {
-		t.Run(name, func(t *testing.T) {
-			path := "../../examples/" + name + ".yaml"
-			rep := detached(t, path)
-			for _, p := range prove(wantOf(t, path), rep) {
-				t.Error(p)
-			}
-			if name == "namespace" {
-				got := fmt.Sprint(rep.Tasks[0].PID, rep.Tasks[1].PID, rep.Tasks[2].PID, rep.Tasks[3].PID)
-				if got != "1 4711 815 30000" {
-					t.Errorf("pids %s", got)
+		for _, strategy := range restore.Strategies() {
+			t.Run(name+", "+strategy.String(), func(t *testing.T) {
+				path := "../../examples/" + name + ".yaml"
+				rep := detached(t, path, "--strategy", strategy.String())
+				for _, p := range prove(wantOf(t, path), rep) {
+					t.Error(p)
 				}
-			}
-		})
+				if name == "namespace" {
+					got := fmt.Sprint(rep.Tasks[0].PID, rep.Tasks[1].PID, rep.Tasks[2].PID, rep.Tasks[3].PID)
+					if got != "1 4711 815 30000" {
+						t.Errorf("pids %s", got)
+					}
+				}
+			})
+		}
 	}
 }
 

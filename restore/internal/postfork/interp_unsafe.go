@@ -20,6 +20,8 @@ const (
 	//
 	// *uaddr2 += -1, wake if it was 1.
 	opCountDown = 1<<28 | 0<<24 | 0xfff<<12 | 1
+	// *uaddr2 += -1, wake if it was not -1: always.
+	opCountOff = 1<<28 | 1<<24 | 0xfff<<12 | 0xfff
 	// *uaddr2 |= 1 << 30 (AbortBit), wake if it was not -1: always.
 	opAbort = (2|8)<<28 | 1<<24 | 30<<12 | 0xfff
 
@@ -61,6 +63,29 @@ func countDown(h *program.Head, counter *uint32) {
 		uintptr(unsafe.Pointer(counter)), opCountDown)
 }
 
+// meet waits until a count is down to value and takes one off. Whoever waits for
+// another value wakes for nothing and waits again.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func meet(h *program.Head, counter *uint32, value uint64) syscall.Errno {
+	for {
+		v := load(counter)
+		if uint64(v) <= value {
+			break
+		}
+		if over(h) {
+			return program.ReasonCanceled
+		}
+		syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(counter)), futexWait, uintptr(v), uintptr(unsafe.Pointer(&h.Poll)), 0, 0)
+	}
+	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&h.Dummy)), futexWakeOp, 1, everybody,
+		uintptr(unsafe.Pointer(counter)), opCountOff)
+	return 0
+}
+
 // abort tells everybody that the restore has failed.
 //
 //go:nosplit
@@ -82,13 +107,23 @@ func abort(h *program.Head) {
 //go:nocheckptr
 //go:noinline
 func fail(h *program.Head, rec *program.Record, op *program.Op, errno int32, got int64) {
-	rec.Op = uint32((uint64(uintptr(unsafe.Pointer(op))) - rec.Ops) / program.OpSize)
-	rec.Got = got
-	rec.Errno = errno
+	tell(rec, op, errno, got)
 	abort(h)
 	for {
 		syscall.RawSyscall6(syscall.SYS_EXIT_GROUP, 125, 0, 0, 0, 0, 0)
 	}
+}
+
+// tell writes down what went wrong in which op.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func tell(rec *program.Record, op *program.Op, errno int32, got int64) {
+	rec.Op = uint32((uint64(uintptr(unsafe.Pointer(op))) - rec.Ops) / program.OpSize)
+	rec.Got = got
+	rec.Errno = errno
 }
 
 // over reports whether the restore has failed, or the runner is gone: its death
@@ -395,24 +430,38 @@ func stage(h *program.Head, kind program.OpKind, a *[6]uint64) syscall.Errno {
 	if kind == program.OpReady {
 		return ready(h)
 	}
+	if kind == program.OpMeet {
+		return meet(h, (*uint32)(at(h, a[0])), a[1])
+	}
 	if kind == program.OpHold {
 		hold(h, (*uint32)(at(h, a[0])))
 	}
 	return syscall.ENOSYS
 }
 
-// check ends the task if an op did not do what the plan demands.
+// check ends the task if an op did not do what the plan demands, or notes the
+// first op that did not.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 //go:noinline
 func check(h *program.Head, rec *program.Record, op *program.Op, got int64, e syscall.Errno) {
+	reason := int32(0)
 	if e != 0 && (op.Allow == 0 || e != syscall.Errno(op.Allow)) {
-		fail(h, rec, op, int32(e), got)
+		reason = int32(e)
 	}
 	if e == 0 && op.Flags&program.FlagWant != 0 && got != op.Want {
-		fail(h, rec, op, program.ReasonUnwanted, got)
+		reason = program.ReasonUnwanted
+	}
+	if reason == 0 {
+		return
+	}
+	if op.Flags&program.FlagNote == 0 {
+		fail(h, rec, op, reason, got)
+	}
+	if rec.Errno == 0 {
+		tell(rec, op, reason, got)
 	}
 }
 
@@ -436,7 +485,7 @@ func interp(h *program.Head, priv unsafe.Pointer, task uint64) {
 			got, e = fork(h, op)
 		} else if op.Kind == program.OpPull {
 			if e = pull(h, priv, a); e == again {
-				if e = tryAgain(h, priv, a[1]); e == 0 {
+				if e = tryAgain(h, priv, a); e == 0 {
 					continue
 				}
 			}

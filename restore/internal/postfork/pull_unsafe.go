@@ -18,7 +18,8 @@ const again = syscall.EAGAIN
 // message is ours. What came with another one is closed, and the pull is to be
 // tried again. No lock: a lock's holder could be killed.
 //
-// a: store, word of the message, count, address of the numbers to land at, flags.
+// a: store, word of the message, count, address of the numbers to land at, flags,
+// how many tries at most.
 //
 //go:nosplit
 //go:norace
@@ -57,20 +58,20 @@ func pull(h *program.Head, priv unsafe.Pointer, a *[6]uint64) syscall.Errno {
 //go:norace
 //go:nocheckptr
 //go:noinline
-func tryAgain(h *program.Head, priv unsafe.Pointer, message uint64) syscall.Errno {
+func tryAgain(h *program.Head, priv unsafe.Pointer, a *[6]uint64) syscall.Errno {
 	const microsecond, maxShift = 1000, 10
 	tries := (*uint64)(unsafe.Add(priv, program.PrivTries))
 	*tries++
 	if over(h) {
 		return program.ReasonCanceled
 	}
-	if *tries > pullTries {
+	if *tries > pullTries || a[5] != 0 && *tries > a[5] {
 		return program.ReasonForeign
 	}
 	if *tries > pullSpins {
 		pause := (*[2]uint64)(unsafe.Add(priv, program.PrivPair)) // each try writes the offset anew
 		pause[0] = 0
-		pause[1] = microsecond * (1 + (message*7+*tries)&15) << min(*tries-pullSpins, maxShift)
+		pause[1] = microsecond * (1 + (a[1]*7+*tries)&15) << min(*tries-pullSpins, maxShift)
 		syscall.RawSyscall6(syscall.SYS_NANOSLEEP, uintptr(unsafe.Pointer(pause)), 0, 0, 0, 0, 0)
 	}
 	return 0

@@ -122,7 +122,7 @@ func TestTryAgain(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			*tries, h.Left = c.before, c.left
-			if e := tryAgain(h, priv, 3); e != c.want || *tries != c.before+1 {
+			if e := tryAgain(h, priv, &[6]uint64{1: 3}); e != c.want || *tries != c.before+1 {
 				t.Errorf("got %d after %d tries, want %d after %d", e, *tries, c.want, c.before+1)
 			}
 		})

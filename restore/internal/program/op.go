@@ -37,7 +37,8 @@ const (
 	OpRefuse
 	// OpPull (store fd, word, count, numbers, flags) takes the message with
 	// this fdstore.Word out of the store and demands that its files land at the int32 numbers in
-	// the array at the address numbers. flags: MSG_CMSG_CLOEXEC or 0.
+	// the array at the address numbers. flags: MSG_CMSG_CLOEXEC or 0. A sixth
+	// argument bounds the tries, 0: as many as a crowd may need.
 	OpPull
 	// OpFork (clone_args, task) makes the child task, which goes on with its
 	// own program. With FlagWant its pid must be Want, with FlagOldClone the
@@ -55,6 +56,9 @@ const (
 	// OpHold (address of Record.Holds) notes and counts that the task holds,
 	// lets go of the arena and waits until somebody kills it.
 	OpHold
+	// OpMeet (address of a count, value) waits until the count is down to value
+	// and then takes one off: tasks that share a table meet so.
+	OpMeet
 )
 
 // Ops that only the process which runs the restore can do. Their results go to
@@ -70,6 +74,10 @@ const (
 	// OpAdd (slots, count, message) puts the files in the int32 slots at the
 	// address slots into the store as one message.
 	OpAdd
+	// OpLend (slot, cell) writes the number of the open file in the slot to the
+	// cell, where the root task reads it. It moves it away beforehand from a
+	// number that the root will fill.
+	OpLend
 	// OpFind (candidates, count, cell, task) finds the first of the
 	// candidates, addresses of paths in an array of uint64, that is a program
 	// and writes its address to the cell.
@@ -89,6 +97,9 @@ const (
 	FlagMustCreate
 	// FlagOldClone belongs to OpFork: clone3 is refused here.
 	FlagOldClone
+	// FlagNote makes a failure of the op noted in the task's Record, and the
+	// task goes on: as a restorer does that does not look.
+	FlagNote
 )
 
 // Mode says how an argument of an op is taken.
@@ -148,6 +159,8 @@ const (
 	VerbAdd
 	VerbFind
 	VerbTruncate
+	VerbLend
+	VerbMeet
 )
 
 // Program is what one task does, or what the runner does before and after.

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"regrow/restore"
+	"regrow/tasktree"
+)
+
+// conflictsFlags are the flags of regrow conflicts.
+type conflictsFlags struct {
+	json     bool
+	run      bool
+	strategy strategyFlags
+	inherit  inheritFlag
+}
+
+func newConflicts() *cobra.Command {
+	var f conflictsFlags
+	cmd := &cobra.Command{
+		Use:   "conflicts TREE.yaml",
+		Short: "Tell which helper descriptors would be in the way of which restored ones",
+		Long: `Run each strategy's plan against a model of descriptor tables and print what it
+needs (helper descriptors of a task, system calls, messages, files in flight,
+RLIMIT_NOFILE) and each collision: the step, the task, the number, what was
+there and what is lost by that. Needs no privileges and starts nothing.
+
+With --naive also the forms that do not look where they put things. With --run
+the trees are restored up to the moment of release, every descriptor is compared
+by kcmp with what was predicted, and the tree is ended; no program runs.
+
+Exit status: 1 if the chosen strategy (--strategy, default fdstore, with --naive
+its naive form) has a collision, cannot restore the tree, or if prediction and
+reality disagree; 2 for an invalid description; 3 if --run lacks something.`,
+		Example: `  regrow conflicts examples/swap.yaml
+  regrow conflicts --naive --run --strategy inherit examples/swap.yaml`,
+		Args:              treeArg,
+		RunE:              func(cmd *cobra.Command, args []string) error { return f.conflicts(cmd, args[0]) },
+		ValidArgsFunction: yamlFiles,
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&f.json, "json", false, "print one JSON object instead of the table")
+	flags.BoolVar(&f.run, "run", false, "restore with the kernel, too, and compare what each descriptor really is")
+	f.strategy.add(cmd)
+	f.inherit.add(cmd)
+	return cmd
+}
+
+// lab is what regrow conflicts prints with --json.
+type lab struct {
+	Version int        `json:"version"` // 1
+	Source  string     `json:"source"`
+	Forms   []*labForm `json:"forms"`
+}
+
+// labForm is what one strategy, in one form, does with the tree.
+type labForm struct {
+	Strategy restore.Strategy `json:"strategy"`
+	Naive    bool             `json:"naive"`
+	Chosen   bool             `json:"chosen"`            // its collisions decide the exit status
+	Refused  string           `json:"refused,omitempty"` // why this form cannot restore the tree at all
+
+	Prediction *restore.Prediction  `json:"prediction,omitempty"`
+	Reality    *restore.Observation `json:"reality,omitempty"`  // with --run
+	Disagree   []string             `json:"disagree,omitempty"` // where both differ
+}
+
+// broken reports whether the form does not restore the tree as described.
+func (f *labForm) broken() bool {
+	return f.Refused != "" || len(f.Disagree) > 0 || f.Prediction != nil && !f.Prediction.Held()
+}
+
+func (f *conflictsFlags) conflicts(cmd *cobra.Command, path string) error {
+	if err := f.inherit.checkOpen(); f.run && err != nil {
+		return err
+	}
+	if _, err := f.strategy.options(restore.PlanOptions{}); err != nil {
+		return err
+	}
+	tree, err := load(path, cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	warn(cmd.ErrOrStderr(), tree)
+	host, err := restore.ThisHost()
+	if err != nil {
+		return &exitError{exitHost, err}
+	}
+	l := &lab{Version: 1, Source: tree.Source}
+	failed := false
+	for _, form := range f.forms() {
+		o := restore.PlanOptions{
+			Inherit: f.inherit.fds, WithoutStdin: path == "-",
+			Strategy: form.Strategy, Naive: form.Naive, ServiceFD: f.strategy.serviceFD.n,
+		}
+		if err := f.form(cmd.Context(), tree, host, o, form); err != nil {
+			return err
+		}
+		l.Forms = append(l.Forms, form)
+		failed = failed || len(form.Disagree) > 0 || form.Chosen && form.broken()
+	}
+	if f.json {
+		err = json.NewEncoder(cmd.OutOrStdout()).Encode(l)
+	} else {
+		err = l.write(cmd.OutOrStdout(), f.run)
+	}
+	if err != nil {
+		return &exitError{exitNo, fmt.Errorf("conflicts: %w", err)}
+	}
+	if failed {
+		return &exitError{exitNo, nil}
+	}
+	return nil
+}
+
+// forms lists what is to be looked at: every strategy or the given one, and with
+// --naive the naive form of each behind it.
+func (f *conflictsFlags) forms() []*labForm {
+	var forms []*labForm
+	for _, s := range restore.Strategies() {
+		if f.strategy.strategy.given && s != f.strategy.strategy.Strategy {
+			continue
+		}
+		chosen := s == f.strategy.strategy.Strategy
+		forms = append(forms, &labForm{Strategy: s, Chosen: chosen && !f.strategy.naive})
+		if f.strategy.naive {
+			forms = append(forms, &labForm{Strategy: s, Naive: true, Chosen: chosen})
+		}
+	}
+	return forms
+}
+
+// form predicts what one form does, and with --run lets it do so.
+func (f *conflictsFlags) form(ctx context.Context, tree *tasktree.Tree, host restore.Host, o restore.PlanOptions, form *labForm) error {
+	plan, err := restore.NewPlan(tree, host, o)
+	if refused, ok := errors.AsType[*restore.RefusedError](err); ok {
+		form.Refused = refused.Error()
+		return nil
+	}
+	if err != nil {
+		return &exitError{statusOf(err, true), err}
+	}
+	if form.Prediction, err = plan.Predict(); err != nil {
+		return &exitError{exitNo, err}
+	}
+	if !f.run {
+		return nil
+	}
+	const patience = time.Minute
+	form.Reality, err = restore.Observe(ctx, plan, restore.Options{Timeout: patience}, form.Prediction)
+	if err != nil {
+		return &exitError{statusOf(err, true), err}
+	}
+	form.Disagree = form.Prediction.Disagree(form.Reality)
+	return nil
+}
+
+// name gives a form's name in the table.
+func (f *labForm) name() string {
+	name := f.Strategy.String()
+	if f.Naive {
+		name += ", naive"
+	}
+	return name
+}
+
+// write prints the table, and below it each collision.
+func (l *lab) write(w io.Writer, ran bool) error {
+	var text strings.Builder
+	tw := tabwriter.NewWriter(&text, 0, 8, 2, ' ', tabwriter.AlignRight)
+	last := ""
+	if ran {
+		last = "really\t"
+	}
+	_, _ = fmt.Fprintf(tw, "strategy\thelpers\tcalls\tmessages\tin flight\tRLIMIT_NOFILE\tcollisions\tresult\t%s\n", last)
+	for _, f := range l.Forms {
+		p := f.Prediction
+		if p == nil {
+			_, _ = fmt.Fprintf(tw, "%s\t-\t-\t-\t-\t-\t-\trefused\t\n", f.name())
+			continue
+		}
+		result, really := "held", ""
+		if !p.Held() {
+			result = "broke"
+		}
+		if ran {
+			really = map[bool]string{true: "as predicted\t", false: "otherwise\t"}[len(f.Disagree) == 0]
+		}
+		_, _ = fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", f.name(), p.Helpers, p.Calls, p.Messages, p.InFlight, p.NoFile, len(p.Collisions), result, really)
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for _, f := range l.Forms {
+		f.details(&text)
+	}
+	for line := range strings.Lines(text.String()) {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// details tells what is to be said of one form beside its numbers.
+func (f *labForm) details(w io.Writer) {
+	line := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
+	if !f.broken() {
+		return
+	}
+	line("\n%s:", f.name())
+	if f.Refused != "" {
+		line("  %s", f.Refused)
+		return
+	}
+	for _, c := range f.Prediction.Collisions {
+		line("  %s", c)
+	}
+	for _, t := range f.Prediction.Tasks {
+		if t.Failed != nil {
+			line("  line %s: task %q: fails: %s", lineText(t.Failed.Line), t.Name, t.Failed.What)
+		}
+	}
+	for _, d := range f.Disagree {
+		line("  prediction and reality disagree: %s", d)
+	}
+}
+
+func lineText(line int) string {
+	if line == 0 {
+		return "-"
+	}
+	return strconv.Itoa(line)
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"regrow/restore"
+)
+
+// strategyFlags are the flags that say how open files get into the tasks.
+type strategyFlags struct {
+	strategy  strategyFlag
+	naive     bool
+	serviceFD numberFlag
+}
+
+func (f *strategyFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.Var(&f.strategy, "strategy", "how open files get to the tasks: "+strategyList())
+	flags.BoolVar(&f.naive, "naive", false, "place helper descriptors without looking, as restorers did that ran into conflicts")
+	flags.Var(&f.serviceFD, "service-fd", "the store's descriptor sits at `N` unless a task needs N there (with --naive even then)")
+}
+
+// options puts the flags into the options of a plan.
+func (f *strategyFlags) options(o restore.PlanOptions) (restore.PlanOptions, error) {
+	o.Strategy, o.Naive, o.ServiceFD = f.strategy.Strategy, f.naive, f.serviceFD.n
+	if f.serviceFD.n != nil && f.strategy.given && f.strategy.Strategy == restore.StrategyInherit {
+		return o, fmt.Errorf("--service-fd %d: the strategy inherit has no store, so no descriptor of one", *f.serviceFD.n)
+	}
+	return o, nil
+}
+
+func strategyList() string {
+	var names []string
+	for _, s := range restore.Strategies() {
+		names = append(names, s.String())
+	}
+	return strings.Join(names, ", ")
+}
+
+// strategyFlag is a strategy by name.
+type strategyFlag struct {
+	restore.Strategy
+
+	given bool
+}
+
+// Set implements pflag.Value.
+func (f *strategyFlag) Set(s string) (err error) {
+	f.Strategy, err = restore.ParseStrategy(s)
+	f.given = true
+	return err
+}
+
+// Type implements pflag.Value.
+func (f *strategyFlag) Type() string { return "S" }
+
+// numberFlag is the number of a descriptor, nil if it was not given.
+type numberFlag struct{ n *int }
+
+// String implements pflag.Value.
+func (f *numberFlag) String() string { return "" }
+
+// Type implements pflag.Value.
+func (f *numberFlag) Type() string { return "N" }
+
+// Set implements pflag.Value.
+func (f *numberFlag) Set(s string) error {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil || n > math.MaxInt32 {
+		return fmt.Errorf("%q is no descriptor number", s)
+	}
+	fd := int(n)
+	f.n = &fd
+	return nil
+}

@@ -1,0 +1,196 @@
+package restore
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/fdstore"
+	"regrow/restore/internal/program"
+)
+
+// op applies one op to a table. An opFails error says that the kernel refuses
+// it, any other one that the plan is wrong.
+func (m *model) op(t *modelTable, op *program.Op, note program.Note) error {
+	switch op.Kind {
+	case program.OpPull:
+		return m.pull(t, op, note)
+	case program.OpPair:
+		for end := range 2 {
+			n := int(int32(op.Want >> (32 * end)))
+			if err := m.lands(t, n, cell{what: fileEnd{note.File, int32(end)}, cloexec: true}); err != nil {
+				return err
+			}
+		}
+	case program.OpRefuse:
+		return needs(t, int(op.Args[0]))
+	case program.OpCall:
+		return m.call(t, op, note)
+	default: // the others leave the table as it is
+	}
+	return nil
+}
+
+func (m *model) call(t *modelTable, op *program.Op, note program.Note) error {
+	a := op.Args
+	switch op.Nr {
+	case unix.SYS_DUP3:
+		return m.dup(t, op, note)
+	case unix.SYS_CLOSE:
+		if err := needs(t, int(a[0])); err != nil {
+			return err
+		}
+		t.drop(int(a[0]))
+	case unix.SYS_CLOSE_RANGE:
+		for _, n := range slices.Collect(maps.Keys(t.cells)) {
+			if uint64(n) >= a[0] && uint64(n) <= a[1] {
+				t.drop(n)
+			}
+		}
+	case unix.SYS_FCNTL:
+		if err := needs(t, int(a[0])); err != nil {
+			return err
+		}
+		if a[1] == unix.F_SETFD {
+			c := t.cells[int(a[0])]
+			c.cloexec = a[2]&unix.FD_CLOEXEC != 0
+			t.put(int(a[0]), c)
+		}
+	default:
+		if note.Makes == 1 {
+			look := op.Nr == unix.SYS_OPENAT && a[2]&unix.O_PATH != 0 && !m.plan.onlyLooks(note.File)
+			return m.lands(t, int(op.Want), cell{what: fileEnd{note.File, int32(note.End)}, look: look, cloexec: true})
+		}
+	}
+	return nil
+}
+
+// dup applies a dup3: from a number, or of what the root takes from the runner.
+func (m *model) dup(t *modelTable, op *program.Op, note program.Note) error {
+	from, to := int(op.Args[0]), int(op.Args[1])
+	source := cell{what: theStore}
+	if op.Mode(0) == program.ModeValue {
+		if note.Verb == program.VerbInstall {
+			what := fileEnd{note.File, int32(note.End)}
+			m.expect(t, from, what, fmt.Sprintf("file %q, still to be installed as fd %d", m.plan.endName(what), to))
+		}
+		if err := needs(t, from); err != nil {
+			return err
+		}
+		source = t.cells[from]
+	} else if fe, lent := m.lentAt[op.Args[0]]; lent {
+		source.what = fe
+	}
+	if was, taken := t.cells[to]; !m.plan.options.Naive && taken && !was.look && wants(t.want, to, was.what) {
+		return fmt.Errorf("number %d already holds what it shall hold", to)
+	}
+	source.cloexec = op.Args[2]&unix.O_CLOEXEC != 0
+	return m.place(t, to, source)
+}
+
+// onlyLooks reports whether an open file is itself an O_PATH view: no op of the
+// plan opens it otherwise.
+func (p *Plan) onlyLooks(file int32) bool {
+	use := p.tree.Files[file].Uses[0]
+	prog := &p.tasks[use.Task.Index]
+	for i, n := range prog.Notes {
+		op := &prog.Ops[i]
+		if n.File == file && n.Makes > 0 && (op.Nr != unix.SYS_OPENAT || op.Args[2]&unix.O_PATH == 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// lands lets the kernel choose a number and demands that it is the planned one.
+func (m *model) lands(t *modelTable, want int, c cell) error {
+	if n := t.next(); n != want {
+		return fmt.Errorf("lands at %d, planned was %d", n, want)
+	}
+	return m.place(t, want, c)
+}
+
+func (m *model) place(t *modelTable, n int, c cell) error {
+	if uint64(n) >= m.plan.host.HardFiles {
+		if !m.plan.options.Naive {
+			return fmt.Errorf("number %d is not below the limit of %d", n, m.plan.host.HardFiles)
+		}
+		return opFails{unix.EMFILE}
+	}
+	t.put(n, c)
+	return nil
+}
+
+func needs(t *modelTable, n int) error {
+	if _, ok := t.cells[n]; !ok {
+		return opFails{unix.EBADF}
+	}
+	return nil
+}
+
+// pull takes a message out of a socket of the store: the root, or one that an
+// earlier pull has delivered.
+func (m *model) pull(t *modelTable, op *program.Op, note program.Note) error {
+	from, ok := t.cells[int(op.Args[0])]
+	if m.plan.options.Naive {
+		m.expect(t, int(op.Args[0]), theStore, fmt.Sprintf("the store, before file %q was pulled for fd %d", m.plan.endName(fileEnd{note.File, int32(note.End)}), note.FD))
+		if !ok {
+			return opFails{unix.EBADF}
+		}
+		if from.what != theStore {
+			return opFails{unix.ENOTSOCK}
+		}
+	}
+	if !ok || from.what != theStore && from.what != theShard {
+		return fmt.Errorf("pulls from %d, which is not the store", op.Args[0])
+	}
+	numbers := program.Int32sAt(m.plan.arena.Base, m.plan.arena.Data(), op.Args[3], int(op.Args[2]))
+	cloexec := op.Args[4]&unix.MSG_CMSG_CLOEXEC != 0
+	word := fdstore.Word(op.Args[1])
+	if way, ok := m.ways()[word]; ok {
+		if way != from.socket || len(numbers) != 1 {
+			return fmt.Errorf("pulls %d files as the socket %#x out of the socket %#x", len(numbers), word, from.socket)
+		}
+		return m.lands(t, int(numbers[0]), cell{what: theShard, socket: word, cloexec: cloexec})
+	}
+	id := m.plan.messageOf(op)
+	if id < 0 {
+		return fmt.Errorf("message %#x was never added", word)
+	}
+	message := m.plan.messages[id]
+	place, socket := m.plan.layout.Place(fdstore.ID(id), len(message)), fdstore.Word(0)
+	if place.Depth > 0 {
+		socket = place.Way[place.Depth-1]
+	}
+	if place.Word != word || socket != from.socket {
+		return fmt.Errorf("message %d is %#x in the socket %#x, pulled is %#x from %#x", id, place.Word, socket, word, from.socket)
+	}
+	if len(numbers) != len(message) {
+		return fmt.Errorf("message %d has %d files, planned were %d", id, len(message), len(numbers))
+	}
+	for i, n := range numbers {
+		if err := m.lands(t, int(n), cell{what: message[i], cloexec: cloexec}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ways gives for each socket of the store the one that carries it, 0 for the
+// root.
+func (m *model) ways() map[fdstore.Word]fdstore.Word {
+	if m.sockets == nil {
+		m.sockets = map[fdstore.Word]fdstore.Word{}
+		for id, message := range m.plan.messages {
+			p := m.plan.layout.Place(fdstore.ID(id), len(message))
+			carrier := fdstore.Word(0)
+			for _, w := range p.Way[:p.Depth] {
+				m.sockets[w] = carrier
+				carrier = w
+			}
+		}
+	}
+	return m.sockets
+}

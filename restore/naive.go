@@ -1,0 +1,125 @@
+package restore
+
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// naivePulls bounds the tries of a pull from what may not be the store any more:
+// two seconds, with the pauses between them.
+const naivePulls = 256
+
+// naive fills the table as restorers did that did not look: each descriptor in
+// the order of the description, each open file to whatever number the kernel
+// gives, dup3 over whatever is at the target, and the helpers closed in the end,
+// whatever is there by then.
+//
+//	wanted:  0 ─ log   1 ─ jobs.r        the store sits at 0
+//	ops:     pull log ─▶ 1   dup3(1, 0)  the store is gone
+//	         pull jobs.r                 fails
+//	         close(0)                    log is gone, too
+//
+// The planner's view of the table stays what the kernel's will be, so every
+// number is known here, too. What it would not know in a restorer of that kind
+// does not guide it.
+func (tp *taskPlanner) naive() error {
+	tp.lenient = true
+	defer func() { tp.lenient = false }()
+	for _, l := range tp.pl.plan.lent {
+		tp.cloexec[l.number] = true
+	}
+	first := map[fileEnd]int{} // where each file is since it was installed first
+	for i := range tp.task.FDs {
+		d := &tp.task.FDs[i]
+		from, again := first[endOf(d)]
+		if !again {
+			if from = tp.fetch(d); from < 0 {
+				continue // the pull fails
+			}
+		}
+		tp.put(d, from, !again)
+		first[endOf(d)] = d.FD
+	}
+	if tp.full != nil {
+		return tp.full
+	}
+	tp.about(program.VerbClose, tp.task.Pos)
+	for _, n := range tp.naiveHelpers(first) {
+		tp.call(unix.SYS_CLOSE, uint64(n)).Allow = uint16(unix.EBADF) // a restorer that does not look does not mind
+		tp.table.release(n)
+	}
+	return nil
+}
+
+// naiveHelpers lists the numbers that the task closes in the end.
+func (tp *taskPlanner) naiveHelpers(used map[fileEnd]int) []int {
+	var numbers []int
+	if tp.store >= 0 {
+		numbers = append(numbers, tp.store)
+	}
+	for _, l := range tp.pl.plan.lent {
+		if _, moved := used[l.fileEnd]; !moved {
+			numbers = append(numbers, l.number)
+		}
+	}
+	return numbers
+}
+
+// fetch brings an open file into the table and gives the number where it is, -1
+// if that fails.
+func (tp *taskPlanner) fetch(d *tasktree.Descriptor) int {
+	fe := endOf(d)
+	switch {
+	case !tp.pl.stored[fe.file]:
+		if n, made := tp.at[fe]; made { // the other end was made with this one
+			return n
+		}
+		tp.make(d)
+		return tp.at[fe]
+	case tp.pl.plan.options.Strategy == StrategyInherit:
+		i := slices.IndexFunc(tp.pl.plan.lent, func(l lent) bool { return l.fileEnd == fe })
+		return tp.pl.plan.lent[i].number
+	}
+	n := tp.table.lowest()
+	tp.pullMessage(tp.store, tp.pl.plan.layout.Place(tp.pl.message([]fileEnd{fe}, 0), 1).Word, []fileEnd{fe}, []int{n})
+	op := &tp.prog.Ops[len(tp.prog.Ops)-1]
+	op.Args[5] = naivePulls
+	tp.note().FD = int32(d.FD)
+	tp.note().Line, tp.note().Col = int32(d.Pos.Line), int32(d.Pos.Col)
+	if tp.table.at[tp.store] != theStore || uint64(n) >= tp.pl.plan.host.HardFiles {
+		tp.table.release(n)
+		return -1
+	}
+	return n
+}
+
+// put installs a descriptor from a number, and closes that one if it was only
+// the way.
+func (tp *taskPlanner) put(d *tasktree.Descriptor, from int, helper bool) {
+	tp.aboutDescriptor(program.VerbInstall, d)
+	what, taken := tp.table.at[from]
+	if from == d.FD {
+		if taken && tp.cloexec[from] != d.Cloexec {
+			tp.setCloexec(d)
+		}
+		return
+	}
+	flag := uint64(0)
+	if d.Cloexec {
+		flag = unix.O_CLOEXEC
+	}
+	tp.want(tp.call(unix.SYS_DUP3, uint64(from), uint64(d.FD), flag), int64(d.FD))
+	tp.numberHint()
+	if taken {
+		tp.table.take(d.FD, what)
+		tp.cloexec[d.FD] = d.Cloexec
+	}
+	if helper {
+		tp.call(unix.SYS_CLOSE, uint64(from)).Allow = uint16(unix.EBADF)
+		tp.table.release(from)
+	}
+}

@@ -1,0 +1,274 @@
+package restore
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Observation is what the tables of a tree really were when every task was
+// ready.
+type Observation struct {
+	Tasks []Outcome `json:"tasks"` // in the order of the description
+}
+
+// Observe carries a plan out up to the commit point, when every task is ready,
+// looks what each descriptor really is (kcmp(2)), and ends the tree: no program
+// runs, no file is cut, what was made is removed. The kernel must have kcmp and
+// let this process look at its children.
+//
+// An open file that a task has made for itself is not open in this process, so it
+// is known by what it leads to. Where several of them lead to the same, or several
+// entries of the description are one open file of the caller's, predicted tells
+// which is meant, if it can be that one; without it the first name is taken.
+//
+// Errors are those of [Start]. A failed op of a naive plan is none.
+func Observe(ctx context.Context, p *Plan, o Options, predicted *Prediction) (*Observation, error) {
+	var seen *Observation
+	o.observe = func(r *run) error {
+		var err error
+		seen, err = r.look(predicted)
+		return err
+	}
+	if _, err := Start(ctx, p, o); err != nil {
+		return nil, err
+	}
+	return seen, nil
+}
+
+// look reads every table.
+func (r *run) look(predicted *Prediction) (*Observation, error) {
+	known, err := r.knownFiles()
+	if err != nil {
+		return nil, err
+	}
+	rep := r.report()
+	seen := &Observation{}
+	names := &privateNames{r: r, holders: map[fileEnd]holder{}}
+	for i := range rep.Tasks {
+		pid := rep.Tasks[i].HostPID
+		out := Outcome{Failed: r.noted(i), Table: map[int]Held{}}
+		numbers, err := openNumbers(pid)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range numbers {
+			h := Held{}
+			if h.Cloexec, err = isCloexec(pid, n); err != nil {
+				return nil, err
+			}
+			hint := ""
+			if predicted != nil {
+				hint = predicted.Tasks[i].Table[n].File
+			}
+			fe, err := known.find(pid, n, hint)
+			if err == nil && fe == nothing {
+				fe, err = names.find(i, pid, n, hint)
+			}
+			if err != nil {
+				return nil, err
+			}
+			h.File = "[unknown]"
+			if fe != nothing {
+				h.File = r.plan.endName(fe)
+			}
+			out.Table[n] = h
+		}
+		seen.Tasks = append(seen.Tasks, out)
+	}
+	return seen, nil
+}
+
+// noted gives the first op of a task that failed, or nil.
+func (r *run) noted(task int) *FailedOp {
+	rec := r.arena.Record(task)
+	if rec.Errno == 0 {
+		return nil
+	}
+	return r.plan.failedOp(task, failure{int(rec.Op), unix.Errno(rec.Errno)})
+}
+
+// openNumbers lists a process's descriptors, ascending.
+func openNumbers(pid int) ([]int, error) {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		return nil, fmt.Errorf("restore: %w", err)
+	}
+	var numbers []int
+	for _, e := range entries {
+		n, err := strconv.Atoi(e.Name())
+		if err != nil {
+			return nil, fmt.Errorf("restore: /proc/%d/fd: odd name %q", pid, e.Name())
+		}
+		numbers = append(numbers, n)
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
+// isCloexec looks at a descriptor's own flag, see proc_pid_fdinfo(5).
+func isCloexec(pid, n int) (bool, error) {
+	flags, err := openFlagsOf(pid, n)
+	return flags&unix.O_CLOEXEC != 0, err
+}
+
+func openFlagsOf(pid, n int) (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", pid, n))
+	if err != nil {
+		return 0, fmt.Errorf("restore: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if octal, ok := strings.CutPrefix(line, "flags:"); ok {
+			return strconv.ParseInt(strings.TrimSpace(octal), 8, 64)
+		}
+	}
+	return 0, fmt.Errorf("restore: /proc/%d/fdinfo/%d has no flags", pid, n)
+}
+
+// knownFiles are open files that this process holds, in the kernel's own order of
+// them, so that another process's descriptor is found by halving.
+type knownFiles struct {
+	plan  *Plan
+	self  int
+	files []knownFile
+}
+
+type knownFile struct {
+	fd int
+	fileEnd
+	same int // the same for descriptors of one open file
+}
+
+func (r *run) knownFiles() (*knownFiles, error) {
+	k := &knownFiles{plan: r.plan, self: os.Getpid()}
+	for fe, s := range r.plan.slotsOf {
+		if r.slots[s].open {
+			k.files = append(k.files, knownFile{fd: r.slots[s].fd, fileEnd: fe})
+		}
+	}
+	if r.store != nil {
+		k.files = append(k.files, knownFile{fd: r.store.FD(), fileEnd: theStore})
+	}
+	var failed error
+	slices.SortFunc(k.files, func(a, b knownFile) int {
+		order, err := kcmpFile(k.self, k.self, a.fd, b.fd)
+		if err != nil {
+			failed = err
+		}
+		return direction(order)
+	})
+	for i := 1; i < len(k.files) && failed == nil; i++ {
+		order, err := kcmpFile(k.self, k.self, k.files[i-1].fd, k.files[i].fd)
+		failed = err
+		k.files[i].same = k.files[i-1].same + min(order, 1)
+	}
+	if failed != nil {
+		return nil, fmt.Errorf("restore: %w", failed)
+	}
+	return k, nil
+}
+
+// direction turns an answer of kcmp into one of a comparison.
+func direction(order int) int { return []int{0, -1, 1, 0}[order&3] }
+
+// find tells which open file a descriptor of a process is, nothing if it is none
+// of them. Among those that are one and the same, hint is preferred.
+func (k *knownFiles) find(pid, n int, hint string) (fileEnd, error) {
+	var failed error
+	i, ok := slices.BinarySearchFunc(k.files, n, func(f knownFile, n int) int {
+		order, err := kcmpFile(k.self, pid, f.fd, n)
+		if err != nil {
+			failed = err
+		}
+		return direction(order)
+	})
+	if failed != nil {
+		return nothing, fmt.Errorf("restore: %w", failed)
+	}
+	if !ok {
+		return nothing, nil
+	}
+	for j := i; j < len(k.files) && k.files[j].same == k.files[i].same; j++ {
+		if k.plan.endName(k.files[j].fileEnd) == hint {
+			return k.files[j].fileEnd, nil
+		}
+	}
+	return k.files[i].fileEnd, nil
+}
+
+// holder is where an open file was seen.
+type holder struct{ pid, fd int }
+
+// privateNames tells apart the open files that tasks have made for themselves.
+type privateNames struct {
+	r       *run
+	holders map[fileEnd]holder
+}
+
+// find names what a descriptor of a task is, nothing if it is none of the files
+// that the task makes.
+func (p *privateNames) find(task, pid, n int, hint string) (fileEnd, error) {
+	for fe, h := range p.holders {
+		order, err := kcmpFile(h.pid, pid, h.fd, n)
+		if err != nil {
+			return nothing, fmt.Errorf("restore: %w", err)
+		}
+		if order == 0 {
+			return fe, nil
+		}
+	}
+	found := nothing
+	for _, fe := range p.candidates(task) {
+		if _, named := p.holders[fe]; named || !p.leadsTo(fe, pid, n) {
+			continue
+		}
+		if found == nothing || p.r.plan.endName(fe) == hint {
+			found = fe
+		}
+	}
+	if found != nothing {
+		p.holders[found] = holder{pid, n}
+	}
+	return found, nil
+}
+
+// candidates lists what the task, or the owner of its table, makes for itself.
+func (p *privateNames) candidates(task int) []fileEnd {
+	plan := p.r.plan
+	var all []fileEnd
+	for _, d := range plan.tree.Tasks()[task].Table().FDs {
+		if _, stored := plan.slotsOf[endOf(&d)]; !stored && !slices.Contains(all, endOf(&d)) {
+			all = append(all, endOf(&d))
+		}
+	}
+	slices.SortFunc(all, func(a, b fileEnd) int {
+		return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.end, b.end))
+	})
+	return all
+}
+
+// leadsTo reports whether a descriptor can be this open file: the path of its
+// entry, or a pipe's end with the right access mode.
+func (p *privateNames) leadsTo(fe fileEnd, pid, n int) bool {
+	plan := p.r.plan
+	proc := fmt.Sprintf("/proc/%d/fd/%d", pid, n)
+	if path := plan.tree.Files[fe.file].Spec.Traits(plan.tree).Path; path != "" {
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(plan.host.Cwd, path)
+		}
+		var a, b unix.Stat_t
+		return unix.Stat(path, &a) == nil && unix.Stat(proc, &b) == nil && a.Dev == b.Dev && a.Ino == b.Ino
+	}
+	link, err := os.Readlink(proc)
+	flags, err2 := openFlagsOf(pid, n)
+	mode := []int64{unix.O_RDONLY, unix.O_WRONLY}
+	return err == nil && err2 == nil && strings.HasPrefix(link, "pipe:") &&
+		int(fe.end) < len(mode) && flags&unix.O_ACCMODE == mode[fe.end]
+}

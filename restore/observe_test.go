@@ -1,0 +1,157 @@
+package restore
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"regrow/tasktree"
+	"regrow/tasktree/kind"
+)
+
+// drawLab makes a random tree of files that can be opened anywhere, with tables
+// of the shapes in which descriptors get in each other's way.
+func drawLab(t *rapid.T, maxTasks int) *tasktree.Tree {
+	tree := &tasktree.Tree{Source: "random.yaml"}
+	var ends []string
+	for i := range rapid.IntRange(1, 12).Draw(t, "files") {
+		name := fmt.Sprintf("f%d", i)
+		var spec tasktree.Spec
+		switch rapid.IntRange(0, 3).Draw(t, "kind") {
+		case 0:
+			spec = &kind.Pipe{Content: text(rapid.StringMatching(`[a-z]{0,20}`).Draw(t, "content"))}
+			ends = append(ends, name+".r", name+".w")
+		case 1:
+			spec = &kind.Inherit{Key: text("stderr")}
+			ends = append(ends, name)
+		default:
+			spec = &kind.Reg{Path: text(rapid.SampledFrom([]string{"/dev/null", "/dev/zero", "/etc", "/proc/version"}).Draw(t, "path"))}
+			ends = append(ends, name)
+		}
+		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: name, Spec: spec})
+	}
+	shape := rapid.IntRange(0, 4).Draw(t, "shape")
+	var all []*tasktree.Task
+	line := 1
+	for i := range rapid.IntRange(1, maxTasks).Draw(t, "tasks") {
+		task := &tasktree.Task{Name: fmt.Sprintf("t%d", i), Pos: tasktree.Pos{Line: line, Col: 1}}
+		for j, n := range drawNumbers(t, shape) {
+			file := rapid.SampledFrom(ends).Draw(t, "end")
+			if shape == 1 { // the same files in another order in each task
+				file = ends[(i+j)%len(ends)]
+			}
+			line++
+			task.FDs = append(task.FDs, tasktree.Descriptor{
+				FD: n, File: text(file), Cloexec: rapid.Bool().Draw(t, "cloexec"), Pos: tasktree.Pos{Line: line, Col: 1},
+			})
+		}
+		line++
+		if i > 0 {
+			parent := all[rapid.IntRange(0, i-1).Draw(t, "parent")]
+			parent.Children = append(parent.Children, task)
+		}
+		all = append(all, task)
+	}
+	tree.Root = all[0]
+	if problems := tree.Check(); len(problems) > 0 {
+		t.Fatalf("the generator makes an invalid tree: %v", problems)
+	}
+	return tree
+}
+
+// drawNumbers gives the numbers of one table in the order of the description.
+func drawNumbers(t *rapid.T, shape int) []int {
+	dense := make([]int, rapid.IntRange(0, 9).Draw(t, "fds"))
+	for i := range dense {
+		dense[i] = i
+	}
+	switch shape {
+	case 0, 1: // without a gap, in order; and cyclic
+		return dense
+	case 2: // without a gap, in any order
+		return rapid.Permutation(dense).Draw(t, "order")
+	case 3:
+		return rapid.SliceOfNDistinct(rapid.IntRange(0, 30), 0, 9, rapid.ID[int]).Draw(t, "numbers")
+	default: // far apart, up to what a process may have
+		return rapid.SliceOfNDistinct(rapid.OneOf(rapid.IntRange(0, 5), rapid.IntRange(900, 1100)), 0, 6, rapid.ID[int]).Draw(t, "numbers")
+	}
+}
+
+// TestPredictionIsReality restores random trees with every strategy, careful and
+// naive, and holds what the model predicts against what the kernel says, for each
+// descriptor of each task.
+func TestPredictionIsReality(t *testing.T) {
+	host, err := ThisHost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]int{}
+	rapid.Check(t, func(rt *rapid.T) { predictionIsReality(t, rt, host, counts) })
+	t.Logf("trees restored, what they found: %v", counts)
+}
+
+func predictionIsReality(t *testing.T, rt *rapid.T, host Host, counts map[string]int) {
+	tree := drawLab(rt, 6)
+	o := PlanOptions{
+		Strategy: rapid.SampledFrom(Strategies()).Draw(rt, "strategy"),
+		Naive:    rapid.Bool().Draw(rt, "naive"),
+	}
+	if rapid.IntRange(0, 3).Draw(rt, "service fd") == 0 {
+		n := rapid.IntRange(0, 12).Draw(rt, "number")
+		o.ServiceFD = &n
+	}
+	p, err := NewPlan(tree, host, o)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	pr, err := p.Predict()
+	if err != nil {
+		rt.Fatal(err)
+	}
+	seen, err := Observe(t.Context(), p, Options{Timeout: time.Minute}, pr)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	if differ := pr.Disagree(seen); len(differ) > 0 {
+		var picture bytes.Buffer
+		_ = p.WriteText(&picture)
+		rt.Fatalf("%s\n%v\n%s", strings.Join(differ, "\n"), pr.Collisions, picture.String())
+	}
+	checkVerdict(rt, tree, pr, seen)
+	counts["all"]++
+	form := o.Strategy.String()
+	if o.Naive {
+		form = "naive " + form
+	}
+	counts[form]++
+	if len(pr.Collisions) > 0 {
+		counts[form+" collides"]++
+	}
+	if slices.ContainsFunc(pr.Tasks, func(t TaskPrediction) bool { return t.Failed != nil }) {
+		counts[form+" fails"]++
+	}
+}
+
+// checkVerdict holds the prediction's verdict against the description and the
+// real tables: no collision and no failure if and only if every table is right.
+func checkVerdict(t *rapid.T, tree *tasktree.Tree, pr *Prediction, seen *Observation) {
+	right := true
+	for i, task := range tree.Tasks() {
+		want := map[int]Held{}
+		for _, d := range task.Table().FDs {
+			want[d.FD] = Held{d.File.Value, d.Cloexec}
+		}
+		right = right && seen.Tasks[i].Failed == nil && fmt.Sprint(want) == fmt.Sprint(seen.Tasks[i].Table)
+	}
+	if right != pr.Held() {
+		t.Fatalf("the real tables are right: %v, the prediction says %v: %v", right, pr.Held(), pr.Collisions)
+	}
+	if !pr.Naive && !right {
+		t.Fatal("a careful plan went wrong")
+	}
+}

@@ -1,0 +1,216 @@
+package restore
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// Prediction is what a plan will do to descriptor tables, found by running it
+// against a model of them. Nothing was started for it.
+type Prediction struct {
+	Strategy Strategy `json:"strategy"`
+	Naive    bool     `json:"naive"`
+
+	// Helpers is the most helper descriptors that any task has at a time: what
+	// is in its table and is not, or not yet, what the description has there.
+	Helpers int `json:"helpers"`
+	// Calls is how many system calls the tasks make until they are ready, if no
+	// pull has to be tried again.
+	Calls int `json:"calls"`
+	// Messages is how many messages carry open files between processes.
+	Messages int `json:"messages"`
+	// InFlight is the most open files that lie in sockets at a time.
+	InFlight int `json:"in_flight"`
+	// NoFile is the RLIMIT_NOFILE that the restore needs at least, of the tasks
+	// and of the process that restores.
+	NoFile uint64 `json:"nofile"`
+
+	// Collisions are the descriptors that were in each other's way, by the place
+	// of the op. A careful plan has none.
+	Collisions []Collision `json:"collisions"`
+	// Tasks are in the order of the description.
+	Tasks []TaskPrediction `json:"tasks"`
+}
+
+// TaskPrediction is what one task does, and what it has in the end.
+type TaskPrediction struct {
+	Name    string `json:"name"`
+	Helpers int    `json:"helpers"` // most at a time; of a sharer those that it takes itself
+	Calls   int    `json:"calls"`   // until it is ready
+	Right   bool   `json:"right"`   // the table is what the description says
+	Outcome
+}
+
+// Outcome is the end of a task's restore: predicted, or what really was.
+type Outcome struct {
+	// Failed is the first op that fails, nil if none does.
+	Failed *FailedOp `json:"failed,omitempty"`
+	// Table has each descriptor when the task is ready.
+	Table map[int]Held `json:"table"`
+}
+
+// Held is what a descriptor is.
+type Held struct {
+	File    string `json:"file"` // the open file's name, or [store] and the like
+	Cloexec bool   `json:"cloexec"`
+}
+
+// FailedOp is an op of a naive plan that fails.
+type FailedOp struct {
+	Op   int    `json:"op"`   // its number among the task's, from 0
+	What string `json:"what"` // what it was for, and the call
+	Line int    `json:"line"`
+}
+
+// Collision is a descriptor that was needed and that an op of a plan destroyed,
+// by writing over it or by closing it.
+type Collision struct {
+	Line int    `json:"line"` // of the description that asks for the op
+	Col  int    `json:"col"`
+	Task string `json:"task"`
+	Op   string `json:"op"`   // what it is for, and the call
+	FD   int    `json:"fd"`   // the number
+	Was  string `json:"was"`  // what was there: an open file's name, or [store] and the like
+	Lost string `json:"lost"` // what is lost by that
+
+	source string
+}
+
+// String gives the collision as a message with its place.
+func (c Collision) String() string {
+	return fmt.Sprintf("%s: task %q: %s: fd %d was %s: lost is %s",
+		tasktree.At(c.source, tasktree.Pos{Line: c.Line, Col: c.Col}), c.Task, c.Op, c.FD, c.Was, c.Lost)
+}
+
+// Predict runs the plan against the model of descriptor tables. It is pure. An
+// error means that the planner has a bug.
+func (p *Plan) Predict() (*Prediction, error) {
+	m, err := p.simulate(nil)
+	if err != nil {
+		return nil, err
+	}
+	pr := &Prediction{
+		Strategy: p.options.Strategy, Naive: p.options.Naive, Messages: len(p.messages), Collisions: []Collision{},
+		NoFile: uint64(max(m.top, p.slots+ownDescriptors)),
+	}
+	for _, message := range p.messages {
+		pr.InFlight += len(message)
+	}
+	for i, task := range p.tree.Tasks() {
+		t := TaskPrediction{Name: task.Name, Helpers: m.helpers[i], Calls: calls(&p.tasks[i]), Right: !m.wrong[i]}
+		t.Outcome = Outcome{Failed: p.failedOp(i, m.failed[i]), Table: make(map[int]Held, len(m.tables[i].cells))}
+		for n, c := range m.tables[i].cells {
+			t.Table[n] = Held{p.endName(c.what), c.cloexec}
+		}
+		pr.Tasks = append(pr.Tasks, t)
+		pr.Helpers = max(pr.Helpers, t.Helpers)
+		pr.Calls += t.Calls
+	}
+	for _, c := range m.collisions {
+		pr.Collisions = append(pr.Collisions, p.collision(c))
+	}
+	slices.SortStableFunc(pr.Collisions, func(a, b Collision) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
+	})
+	return pr, nil
+}
+
+// ownDescriptors is what a Go program that restores has open besides the files:
+// its standard descriptors, what the runtime waits with, the store, a pidfd.
+const ownDescriptors = 8
+
+func (p *Plan) failedOp(task int, f failure) *FailedOp {
+	if f.errno == 0 {
+		return nil
+	}
+	op, note := &p.tasks[task].Ops[f.op], p.tasks[task].Notes[f.op]
+	return &FailedOp{Op: f.op, What: p.what(op, note) + ": " + p.callText(op, note), Line: int(note.Line)}
+}
+
+func (p *Plan) collision(c collision) Collision {
+	op, note := &p.tasks[c.task].Ops[c.op], p.tasks[c.task].Notes[c.op]
+	return Collision{
+		Line: int(note.Line), Col: int(note.Col), Task: p.tree.Tasks()[c.task].Name,
+		Op: p.what(op, note) + ": " + p.callText(op, note), FD: c.number, Was: p.endName(c.was.what), Lost: c.lost,
+		source: p.tree.Source,
+	}
+}
+
+// calls counts the system calls of a task until it is ready.
+func calls(prog *program.Program) int {
+	n := 0
+	for i := range prog.Ops {
+		switch prog.Ops[i].Kind {
+		case program.OpReady:
+			return n + 2 // count down, wait
+		case program.OpPull, program.OpMeet:
+			n += 2 // set the offset, peek; count, wake or wait
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+// Disagree compares what was predicted with what really was, task by task and
+// descriptor by descriptor, and tells each difference.
+func (pr *Prediction) Disagree(real *Observation) []string {
+	var differ []string
+	for i, want := range pr.Tasks {
+		got := real.Tasks[i]
+		wantOp, gotOp := "none", "none"
+		if want.Failed != nil {
+			wantOp = fmt.Sprintf("op %d, %s", want.Failed.Op, want.Failed.What)
+		}
+		if got.Failed != nil {
+			gotOp = fmt.Sprintf("op %d, %s", got.Failed.Op, got.Failed.What)
+		}
+		if wantOp != gotOp {
+			differ = append(differ, fmt.Sprintf("task %q: the first op that fails: predicted %s, really %s", want.Name, wantOp, gotOp))
+		}
+		numbers := map[int]bool{}
+		for n := range want.Table {
+			numbers[n] = true
+		}
+		for n := range got.Table {
+			numbers[n] = true
+		}
+		for _, n := range sortedKeys(numbers) {
+			w, there := want.Table[n]
+			g, really := got.Table[n]
+			if w != g || there != really {
+				differ = append(differ, fmt.Sprintf("task %q: fd %d: predicted %s, really %s", want.Name, n, heldText(w, there), heldText(g, really)))
+			}
+		}
+	}
+	return differ
+}
+
+func heldText(h Held, there bool) string {
+	switch {
+	case !there:
+		return "closed"
+	case h.Cloexec:
+		return h.File + " (close-on-exec)"
+	}
+	return h.File
+}
+
+func sortedKeys[V any](m map[int]V) []int {
+	keys := make([]int, 0, len(m))
+	for n := range m {
+		keys = append(keys, n)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// Held reports whether the plan restores what is described: every table is
+// right, and no op fails.
+func (pr *Prediction) Held() bool {
+	return !slices.ContainsFunc(pr.Tasks, func(t TaskPrediction) bool { return t.Failed != nil || !t.Right })
+}

@@ -1,0 +1,111 @@
+package restore
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"regrow/tasktree"
+	"regrow/tasktree/kind"
+)
+
+// clash is one task in which the naive store sits at a target, and inherited
+// files on each other's.
+func clash(t testing.TB) *tasktree.Tree {
+	at := func(line int) tasktree.Pos { return tasktree.Pos{Line: line, Col: 5} }
+	tree := &tasktree.Tree{Source: "clash.yaml", Files: []*tasktree.OpenFile{
+		{Name: "a", Pos: at(1), Spec: &kind.Inherit{Key: text("stdin")}},
+		{Name: "b", Pos: at(2), Spec: &kind.Inherit{Key: text("stdout")}},
+	}, Root: &tasktree.Task{Name: "only", Pos: at(3), FDs: []tasktree.Descriptor{
+		{FD: 1, File: text("a"), Pos: at(4)}, {FD: 0, File: text("b"), Pos: at(5)},
+	}}}
+	if problems := tree.Check(); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	return tree
+}
+
+func predict(t testing.TB, tree *tasktree.Tree, o PlanOptions) *Prediction {
+	t.Helper()
+	p, err := NewPlan(tree, testHost, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pr, err := p.Predict()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pr
+}
+
+func TestPredict(t *testing.T) {
+	five := 5
+	for _, c := range []struct {
+		name string
+		o    PlanOptions
+		want []string
+	}{
+		{"fdstore", PlanOptions{}, nil},
+		{"inherit", PlanOptions{Strategy: StrategyInherit}, nil},
+		{"fdstore, naive", PlanOptions{Naive: true}, []string{
+			`clash.yaml:3:5: task "only": close helpers: close(0): fd 0 was b: lost is fd 0, installed from file "b" at line 5`,
+		}},
+		{"fdstore, naive, out of the way", PlanOptions{Naive: true, ServiceFD: &five}, nil},
+		{"inherit, naive", PlanOptions{Strategy: StrategyInherit, Naive: true}, []string{
+			`clash.yaml:4:5: task "only": install fd 1 from file "a": dup3(0, 1): fd 1 was b: lost is file "b", still to be installed as fd 0`,
+			`clash.yaml:5:5: task "only": install fd 0 from file "b": close(1): fd 1 was a: lost is fd 1, installed from file "a" at line 4`,
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			pr := predict(t, clash(t), c.o)
+			var got []string
+			for _, collision := range pr.Collisions {
+				got = append(got, collision.String())
+			}
+			if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", c.want) || pr.Held() != (c.want == nil) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestPredictionJSON(t *testing.T) {
+	text, err := json.Marshal(predict(t, clash(t), PlanOptions{Naive: true}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"strategy":"fdstore","naive":true`, `"collisions":[{"line":3,"col":5,"task":"only"`, `"table":{"1":{"file":"a","cloexec":false}}`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("no %s in %s", want, text)
+		}
+	}
+	var back Prediction
+	if err := json.Unmarshal(text, &back); err != nil || !back.Naive || len(back.Collisions) != 1 {
+		t.Errorf("read back: %v, %+v", err, back)
+	}
+}
+
+func TestParseStrategy(t *testing.T) {
+	for _, s := range Strategies() {
+		if got, err := ParseStrategy(s.String()); err != nil || got != s {
+			t.Errorf("%v: got %v, %v", s, got, err)
+		}
+	}
+	if _, err := ParseStrategy("inherits"); err == nil || !strings.Contains(err.Error(), `did you mean "inherit"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// BenchmarkPredict plans and predicts a tree of 1,000 tasks with every strategy,
+// careful and naive.
+func BenchmarkPredict(b *testing.B) {
+	tree := wideTree(b)
+	for b.Loop() {
+		for _, s := range Strategies() {
+			for _, naive := range []bool{false, true} {
+				predict(b, tree, PlanOptions{Strategy: s, Naive: naive})
+			}
+		}
+	}
+}

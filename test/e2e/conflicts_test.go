@@ -1,0 +1,112 @@
+package e2e
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// swapped is a tree whose naive restore goes wrong with every strategy.
+const swapped = `version: 1
+files:
+  a: {type: reg, path: /dev/null}
+  b: {type: reg, path: /dev/zero}
+tasks:
+  - name: first
+    fds: {1: a, 0: b}
+    children:
+      - name: second
+        fds: {0: a, 1: b}
+`
+
+// lab is what of the output of conflicts --json matters here.
+type lab struct {
+	Forms []struct {
+		Strategy   string   `json:"strategy"`
+		Naive      bool     `json:"naive"`
+		Disagree   []string `json:"disagree"`
+		Prediction struct {
+			Collisions []struct {
+				Line int    `json:"line"`
+				Task string `json:"task"`
+			} `json:"collisions"`
+		} `json:"prediction"`
+		Reality struct {
+			Tasks []struct {
+				Table map[int]struct {
+					File string `json:"file"`
+				} `json:"table"`
+			} `json:"tasks"`
+		} `json:"reality"`
+	} `json:"forms"`
+}
+
+// TestConflicts predicts conflicts and lets them happen: the careful forms hold,
+// the naive ones break as predicted, and nothing is left.
+func TestConflicts(t *testing.T) {
+	path := write(t, swapped)
+	res := run(t, "conflicts", path)
+	if res.status != 0 || res.errors != "" || !strings.Contains(res.out, "fdstore") || strings.Contains(res.out, "broke") {
+		t.Errorf("status %d: %s%s", res.status, res.out, res.errors)
+	}
+	res = run(t, "conflicts", "--naive", "--run", "--json", path)
+	var l lab
+	if err := json.Unmarshal([]byte(res.out), &l); err != nil || res.status != 1 {
+		t.Fatalf("status %d, %v: %s%s", res.status, err, res.out, res.errors)
+	}
+	for _, f := range l.Forms {
+		if len(f.Disagree) > 0 || f.Naive != (len(f.Prediction.Collisions) > 0) {
+			t.Errorf("%s, naive %v: %d collisions, prediction and reality disagree: %q", f.Strategy, f.Naive, len(f.Prediction.Collisions), f.Disagree)
+		}
+		first := f.Reality.Tasks[0].Table
+		if right := len(first) == 2 && first[1].File == "a" && first[0].File == "b"; right == f.Naive {
+			t.Errorf("%s, naive %v: really %v", f.Strategy, f.Naive, first)
+		}
+	}
+	if left := children(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestConflictsStatus holds what decides the exit status, and what is usage.
+func TestConflictsStatus(t *testing.T) {
+	path := write(t, swapped)
+	for _, c := range []struct {
+		args   []string
+		status int
+		says   string
+	}{
+		{nil, 0, "held"},
+		{[]string{"--naive"}, 1, "broke"},
+		{[]string{"--naive", "--strategy", "inherit"}, 1, "still to be installed"},
+		{[]string{"--naive", "--service-fd", "7"}, 0, "fdstore, naive"},
+		{[]string{"--strategy", "fdstor"}, 2, `did you mean "fdstore"`},
+		{[]string{"--strategy", "inherit", "--service-fd", "3"}, 2, "no store"},
+		{[]string{"--service-fd", "x"}, 2, "no descriptor number"},
+		{[]string{"--service-fd", "1000000"}, 1, "highest number"},
+	} {
+		res := run(t, append(append([]string{"conflicts"}, c.args...), path)...)
+		if res.status != c.status || !strings.Contains(res.out+res.errors, c.says) {
+			t.Errorf("%q: status %d, want %d, and %q in: %s%s", c.args, res.status, c.status, c.says, res.out, res.errors)
+		}
+	}
+}
+
+// TestNaiveRestore holds that a restore that loses descriptors ends cleanly: by
+// the message of the op that failed, or released with what it has.
+func TestNaiveRestore(t *testing.T) {
+	path := write(t, swapped)
+	res := run(t, "restore", "-d", "--naive", path)
+	if res.status != 1 || !strings.Contains(res.errors, `tree.yaml:10:21: restore: task "second"`) || !strings.Contains(res.errors, "socket operation on non-socket") {
+		t.Errorf("fdstore: status %d: %s", res.status, res.errors)
+	}
+	rep := report(t, run(t, "restore", "-d", "--json", "--naive", "--strategy", "inherit", path))
+	defer endTree(t)
+	if problems := prove(wantOf(t, path), rep); len(problems) == 0 {
+		t.Error("inherit: every table is right, although the restore was naive")
+	}
+	if !slices.Equal(rep.Tasks[1].FDs, []int{0, 1}) {
+		t.Errorf("the second task has %v", rep.Tasks[1].FDs)
+	}
+}
