@@ -89,7 +89,9 @@ func (r *run) carryOut(prog *program.Program) error {
 			return ErrCanceled
 		}
 		op := &prog.Ops[i]
+		done := r.trace.step(prog, i)
 		got, f := r.step(op)
+		done()
 		if f.err == nil && f.reason == "" && op.Flags&program.FlagWant != 0 && got != op.Want {
 			f.reason, _ = r.plan.reason(op, prog.Notes[i], program.ReasonUnwanted, got)
 		}

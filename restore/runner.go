@@ -31,6 +31,16 @@ type Options struct {
 	// the fields task, pid, fd, file). Default: nothing is logged.
 	Log logrus.FieldLogger
 
+	// Progress is told how far the restore is, 20 times a second from the first
+	// clone on, by one goroutine. The release waits for the call that says Over.
+	// Default: nobody is told.
+	Progress func(Progress)
+
+	// Trace gets, when the tree is released or the restore has failed, what
+	// regrow and each task did when, as Chrome trace events (JSON). Default:
+	// nothing is traced, and tasks do not look at the clock.
+	Trace io.Writer
+
 	observe func(*run) error // looks at the tree when it is ready, and the restore ends there
 }
 
@@ -54,6 +64,7 @@ type run struct {
 	deadline  time.Time // of the release, if Options.Timeout is set
 	started   time.Time
 	elapsed   time.Duration
+	trace     *trace // nil if nobody asked for one
 }
 
 // slot holds a descriptor that the runner made, or borrowed from the caller.
@@ -94,11 +105,16 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 		quiet.SetOutput(io.Discard)
 		r.log = quiet
 	}
+	if o.Trace != nil {
+		r.trace = newTrace()
+	}
 	if err := checkHost(p); err != nil {
+		r.finishTrace(err)
 		return nil, err
 	}
 	family, err := newFamily()
 	if err != nil {
+		r.finishTrace(err)
 		return nil, err
 	}
 	r.family = family
@@ -108,6 +124,7 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 		r.giveUp()
 		r.family.leave()
 	}
+	r.finishTrace(err)
 	if r.stuck != nil {
 		go func() {
 			if err := <-r.stuck; err != nil { // Start has failed already, for another reason
@@ -137,9 +154,11 @@ func (r *run) free() (err error) {
 }
 
 func (r *run) start(ctx context.Context) (*Tree, error) {
+	loaded := r.trace.stage("load the plan")
 	if err := r.mapArena(); err != nil {
 		return nil, err
 	}
+	loaded()
 	// No plan runs that the model has not accepted. It takes about half as long
 	// as planning, beside the making of the files.
 	verified := make(chan error, 1)
@@ -157,9 +176,11 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 			return nil, fmt.Errorf("restore: %w", err)
 		}
 	}
+	made := r.trace.stage("make the shared files")
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
+	made()
 	if r.store != nil {
 		if err := r.store.Seal(); err != nil {
 			return nil, fmt.Errorf("restore: %w", err)
@@ -169,9 +190,11 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 	if err := r.fillHead(); err != nil {
 		return nil, err
 	}
+	checked := r.trace.stage("wait for the model")
 	if err := <-verified; err != nil {
 		return nil, err
 	}
+	checked()
 	return r.forkAndRelease(ctx)
 }
 
@@ -271,10 +294,13 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 	watch := r.watch(ctx)
 	defer watch.stop()
 	r.started = time.Now()
+	restored := r.trace.stage("restore the tasks")
 	if err := r.spawn(); err != nil {
 		return nil, err
 	}
 	watch.rootFD(r.rootFD)
+	progress := r.reportProgress()
+	defer progress.stop()
 	if err := r.await(watch, &h.Left); err != nil {
 		return nil, err
 	}
@@ -293,7 +319,12 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 	if err := r.carryOut(&r.plan.commit); err != nil {
 		return nil, err
 	}
+	if r.plan.held < len(r.plan.tasks) {
+		progress.stop()
+	}
 	postfork.Store(&h.Gate, program.GateOpen)
+	restored()
+	r.trace.moment("released")
 	postfork.Wake(&h.Gate)
 	r.elapsed = time.Since(r.started)
 	r.log.WithFields(logrus.Fields{"tasks": len(r.plan.tasks), "elapsed": r.elapsed}).Info("released")
@@ -306,7 +337,7 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 
 func (r *run) spawn() error {
 	root := r.plan.tree.Root
-	pid, err := r.arena.Spawn(r.plan.rootClone, r.plan.host.OldClone)
+	pid, err := r.arena.Spawn(r.plan.rootClone, r.plan.host.OldClone, r.trace != nil)
 	if err == nil {
 		r.root = pid
 		r.rootFD = int(int32(r.arena.Head().RootPIDFD))
@@ -499,25 +530,31 @@ func (r *run) taskPIDs() []int {
 	return pids
 }
 
-// logOps logs what the tasks have done, from the plan: tasks cannot log.
+// logOps logs what the tasks have done, from the plan: tasks cannot log. A pull has
+// an entry for each open file that it brought, with the number where that landed.
 func (r *run) logOps() {
 	if !debugging(r.log) {
 		return
 	}
 	for i := range r.plan.tasks {
 		prog := &r.plan.tasks[i]
+		log := r.log.WithFields(logrus.Fields{"task": r.plan.tree.Tasks()[i].Name, "pid": r.taskPID(i)})
 		for j, note := range prog.Notes {
-			if note.Verb != program.VerbPull && note.Verb != program.VerbInstall {
-				continue
+			op := &prog.Ops[j]
+			switch note.Verb {
+			case program.VerbPull:
+				id := r.plan.messageOf(op)
+				if op.Kind != program.OpPull || id < 0 {
+					continue // a socket of the store on the way
+				}
+				numbers := program.Int32sAt(r.plan.arena.Base, r.plan.arena.Data(), op.Args[3], int(op.Args[2]))
+				for k, fe := range r.plan.messages[id] {
+					log.WithFields(logrus.Fields{"fd": numbers[k], "file": r.plan.tree.Files[fe.file].EndName(int(fe.end)), "message": id}).Debug("pull")
+				}
+			case program.VerbInstall:
+				log.WithFields(logrus.Fields{"fd": note.FD, "file": r.plan.tree.Files[note.File].EndName(int(note.End))}).Debug(r.plan.callName(op, note))
+			default: // the others are no matter of descriptors
 			}
-			fields := logrus.Fields{"task": r.plan.tree.Tasks()[i].Name, "pid": r.arena.Record(i).PID}
-			if note.Verb == program.VerbInstall {
-				fields["fd"] = note.FD
-			}
-			if note.File != program.NoFile {
-				fields["file"] = r.plan.tree.Files[note.File].EndName(int(note.End))
-			}
-			r.log.WithFields(fields).Debug(r.plan.callName(&prog.Ops[j], note))
 		}
 	}
 }

@@ -22,6 +22,7 @@ type restoreFlags struct {
 	pidfile  string
 	timeout  time.Duration
 	logLevel string
+	trace    string
 	inherit  inheritFlag
 	strategy strategyFlags
 }
@@ -51,6 +52,7 @@ the privileges lack something, 125 if the restore failed after it had begun
 	flags.StringVar(&f.pidfile, "pidfile", "", "write the root's host pid to `F` at release; removed when a foreground tree ends")
 	flags.DurationVar(&f.timeout, "timeout", 0, "give up if the tree is not released within `D` (such as 10s)")
 	flags.StringVar(&f.logLevel, "log-level", "warning", "how much to tell on standard error: "+strings.Join(levels(), ", "))
+	flags.StringVar(&f.trace, "trace", "", "write what every task did when to `F`, as Chrome trace events")
 	f.strategy.add(cmd)
 	f.inherit.add(cmd)
 	return cmd
@@ -91,7 +93,7 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 		return f.failed(err)
 	}
 	defer pidfile.close()
-	tree, err := restore.Start(ctx, plan, restore.Options{Timeout: f.timeout, Began: began, Log: log})
+	tree, err := f.start(ctx, cmd, plan, log, began)
 	came := done()
 	if err != nil {
 		pidfile.giveUp()
@@ -119,6 +121,27 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 		return &exitError{status, nil}
 	}
 	return nil
+}
+
+// start carries the plan out, watched as the flags say.
+func (f *restoreFlags) start(ctx context.Context, cmd *cobra.Command, plan *restore.Plan, log *logrus.Logger, began time.Time) (*restore.Tree, error) {
+	options := restore.Options{Timeout: f.timeout, Began: began, Log: log}
+	if !log.IsLevelEnabled(logrus.InfoLevel) { // a log and a bar would be in each other's way
+		options.Progress = progressOn(cmd.ErrOrStderr(), began)
+	}
+	trace, err := openTrace(f.trace)
+	if err != nil {
+		return nil, err
+	}
+	if trace == nil {
+		return restore.Start(ctx, plan, options)
+	}
+	options.Trace = trace
+	tree, err := restore.Start(ctx, plan, options)
+	if closeErr := trace.Close(); closeErr != nil {
+		log.WithError(closeErr).Warn("the trace could not be written")
+	}
+	return tree, err
 }
 
 // planWithin loads and plans a description, unless a signal or the timeout comes

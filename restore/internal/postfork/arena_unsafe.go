@@ -90,7 +90,12 @@ func (a *Arena) Size() uint64 { return uint64(a.size) }
 
 // PutOps copies ops to the address addr.
 func (a *Arena) PutOps(addr uint64, ops []program.Op) {
-	copy(unsafe.Slice((*program.Op)(unsafe.Add(a.base, uintptr(addr-a.Base))), len(ops)), ops)
+	copy(a.Ops(addr, len(ops)), ops)
+}
+
+// Ops gives the n ops at the address addr.
+func (a *Arena) Ops(addr uint64, n int) []program.Op {
+	return unsafe.Slice((*program.Op)(unsafe.Add(a.base, uintptr(addr-a.Base))), n)
 }
 
 // Load reads a word that tasks change. Safe for several goroutines.

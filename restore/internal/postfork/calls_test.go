@@ -91,7 +91,7 @@ func checkCalls(t *testing.T, binary string) {
 			}
 		}
 	}
-	todo, seen := []string{ours + "interp"}, map[string]bool{}
+	todo, seen := []string{ours + "interp", ours + "interpTraced"}, map[string]bool{}
 	for len(todo) > 0 {
 		name, todo = todo[0], todo[1:]
 		if seen[name] {
@@ -114,7 +114,7 @@ func checkCalls(t *testing.T, binary string) {
 		}
 	}
 	// The walk must have found them, or it proves nothing.
-	for _, want := range []string{"pull", "fork", "forkBy", "hold", "fail", "stage"} {
+	for _, want := range []string{"pull", "fork", "forkBy", "hold", "fail", "stage", "clock"} {
 		if !seen[ours+want] {
 			t.Errorf("%s is not among what a task calls: %v", want, slices.Sorted(maps.Keys(seen)))
 		}

@@ -1,30 +1,15 @@
 #include "textflag.h"
 #include "go_asm.h"
 
-// func enter(sp unsafe.Pointer, h *program.Head, priv unsafe.Pointer, task uint64)
-//
-// The call is indirect, so the linker does not add the frames of the old stack
-// to those of the new one. interp is reached through its ABI0 wrapper, which
-// loads g from thread-local memory: that is still mapped here.
-TEXT ·enter(SB), NOSPLIT|NOFRAME, $0-32
-	MOVQ sp+0(FP), AX
-	MOVQ h+8(FP), BX
-	MOVQ priv+16(FP), CX
-	MOVQ task+24(FP), DI
-	MOVQ AX, SP
-	ANDQ $~15, SP
-	SUBQ $64, SP
-	MOVQ BX, 0(SP)
-	MOVQ CX, 8(SP)
-	MOVQ DI, 16(SP)
-	LEAQ ·interp(SB), AX
-	CALL AX
-	INT  $3
+// func enter(h *program.Head, task uint64)
+TEXT ·enter(SB), NOSPLIT|NOFRAME, $0-16
+	MOVQ h+0(FP), R12
+	MOVQ task+8(FP), R13
+	JMP  begin<>(SB)
 
 // fork is called by a func value, so its arguments come in the registers of Go's
 // internal ABI: AX nr, BX, CX, DI, SI the call's first four, R8 h, R9 task. The
-// result is the kernel's, in AX. The child calls interp by the same rules, with
-// no g, which code that may not split its stack does not look at.
+// result is the kernel's, in AX.
 TEXT fork<>(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ SI, R10
 	MOVQ DI, DX
@@ -37,12 +22,19 @@ TEXT fork<>(SB), NOSPLIT|NOFRAME, $0-0
 	JEQ  child
 	RET
 child:
+	JMP  begin<>(SB)
+
+// begin starts the interpreter of a task, R13, on the stack of its private page. R12
+// is h. The interpreter takes its arguments in the registers of Go's internal ABI
+// and gets no g, which code that may not split its stack does not look at. The call
+// is indirect, so the linker does not add the frames of the old stack to those of
+// the new one.
+TEXT begin<>(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ R12, AX
 	MOVQ const_headPrivate(R12), BX
 	MOVQ R13, CX
 	LEAQ const_privateSize(BX), SP
-	SUBQ $64, SP // room where interp may keep what came in registers
-	XORL BP, BP
+	SUBQ $64, SP // room where the interpreter may keep what came in registers
 	XORPS X15, X15
 	MOVQ const_headInterp(R12), R12
 	CALL R12

@@ -1,28 +1,15 @@
 #include "textflag.h"
 #include "go_asm.h"
 
-// func enter(sp unsafe.Pointer, h *program.Head, priv unsafe.Pointer, task uint64)
-TEXT ·enter(SB), NOSPLIT|NOFRAME, $0-32
-	MOVD sp+0(FP), R0
-	MOVD h+8(FP), R1
-	MOVD priv+16(FP), R2
-	MOVD task+24(FP), R3
-	AND  $~15, R0
-	SUB  $64, R0
-	MOVD R0, RSP
-	MOVD ZR, R30
-	MOVD R1, 8(RSP)  // 0(RSP) is where the callee keeps its link register
-	MOVD R2, 16(RSP)
-	MOVD R3, 24(RSP)
-	MOVD $·interp(SB), R4
-	CALL (R4)
-	BRK
+// func enter(h *program.Head, task uint64)
+TEXT ·enter(SB), NOSPLIT|NOFRAME, $0-16
+	MOVD h+0(FP), R9
+	MOVD task+8(FP), R10
+	JMP  begin<>(SB)
 
 // fork is called by a func value, so its arguments come in the registers of Go's
 // internal ABI: R0 nr, R1 to R4 the call's first four, R5 h, R6 task. The result
-// is the kernel's, in R0. The child calls interp by the same rules, with no g,
-// which code that may not split its stack does not look at. clone(2) takes
-// child_tid as its fifth argument here.
+// is the kernel's, in R0. clone(2) takes child_tid as its fifth argument here.
 TEXT fork<>(SB), NOSPLIT|NOFRAME, $0-0
 	MOVD R0, R8
 	MOVD R1, R0
@@ -36,6 +23,12 @@ TEXT fork<>(SB), NOSPLIT|NOFRAME, $0-0
 	CBZ  R0, child
 	RET
 child:
+	JMP  begin<>(SB)
+
+// begin starts the interpreter of a task, R10, on the stack of its private page. R9
+// is h. The interpreter takes its arguments in the registers of Go's internal ABI
+// and gets no g, which code that may not split its stack does not look at.
+TEXT begin<>(SB), NOSPLIT|NOFRAME, $0-0
 	MOVD R9, R0
 	MOVD const_headPrivate(R9), R1
 	MOVD R10, R2

@@ -465,8 +465,36 @@ func check(h *program.Head, rec *program.Record, op *program.Op, got int64, e sy
 	}
 }
 
-// interp runs the program of a task. It does not return. A task that is forked
-// begins here, on a stack of its own.
+// one does one op and gives the next.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func one(h *program.Head, priv unsafe.Pointer, rec *program.Record, op *program.Op) *program.Op {
+	a := arguments(h, priv, op)
+	var got int64
+	var e syscall.Errno
+	if op.Kind == program.OpCall {
+		got, e = call(op.Nr, a)
+	} else if op.Kind == program.OpFork {
+		got, e = fork(h, op)
+	} else if op.Kind == program.OpPull {
+		for e = pull(h, priv, a); e == again; e = pull(h, priv, a) {
+			if e = tryAgain(h, priv, a); e != 0 {
+				break
+			}
+		}
+	} else if op.Kind >= program.OpBegin {
+		got, e = 0, stage(h, op.Kind, a)
+	} else {
+		got, e = other(h, priv, op, a)
+	}
+	check(h, rec, op, got, e)
+	return (*program.Op)(unsafe.Add(unsafe.Pointer(op), program.OpSize))
+}
+
+// interp runs the program of a task, from its first op on. It does not return.
 //
 //go:nosplit
 //go:norace
@@ -476,25 +504,33 @@ func interp(h *program.Head, priv unsafe.Pointer, task uint64) {
 	rec := record(h, task)
 	op := (*program.Op)(at(h, rec.Ops))
 	for {
-		a := arguments(h, priv, op)
-		var got int64
-		var e syscall.Errno
-		if op.Kind == program.OpCall {
-			got, e = call(op.Nr, a)
-		} else if op.Kind == program.OpFork {
-			got, e = fork(h, op)
-		} else if op.Kind == program.OpPull {
-			if e = pull(h, priv, a); e == again {
-				if e = tryAgain(h, priv, a); e == 0 {
-					continue
-				}
-			}
-		} else if op.Kind >= program.OpBegin {
-			got, e = 0, stage(h, op.Kind, a)
-		} else {
-			got, e = other(h, priv, op, a)
-		}
-		check(h, rec, op, got, e)
-		op = (*program.Op)(unsafe.Add(unsafe.Pointer(op), program.OpSize))
+		op = one(h, priv, rec, op)
 	}
+}
+
+// interpTraced is interp for a restore that is traced.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func interpTraced(h *program.Head, priv unsafe.Pointer, task uint64) {
+	rec := record(h, task)
+	op := (*program.Op)(at(h, rec.Ops))
+	for {
+		op.At = clock(priv)
+		op = one(h, priv, rec, op)
+	}
+}
+
+// clock gives CLOCK_MONOTONIC in nanoseconds, by a real call: the vdso is gone.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func clock(priv unsafe.Pointer) int64 {
+	ts := (*[2]int64)(unsafe.Add(priv, program.PrivStat))
+	syscall.RawSyscall6(syscall.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(ts)), 0, 0, 0, 0)
+	return ts[0]*1e9 + ts[1]
 }

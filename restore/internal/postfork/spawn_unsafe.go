@@ -1,6 +1,7 @@
 package postfork
 
 import (
+	"reflect"
 	"runtime"
 	"syscall"
 	"unsafe"
@@ -10,8 +11,8 @@ import (
 	"regrow/restore/internal/program"
 )
 
-// enter switches to the stack that ends at sp and calls interp.
-func enter(sp unsafe.Pointer, h *program.Head, priv unsafe.Pointer, task uint64)
+// enter begins a task at Head.Interp, on the stack of its private page.
+func enter(h *program.Head, task uint64)
 
 // cloneRoot makes the root task. All signals are blocked from before the clone
 // until the child is released: a Go signal handler can run neither in the child
@@ -22,12 +23,12 @@ func enter(sp unsafe.Pointer, h *program.Head, priv unsafe.Pointer, task uint64)
 //go:norace
 //go:nocheckptr
 //go:noinline
-func cloneRoot(args unsafe.Pointer, oldClone bool, all, old uintptr, h *program.Head, priv unsafe.Pointer) (uintptr, syscall.Errno) {
+func cloneRoot(args unsafe.Pointer, oldClone bool, all, old uintptr, h *program.Head) (uintptr, syscall.Errno) {
 	const setMask = 2
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, all, old, 8, 0, 0)
 	r, e := clone(args, oldClone)
 	if e == 0 && r == 0 {
-		enter(unsafe.Add(priv, program.PrivateSize), h, priv, 0)
+		enter(h, 0)
 	}
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, old, 0, 8, 0, 0)
 	return r, e
@@ -58,16 +59,20 @@ func MayChoosePIDs() bool {
 
 // Spawn clones the root task, which then makes all others. args is the address
 // of its struct clone_args in the arena; old makes it with clone(2), see
-// [program.FlagOldClone].
+// [program.FlagOldClone]. With trace every task notes in Op.At when it begins an op,
+// at the price of a system call an op.
 //
 // Preconditions: the arena is mapped and filled; the calling goroutine is
 // locked to its thread, which owns Head.Gate.
-func (a *Arena) Spawn(args uint64, old bool) (pid int, err error) {
+func (a *Arena) Spawn(args uint64, old, trace bool) (pid int, err error) {
 	var all, mask uint64
 	all = ^uint64(0)
 	a.Head().Interp, a.Head().Fork = CodeAddress(), forkAddress()
+	if trace {
+		a.Head().Interp = uint64(reflect.ValueOf(interpTraced).Pointer())
+	}
 	syscall.ForkLock.Lock()
-	r, e := cloneRoot(at(a.Head(), args), old, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&mask)), a.Head(), a.private)
+	r, e := cloneRoot(at(a.Head(), args), old, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&mask)), a.Head())
 	syscall.ForkLock.Unlock()
 	runtime.KeepAlive(&all)
 	runtime.KeepAlive(&mask)

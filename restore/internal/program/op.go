@@ -12,7 +12,7 @@ type Op struct {
 	Out   int32  // slot for the result (runner only); NoSlot: none. OpPair fills Out and Out+1
 	Args  [6]uint64
 	Want  int64 // the result that is demanded if FlagWant is set
-	_     uint64
+	At    int64 // when a task began the op, CLOCK_MONOTONIC in ns; only in the arena of a traced restore
 }
 
 // OpSize is the size of an Op in bytes.

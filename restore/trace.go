@@ -1,0 +1,309 @@
+package restore
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// trace collects what happens when, for Options.Trace. A nil trace collects
+// nothing. Times are nanoseconds of CLOCK_MONOTONIC, for the runner and for the
+// tasks, which write theirs into the arena.
+type trace struct {
+	mu     sync.Mutex // prepare runs beside what gives up on it
+	began  int64
+	steps  []traceStep
+	stages []*traceStage
+}
+
+// traceStep is an op of the runner's own.
+type traceStep struct {
+	prog       *program.Program
+	op         int
+	begin, end int64
+}
+
+// traceStage is something that the runner does for the whole tree.
+type traceStage struct {
+	name       string
+	begin, end int64 // end 0: it did not come to an end
+	moment     bool
+}
+
+func newTrace() *trace { return &trace{began: monotonic()} }
+
+// monotonic reads the clock that tasks note the time by.
+func monotonic() int64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // fails for no clock that there is
+	return ts.Nano()
+}
+
+// step notes an op that is about to run; what it gives is called when it has.
+func (t *trace) step(prog *program.Program, op int) (done func()) {
+	if t == nil {
+		return func() {}
+	}
+	begin := monotonic()
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.steps = append(t.steps, traceStep{prog, op, begin, monotonic()})
+	}
+}
+
+// stage notes what the runner does from now on, until done is called.
+func (t *trace) stage(name string) (done func()) {
+	if t == nil {
+		return func() {}
+	}
+	s := &traceStage{name: name, begin: monotonic()}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stages = append(t.stages, s)
+	return func() { s.end = monotonic() }
+}
+
+// moment notes that something has happened.
+func (t *trace) moment(name string) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stages = append(t.stages, &traceStage{name: name, begin: monotonic(), moment: true})
+}
+
+// finishTrace writes the trace, if there is one. The tree has been released, or
+// nothing of it is left: a trace that cannot be written is no reason to fail.
+func (r *run) finishTrace(failed error) {
+	if r.trace == nil {
+		return
+	}
+	if err := r.writeTrace(r.options.Trace, failed); err != nil {
+		r.log.WithError(err).Warn("the trace could not be written")
+	}
+}
+
+// traceEvent is an event of the Trace Event Format, which chrome://tracing and
+// Perfetto read: "X" has a duration, "i" is a moment, "M" names a lane, "s" and "f"
+// are the ends of an arrow. Times are microseconds.
+type traceEvent struct {
+	Name  string         `json:"name"`
+	Cat   string         `json:"cat,omitempty"`
+	Phase string         `json:"ph"`
+	PID   int            `json:"pid"`
+	Lane  int            `json:"tid"`
+	TS    float64        `json:"ts"`
+	Dur   *float64       `json:"dur,omitempty"`
+	Scope string         `json:"s,omitempty"`
+	ID    int            `json:"id,omitempty"`
+	Bind  string         `json:"bp,omitempty"`
+	Args  map[string]any `json:"args,omitempty"`
+}
+
+const (
+	traceProcess = 1 // all lanes belong to one
+	runnerLane   = 0 // task i has the lane i + 1
+)
+
+// writeTrace writes everything that was noted.
+func (r *run) writeTrace(out io.Writer, failed error) error {
+	w := &traceWriter{out: bufio.NewWriter(out), r: r, zero: r.trace.began, end: monotonic()}
+	w.text(`{"displayTimeUnit":"ns","traceEvents":[`)
+	w.name("process_name", runnerLane, "regrow restore "+r.plan.tree.Source)
+	w.runner(failed)
+	if r.arena != nil {
+		for i := range r.plan.tasks {
+			w.task(i)
+		}
+		w.moment("all tasks forked", w.forked)
+		w.moment("all tasks ready", w.ready)
+	}
+	w.text("\n]}\n")
+	if w.err == nil {
+		w.err = w.out.Flush()
+	}
+	return w.err
+}
+
+type traceWriter struct {
+	out    *bufio.Writer
+	r      *run
+	zero   int64
+	end    int64
+	count  int
+	err    error
+	forked int64 // when the last task began
+	ready  int64 // when the last task waited for the release, 0: not all did
+	missed bool  // a task was not ready
+}
+
+func (w *traceWriter) text(s string) {
+	if w.err == nil {
+		_, w.err = w.out.WriteString(s)
+	}
+}
+
+func (w *traceWriter) event(e traceEvent) {
+	e.PID = traceProcess
+	line, err := json.Marshal(e)
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	if w.count++; w.count > 1 {
+		w.text(",")
+	}
+	w.text("\n" + string(line))
+}
+
+// name names a lane, or with process_name all of them.
+func (w *traceWriter) name(what string, lane int, name string) {
+	w.event(traceEvent{Name: what, Phase: "M", Lane: lane, Args: map[string]any{"name": name}})
+	if what == "thread_name" {
+		w.event(traceEvent{Name: "thread_sort_index", Phase: "M", Lane: lane, Args: map[string]any{"sort_index": lane}})
+	}
+}
+
+func (w *traceWriter) micros(ns int64) float64 { return float64(ns-w.zero) / 1000 }
+
+// span writes something that lasts.
+func (w *traceWriter) span(e traceEvent, begin, end int64) {
+	dur := float64(max(end-begin, 0)) / 1000
+	e.Phase, e.TS, e.Dur = "X", w.micros(begin), &dur
+	w.event(e)
+}
+
+// moment writes a mark across all lanes, if it has happened.
+func (w *traceWriter) moment(name string, at int64) {
+	if at != 0 && !w.missed {
+		w.event(traceEvent{Name: name, Cat: "barrier", Phase: "i", Scope: "g", TS: w.micros(at)})
+	}
+}
+
+// runner writes the lane of this process.
+func (w *traceWriter) runner(failed error) {
+	t := w.r.trace
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w.name("thread_name", runnerLane, "regrow")
+	for _, s := range t.stages {
+		if s.moment {
+			w.event(traceEvent{Name: s.name, Cat: "barrier", Phase: "i", Scope: "g", TS: w.micros(s.begin)})
+			continue
+		}
+		end := s.end
+		if end == 0 {
+			end = w.end
+		}
+		w.span(traceEvent{Name: s.name, Cat: "stage", Lane: runnerLane}, s.begin, end)
+	}
+	for _, s := range t.steps {
+		w.span(w.opEvent(s.prog, s.op, runnerLane), s.begin, s.end)
+	}
+	if failed != nil {
+		w.event(traceEvent{Name: "failed", Cat: "error", Phase: "i", Scope: "g", TS: w.micros(w.end), Args: map[string]any{"error": failed.Error()}})
+	}
+}
+
+// opEvent describes an op.
+func (w *traceWriter) opEvent(prog *program.Program, i, lane int) traceEvent {
+	p := w.r.plan
+	op, note := &prog.Ops[i], prog.Notes[i]
+	e := traceEvent{Name: p.callText(op, note), Cat: opCategory(note.Verb), Lane: lane, Args: map[string]any{"for": p.what(op, note)}}
+	if note.Line > 0 {
+		e.Args["line"] = tasktree.At(p.tree.Source, tasktree.Pos{Line: int(note.Line), Col: int(note.Col)})
+	}
+	if note.FD != program.NoFD {
+		e.Args["fd"] = note.FD
+	}
+	if note.File != program.NoFile {
+		e.Args["file"] = p.tree.Files[note.File].EndName(int(note.End))
+	}
+	return e
+}
+
+// opCategory sorts ops for a viewer, which can show one kind alone.
+func opCategory(v program.Verb) string {
+	switch v {
+	case program.VerbPull, program.VerbAdd:
+		return "store"
+	case program.VerbReady, program.VerbMeet:
+		return "barrier"
+	case program.VerbFork:
+		return "fork"
+	case program.VerbInstall, program.VerbMove, program.VerbClose:
+		return "install"
+	case program.VerbMake, program.VerbLend, program.VerbTruncate:
+		return "make"
+	case program.VerbSetUp, program.VerbLimit, program.VerbChdir, program.VerbName, program.VerbExec, program.VerbHold, program.VerbFind:
+		return "task"
+	}
+	return ""
+}
+
+// task writes a task's lane, if the task was made.
+func (w *traceWriter) task(i int) {
+	p, rec := w.r.plan, w.r.arena.Record(i)
+	prog := &p.tasks[i]
+	ops := w.r.arena.Ops(rec.Ops, len(prog.Ops))
+	lane := i + 1
+	if ops[0].At == 0 {
+		w.missed = true
+		return
+	}
+	w.forked = max(w.forked, ops[0].At)
+	w.name("thread_name", lane, fmt.Sprintf("%s (pid %d)", p.tree.Tasks()[i].Name, w.r.taskPID(i)))
+	isReady := false
+	for j := range ops {
+		if ops[j].At == 0 {
+			break
+		}
+		end := w.end // the program's last op, or the one that failed
+		if j+1 < len(ops) && ops[j+1].At != 0 {
+			end = ops[j+1].At
+		}
+		e := w.opEvent(prog, j, lane)
+		if rec.Errno != 0 && int(rec.Op) == j {
+			words, err := p.reason(&prog.Ops[j], prog.Notes[j], rec.Errno, rec.Got)
+			e.Cat, e.Args["error"] = "error", fmt.Sprint(words, err)
+		}
+		w.span(e, ops[j].At, end)
+		switch ops[j].Kind {
+		case program.OpFork:
+			w.arrow(int(ops[j].Args[1]), lane, ops[j].At, end)
+		case program.OpReady:
+			isReady = true
+			w.ready = max(w.ready, ops[j].At)
+		default: // the others are no point where tasks meet
+		}
+	}
+	w.missed = w.missed || !isReady
+}
+
+// arrow draws from a fork to what the child does first.
+func (w *traceWriter) arrow(child, lane int, at, end int64) {
+	first := w.r.arena.Ops(w.r.arena.Record(child).Ops, 1)[0].At
+	if first == 0 {
+		return
+	}
+	e := traceEvent{Name: "fork", Cat: "fork", ID: child, Phase: "s", Lane: lane, TS: w.micros((at + end) / 2)}
+	w.event(e)
+	e.Phase, e.Lane, e.TS, e.Bind = "f", child+1, w.micros(first), "e"
+	w.event(e)
+}
+
+// taskPID gives a task's number in its pid namespace.
+func (r *run) taskPID(i int) int {
+	if i == 0 && r.plan.tree.HasNamespace(tasktree.NamespacePID) {
+		return 1
+	}
+	return int(r.arena.Record(i).PID)
+}

@@ -1,0 +1,284 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore"
+)
+
+// traced is a trace file, as viewers read it.
+type traced struct {
+	Events []tracedEvent `json:"traceEvents"`
+}
+
+type tracedEvent struct {
+	Name, Cat, Ph string
+	PID, TID, ID  int
+	TS, Dur       float64
+	Args          map[string]any
+}
+
+func readTrace(t *testing.T, path string) *traced {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tr traced
+	if err := json.Unmarshal(text, &tr); err != nil {
+		t.Fatalf("%v\n%.2000s", err, text)
+	}
+	return &tr
+}
+
+// lane gives the spans of one lane, and its name.
+func (tr *traced) lane(tid int) (name string, spans []tracedEvent) {
+	for _, e := range tr.Events {
+		switch {
+		case e.TID == tid && e.Ph == "X":
+			spans = append(spans, e)
+		case e.TID == tid && e.Name == "thread_name":
+			name = fmt.Sprint(e.Args["name"])
+		}
+	}
+	return name, spans
+}
+
+func (tr *traced) moment(name string) (at float64, ok bool) {
+	for _, e := range tr.Events {
+		if e.Ph == "i" && e.Name == name {
+			return e.TS, true
+		}
+	}
+	return 0, false
+}
+
+const traceTree = `version: 1
+files:
+  jobs: {type: pipe}
+  null: {type: reg, path: /dev/null}
+  own: {type: reg, path: %q}
+tasks:
+  - name: root
+    fds: {0: "null", 5: jobs.w}
+    children:
+      - name: holds
+        fds: {3: jobs.r, 4: own}
+        children: [{name: below, fds: {1: "null"}}]
+      - {name: runs, run: [sleep, "1000"]}
+`
+
+// TestTrace holds the trace of a restore against the plan: a lane a task, an event
+// an op, in order and without a gap, the stages where all tasks meet.
+func TestTrace(t *testing.T) {
+	path := write(t, fmt.Sprintf(traceTree, "/dev/zero"))
+	file := filepath.Join(t.TempDir(), "trace.json")
+	rep := report(t, run(t, "restore", "-d", "--json", "--trace", file, path))
+	defer endTree(t)
+	tr := readTrace(t, file)
+
+	var plan restore.Picture
+	if res := run(t, "plan", "--json", path); json.Unmarshal([]byte(res.out), &plan) != nil {
+		t.Fatalf("no plan: %+v", res)
+	}
+	forked, ok1 := tr.moment("all tasks forked")
+	ready, ok2 := tr.moment("all tasks ready")
+	released, ok3 := tr.moment("released")
+	if !ok1 || !ok2 || !ok3 || forked > ready || ready > released {
+		t.Errorf("forked at %v, ready at %v, released at %v", forked, ready, released)
+	}
+	for i, task := range plan.Tasks {
+		name, spans := tr.lane(i + 1)
+		spans = slices.DeleteFunc(spans, func(e tracedEvent) bool { return e.Name == "setsid" }) // plan knows no -d
+		if want := fmt.Sprintf("%s (pid %d)", task.Name, rep.Tasks[i].PID); name != want {
+			t.Errorf("lane %d is %q, want %q", i+1, name, want)
+		}
+		if len(spans) != len(task.Steps) {
+			t.Fatalf("task %q: %d events, want %d", task.Name, len(spans), len(task.Steps))
+		}
+		for j, s := range spans {
+			step := task.Steps[j]
+			want := fmt.Sprintf("%s:%d:", path, step.Line)
+			if s.Name != step.Call && !(i == 0 && s.TS < forked) || !strings.HasPrefix(fmt.Sprint(s.Args["line"]), want) || s.Args["for"] != step.For {
+				t.Errorf("task %q: event %+v for step %+v", task.Name, s, step)
+			}
+			if gap := s.TS - (spans[max(j-1, 0)].TS + spans[max(j-1, 0)].Dur); i > 0 && j > 0 && (gap > 0.01 || gap < -0.01) {
+				t.Errorf("task %q: %q begins %v µs after the one before", task.Name, s.Name, gap)
+			}
+			if s.Name == "wait" && (s.Cat != "barrier" || s.TS > ready || s.TS+s.Dur < released) {
+				t.Errorf("task %q: waits at %+v, the release is at %v", task.Name, s, released)
+			}
+			if strings.HasPrefix(s.Name, "pull(") != (s.Cat == "store") {
+				t.Errorf("task %q: %+v", task.Name, s)
+			}
+		}
+	}
+	if _, spans := tr.lane(0); !slices.ContainsFunc(spans, func(e tracedEvent) bool { return e.Cat == "store" }) {
+		t.Errorf("nothing is put into the store: %+v", spans)
+	}
+	arrows := map[int]string{}
+	for _, e := range tr.Events {
+		if e.Cat == "fork" && e.Ph != "X" {
+			arrows[e.ID] += e.Ph
+		}
+	}
+	if want := map[int]string{1: "sf", 2: "sf", 3: "sf"}; fmt.Sprint(arrows) != fmt.Sprint(want) {
+		t.Errorf("arrows from forks to tasks %v, want %v", arrows, want)
+	}
+}
+
+// TestTraceOfFailure holds that a restore that fails is traced too: the op that
+// failed is marked in its task's lane.
+func TestTraceOfFailure(t *testing.T) {
+	path := write(t, fmt.Sprintf(traceTree, "/nowhere/x"))
+	file := filepath.Join(t.TempDir(), "trace.json")
+	res := run(t, "restore", "-d", "--trace", file, path)
+	if res.status != 1 {
+		t.Fatalf("status %d: %s", res.status, res.errors)
+	}
+	nobody(t)
+	tr := readTrace(t, file)
+	_, spans := tr.lane(2)
+	if n := len(spans); n == 0 || spans[n-1].Cat != "error" || !strings.Contains(fmt.Sprint(spans[n-1].Args["error"]), "no such file") {
+		t.Errorf("the failed task's lane: %+v", spans)
+	}
+	if _, ok := tr.moment("failed"); !ok {
+		t.Error("the failure is not marked")
+	}
+	if _, ok := tr.moment("released"); ok {
+		t.Error("a failed tree was released")
+	}
+}
+
+// TestTraceBeforeTasks holds that a restore which fails before the first task is
+// traced, and what is said of a trace that cannot be written.
+func TestTraceBeforeTasks(t *testing.T) {
+	path := write(t, "version: 1\nfiles: {a: {type: reg, path: /nowhere/x}}\ntasks: [{name: r, fds: {1: a}, children: [{name: s, fds: {1: a}}]}]\n")
+	file := filepath.Join(t.TempDir(), "trace.json")
+	if res := run(t, "restore", "-d", "--trace", file, path); res.status != 1 {
+		t.Errorf("status %d: %s", res.status, res.errors)
+	}
+	if _, ok := readTrace(t, file).moment("failed"); !ok {
+		t.Error("the failure is not marked")
+	}
+	if res := run(t, "restore", "-d", "--trace", "/nowhere/trace", path); res.status != 1 || !strings.Contains(res.errors, "trace: open /nowhere/trace: no such file") {
+		t.Errorf("status %d: %s", res.status, res.errors)
+	}
+	path = write(t, "version: 1\ntasks: [{name: r}]\n")
+	res := run(t, "restore", "-d", "--trace", "/dev/full", path)
+	if res.status != 0 || !strings.Contains(res.errors, "the trace could not be written") {
+		t.Errorf("status %d: %s", res.status, res.errors)
+	}
+	endTree(t)
+}
+
+// TestDebugLog holds that each descriptor of each task is told, with its fields.
+func TestDebugLog(t *testing.T) {
+	path := write(t, fmt.Sprintf(traceTree, "/dev/zero"))
+	res := run(t, "restore", "-d", "--json", "--log-level", "debug", path)
+	rep := report(t, res)
+	defer endTree(t)
+	for _, want := range []struct {
+		task    int
+		message string
+		fd      int
+		file    string
+	}{
+		{0, `msg=dup3 `, 5, "jobs.w"},
+		{1, `msg=pull `, 0, "jobs.r"},
+		{1, `msg=dup3 `, 3, "jobs.r"},
+		{2, `msg=pull `, 0, "null"},
+	} {
+		task := rep.Tasks[want.task]
+		fields := []string{fmt.Sprintf("fd=%d ", want.fd), "file=" + want.file + " ", fmt.Sprintf("pid=%d ", task.PID), "task=" + task.Name, want.message}
+		found := false
+		for line := range strings.Lines(res.errors) {
+			found = found || !slices.ContainsFunc(fields, func(f string) bool { return !strings.Contains(line+" ", f) })
+		}
+		if !found {
+			t.Errorf("no line has %q:\n%s", fields, res.errors)
+		}
+	}
+}
+
+// TestProgress stops a restore for a while: the terminal then shows how far it is,
+// and nothing of that is left when the tree itself writes there.
+func TestProgress(t *testing.T) {
+	if err := lookAtSources(); err != nil {
+		t.Fatal(err)
+	}
+	const tasks = 200
+	var b strings.Builder
+	b.WriteString("version: 1\nfiles: {out: {type: inherit, key: stdout}}\ntasks:\n  - name: root\n    fds: {1: out}\n    run: [/bin/echo, the tree, speaks]\n    children:\n")
+	for i := range tasks - 1 {
+		fmt.Fprintf(&b, "      - {name: t%d, fds: {1: out}}\n", i)
+	}
+	path := write(t, b.String())
+	for range 20 {
+		term := newTerminal(t)
+		t.Cleanup(func() { endTree(t) })
+		if err := unix.IoctlSetWinsize(term.fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}); err != nil {
+			t.Fatal(err)
+		}
+		term.keys(regrow + " restore " + path + "; echo status=$?.\n")
+		stopped := 0
+		for deadline := time.Now().Add(20 * time.Second); stopped == 0 && time.Now().Before(deadline) && !strings.Contains(term.output(), "status=0."); {
+			for _, job := range childrenOf(term.shell.Process.Pid) {
+				if root := childrenOf(job); len(root) == 1 && unix.Kill(root[0], unix.SIGSTOP) == nil {
+					stopped = root[0]
+				}
+			}
+		}
+		shown := false
+		if stopped != 0 {
+			for deadline := time.Now().Add(3 * time.Second); !shown && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+				shown = strings.Contains(term.output(), fmt.Sprintf(" of %d", tasks))
+			}
+			_ = unix.Kill(stopped, unix.SIGCONT)
+		}
+		term.shows("status=0.", 1)
+		out := term.output()
+		term.keys("exit\n")
+		term.hangUp()
+		nobody(t)
+		if !shown {
+			continue // the stop came after the release
+		}
+		_, drawn, _ := strings.Cut(out, "status=$?.")
+		bar, rest, ok := strings.Cut(drawn, "the tree speaks\r\n")
+		if !ok || !strings.Contains(bar, "forked ") || !strings.Contains(bar, "installed ") {
+			t.Errorf("the terminal shows %q", out)
+		}
+		// The bar's line was cleared, and nothing of it comes later.
+		if last := bar[strings.LastIndex(bar, "released")+1:]; !strings.Contains(last, "\x1b[J") || strings.Contains(rest, "forked") {
+			t.Errorf("the bar is still there when the tree speaks: %q, then %q", bar, rest)
+		}
+		return
+	}
+	t.Error("no restore could be stopped in time")
+}
+
+// TestNoProgress holds that nothing is drawn where standard error is no terminal.
+func TestNoProgress(t *testing.T) {
+	path := writeWide(t, 300)
+	r := start(t, "", "restore", "-d", path)
+	var root []int
+	within(t, "the root", func() bool { root = childrenOf(r.cmd.Process.Pid); return len(root) == 1 })
+	if unix.Kill(root[0], unix.SIGSTOP) == nil {
+		time.Sleep(700 * time.Millisecond)
+		_ = unix.Kill(root[0], unix.SIGCONT)
+	}
+	if res := wait(t, r); res.status != 0 || res.errors != "" {
+		t.Errorf("status %d: %q", res.status, res.errors)
+	}
+	endTree(t)
+}
