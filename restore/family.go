@@ -105,6 +105,17 @@ func reap(pid int) {
 	}
 }
 
+// Children lists the children of the calling process, or nothing where /proc is
+// not its own. A process that has children when it calls [Start] cannot tell all
+// orphans of the tree from theirs: what the tree had orphaned before it was looked
+// at is then left to live when the tree ends.
+func Children() []int {
+	if self, err := os.Readlink("/proc/self"); err != nil || self != strconv.Itoa(os.Getpid()) {
+		return nil
+	}
+	return children(os.Getpid())
+}
+
 // children lists the children of a process: of all its threads, see
 // proc_tid_children(5). It is empty if the process is gone.
 func children(pid int) []int {

@@ -68,6 +68,9 @@ func levels() []string {
 
 func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 	began := time.Now()
+	if needsStandIn() {
+		return f.standIn()
+	}
 	if err := f.inherit.checkOpen(); err != nil {
 		return err
 	}
@@ -172,6 +175,15 @@ func (f *restoreFlags) planWithin(ctx context.Context, cmd *cobra.Command, path 
 		}
 		return nil, &exitError{status, nil}
 	}
+}
+
+// standIn runs the command in a stand-in.
+func (f *restoreFlags) standIn() error {
+	err := standIn()
+	if _, ok := errors.AsType[*exitError](err); err == nil || ok {
+		return err
+	}
+	return f.failed(err)
 }
 
 func (f *restoreFlags) failed(err error) error {

@@ -117,6 +117,7 @@ func (s *signals) stay(tree *restore.Tree, came []unix.Signal, announced <-chan 
 		ended <- end{status, err}
 	}()
 	p := &passer{tree: tree}
+	p.pass(unix.SIGCHLD) // what came before release was for the restore
 	for _, sig := range came {
 		p.pass(sig)
 	}
@@ -178,7 +179,7 @@ func (p *passer) pass(sig unix.Signal) {
 		p.kill(sig)
 		return
 	}
-	if (sig == unix.SIGINT || sig == unix.SIGQUIT || sig == unix.SIGWINCH) && inForeground() {
+	if fromTerminal(sig) {
 		return
 	}
 	_ = p.tree.Signal(sig) // the root may have ended meanwhile: Wait tells
@@ -189,6 +190,12 @@ func (p *passer) kill(sig unix.Signal) {
 		p.killed = 128 + int(sig)
 	}
 	p.tree.Kill()
+}
+
+// fromTerminal reports whether a signal is one that the terminal has sent to the
+// whole group.
+func fromTerminal(sig unix.Signal) bool {
+	return (sig == unix.SIGINT || sig == unix.SIGQUIT || sig == unix.SIGWINCH) && inForeground()
 }
 
 // inForeground reports whether this process's group is the one that its

@@ -89,25 +89,3 @@ func TestCallers(t *testing.T) {
 		})
 	}
 }
-
-// TestForeignChildren leaves regrow a child that it did not start: it is neither
-// waited for nor ended, and regrow does not wait for it.
-func TestForeignChildren(t *testing.T) {
-	for _, args := range [][]string{{"restore"}, {"restore", "-d"}} {
-		path := write(t, callerTree)
-		pidfile := filepath.Join(t.TempDir(), "foreign")
-		res := wait(t, start(t, "sleep 1000 >/dev/null 2>&1 & echo $! >"+pidfile, append(args, path)...))
-		if want := map[int]int{1: 7, 2: 0}[len(args)]; res.status != want {
-			t.Errorf("%v: status %d, want %d: %s", args, res.status, want, res.errors)
-		}
-		text, err := os.ReadFile(pidfile)
-		if err != nil {
-			t.Fatal(err)
-		}
-		comm, err := os.ReadFile("/proc/" + strings.TrimSpace(string(text)) + "/comm")
-		if err != nil || string(comm) != "sleep\n" {
-			t.Errorf("%v: the child that was there before is gone: %q, %v", args, comm, err)
-		}
-		endTree(t)
-	}
-}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore"
+)
+
+// A caller may leave regrow children that regrow did not start:
+//
+//	sh -c 'logger & exec regrow restore tree.yaml'
+//
+// The kernel gives a tree's orphans to regrow, and then nothing tells these from
+// such children, or from what those orphan. So regrow starts itself again, as a
+// child that has no children yet: all that it ever has are the tree's.
+//
+//	caller ─exec─▶ regrow ─────┬──▶ logger            left alone
+//	               signals,    └──▶ stand-in ──▶ tree, and all that it orphans
+//	               status
+//
+// The stand-in is in the same session and group, has the caller's limits, mask,
+// ignored signals and descriptors, and ends by SIGKILL if regrow does: before
+// release nothing is left then, after it the tree lives on.
+
+// standInVar is the variable that tells the stand-in whose it is.
+const standInVar = "REGROW_STANDS_IN_FOR"
+
+// needsStandIn reports whether the caller left children. A stand-in has none, and
+// never gets one of its own.
+func needsStandIn() bool {
+	if of, ok := os.LookupEnv(standInVar); ok {
+		_ = os.Unsetenv(standInVar) // the tasks get the caller's environment
+		if of == strconv.Itoa(os.Getppid()) {
+			// Not "exe", where it was started from; no matter if it stays so.
+			_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0)
+			return false
+		}
+	}
+	return len(restore.Children()) > 0
+}
+
+// standIn lets a stand-in run the command, and gives its status.
+func standIn() error {
+	signals := catch()
+	defer signals.stop()
+	// The parent-death signal is that of the thread that forks.
+	runtime.LockOSThread()
+	var pidfd int
+	pid, err := syscall.ForkExec("/proc/self/exe", os.Args, &syscall.ProcAttr{
+		Env:   append(withoutStandIn(os.Environ()), standInVar+"="+strconv.Itoa(os.Getpid())),
+		Files: []uintptr{0, 1, 2}, // the others are inherited as they are
+		Sys:   &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, PidFD: &pidfd},
+	})
+	if err != nil {
+		return fmt.Errorf("restore: the caller left children, so regrow starts itself again to keep them apart from the tree's: %w", err)
+	}
+	if pidfd >= 0 {
+		defer unix.Close(pidfd)
+	}
+	ended := make(chan unix.WaitStatus, 1)
+	go func() { ended <- waitFor(pid) }()
+	for {
+		select {
+		case status := <-ended:
+			if code := (restore.Status{Code: status.ExitStatus(), Signal: signalOf(status)}).ExitStatus(); code != 0 {
+				return &exitError{code, nil}
+			}
+			return nil
+		case got := <-signals.c:
+			sig, ok := got.(unix.Signal)
+			if !ok || sig == unix.SIGCHLD || fromTerminal(sig) {
+				continue
+			}
+			_ = unix.PidfdSendSignal(pidfd, sig, nil, 0) // it may have ended: ended tells
+		}
+	}
+}
+
+func withoutStandIn(env []string) []string {
+	var kept []string
+	for _, v := range env {
+		if !strings.HasPrefix(v, standInVar+"=") {
+			kept = append(kept, v)
+		}
+	}
+	return kept
+}
+
+// waitFor waits for one child, and no other.
+func waitFor(pid int) unix.WaitStatus {
+	for {
+		var status unix.WaitStatus
+		got, err := unix.Wait4(pid, &status, 0, nil)
+		if err == nil && got == pid {
+			return status
+		}
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			// SIGCHLD is not ignored here, so nobody else has taken the
+			// status: a bug, or a debugger.
+			return unix.WaitStatus(exitForeFail << 8)
+		}
+	}
+}
+
+func signalOf(status unix.WaitStatus) unix.Signal {
+	if status.Signaled() {
+		return status.Signal()
+	}
+	return 0
+}

@@ -1,0 +1,236 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// foreign are children that a caller leaves regrow by exec: one that lives, and one
+// that has ended and that nobody has waited for.
+type foreign struct {
+	shell     string // what makes them
+	file      string
+	live, not int
+}
+
+func newForeign(t *testing.T) *foreign {
+	t.Helper()
+	f := &foreign{file: filepath.Join(t.TempDir(), "foreign")}
+	f.shell = "sleep 1000 >/dev/null 2>&1 & echo $! >>" + f.file + "; sleep 0.3 >/dev/null 2>&1 & echo $! >>" + f.file
+	return f
+}
+
+func (f *foreign) read(t *testing.T) {
+	t.Helper()
+	within(t, "the caller's children", func() bool {
+		text, _ := os.ReadFile(f.file)
+		n, _ := fmt.Sscan(string(text), &f.live, &f.not)
+		return n == 2
+	})
+}
+
+// untouched demands that the live one lives, and while regrow is there that the
+// other one still waits for somebody who asks.
+func (f *foreign) untouched(t *testing.T, whileRegrow bool) {
+	t.Helper()
+	if stateOf(f.live) == "" || stateOf(f.live) == "Z" {
+		t.Errorf("the caller's child %d has ended: %q", f.live, stateOf(f.live))
+	}
+	if whileRegrow && stateOf(f.not) != "Z" {
+		t.Errorf("the caller's child %d, which had ended, is %q: somebody has waited for it", f.not, stateOf(f.not))
+	}
+}
+
+// stateOf gives the state of a process, "" if there is none.
+func stateOf(pid int) string {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	return strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))[0]
+}
+
+// orphaning runs a root that orphans processes: some that end soon, one that would
+// not. It writes the pid of that one, and ends with 7 when a file is there.
+func orphaning(dir string) string {
+	return `version: 1
+files: {null: {type: reg, path: /dev/null, flags: [O_RDWR]}}
+tasks:
+  - name: root
+    fds: {0: null, 1: null, 2: null}
+    run: [/bin/sh, -c, '(sleep 0.01 & sleep 0.01 & true) ; (setsid sleep 1000 & echo $! >` + dir + `/orphan) ; while ! [ -e ` + dir + `/go ]; do sleep 0.01; done; exit 7']
+    children: [{name: held}]
+`
+}
+
+// TestForeignChildren leaves regrow children that it did not start, and restores a
+// tree that orphans processes: these end with the tree, are waited for as soon as
+// they end, and the caller's own are neither.
+func TestForeignChildren(t *testing.T) {
+	dir, f := t.TempDir(), newForeign(t)
+	r := start(t, f.shell, "restore", write(t, orphaning(dir)))
+	f.read(t)
+	orphan := 0
+	within(t, "the orphan", func() bool {
+		text, _ := os.ReadFile(filepath.Join(dir, "orphan"))
+		orphan, _ = strconv.Atoi(strings.TrimSpace(string(text)))
+		return orphan > 0 && stateOf(orphan) != ""
+	})
+	within(t, "nobody but the caller's own child waits to be waited for", func() bool {
+		zombies := slices.DeleteFunc(below(r.cmd.Process.Pid), func(pid int) bool { return stateOf(pid) != "Z" })
+		return slices.Equal(zombies, []int{f.not})
+	})
+	f.untouched(t, true)
+	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if res := wait(t, r); res.status != 7 || res.errors != "" {
+		t.Errorf("status %d, want 7: %s", res.status, res.errors)
+	}
+	f.untouched(t, false)
+	if state := stateOf(orphan); state != "" {
+		t.Errorf("the tree's orphan %d is left, %q", orphan, state)
+	}
+	if left := slices.DeleteFunc(children(), func(pid int) bool { return pid == f.live || pid == f.not }); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	endTree(t)
+}
+
+// TestForeignChildrenDetached does the same with a tree that lives on, and looks at
+// what the tasks get: nothing tells that regrow was not alone.
+func TestForeignChildrenDetached(t *testing.T) {
+	f, path := newForeign(t), write(t, heldTree)
+	rep := report(t, wait(t, start(t, "ulimit -Sn 1000; trap '' USR1; "+f.shell, "restore", "-d", "--json", path)))
+	f.read(t)
+	f.untouched(t, false)
+	for _, p := range prove(wantOf(t, path), rep) {
+		t.Error(p)
+	}
+	endTree(t)
+
+	out := filepath.Join(t.TempDir(), "env")
+	text := "version: 1\nfiles: {out: {type: reg, path: " + out + ", flags: [O_CREAT, O_WRONLY]}}\ntasks: [{name: a, fds: {1: out}, run: [sh, -c, 'env; ulimit -Sn; cat /proc/$PPID/comm']}]\n"
+	if res := wait(t, start(t, "ulimit -Sn 1000; "+f.shell, "restore", write(t, text))); res.status != 0 {
+		t.Errorf("status %d: %s", res.status, res.errors)
+	}
+	got, err := os.ReadFile(out)
+	if err != nil || strings.Contains(string(got), "STANDS_IN") || !strings.HasSuffix(string(got), "\n1000\nregrow\n") {
+		t.Errorf("the task has %q, %v", got, err)
+	}
+	endTree(t)
+}
+
+// TestForeignChildrenStatus ends restores that do not go well, and signals.
+func TestForeignChildrenStatus(t *testing.T) {
+	f := newForeign(t)
+	for text, want := range map[string]int{
+		"version: 2\n": 2,
+		"version: 1\nfiles: {f: {type: reg, path: /no/such/file}}\ntasks: [{name: a, fds: {0: f}}]\n": 125,
+		"version: 1\ntasks: [{name: a, run: [sh, -c, 'kill -USR2 $$']}]\n":                            128 + int(unix.SIGUSR2),
+	} {
+		if res := wait(t, start(t, f.shell, "restore", write(t, text))); res.status != want {
+			t.Errorf("status %d, want %d: %s", res.status, want, res.errors)
+		}
+		endTree(t)
+	}
+	r := start(t, f.shell, "restore", write(t, trapping))
+	within(t, "the root's traps", func() bool { return strings.Contains(r.output(), "ready") })
+	for _, sig := range []unix.Signal{unix.SIGUSR1, unix.SIGUSR2, unix.SIGINT, unix.SIGQUIT, unix.SIGWINCH, unix.SIGHUP} {
+		r.signal(t, sig)
+		want := "got " + strings.TrimPrefix(unix.SignalName(sig), "SIG")
+		within(t, want, func() bool { return strings.Contains(r.output(), want) })
+	}
+	time.Sleep(1100 * time.Millisecond)
+	r.signal(t, unix.SIGTERM)
+	if res := wait(t, r); res.status != 143 {
+		t.Errorf("status %d, want 143: %s", res.status, res.errors)
+	}
+	endTree(t)
+}
+
+// TestForeignChildrenKilled kills regrow: before release nothing of the tree is
+// left, after it the tree lives on. The caller's child lives in both cases.
+func TestForeignChildrenKilled(t *testing.T) {
+	f := newForeign(t)
+	r := start(t, f.shell, "restore", "--json", write(t, heldTree))
+	within(t, "the report", func() bool { return strings.HasSuffix(r.output(), "}\n") })
+	f.read(t)
+	r.signal(t, unix.SIGKILL)
+	if res := wait(t, r); res.status != 137 {
+		t.Errorf("status %d, want 137: %s", res.status, res.errors)
+	}
+	within(t, "the end of the stand-in", func() bool {
+		reapOrphans()
+		return len(below(os.Getpid())) == 4 // the tree of three, and the caller's child
+	})
+	f.untouched(t, false)
+	endTree(t)
+
+	// While it waits for its description, and has begun nothing.
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f = newForeign(t)
+	r = start(t, f.shell, "restore", fifo)
+	f.read(t)
+	within(t, "the stand-in", func() bool { return len(childrenOf(r.cmd.Process.Pid)) == 3 })
+	r.signal(t, unix.SIGKILL)
+	_ = wait(t, r)
+	within(t, "the end of the stand-in", func() bool {
+		reapOrphans()
+		return slices.Equal(children(), []int{f.live})
+	})
+	endTree(t)
+}
+
+// TestForeignChildrenTerminal presses keys: each signal reaches the root once.
+func TestForeignChildrenTerminal(t *testing.T) {
+	if _, err := exec.LookPath("bash"); err != nil {
+		need(t, "bash")
+	}
+	if err := lookAtSources(); err != nil {
+		t.Fatal(err)
+	}
+	term := newTerminal(t)
+	t.Cleanup(func() { endTree(t) })
+	term.keys("sh -c 'sleep 1000 & exec " + regrow + " restore " + write(t, trapping) + "'; echo status=$?.\n")
+	term.shows("ready\r", 1)
+	term.keys("\x03")
+	term.shows("got INT\r", 1)
+	jobs := childrenOf(term.shell.Process.Pid)
+	if len(jobs) != 1 {
+		t.Fatalf("the shell's children: %v", jobs)
+	}
+	term.keys("\x1a")
+	within(t, "Ctrl-Z", func() bool {
+		all := append(below(jobs[0]), jobs...)
+		return !slices.ContainsFunc(all, func(pid int) bool { return !stopped(pid) })
+	})
+	term.shows("Stopped", 1)
+	term.keys("fg\n")
+	within(t, "fg", func() bool { return !stopped(jobs[0]) })
+	term.keys("\x03")
+	term.shows("got INT\r", 2)
+	for range 2 {
+		if err := unix.Kill(jobs[0], unix.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(1100 * time.Millisecond)
+	}
+	within(t, "the end by the second TERM", func() bool {
+		return !slices.ContainsFunc(below(term.shell.Process.Pid), func(pid int) bool { return stateOf(pid) != "Z" })
+	})
+	term.keys("exit\n")
+	term.hangUp()
+}
