@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
@@ -19,7 +20,12 @@ import (
 const (
 	MaxBytes = 64 << 20  // of a description
 	MaxNodes = 4_000_000 // values, each alias counted with all that it stands for
-	maxDepth = 9_000     // of nesting; yaml.v3 stops at 10,000
+
+	// Of these, what stands for aliases: a short text can say much with them.
+	MaxAliased      = 250_000  // values
+	MaxAliasedBytes = 16 << 20 // of text in them
+
+	maxDepth = 9_000 // of nesting; yaml.v3 stops at 10,000
 )
 
 // Load decodes the description in a file. Relative paths in it start at the
@@ -77,10 +83,11 @@ func decode(text []byte, source, dir string, least int) (*tasktree.Tree, error) 
 	for i := range d.problems {
 		d.problems[i].Pos = within(lines, d.problems[i].Pos)
 	}
-	return nil, &Error{
-		Invalid: &tasktree.InvalidError{Source: source, Problems: tasktree.SortProblems(d.problems)},
-		lines:   lines,
+	problems := tasktree.SortProblems(d.problems)
+	if d.more {
+		problems = append(problems, tasktree.TooMany(problems[len(problems)-1].Pos))
 	}
+	return nil, &Error{Invalid: &tasktree.InvalidError{Source: source, Problems: problems}, lines: lines}
 }
 
 // within gives the end of the text for a position behind it: yaml.v3 puts a
@@ -96,39 +103,50 @@ func within(lines []string, pos tasktree.Pos) tasktree.Pos {
 type decoder struct {
 	tree     *tasktree.Tree
 	problems []tasktree.Problem
+	more     bool // there were more than tasktree.MaxProblems
 	nodes    int
+	aliased  *aliased
 	broken   map[string]bool // open files that did not decode
 	lines    int             // of the description before the text
 	runs     map[tasktree.Pos]*run
 }
 
+// aliased counts what stands for aliases. Decoders of pieces share it.
+type aliased struct{ values, bytes atomic.Int64 }
+
 func newDecoder(source, dir string) *decoder {
-	return &decoder{tree: &tasktree.Tree{Source: source, Dir: dir}, broken: map[string]bool{}}
+	return &decoder{tree: &tasktree.Tree{Source: source, Dir: dir}, broken: map[string]bool{}, aliased: &aliased{}}
 }
 
-func (d *decoder) report(pos tasktree.Pos, path, format string, args ...any) {
-	d.problems = append(d.problems, tasktree.Problem{Pos: pos, Path: path, Msg: fmt.Sprintf(format, args...)})
+// report adds a problem at the path of a node. Its words are put together only if
+// somebody will read them.
+func (d *decoder) report(pos tasktree.Pos, at node, format string, args ...any) {
+	if d.full() {
+		d.more = true
+		return
+	}
+	d.problems = append(d.problems, tasktree.Problem{Pos: pos, Path: at.path(), Msg: fmt.Sprintf(format, args...)})
 }
 
 // parse gives the top node of the one document, or nil after a report.
 func (d *decoder) parse(text []byte) *yaml.Node {
 	if len(text) > MaxBytes {
-		d.report(tasktree.Pos{}, "", "the description is longer than %d MiB", MaxBytes>>20)
+		d.report(tasktree.Pos{}, node{}, "the description is longer than %d MiB", MaxBytes>>20)
 		return nil
 	}
 	if pos, what := junk(text); what != "" {
-		d.report(pos, "", "%s", what)
+		d.report(pos, node{}, "%s", what)
 		return nil
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	var doc yaml.Node
 	switch err := dec.Decode(&doc); {
 	case errors.Is(err, io.EOF):
-		d.report(tasktree.Pos{Line: 1, Col: 1}, "", "empty description, want version: 1, files and tasks")
+		d.report(tasktree.Pos{Line: 1, Col: 1}, node{}, "empty description, want version: 1, files and tasks")
 		return nil
 	case err != nil:
 		pos, msg := syntaxError(text, err)
-		d.report(pos, "", "%s", msg)
+		d.report(pos, node{}, "%s", msg)
 		return nil
 	}
 	var second yaml.Node
@@ -136,15 +154,15 @@ func (d *decoder) parse(text []byte) *yaml.Node {
 	case errors.Is(err, io.EOF):
 	case err != nil:
 		pos, msg := syntaxError(text, err)
-		d.report(pos, "", "%s", msg)
+		d.report(pos, node{}, "%s", msg)
 		return nil
 	default:
 		pos := tasktree.Pos{Line: second.Line, Col: second.Column}
-		d.report(pos, "", "a second document, want one description a file")
+		d.report(pos, node{}, "a second document, want one description a file")
 		return nil
 	}
 	root := doc.Content[0]
-	if !d.affordable(root, map[*yaml.Node]bool{}, 0) {
+	if !d.affordable(root, map[*yaml.Node]bool{}, 0, false) {
 		return nil
 	}
 	return root
@@ -152,22 +170,26 @@ func (d *decoder) parse(text []byte) *yaml.Node {
 
 // affordable walks everything as the decoder will, aliases followed, and
 // reports cycles, depth and sheer number. It reports once.
-func (d *decoder) affordable(n *yaml.Node, open map[*yaml.Node]bool, depth int) bool {
+func (d *decoder) affordable(n *yaml.Node, open map[*yaml.Node]bool, depth int, aliased bool) bool {
 	at := tasktree.Pos{Line: n.Line, Col: n.Column}
+	if aliased && (d.aliased.values.Add(1) > MaxAliased || d.aliased.bytes.Add(int64(len(n.Value))) > MaxAliasedBytes) {
+		d.report(at, node{}, "too much stands for aliases: at most %d values and %d MiB of text", MaxAliased, MaxAliasedBytes>>20)
+		return false
+	}
 	if d.nodes++; d.nodes > MaxNodes {
-		d.report(at, "", "too many values, at most %d with all aliases followed", MaxNodes)
+		d.report(at, node{}, "too many values, at most %d with all aliases followed", MaxNodes)
 		return false
 	}
 	if depth > maxDepth {
-		d.report(at, "", "nested too deep, at most %d levels", maxDepth)
+		d.report(at, node{}, "nested too deep, at most %d levels", maxDepth)
 		return false
 	}
 	if n.Kind == yaml.AliasNode {
 		if open[n.Alias] {
-			d.report(at, "", "alias *%s stands inside its own anchor", n.Value)
+			d.report(at, node{}, "alias *%s stands inside its own anchor", n.Value)
 			return false
 		}
-		return d.affordable(n.Alias, open, depth+1)
+		return d.affordable(n.Alias, open, depth+1, true)
 	}
 	if len(n.Content) == 0 {
 		return true
@@ -177,16 +199,30 @@ func (d *decoder) affordable(n *yaml.Node, open map[*yaml.Node]bool, depth int) 
 		defer delete(open, n)
 	}
 	for _, c := range n.Content {
-		if !d.affordable(c, open, depth+1) {
+		if !d.affordable(c, open, depth+1, aliased) {
 			return false
 		}
 	}
 	return true
 }
 
+// full reports whether no more problems are wanted.
+func (d *decoder) full() bool { return len(d.problems) >= tasktree.MaxProblems }
+
+// didYouMean gives a hint for a problem that will be read.
+func (d *decoder) didYouMean(word string, candidates []string) string {
+	if d.full() {
+		return ""
+	}
+	return tasktree.DidYouMean(word, candidates)
+}
+
 // check applies the rules of the model and takes over what they find, but for
 // what only follows from an open file that did not decode.
 func (d *decoder) check() {
+	if d.more {
+		return
+	}
 	for _, p := range d.tree.Check() {
 		if p.Path == "tasks" && len(d.problems) > 0 {
 			continue // no root, because it did not decode

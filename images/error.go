@@ -23,6 +23,7 @@ func (e *Error) Unwrap() error { return e.Invalid }
 // indented, the source line with a caret under the place.
 func (e *Error) Error() string {
 	var b strings.Builder
+	at := &cursor{lines: e.lines}
 	for i, p := range e.Invalid.Problems {
 		if i > 0 {
 			b.WriteByte('\n')
@@ -30,33 +31,54 @@ func (e *Error) Error() string {
 		b.WriteString(tasktree.At(e.Invalid.Source, p.Pos) + ": ")
 		b.WriteString(tasktree.Problem{Path: p.Path, Msg: p.Msg}.String())
 		if p.Pos.Line >= 1 && p.Pos.Line <= len(e.lines) {
-			b.WriteString(caret(e.lines[p.Pos.Line-1], p.Pos.Col))
+			b.WriteString(at.caret(p.Pos))
 		}
 	}
 	return b.String()
 }
 
+// cursor finds places in their order: a line may be long, and have many problems.
+type cursor struct {
+	lines []string
+	pos   tasktree.Pos // where it is; columns from 1
+	byte  int          // the same place in the line
+}
+
+// window gives the line from at most before characters before a column on, and
+// how many characters were left out. Positions must not come before earlier ones
+// by more than that.
+func (c *cursor) window(pos tasktree.Pos, before int) (line string, left int) {
+	if start := max(1, pos.Col-before); c.pos.Line != pos.Line || c.pos.Col > start {
+		c.pos, c.byte = tasktree.Pos{Line: pos.Line, Col: 1}, 0
+	}
+	line = c.lines[pos.Line-1]
+	for c.pos.Col < pos.Col-before && c.byte < len(line) {
+		_, n := utf8.DecodeRuneInString(line[c.byte:])
+		c.byte += n
+		c.pos.Col++
+	}
+	return line[c.byte:], c.pos.Col - 1
+}
+
 // caret shows a line, or the part of it around the column (1-based, in
 // characters; 0: none is known), with a caret below. Tabs become one space, so
 // that the caret stands where it should on any terminal.
-func caret(line string, col int) string {
+func (c *cursor) caret(pos tasktree.Pos) string {
 	const before, width, indent = 50, 76, "    "
 	var shown strings.Builder
-	at := 0
-	start := max(0, col-1-before)
+	line, start := c.window(pos, before)
+	at, n := -1, 0
 	lead := ""
 	if start > 0 {
 		lead = "..."
 	}
-	n := 0
-	for i, c := range []rune(line) {
-		if i < start {
-			continue
-		}
-		if i == col-1 {
+	i := start
+	for _, r := range line {
+		if i == pos.Col-1 {
 			at = n
 		}
-		s := printable(c)
+		i++
+		s := printable(r)
 		if n+len(s) > width {
 			shown.WriteString("...")
 			break
@@ -64,11 +86,11 @@ func caret(line string, col int) string {
 		shown.WriteString(s)
 		n += cells(s)
 	}
-	if col-1 >= utf8.RuneCountInString(line) {
+	if at < 0 {
 		at = n
 	}
 	text := "\n" + indent + lead + shown.String()
-	if col > 0 {
+	if pos.Col > 0 {
 		text += "\n" + indent + strings.Repeat(" ", len(lead)+at) + "^"
 	}
 	return text

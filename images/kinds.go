@@ -100,7 +100,7 @@ func (v node) flags(table []kind.Flag) (kind.Flags, bool) {
 		f, ok := flagNamed(t.Value, table)
 		switch {
 		case !ok:
-			item.bad("unknown flag %q%s", t.Value, tasktree.DidYouMean(t.Value, flagNames(table)))
+			item.bad("unknown flag %q%s", abbreviate(t.Value), v.d.didYouMean(t.Value, flagNames(table)))
 		case f.Refuse != "":
 			item.bad("%s is refused: %s", f.Name, f.Refuse)
 		case all.Has(f.Name):

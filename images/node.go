@@ -23,17 +23,17 @@ type node struct {
 }
 
 func (v node) path() string {
-	if v.up == nil {
-		return ""
-	}
-	switch up := v.up.path(); {
-	case v.step == "":
-		return up + "[" + strconv.Itoa(v.item) + "]"
-	case up == "":
-		return v.step
-	default:
-		return up + "." + v.step
-	}
+	return tasktree.PathText(func(yield func(string, int) bool) {
+		for ; v.up != nil; v = *v.up {
+			item := -1
+			if v.step == "" {
+				item = v.item
+			}
+			if !yield(v.step, item) {
+				return
+			}
+		}
+	})
 }
 
 func (v node) pos() tasktree.Pos {
@@ -41,7 +41,7 @@ func (v node) pos() tasktree.Pos {
 }
 
 func (v node) bad(format string, args ...any) {
-	v.d.report(v.pos(), v.path(), format, args...)
+	v.d.report(v.pos(), v, format, args...)
 }
 
 // target follows an alias.
@@ -80,9 +80,12 @@ func (v node) found() string {
 }
 
 func abbreviate(s string) string {
-	const most = 40
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "..."
+	const most = 40 // characters
+	n := 0
+	for i := range s {
+		if n++; n > most {
+			return s[:i] + "..."
+		}
 	}
 	return s
 }
@@ -169,7 +172,7 @@ func (v node) fields(want string) fields {
 		name := text.Value
 		f := field{key: key, name: name, value: node{d: v.d, n: v.n.Content[i+1], up: &up, step: name}.target()}
 		if first := seen.add(fields, name); first >= 0 {
-			v.d.report(key.pos(), f.value.path(), "key %q is given twice (first at %s)", name, fields[first].key.pos())
+			v.d.report(key.pos(), f.value, "key %q is given twice (first at %s)", abbreviate(name), fields[first].key.pos())
 			continue
 		}
 		fields = append(fields, f)
@@ -188,8 +191,8 @@ func (v node) known(want string, keys, required []string) fields {
 		if slices.Contains(keys, f.name) {
 			return false
 		}
-		v.d.report(f.key.pos(), f.value.path(), "unknown key %q%s; known are %s",
-			f.name, tasktree.DidYouMean(f.name, keys), strings.Join(keys, ", "))
+		v.d.report(f.key.pos(), f.value, "unknown key %q%s; known are %s",
+			abbreviate(f.name), v.d.didYouMean(f.name, keys), strings.Join(keys, ", "))
 		return true
 	})
 	for _, key := range required {

@@ -83,7 +83,7 @@ func (d *decoder) decodePieces(text []byte, least int) bool {
 	for _, r := range runs {
 		pieces = append(pieces, r.cut(text, max(1, least/4))...)
 	}
-	if !readPieces(text, pieces) {
+	if !readPieces(text, pieces, d.aliased) {
 		return false
 	}
 	d.runs = map[tasktree.Pos]*run{}
@@ -110,7 +110,7 @@ func (d *decoder) decodePieces(text []byte, least int) bool {
 
 // readPieces parses and decodes all pieces. It reports false as soon as one has a
 // problem.
-func readPieces(text []byte, pieces []*piece) bool {
+func readPieces(text []byte, pieces []*piece, sum *aliased) bool {
 	var next atomic.Int64
 	var failed atomic.Bool
 	var workers sync.WaitGroup
@@ -121,7 +121,7 @@ func readPieces(text []byte, pieces []*piece) bool {
 				if i >= len(pieces) {
 					return
 				}
-				if !pieces[i].read(text) {
+				if !pieces[i].read(text, sum) {
 					failed.Store(true)
 				}
 			}
@@ -131,8 +131,9 @@ func readPieces(text []byte, pieces []*piece) bool {
 	return !failed.Load()
 }
 
-func (p *piece) read(text []byte) bool {
+func (p *piece) read(text []byte, sum *aliased) bool {
 	p.d = newDecoder("", "")
+	p.d.aliased = sum
 	p.d.lines = p.line
 	root := p.d.parseText(text[p.start:p.end])
 	if root == nil {
@@ -309,7 +310,7 @@ func (d *decoder) parseText(text []byte) *yaml.Node {
 		return nil
 	}
 	root := doc.Content[0]
-	if !d.affordable(root, map[*yaml.Node]bool{}, 0) {
+	if !d.affordable(root, map[*yaml.Node]bool{}, 0, false) {
 		return nil
 	}
 	return root

@@ -65,8 +65,8 @@ func (v node) spec() tasktree.Spec {
 		}
 		k, ok := kind.Lookup(name.Value)
 		if !ok {
-			f.value.bad("unknown type %q%s, want %s", name.Value,
-				tasktree.DidYouMean(name.Value, kind.Names()), strings.Join(kind.Names(), ", "))
+			f.value.bad("unknown type %q%s, want %s", abbreviate(name.Value),
+				v.d.didYouMean(name.Value, kind.Names()), strings.Join(kind.Names(), ", "))
 			return nil
 		}
 		d := &kindDecoder{v: v}
@@ -76,8 +76,8 @@ func (v node) spec() tasktree.Spec {
 			case slices.Contains(k.Keys, e.name):
 				d.got = append(d.got, e)
 			default:
-				v.d.report(e.key.pos(), e.value.path(), "unknown key %q%s; a %s has %s", e.name,
-					tasktree.DidYouMean(e.name, k.Keys), k.Name, strings.Join(append([]string{"type"}, k.Keys...), ", "))
+				v.d.report(e.key.pos(), e.value, "unknown key %q%s; a %s has %s", abbreviate(e.name),
+					v.d.didYouMean(e.name, k.Keys), k.Name, strings.Join(append([]string{"type"}, k.Keys...), ", "))
 			}
 		}
 		broken := false
@@ -209,7 +209,7 @@ func (d *decoder) descriptors(v node, task *tasktree.Task) {
 	for _, f := range entries {
 		n, err := strconv.Atoi(f.name)
 		if err != nil || !decimal(f.name) || n > tasktree.MaxFD {
-			v.d.report(f.key.pos(), f.value.path(), "%q is no descriptor, want decimal digits without sign or leading zero, 0 to %d",
+			v.d.report(f.key.pos(), f.value, "%q is no descriptor, want decimal digits without sign or leading zero, 0 to %d",
 				abbreviate(f.name), tasktree.MaxFD)
 			continue
 		}

@@ -17,24 +17,34 @@ func (t *Tree) Join(path string) string {
 }
 
 // selfPath matches what would be another file for each process that opens it.
-var selfPath = regexp.MustCompile(`^(/proc/(self|thread-self)|/dev/(fd|tty|std[^/]*))(/|$)`)
+var selfPath = regexp.MustCompile(`^(proc/(self|thread-self)|dev/(fd|tty|std[^/]*))$`)
 
 // AnotherProcess says why a path cannot be opened on behalf of somebody else,
 // or "" if it can.
 func AnotherProcess(path string) string {
+	if !filepath.IsAbs(path) {
+		return ""
+	}
 	// The kernel follows a link before it takes "..", so /dev/fd/../x is below
-	// /proc/self: each beginning of the path counts.
-	for i := 1; i <= len(path); i++ {
-		if i < len(path) && path[i] != '/' {
+	// /proc/self: each beginning of the path counts. What begins with such a
+	// folder has at some point been at it.
+	top, depth := "", 0
+	for part := range strings.SplitSeq(path, "/") {
+		switch {
+		case part == "" || part == ".":
 			continue
-		}
-		switch start := filepath.Clean(path[:i]); {
-		case !selfPath.MatchString(start):
-		case strings.HasPrefix(start, "/dev/tty"):
+		case part == "..":
+			depth = max(0, depth-1)
+			continue
+		case depth == 0:
+			top = part
+		case depth > 1 || !selfPath.MatchString(top+"/"+part):
+		case part == "tty":
 			return "would mean the controlling terminal of another process; use {type: inherit, key: stdin} for the caller's terminal"
 		default:
 			return "would mean another process; use {type: inherit, key: ...} for a descriptor of the caller's"
 		}
+		depth++
 	}
 	return ""
 }

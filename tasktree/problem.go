@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/agnivade/levenshtein"
 )
@@ -85,7 +86,7 @@ func Nearest(word string, candidates []string) string {
 	if len(word) > longest {
 		return ""
 	}
-	lower := strings.ToLower(word)
+	lower, letters := strings.ToLower(word), utf8.RuneCountInString(word)
 	far := max(2, len(word)/3) // two: a pair of letters swapped
 	if len(word) < 3 {
 		far = 1
@@ -94,6 +95,9 @@ func Nearest(word string, candidates []string) string {
 	for _, c := range candidates {
 		if len(c) > longest || c == word {
 			continue
+		}
+		if diff := utf8.RuneCountInString(c) - letters; diff >= bestDistance || -diff >= bestDistance {
+			continue // too long or too short to be nearer
 		}
 		d := levenshtein.ComputeDistance(lower, strings.ToLower(c))
 		if d < bestDistance && d < len(c) {

@@ -3,6 +3,7 @@ package tasktree
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -14,12 +15,15 @@ const (
 	MaxNameLen  = 255       // bytes of a task's or an open file's name
 	MaxTasks    = 100_000
 	MaxTaskDeep = 4096 // levels of children
+	MaxPath     = 4095 // bytes of a path: PATH_MAX with its NUL
+	MaxProblems = 10_000
 )
 
 // Check applies the rules of the model, fills in what it derives (Task.Index,
 // Task.Parent, Descriptor.Open, OpenFile.Uses ...) and returns every problem,
-// sorted by position; none means that the tree may be planned. It may be called
-// again after a change.
+// sorted by position; none means that the tree may be planned. Of more than
+// [MaxProblems], which no person reads, the first to be found are returned, and
+// one that says so. It may be called again after a change.
 func (t *Tree) Check() []Problem {
 	c := &checker{
 		tree:  t,
@@ -32,13 +36,41 @@ func (t *Tree) Check() []Problem {
 	c.namespaces()
 	c.openFiles()
 	if t.Root == nil {
-		c.report(Problem{Path: "tasks", Msg: "no task: a tree has exactly one root"})
+		c.bad(Pos{}, &KeyPath{Key: "tasks"}, "no task: a tree has exactly one root")
 	} else {
-		c.task(t.Root, nil, "tasks[0]", 1)
+		c.task(t.Root, nil, (&KeyPath{Key: "tasks"}).Entry(0), 1)
 	}
 	c.unused()
-	t.warnings = SortProblems(t.warnings)
-	return SortProblems(c.problems)
+	t.warnings = c.warnings.sorted()
+	return c.problems.sorted()
+}
+
+// problemList collects problems up to a bound.
+type problemList struct {
+	all  []Problem
+	more bool
+}
+
+func (l *problemList) add(p Problem) {
+	if l.full() {
+		l.more = true
+		return
+	}
+	l.all = append(l.all, p)
+}
+
+func (l *problemList) full() bool { return len(l.all) >= MaxProblems }
+
+func (l *problemList) sorted() []Problem {
+	if l.more {
+		return append(SortProblems(l.all), TooMany(l.all[len(l.all)-1].Pos))
+	}
+	return SortProblems(l.all)
+}
+
+// TooMany is what stands behind the last problem of a list that is not whole.
+func TooMany(last Pos) Problem {
+	return Problem{Pos: last, Msg: fmt.Sprintf("there are more problems, these %d are the first that were found", MaxProblems)}
 }
 
 type checker struct {
@@ -48,40 +80,75 @@ type checker struct {
 	ends     []string             // the same names in the description's order
 	tasks    map[string]*Task
 	pids     map[int64]*Task
-	problems []Problem
+	problems problemList
+	warnings problemList
+	compared int // bytes that were compared for hints
 }
 
-func (c *checker) report(p Problem) { c.problems = append(c.problems, p) }
+// bad reports a problem. Its words are put together only if somebody will read
+// them.
+func (c *checker) bad(pos Pos, path *KeyPath, format string, args ...any) {
+	c.problems.report(pos, path, format, args)
+}
+
+func (c *checker) warn(pos Pos, path *KeyPath, format string, args ...any) {
+	c.warnings.report(pos, path, format, args)
+}
+
+func (l *problemList) report(pos Pos, path *KeyPath, format string, args []any) {
+	if l.full() {
+		l.more = true
+		return
+	}
+	for i, arg := range args {
+		if s, ok := arg.(string); ok {
+			const most = 1024 // a whole name, and any hint
+			args[i] = Abbreviate(s, most)
+		}
+	}
+	l.add(Problem{pos, path.String(), fmt.Sprintf(format, args...)})
+}
+
+// nearest gives the name that a descriptor probably meant. Comparing each of many
+// with each of many would cost minutes, so there is a bound.
+func (c *checker) nearest(name string) string {
+	const most = 1 << 26
+	if c.compared += len(name) * 16 * len(c.ends); c.problems.full() || c.compared > most {
+		return ""
+	}
+	return Nearest(name, c.ends)
+}
 
 func (c *checker) namespaces() {
-	seen := map[Namespace]bool{}
+	seen, namespaces := map[Namespace]bool{}, &KeyPath{Key: "namespaces"}
 	for i, n := range c.tree.Namespaces {
-		path := fmt.Sprintf("namespaces[%d]", i)
+		path := namespaces.Entry(i)
 		switch {
 		case !slices.Contains(Namespaces, n.Name):
-			c.report(Problem{n.Pos, path, fmt.Sprintf("unknown namespace %q, want %s%s",
-				n.Name, list(Namespaces), DidYouMean(string(n.Name), asStrings(Namespaces)))})
+			c.bad(n.Pos, path, "unknown namespace %q, want %s%s",
+				string(n.Name), list(Namespaces), DidYouMean(string(n.Name), asStrings(Namespaces)))
 		case seen[n.Name]:
-			c.report(Problem{n.Pos, path, fmt.Sprintf("namespace %q is listed twice", n.Name)})
+			c.bad(n.Pos, path, "namespace %q is listed twice", string(n.Name))
 		}
 		seen[n.Name] = true
 	}
 }
 
 func (c *checker) openFiles() {
+	files := &KeyPath{Key: "files"}
 	for i, f := range c.tree.Files {
 		f.Index, f.Uses = i, nil
-		path := "files." + f.Name
+		path := files.Sub(f.Name)
 		if why := badName(f.Name); why != "" {
-			c.report(Problem{f.Pos, path, fmt.Sprintf("open file name %q %s", f.Name, why)})
+			c.bad(f.Pos, path, "open file name %q %s", f.Name, why)
 		}
 		if first := c.files[f.Name]; first != nil {
-			c.report(Problem{f.Pos, path, fmt.Sprintf("open file %q is defined twice%s", f.Name, alsoAt(first.Pos))})
+			c.bad(f.Pos, path, "open file %q is defined twice%s", f.Name, alsoAt(first.Pos))
 			continue
 		}
 		c.files[f.Name] = f
 		if f.Spec == nil {
-			c.report(Problem{f.Pos, path, "open file without a type"})
+			c.bad(f.Pos, path, "open file without a type")
 			c.name(f, f.Name)
 			continue
 		}
@@ -92,12 +159,12 @@ func (c *checker) openFiles() {
 			if !p.Pos.IsValid() {
 				p.Pos = f.Pos
 			}
-			p.Path = strings.TrimSuffix(path+"."+p.Path, ".")
+			p.Path = strings.TrimSuffix(path.String()+"."+p.Path, ".")
 			return p
 		}
-		f.Spec.Check(c.tree, func(p Problem) { c.report(within(p)) })
+		f.Spec.Check(c.tree, func(p Problem) { c.problems.add(within(p)) })
 		if w, ok := f.Spec.(Warner); ok {
-			w.Warn(c.tree, func(p Problem) { c.tree.warnings = append(c.tree.warnings, within(p)) })
+			w.Warn(c.tree, func(p Problem) { c.warnings.add(within(p)) })
 		}
 	}
 }
@@ -111,41 +178,45 @@ func (c *checker) name(f *OpenFile, name string) {
 	}
 }
 
-func (c *checker) task(task, parent *Task, path string, depth int) {
+func (c *checker) task(task, parent *Task, path *KeyPath, depth int) {
 	task.Index, task.Parent = len(c.tree.tasks), parent
 	c.tree.tasks = append(c.tree.tasks, task)
 	if len(c.tree.tasks) == MaxTasks+1 {
-		c.report(Problem{task.Pos, path, fmt.Sprintf("too many tasks, at most %d", MaxTasks)})
+		c.bad(task.Pos, path, "too many tasks, at most %d", MaxTasks)
 	}
 	if len(c.tree.tasks) > MaxTasks {
 		return
 	}
 	if why := badName(task.Name); why != "" {
-		c.report(Problem{task.Pos, path + ".name", fmt.Sprintf("task name %q %s", task.Name, why)})
+		c.bad(task.Pos, path.Sub("name"), "task name %q %s", task.Name, why)
 	} else if first := c.tasks[task.Name]; first != nil {
-		c.report(Problem{task.Pos, path + ".name", fmt.Sprintf("task name %q is used twice%s", task.Name, alsoAt(first.Pos))})
+		c.bad(task.Pos, path.Sub("name"), "task name %q is used twice%s", task.Name, alsoAt(first.Pos))
 	} else {
 		c.tasks[task.Name] = task
 	}
-	c.pid(task, path+".pid")
-	c.descriptors(task, path+".fds")
+	c.pid(task, path)
+	c.descriptors(task, path)
 	c.program(task, path)
 	if depth >= MaxTaskDeep && len(task.Children) > 0 {
-		c.report(Problem{task.Pos, path + ".children", fmt.Sprintf("tree is too deep, at most %d levels", MaxTaskDeep)})
+		c.bad(task.Pos, path.Sub("children"), "tree is too deep, at most %d levels", MaxTaskDeep)
 		return
 	}
+	if len(task.Children) == 0 {
+		return
+	}
+	children := path.Sub("children")
 	for i, child := range task.Children {
-		c.task(child, task, fmt.Sprintf("%s.children[%d]", path, i), depth+1)
+		c.task(child, task, children.Entry(i), depth+1)
 	}
 }
 
-func (c *checker) pid(task *Task, path string) {
+func (c *checker) pid(task *Task, path *KeyPath) {
 	pid := task.PID.Value
 	if pid == 0 {
 		return
 	}
 	bad := func(format string, args ...any) {
-		c.report(Problem{task.PID.Pos, path, fmt.Sprintf(format, args...)})
+		c.bad(task.PID.Pos, path.Sub("pid"), format, args...)
 	}
 	inNamespace := c.tree.HasNamespace(NamespacePID)
 	switch first := c.pids[pid]; {
@@ -162,18 +233,18 @@ func (c *checker) pid(task *Task, path string) {
 	}
 }
 
-func (c *checker) descriptors(task *Task, path string) {
+func (c *checker) descriptors(task *Task, path *KeyPath) {
 	seen := make(map[int]Pos, len(task.FDs))
+	at := func(d *Descriptor) *KeyPath { return path.Sub("fds").Sub(strconv.Itoa(d.FD)) }
 	for i := range task.FDs {
 		d := &task.FDs[i]
 		d.Open, d.End = nil, 0
-		at := fmt.Sprintf("%s.%d", path, d.FD)
 		if d.FD < 0 || d.FD > MaxFD {
-			c.report(Problem{d.Pos, at, fmt.Sprintf("descriptor %d is out of range, want 0 to %d", d.FD, MaxFD)})
+			c.bad(d.Pos, at(d), "descriptor %d is out of range, want 0 to %d", d.FD, MaxFD)
 			continue
 		}
 		if first, twice := seen[d.FD]; twice {
-			c.report(Problem{d.Pos, at, fmt.Sprintf("descriptor %d is given twice%s", d.FD, alsoAt(first))})
+			c.bad(d.Pos, at(d), "descriptor %d is given twice%s", d.FD, alsoAt(first))
 			continue
 		}
 		seen[d.FD] = d.Pos
@@ -182,7 +253,7 @@ func (c *checker) descriptors(task *Task, path string) {
 }
 
 // resolve finds the open file that a descriptor names.
-func (c *checker) resolve(task *Task, d *Descriptor, path string) {
+func (c *checker) resolve(task *Task, d *Descriptor, at func(*Descriptor) *KeyPath) {
 	name, endName, dotted := strings.Cut(d.File.Value, ".")
 	f := c.files[name]
 	if named := c.named[d.File.Value]; named != nil && named != f {
@@ -190,10 +261,10 @@ func (c *checker) resolve(task *Task, d *Descriptor, path string) {
 	}
 	if f == nil {
 		hint := ""
-		if best := Nearest(d.File.Value, c.ends); best != "" {
+		if best := c.nearest(d.File.Value); best != "" {
 			hint = fmt.Sprintf(" (did you mean %q%s?)", best, definedAt(c.named[best].Pos))
 		}
-		c.report(Problem{d.File.Pos, path, fmt.Sprintf("unknown open file %q%s", d.File.Value, hint)})
+		c.bad(d.File.Pos, at(d), "unknown open file %q%s", d.File.Value, hint)
 		return
 	}
 	if f.Spec == nil {
@@ -202,12 +273,12 @@ func (c *checker) resolve(task *Task, d *Descriptor, path string) {
 	end, ends := 0, f.Spec.Ends()
 	switch {
 	case len(ends) == 0 && dotted:
-		c.report(Problem{d.File.Pos, path, fmt.Sprintf("open file %q is a %s and has no ends (write %q)", name, f.Spec.Kind(), name)})
+		c.bad(d.File.Pos, at(d), "open file %q is a %s and has no ends (write %q)", name, f.Spec.Kind(), name)
 		return
 	case len(ends) > 0:
 		if end = slices.Index(ends, endName); end < 0 {
-			c.report(Problem{d.File.Pos, path, fmt.Sprintf("%q does not name an end of the %s %q, want %s",
-				d.File.Value, f.Spec.Kind(), name, endNames(f))})
+			c.bad(d.File.Pos, at(d), "%q does not name an end of the %s %q, want %s",
+				d.File.Value, f.Spec.Kind(), name, endNames(f))
 			return
 		}
 	}
@@ -215,44 +286,46 @@ func (c *checker) resolve(task *Task, d *Descriptor, path string) {
 	f.Uses = append(f.Uses, Use{Task: task, FD: d.FD, End: end})
 }
 
-func (c *checker) program(task *Task, path string) {
+func (c *checker) program(task *Task, path *KeyPath) {
 	if task.Run != nil && (len(task.Run) == 0 || task.Run[0].Value == "") {
-		c.report(Problem{task.RunPos, path + ".run", "empty run, want a program and its arguments (without run the task holds)"})
+		c.bad(task.RunPos, path.Sub("run"), "empty run, want a program and its arguments (without run the task holds)")
 	}
 	for i, arg := range task.Run {
 		if strings.ContainsRune(arg.Value, 0) {
-			c.report(Problem{arg.Pos, fmt.Sprintf("%s.run[%d]", path, i), "a NUL byte cannot be part of an argument"})
+			c.bad(arg.Pos, path.Sub("run").Entry(i), "a NUL byte cannot be part of an argument")
 		}
 	}
 	for _, v := range task.Env {
 		switch {
 		case v.Name == "" || strings.ContainsAny(v.Name, "=\x00"):
-			c.report(Problem{v.Pos, path + ".env", fmt.Sprintf("bad variable name %q: empty, or with = or a NUL byte", v.Name)})
+			c.bad(v.Pos, path.Sub("env"), "bad variable name %q: empty, or with = or a NUL byte", v.Name)
 		case strings.ContainsRune(v.Value, 0):
-			c.report(Problem{v.Pos, path + ".env." + v.Name, "a NUL byte cannot be part of a variable"})
+			c.bad(v.Pos, path.Sub("env").Sub(v.Name), "a NUL byte cannot be part of a variable")
 		}
 	}
 	for _, p := range []struct {
 		key string
 		Text
-	}{{".cwd", task.Cwd}, {".run", firstOf(task.Run)}} {
-		if why := AnotherProcess(p.Value); why != "" {
+	}{{"cwd", task.Cwd}, {"run", firstOf(task.Run)}} {
+		if len(p.Value) > MaxPath {
+			c.bad(p.Pos, path.Sub(p.key), "a path of %d bytes, and the kernel takes %d at most", len(p.Value), MaxPath)
+		} else if why := AnotherProcess(p.Value); why != "" {
 			why, _, _ = strings.Cut(why, ";")
-			c.report(Problem{p.Pos, path + p.key, fmt.Sprintf("%q %s", p.Value, why)})
+			c.bad(p.Pos, path.Sub(p.key), "%q %s", p.Value, why)
 		}
 	}
 	if strings.ContainsRune(task.Cwd.Value, 0) {
-		c.report(Problem{task.Cwd.Pos, path + ".cwd", "a NUL byte cannot be part of a path"})
+		c.bad(task.Cwd.Pos, path.Sub("cwd"), "a NUL byte cannot be part of a path")
 	}
 	if task.Holds() && (len(task.Env) > 0 || task.EnvClear) {
-		c.tree.warnings = append(c.tree.warnings, Problem{task.Pos, path, "env has no effect without run"})
+		c.warn(task.Pos, path, "env has no effect without run")
 	}
 }
 
 func (c *checker) unused() {
 	for _, f := range c.tree.Files {
 		if len(f.Uses) == 0 && f.Spec != nil && c.files[f.Name] == f {
-			c.tree.warnings = append(c.tree.warnings, Problem{f.Pos, "files." + f.Name, fmt.Sprintf("open file %q is used by no task and will not be made", f.Name)})
+			c.warn(f.Pos, (&KeyPath{Key: "files"}).Sub(f.Name), "open file %q is used by no task and will not be made", f.Name)
 		}
 	}
 }

@@ -108,6 +108,9 @@ func (r *Reg) writable() bool { return r.Flags.Bits&unix.O_ACCMODE != unix.O_RDO
 func (r *Reg) Check(t *tasktree.Tree, report func(tasktree.Problem)) {
 	if r.Path.Value == "" {
 		report(tasktree.Problem{Pos: r.Path.Pos, Path: "path", Msg: "empty path"})
+	} else if n := len(r.Path.Value); n > tasktree.MaxPath {
+		report(tasktree.Problem{Pos: r.Path.Pos, Path: "path", Msg: fmt.Sprintf("a path of %d bytes, and the kernel takes %d at most", n, tasktree.MaxPath)})
+		return
 	} else if why := tasktree.AnotherProcess(r.path(t)); why != "" {
 		report(tasktree.Problem{Pos: r.Path.Pos, Path: "path", Msg: fmt.Sprintf("%q %s", r.Path.Value, why)})
 	}
