@@ -12,11 +12,11 @@ import (
 
 // argText has how the arguments of a call are shown: n number, f flags of
 // open(2), c such flags without an access mode, s string, l limit (soft and
-// hard), - not at all. Anything else is shown as it is in place of the argument.
+// hard), t text that is as long as the next argument says, - not at all. Anything else is shown as it is in place of the argument.
 var argText = map[uint32]string{
 	unix.SYS_OPENAT: "-,s,f", unix.SYS_DUP3: "n,n,c", unix.SYS_CLOSE: "n", unix.SYS_CLOSE_RANGE: "n,n",
 	unix.SYS_FCNTL: "n,n,n", unix.SYS_LSEEK: "n,n,n", unix.SYS_CHDIR: "s", unix.SYS_PRCTL: "PR_SET_NAME,s",
-	unix.SYS_PIPE2: "-,c", unix.SYS_RT_SIGACTION: "n,SIG_DFL", unix.SYS_WRITE: "n,-,n",
+	unix.SYS_PIPE2: "-,c", unix.SYS_RT_SIGACTION: "n,SIG_DFL", unix.SYS_WRITE: "n,t,n",
 	unix.SYS_PRLIMIT64: "-,RLIMIT_NOFILE,l", unix.SYS_SIGALTSTACK: "SS_DISABLE",
 	unix.SYS_RT_SIGPROCMASK: "SIG_SETMASK,none",
 }
@@ -96,6 +96,12 @@ func (p *Plan) argument(op *program.Op, i int, form string) string {
 		return openFlags(v)
 	case "c":
 		return strings.TrimPrefix(strings.TrimPrefix(openFlags(v), "O_RDONLY"), "|")
+	case "t":
+		const short = 40
+		if text := program.At(p.arena.Base, p.arena.Data(), v, op.Args[i+1]); len(text) <= short {
+			return strconv.Quote(string(text))
+		}
+		return ""
 	case "l":
 		if limit := program.WordsAt(p.arena.Base, p.arena.Data(), v, 2); limit != nil {
 			return fmt.Sprintf("%d:%d", limit[0], limit[1])

@@ -1,75 +1,260 @@
 package restore
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
-	"os"
+	"slices"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
-	"regrow/restore/internal/postfork"
 	"regrow/tasktree"
 )
 
-// checkHost finds out whether this kernel and these privileges can restore the
-// tree. It exercises the calls rather than asking for versions.
-func checkHost(p *Plan) error {
-	t := p.tree
-	if err := unix.CloseRange(1<<31, 1<<31, 0); err != nil {
-		return &HostError{t.Source, tasktree.Pos{}, "close_range is missing (Linux 5.9), or a sandbox refuses it", err}
-	}
-	caps, err := capabilities()
-	if err != nil {
-		return &HostError{t.Source, tasktree.Pos{}, "/proc is needed", err}
-	}
-	if self, err := os.Readlink("/proc/self"); err != nil || self != strconv.Itoa(os.Getpid()) {
-		return &HostError{t.Source, tasktree.Pos{}, "/proc belongs to another pid namespace; mount one for this (unshare --mount-proc)", err}
-	}
-	has := func(bit int) bool { return caps>>bit&1 == 1 }
-	for _, n := range t.Namespaces {
-		if n.Name == tasktree.NamespacePID && !has(unix.CAP_SYS_ADMIN) {
-			return &HostError{Source: t.Source, Pos: n.Pos, Msg: "a new pid namespace needs CAP_SYS_ADMIN; run as root"}
-		}
-	}
-	exact := exactTask(t)
-	switch {
-	case exact == nil:
-		return nil
-	case p.host.OldClone:
-		return &HostError{
-			Source: t.Source, Pos: exact.PID.Pos,
-			Msg: fmt.Sprintf("task %q: an exact pid needs clone3, which a sandbox (a seccomp filter) refuses here; leave pid out, or allow clone3 there", exact.Name),
-		}
-	case t.HasNamespace(tasktree.NamespacePID), postfork.MayChoosePIDs():
-		return nil
-	}
-	return &HostError{
-		Source: t.Source, Pos: exact.PID.Pos,
-		Msg: fmt.Sprintf("task %q: an exact pid needs CAP_CHECKPOINT_RESTORE (Linux 5.9) or CAP_SYS_ADMIN; leave pid out, or run as root", exact.Name),
-	}
-}
-
-// exactTask gives the first task whose pid the kernel must be asked for, or nil.
-func exactTask(t *tasktree.Tree) *tasktree.Task {
-	for _, task := range t.Tasks() {
-		if task.PID.Value != 0 && (task.Parent != nil || !t.HasNamespace(tasktree.NamespacePID)) {
-			return task
-		}
+// CheckHost finds everything that a checked tree needs and this kernel, these
+// privileges or these limits lack: a [*HostError], or nil. It exercises the calls
+// and leaves nothing behind. What a path, a program or another process can make
+// fail is not looked at. [Start] does the same first.
+//
+// Safe for several goroutines. Needs Linux 5.10 for all of it, and says what an
+// older one lacks.
+func CheckHost(t *tasktree.Tree, host Host) error {
+	if lacks := lacking(t, host, thisKernel); len(lacks) > 0 {
+		return &HostError{t.Source, lacks}
 	}
 	return nil
 }
 
-// capabilities gives the effective capabilities, a bit each.
-func capabilities() (uint64, error) {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0, err
+// hostCheck collects what a host lacks.
+type hostCheck struct {
+	tree  *tasktree.Tree
+	host  Host
+	ask   probes
+	lacks []Lack
+}
+
+// lacking gives what the tree needs and the host lacks, sorted by position.
+func lacking(t *tasktree.Tree, host Host, ask probes) []Lack {
+	c := &hostCheck{tree: t, host: host, ask: ask}
+	c.always()
+	c.namespaces()
+	c.pids()
+	c.pipes()
+	c.numbers()
+	slices.SortStableFunc(c.lacks, func(a, b Lack) int { return cmp.Or(a.Pos.Compare(b.Pos), cmp.Compare(a.Msg, b.Msg)) })
+	return c.lacks
+}
+
+func (c *hostCheck) lack(pos tasktree.Pos, err error, format string, args ...any) {
+	c.lacks = append(c.lacks, Lack{Pos: pos, Msg: fmt.Sprintf(format, args...), Err: err})
+}
+
+// tooLow is a lack that a limit makes.
+func (c *hostCheck) tooLow(pos tasktree.Pos, err error, format string, args ...any) {
+	c.lacks = append(c.lacks, Lack{Pos: pos, Msg: fmt.Sprintf(format, args...), Err: err, Limit: true})
+}
+
+// always has what every task needs.
+func (c *hostCheck) always() {
+	root := c.tree.Root
+	if err := c.ask.closeRange(); err != nil {
+		c.lack(root.Pos, err, "task %q: close_range is missing (Linux 5.9), or a sandbox refuses it; allow it there", root.Name)
 	}
-	for line := range strings.Lines(string(status)) {
-		if hex, ok := strings.CutPrefix(line, "CapEff:"); ok {
-			return strconv.ParseUint(strings.TrimSpace(hex), 16, 64)
+	switch err := c.ask.proc(); {
+	case errors.Is(err, errForeignProc):
+		c.lack(root.Pos, nil, "task %q: %v; mount one for this (unshare --mount-proc)", root.Name, err)
+	case err != nil:
+		c.lack(root.Pos, err, "task %q: /proc is needed; mount it (mount -t proc proc /proc)", root.Name)
+	}
+}
+
+// namespaces has what the new namespaces of the tree need.
+func (c *hostCheck) namespaces() {
+	user, pid := c.tree.HasNamespace(tasktree.NamespaceUser), c.tree.HasNamespace(tasktree.NamespacePID)
+	if user {
+		err := c.ask.clone(c.host, []tasktree.Namespace{tasktree.NamespaceUser})
+		if err != nil {
+			without := "leave user out and run as root"
+			if c.host.UID == 0 {
+				without = "leave user out"
+			}
+			c.lack(c.tree.NamespacePos(tasktree.NamespaceUser), err,
+				"a new user namespace is refused: %s, or %s", c.userReason(err), without)
+			return // what it would own is not known
 		}
 	}
-	return 0, fmt.Errorf("/proc/self/status has no CapEff")
+	if !pid {
+		return
+	}
+	err := c.ask.clone(c.host, c.names())
+	if err == nil {
+		return
+	}
+	at := c.tree.NamespacePos(tasktree.NamespacePID)
+	switch {
+	case errors.Is(err, unix.EPERM) && !user && !c.may(unix.CAP_SYS_ADMIN):
+		c.lack(at, err, "a new pid namespace needs CAP_SYS_ADMIN; %s", c.withUser())
+	case errors.Is(err, unix.ENOSPC):
+		c.lack(at, err, "a new pid namespace is refused: %s, or leave pid out", c.full("user/max_pid_namespaces"))
+	case errors.Is(err, unix.EINVAL):
+		c.lack(at, err, "a new pid namespace is refused: this kernel was built without CONFIG_PID_NS; leave pid out")
+	default:
+		c.lack(at, err, "a new pid namespace is refused: %s, or leave pid out", c.sandbox("CLONE_NEWPID"))
+	}
+}
+
+func (c *hostCheck) names() []tasktree.Namespace {
+	names := make([]tasktree.Namespace, len(c.tree.Namespaces))
+	for i, n := range c.tree.Namespaces {
+		names[i] = n.Name
+	}
+	return names
+}
+
+// withUser says how to get a pid namespace without privileges.
+func (c *hostCheck) withUser() string {
+	err := c.ask.clone(c.host, []tasktree.Namespace{tasktree.NamespaceUser, tasktree.NamespacePID})
+	if err == nil {
+		return "run as root, or write namespaces: [user, pid], which needs no privilege"
+	}
+	return fmt.Sprintf("run as root; [user, pid], which needs no privilege, is refused here too: %s", c.userReason(err))
+}
+
+// userReason says why the kernel refuses a user namespace, and what lets it. See
+// user_namespaces(7) and clone(2), EPERM and ENOSPC.
+func (c *hostCheck) userReason(err error) string {
+	_, born := errors.AsType[*probeError](err) // it could be made, and its maps not
+	switch {
+	case born && errors.Is(err, unix.EROFS):
+		return readOnlyProc
+	case born && errors.Is(err, unix.EPERM) && c.host.UID == 0 && !c.may(unix.CAP_SETFCAP):
+		return "root needs CAP_SETFCAP to map itself (Linux 5.12); give it that"
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):
+		return c.full("user/max_user_namespaces")
+	case errors.Is(err, unix.EINVAL):
+		return "this kernel was built without CONFIG_USER_NS; use one that has it"
+	case c.ask.sys("kernel/unprivileged_userns_clone") == "0":
+		return "kernel.unprivileged_userns_clone is 0; set it to 1 (sysctl -w kernel.unprivileged_userns_clone=1)"
+	case c.ask.sys("kernel/apparmor_restrict_unprivileged_userns") == "1":
+		return "kernel.apparmor_restrict_unprivileged_userns is 1; give regrow an AppArmor profile that allows userns, or set it to 0"
+	case born:
+		return deniedIDs
+	case c.ask.status("Seccomp") == "2":
+		return c.sandbox("CLONE_NEWUSER")
+	}
+	return "the caller may be in a chroot, its user unknown in its own user namespace, or a security module forbids it; allow it there"
+}
+
+// full says that a count of namespaces is used up.
+func (c *hostCheck) full(name string) string {
+	dotted := "user." + name[len("user/"):]
+	switch n := c.ask.sys(name); n {
+	case "0":
+		return fmt.Sprintf("%s is 0; raise it (sysctl -w %s=1000)", dotted, dotted)
+	case "":
+		return "a limit on namespaces is reached; raise " + dotted
+	default:
+		return fmt.Sprintf("the user has as many as %s allows (%s) here or in a namespace above, or 32 levels are nested; raise it", dotted, n)
+	}
+}
+
+func (c *hostCheck) sandbox(flag string) string {
+	if c.ask.status("Seccomp") == "2" {
+		return fmt.Sprintf("a sandbox (a seccomp filter) forbids clone with %s; allow it there (docker: --security-opt seccomp=FILE)", flag)
+	}
+	return fmt.Sprintf("a security module forbids clone with %s; allow it there", flag)
+}
+
+// may reports whether the process has a capability, in its own user namespace.
+func (c *hostCheck) may(capability int) bool {
+	caps, err := strconv.ParseUint(c.ask.status("CapEff"), 16, 64)
+	return err == nil && caps>>capability&1 == 1
+}
+
+// pids has what exact pids need. One that is in use is no lack of the host.
+func (c *hostCheck) pids() {
+	own, user := c.tree.HasNamespace(tasktree.NamespacePID), c.tree.HasNamespace(tasktree.NamespaceUser)
+	var may, asked bool
+	highest := int64(-1)
+	for _, task := range c.tree.Tasks() {
+		pid := task.PID
+		if pid.Value == 0 || own && task.Parent == nil {
+			continue // the kernel gives the first task of a namespace pid 1
+		}
+		if highest < 0 {
+			highest, _ = strconv.ParseInt(c.ask.sys("kernel/pid_max"), 10, 64)
+		}
+		if highest > 0 && pid.Value >= highest {
+			cure := fmt.Sprintf("raise it (sysctl -w kernel.pid_max=%d), or ask for less", pid.Value+1)
+			if pid.Value >= tasktree.MaxPID {
+				cure = "ask for less" // it cannot be raised that far
+			}
+			c.tooLow(pid.Pos, nil, "task %q: pid %d: kernel.pid_max is %d, so the highest pid is %d; %s", task.Name, pid.Value, highest, highest-1, cure)
+		}
+		if c.host.OldClone {
+			c.lack(pid.Pos, nil, "task %q: an exact pid needs clone3, which a sandbox (a seccomp filter) refuses here; leave pid out, or allow clone3 there", task.Name)
+			continue
+		}
+		if own {
+			continue
+		}
+		if user && task.Parent != nil {
+			c.lack(pid.Pos, nil, "task %q: an exact pid: a user namespace alone gives no right to the pids of the caller's pid namespace; "+
+				"write namespaces: [user, pid], or leave pid out", task.Name)
+			continue
+		}
+		if !asked {
+			may, asked = c.ask.choosePIDs(), true
+		}
+		if !may {
+			c.lack(pid.Pos, nil, "task %q: an exact pid needs CAP_CHECKPOINT_RESTORE (Linux 5.9) or CAP_SYS_ADMIN; "+
+				"leave pid out, run as root, or write namespaces: [user, pid]", task.Name)
+		}
+	}
+}
+
+// pipes has what the capacities of pipes need. What all pipes of a user may have
+// together (fs.pipe-user-pages-soft) depends on the moment and is not looked at.
+func (c *hostCheck) pipes() {
+	var most, checked int64
+	for _, f := range c.tree.Files {
+		size := f.Spec.Traits(c.tree).PipeSize
+		if size.Value <= checked || len(f.Uses) == 0 {
+			continue
+		}
+		if most == 0 {
+			if most, _ = strconv.ParseInt(c.ask.sys("fs/pipe-max-size"), 10, 64); most == 0 {
+				return
+			}
+			checked = most
+		}
+		if size.Value <= checked {
+			continue
+		}
+		if err := c.ask.pipe(size.Value); errors.Is(err, unix.EPERM) {
+			c.tooLow(size.Pos, err, "file %q: a pipe of %d bytes: fs.pipe-max-size is %d, and beyond it CAP_SYS_RESOURCE is needed; "+
+				"raise it (sysctl -w fs.pipe-max-size=%d), or ask for less", f.Name, size.Value, most, size.Value)
+		} else if err == nil {
+			checked = size.Value
+		}
+	}
+}
+
+// numbers has the descriptors that no process may have here.
+func (c *hostCheck) numbers() {
+	hard := c.host.HardFiles
+	for _, task := range c.tree.Tasks() {
+		for i := range task.FDs {
+			if d := &task.FDs[i]; uint64(d.FD) >= hard {
+				c.tooLow(d.Pos, nil, "%s", tooHigh(task, d, hard))
+			}
+		}
+	}
+}
+
+// tooHigh says that a descriptor is past the limit.
+func tooHigh(task *tasktree.Task, d *tasktree.Descriptor, hard uint64) string {
+	return fmt.Sprintf("task %q: fd %d: the hard RLIMIT_NOFILE is %d, so the highest number is %d (raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE)",
+		task.Name, d.FD, hard, hard-1)
 }

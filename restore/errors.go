@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -12,26 +13,49 @@ import (
 	"regrow/tasktree"
 )
 
-// HostError says that the kernel, or the privileges of the caller, lack
-// something that the description needs. Nothing was started.
+// HostError says that the kernel, or the privileges of the caller, lack what the
+// description needs. Nothing was started.
 type HostError struct {
-	Source string
-	Pos    tasktree.Pos
-	Msg    string
-	Err    error // may be nil
+	Source string // name of the description, as messages show it
+	Lacks  []Lack // sorted by position, at least one
 }
 
-// Error gives "SOURCE:LINE:COL: host: MESSAGE".
+// Lack is one thing that a line of the description needs and this host lacks.
+type Lack struct {
+	Pos   tasktree.Pos // that needs it
+	Msg   string       // for what it is needed, why it is not there, and the way around
+	Err   error        // what the kernel answered; may be nil
+	Limit bool         // it is there, and a limit that can be set is too low
+}
+
+// Error gives one line for each lack, "SOURCE:LINE:COL: host: MESSAGE".
 func (e *HostError) Error() string {
-	msg := tasktree.At(e.Source, e.Pos) + ": host: " + e.Msg
-	if e.Err != nil {
-		msg += ": " + e.Err.Error()
+	lines := make([]string, len(e.Lacks))
+	for i, l := range e.Lacks {
+		lines[i] = tasktree.At(e.Source, l.Pos) + ": host: " + l.Msg
+		if l.Err != nil {
+			lines[i] += ": " + l.Err.Error()
+		}
 	}
-	return msg
+	return strings.Join(lines, "\n")
 }
 
-// Unwrap gives the reason.
-func (e *HostError) Unwrap() error { return e.Err }
+// OnlyLimits reports whether the kernel and the privileges would do, and only
+// limits are too low.
+func (e *HostError) OnlyLimits() bool {
+	return !slices.ContainsFunc(e.Lacks, func(l Lack) bool { return !l.Limit })
+}
+
+// Unwrap gives the reasons.
+func (e *HostError) Unwrap() []error {
+	var reasons []error
+	for _, l := range e.Lacks {
+		if l.Err != nil {
+			reasons = append(reasons, l.Err)
+		}
+	}
+	return reasons
+}
 
 // OpError says which step of a restore failed: for whom, for which descriptor,
 // which call, and why. The tree has been ended and nothing of it is left.
@@ -179,6 +203,8 @@ func (p *Plan) what(op *program.Op, n program.Note) string {
 		return "wait for the other tasks of the table"
 	case program.VerbFind:
 		return "look up program"
+	case program.VerbMap:
+		return "map the user to 0"
 	case program.VerbTruncate:
 		return fmt.Sprintf("truncate file %q", file)
 	}

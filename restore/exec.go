@@ -14,29 +14,46 @@ import (
 // as execvp(3) of glibc does.
 const defaultPath = "/bin:/usr/bin"
 
-// exec plans the program that a task becomes. Which of the places in PATH has
-// it is found by the runner before the first clone; the task reads the answer
-// from a cell.
-func (tp *taskPlanner) exec() {
+// execve has what becoming a program takes: addresses in the arena.
+type execve struct {
+	cell uint64 // holds the path that was found
+	envp uint64
+}
+
+// find plans how the program that a task becomes is looked up, which of the
+// places in PATH has it. The answer goes into a cell. The runner does it before
+// the first clone, unless the task has other rights: then it looks itself, while
+// its folder is still the runner's.
+func (tp *taskPlanner) find() execve {
 	a, task, p := tp.pl.plan.arena, tp.task, tp.pl.plan
-	argv := make([]string, len(task.Run))
-	for i, arg := range task.Run {
-		argv[i] = arg.Value
-	}
 	envp, path := tp.pl.environment(task)
 	var candidates []uint64
 	for _, c := range programs(p.tree, p.host.Cwd, task, path) {
 		candidates = append(candidates, a.String(c))
 	}
-	cell := a.Cell()
+	run := execve{cell: a.Cell(), envp: envp}
 	find := &writer{pl: tp.pl, prog: p.prepare}
+	if p.tree.HasNamespace(tasktree.NamespaceUser) {
+		find = &tp.writer
+	}
 	find.about(program.VerbFind, task.Run[0].Pos)
-	find.add(program.OpFind, a.Words(candidates), uint64(len(candidates)), cell, uint64(task.Index))
-	find.note().Extra = tp.pl.extra(extra{path: argv[0]})
-	p.prepare = find.prog
+	find.add(program.OpFind, a.Words(candidates), uint64(len(candidates)), run.cell, uint64(task.Index))
+	find.note().Extra = tp.pl.extra(extra{path: task.Run[0].Value, hints: tp.pl.rightsHint()})
+	if find != &tp.writer {
+		p.prepare = find.prog
+	}
+	return run
+}
 
+// exec plans that a task becomes its program.
+func (tp *taskPlanner) exec(run execve) {
+	a, task := tp.pl.plan.arena, tp.task
+	argv := make([]string, len(task.Run))
+	for i, arg := range task.Run {
+		argv[i] = arg.Value
+	}
 	tp.about(program.VerbExec, task.Run[0].Pos)
-	op := tp.call(unix.SYS_EXECVE, cell, a.Strings(argv), envp)
+	op := tp.call(unix.SYS_EXECVE, run.cell, a.Strings(argv), run.envp)
 	op.SetMode(0, program.ModeLoad)
 	tp.note().Extra = tp.pl.extra(extra{path: argv[0], hints: []tasktree.Hint{
 		{Errno: int(unix.ENOEXEC), Text: "neither a binary for this machine nor a script with a #! line"},

@@ -114,7 +114,7 @@ func (p *Plan) withFault(task, i int, errno unix.Errno) *Plan {
 
 // referenceTree uses every op of a plan, every kind of open file, and files that
 // were there, in dir.
-func referenceTree(t testing.TB, dir string, namespace bool) *tasktree.Tree {
+func referenceTree(t testing.TB, dir string, namespaces ...tasktree.Namespace) *tasktree.Tree {
 	t.Helper()
 	line := 0
 	at := func() tasktree.Pos { line++; return tasktree.Pos{Line: line, Col: 1} }
@@ -150,8 +150,10 @@ func referenceTree(t testing.TB, dir string, namespace bool) *tasktree.Tree {
 			Children: []*tasktree.Task{{Name: "below", Pos: at(), FDs: []tasktree.Descriptor{fd(0, "made", false)}}},
 		},
 	}}
-	if namespace {
-		tree.Namespaces = []tasktree.NamespaceItem{{Name: tasktree.NamespacePID, Pos: at()}}
+	for _, n := range namespaces {
+		tree.Namespaces = append(tree.Namespaces, tasktree.NamespaceItem{Name: n, Pos: at()})
+	}
+	if tree.HasNamespace(tasktree.NamespacePID) {
 		tree.Root.Children[0].PID = tasktree.Number{Value: 4711, Pos: at()}
 	}
 	if problems := tree.Check(); len(problems) > 0 {
@@ -237,13 +239,19 @@ func TestEveryOpFails(t *testing.T) {
 	}
 	host.Ignored |= 1 << (unix.SIGUSR1 - 1) // one rt_sigaction at least
 	var all faults
-	t.Run("plain", func(t *testing.T) { all.everyOp(t, host, PlanOptions{Detach: true}, false) })
-	t.Run("inherit", func(t *testing.T) { all.everyOp(t, host, PlanOptions{Strategy: StrategyInherit}, false) })
+	t.Run("plain", func(t *testing.T) { all.everyOp(t, host, PlanOptions{Detach: true}) })
+	t.Run("inherit", func(t *testing.T) { all.everyOp(t, host, PlanOptions{Strategy: StrategyInherit}) })
 	late := host
 	late.SoftFiles = 8 // the limit comes last
-	t.Run("late limit", func(t *testing.T) { all.everyOp(t, late, PlanOptions{}, false) })
+	t.Run("late limit", func(t *testing.T) { all.everyOp(t, late, PlanOptions{}) })
 	if os.Geteuid() == 0 {
-		t.Run("namespace", func(t *testing.T) { all.everyOp(t, host, PlanOptions{}, true) })
+		t.Run("namespace", func(t *testing.T) { all.everyOp(t, host, PlanOptions{}, tasktree.NamespacePID) })
+	}
+	both := []tasktree.Namespace{tasktree.NamespaceUser, tasktree.NamespacePID}
+	if err := thisKernel.clone(host, both); err != nil && os.Geteuid() != 0 {
+		t.Logf("skipped: user namespaces: %v", err)
+	} else {
+		t.Run("user", func(t *testing.T) { all.everyOp(t, host, PlanOptions{}, both...) })
 	}
 	t.Logf("%d faults in %d calls", all.n, len(all.calls))
 	for _, name := range slices.Sorted(maps.Keys(errnos)) {
@@ -268,9 +276,9 @@ type faults struct {
 	kinds map[program.OpKind]bool
 }
 
-func (f *faults) everyOp(t *testing.T, host Host, o PlanOptions, namespace bool) {
+func (f *faults) everyOp(t *testing.T, host Host, o PlanOptions, namespaces ...tasktree.Namespace) {
 	dir := t.TempDir()
-	p, err := NewPlan(referenceTree(t, dir, namespace), host, o)
+	p, err := NewPlan(referenceTree(t, dir, namespaces...), host, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +290,7 @@ func (f *faults) everyOp(t *testing.T, host Host, o PlanOptions, namespace bool)
 			t.Fatal(err)
 		}
 		tree.Abort()
-		_ = referenceTree(t, dir, namespace)
+		_ = referenceTree(t, dir, namespaces...)
 	}
 	before := snapshot(t, dir)
 	if f.calls == nil {

@@ -19,26 +19,28 @@ type Host struct {
 	Ignored              uint64 // signals that are ignored: bit N-1 for signal N
 	Environ              []string
 	Cwd                  string // absolute; "" if the current folder has no path
+	UID, GID             int    // effective, as the caller's user namespace has them
 	OldClone             bool   // clone3(2) is refused, as sandboxes of containers do: clone(2) makes the tasks
 }
 
-// ThisHost reads the attributes of the calling process.
+// ThisHost reads the attributes of the calling process. With an error, which is
+// that /proc cannot be read, only Ignored is missing.
 func ThisHost() (Host, error) {
-	h := Host{Environ: os.Environ(), OldClone: !postfork.HasClone3()}
+	h := Host{Environ: os.Environ(), UID: os.Geteuid(), GID: os.Getegid(), OldClone: !postfork.HasClone3()}
 	h.SoftFiles, h.HardFiles = early.Files()
+	if cwd, err := unix.Getwd(); err == nil && strings.HasPrefix(cwd, "/") {
+		h.Cwd = cwd
+	}
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
-		return Host{}, fmt.Errorf("restore: %w (is /proc mounted?)", err)
+		return h, fmt.Errorf("restore: %w (is /proc mounted?)", err)
 	}
 	for line := range strings.Lines(string(status)) {
 		if hex, ok := strings.CutPrefix(line, "SigIgn:"); ok {
 			if h.Ignored, err = strconv.ParseUint(strings.TrimSpace(hex), 16, 64); err != nil {
-				return Host{}, fmt.Errorf("restore: /proc/self/status: SigIgn: %w", err)
+				return h, fmt.Errorf("restore: /proc/self/status: SigIgn: %w", err)
 			}
 		}
-	}
-	if cwd, err := unix.Getwd(); err == nil && strings.HasPrefix(cwd, "/") {
-		h.Cwd = cwd
 	}
 	return h, nil
 }

@@ -61,7 +61,11 @@ func (m *model) call(t *modelTable, op *program.Op, note program.Note) error {
 	default:
 		if note.Makes == 1 {
 			look := op.Nr == unix.SYS_OPENAT && a[2]&unix.O_PATH != 0 && !m.plan.onlyLooks(note.File)
-			return m.lands(t, int(op.Want), cell{what: fileEnd{note.File, int32(note.End)}, look: look, cloexec: true})
+			what := fileEnd{note.File, int32(note.End)}
+			if note.File == program.NoFile {
+				what = helper
+			}
+			return m.lands(t, int(op.Want), cell{what: what, look: look, cloexec: true})
 		}
 	}
 	return nil

@@ -122,6 +122,8 @@ func (p *Plan) endName(fe fileEnd) string {
 		return "[store]"
 	case theShard:
 		return "[shard]"
+	case helper:
+		return "[helper]"
 	}
 	return p.tree.Files[fe.file].EndName(int(fe.end))
 }

@@ -246,8 +246,9 @@ func (pl *planner) inherited() error {
 }
 
 // place decides which open files the runner makes and puts in the store: the
-// shared ones, those that only it can make, and all files of one path if one of
-// them creates it, since then their order counts.
+// shared ones, those that only it can make, all files of one path if one of them
+// creates it, since then their order counts, and simply all if the tasks have
+// other rights.
 func (pl *planner) place() {
 	t := pl.plan.tree
 	pl.stored = make([]bool, len(t.Files))
@@ -258,7 +259,8 @@ func (pl *planner) place() {
 			continue
 		}
 		traits := f.Spec.Traits(t)
-		pl.stored[i] = traits.ByRunner || f.Shared() || pl.plan.options.Strategy == StrategyInherit
+		// Opened in a user namespace, a file would be opened with other rights.
+		pl.stored[i] = traits.ByRunner || f.Shared() || t.HasNamespace(tasktree.NamespaceUser) || pl.plan.options.Strategy == StrategyInherit
 		if traits.Path != "" {
 			clean := traits.Path
 			if !filepath.IsAbs(clean) {
@@ -342,9 +344,7 @@ func (pl *planner) checkNumbers() error {
 	for _, task := range p.tree.Tasks() {
 		for _, d := range task.FDs {
 			if uint64(d.FD) >= p.host.HardFiles {
-				return &RefusedError{p.tree.Source, d.Pos, fmt.Sprintf(
-					"task %q: fd %d: the hard RLIMIT_NOFILE is %d, so the highest number is %d (raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE)",
-					task.Name, d.FD, p.host.HardFiles, p.host.HardFiles-1)}
+				return &RefusedError{p.tree.Source, d.Pos, tooHigh(task, &d, p.host.HardFiles)}
 			}
 			pl.probe = max(pl.probe, uint64(d.FD))
 		}

@@ -105,6 +105,9 @@ func (p *Plan) sorted(task *tasktree.Task) []*tasktree.Descriptor {
 
 func (tp *taskPlanner) plan() error {
 	tp.enter()
+	if tp.full != nil {
+		return tp.full
+	}
 	tp.fork()
 	if err := tp.fill(); err != nil {
 		return err
@@ -151,6 +154,7 @@ func (tp *taskPlanner) enter() {
 		tp.call(unix.SYS_SETSID)
 	}
 	tp.takeOver()
+	tp.mapUser()
 	if tp.pl.earlyLimit {
 		tp.limit()
 	}
@@ -237,8 +241,8 @@ func (pl *planner) clone(task *tasktree.Task, pid int32) uint64 {
 			c.Flags |= unix.CLONE_CLEAR_SIGHAND
 		}
 		c.PIDFD = a.Base + program.HeadRootPIDFD
-		if pl.plan.tree.HasNamespace(tasktree.NamespacePID) {
-			c.Flags |= unix.CLONE_NEWPID
+		c.Flags |= cloneNamespaces(pl.plan.tree)
+		if c.Flags&unix.CLONE_NEWPID != 0 {
 			c.PID = 0 // the kernel gives the first task of a namespace pid 1
 		}
 	}
@@ -487,11 +491,15 @@ func (tp *taskPlanner) finish() {
 	if !tp.pl.earlyLimit {
 		tp.limit()
 	}
+	var run execve
+	if !task.Holds() {
+		run = tp.find()
+	}
 	if task.Cwd.Value != "" {
 		tp.about(program.VerbChdir, task.Cwd.Pos)
 		path := tp.pl.plan.tree.Join(task.Cwd.Value)
 		tp.call(unix.SYS_CHDIR, a.String(path))
-		tp.note().Extra = tp.pl.extra(extra{path: path})
+		tp.note().Extra = tp.pl.extra(extra{path: path, hints: tp.pl.rightsHint()})
 	}
 	if task.Holds() {
 		tp.about(program.VerbName, task.Pos)
@@ -508,5 +516,5 @@ func (tp *taskPlanner) finish() {
 		tp.add(program.OpHold, a.Record(task.Index)+program.RecordHolds)
 		return
 	}
-	tp.exec()
+	tp.exec(run)
 }

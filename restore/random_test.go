@@ -26,8 +26,10 @@ type drawer struct {
 func drawTree(t *rapid.T, maxTasks int) *tasktree.Tree {
 	d := &drawer{T: t}
 	tree := &tasktree.Tree{Source: "random.yaml", Dir: rapid.SampledFrom([]string{"", "/srv", "rel"}).Draw(t, "dir")}
-	if rapid.Bool().Draw(t, "namespace") {
-		tree.Namespaces = []tasktree.NamespaceItem{{Name: tasktree.NamespacePID, Pos: d.pos()}}
+	for _, n := range tasktree.Namespaces {
+		if rapid.Bool().Draw(t, "namespace") {
+			tree.Namespaces = append(tree.Namespaces, tasktree.NamespaceItem{Name: n, Pos: d.pos()})
+		}
 	}
 	for i := range rapid.IntRange(1, 12).Draw(t, "files") {
 		tree.Files = append(tree.Files, d.file(fmt.Sprintf("f%d", i)))

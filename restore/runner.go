@@ -108,7 +108,7 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 	if o.Trace != nil {
 		r.trace = newTrace()
 	}
-	if err := checkHost(p); err != nil {
+	if err := CheckHost(p.tree, p.host); err != nil {
 		r.finishTrace(err)
 		return nil, err
 	}
@@ -355,10 +355,10 @@ func (r *run) spawn() error {
 		e.Pos, e.Reason = root.PID.Pos, r.plan.holder(int(root.PID.Value))
 	}
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
-		return &HostError{
-			Source: r.plan.tree.Source, Pos: root.Pos, Err: err,
-			Msg: fmt.Sprintf("this kernel or a sandbox refuses %s for the root task (new pid namespaces and exact pids need CAP_SYS_ADMIN)", r.plan.cloneName()),
-		}
+		return &HostError{r.plan.tree.Source, []Lack{{
+			Pos: root.Pos, Err: err,
+			Msg: fmt.Sprintf("this kernel or a sandbox refuses %s for the root task (new namespaces and exact pids need CAP_SYS_ADMIN)", r.plan.cloneName()),
+		}}}
 	}
 	return e
 }

@@ -86,7 +86,7 @@ func (w *watch) deaths() {
 func (w *watch) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.pidfd >= 0 && !w.rootGone && ended(w.pidfd) {
+	if w.pidfd >= 0 && !w.rootGone && ended(w.pidfd, 0) {
 		w.rootGone = true
 	}
 	if w.open {
@@ -215,9 +215,9 @@ func (w *watch) stop() {
 	})
 }
 
-// ended reports whether the process of a pidfd has ended.
-func ended(pidfd int) bool {
+// ended reports whether the process of a pidfd has ended, within a time.
+func ended(pidfd int, within time.Duration) bool {
 	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
-	n, err := unix.Poll(fds, 0)
+	n, err := unix.Poll(fds, int(within.Milliseconds()))
 	return err == nil && n == 1
 }

@@ -32,8 +32,8 @@ func TestCheck(t *testing.T) {
 			"unknown namespace",
 			&tasktree.Tree{Root: task(9, "a"), Namespaces: []tasktree.NamespaceItem{{"pdi", at(2, 1)}, {"mount", at(2, 5)}}},
 			[]string{
-				`2:1: namespaces[0]: unknown namespace "pdi", want pid (did you mean "pid"?)`,
-				`2:5: namespaces[1]: unknown namespace "mount", want pid`,
+				`2:1: namespaces[0]: unknown namespace "pdi", want pid, user (did you mean "pid"?)`,
+				`2:5: namespaces[1]: unknown namespace "mount", want pid, user`,
 			},
 		},
 		{

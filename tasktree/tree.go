@@ -24,8 +24,13 @@ type Namespace string
 // pids of the description are numbers in it. See pid_namespaces(7).
 const NamespacePID Namespace = "pid"
 
+// NamespaceUser gives the tree a user namespace of its own, in which the caller's
+// user and group are 0 and all others are unknown. It lets an ordinary user have
+// the other namespaces, too. See user_namespaces(7).
+const NamespaceUser Namespace = "user"
+
 // Namespaces lists the kinds that a description may ask for.
-var Namespaces = []Namespace{NamespacePID}
+var Namespaces = []Namespace{NamespacePID, NamespaceUser}
 
 // NamespaceItem is one entry of the description's namespaces.
 type NamespaceItem struct {
@@ -47,6 +52,17 @@ func (t *Tree) HasNamespace(n Namespace) bool {
 // parent comes before its children. The position in it is [Task.Index]. It is
 // nil before Check.
 func (t *Tree) Tasks() []*Task { return t.tasks }
+
+// NamespacePos gives the place that asks for a namespace of that kind; it is not
+// valid if none does.
+func (t *Tree) NamespacePos(n Namespace) Pos {
+	for _, item := range t.Namespaces {
+		if item.Name == n {
+			return item.Pos
+		}
+	}
+	return Pos{}
+}
 
 // Warnings lists what Check found that is allowed but likely not meant, such as
 // an open file that no task uses. Sorted by position.

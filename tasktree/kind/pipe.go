@@ -88,7 +88,13 @@ func (p *Pipe) Check(_ *tasktree.Tree, report func(tasktree.Problem)) {
 }
 
 // Traits implements [tasktree.Spec].
-func (*Pipe) Traits(*tasktree.Tree) tasktree.Traits { return tasktree.Traits{} }
+func (p *Pipe) Traits(*tasktree.Tree) tasktree.Traits {
+	size := p.Capacity
+	if size.Value > 0 {
+		size.Value = roundPipe(size.Value)
+	}
+	return tasktree.Traits{PipeSize: size}
+}
 
 // Make implements [tasktree.Spec].
 //

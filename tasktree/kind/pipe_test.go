@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/tasktree"
+	"regrow/tasktree/kind"
 )
 
 func TestPipeCheck(t *testing.T) {
@@ -41,8 +42,13 @@ func TestPipeTraits(t *testing.T) {
 	if diff := cmp.Diff([]string{"r", "w"}, spec.Ends()); diff != "" {
 		t.Errorf("ends (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(tasktree.Traits{}, spec.Traits(&tasktree.Tree{})); diff != "" {
+	size := spec.(*kind.Pipe).Capacity
+	size.Value = 4096
+	if diff := cmp.Diff(tasktree.Traits{PipeSize: size}, spec.Traits(&tasktree.Tree{})); diff != "" {
 		t.Errorf("traits (-want +got):\n%s", diff)
+	}
+	if traits := decode(t, "pipe", values{}).Traits(&tasktree.Tree{}); traits != (tasktree.Traits{}) {
+		t.Errorf("traits of a plain pipe: %+v", traits)
 	}
 }
 

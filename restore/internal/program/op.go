@@ -48,6 +48,11 @@ const (
 	OpShed
 	// OpName (address, length) makes the name the task's argument list.
 	OpName
+	// OpFind (candidates, count, cell, task) finds the first of the
+	// candidates, addresses of paths in an array of uint64, that is a program
+	// and writes its address to the cell. The runner does it for a task whose
+	// rights are its own; one with other rights does it itself.
+	OpFind
 	// OpBegin (robust list, its size, address of Record.Begun) makes the task's
 	// death known, and notes that.
 	OpBegin
@@ -78,10 +83,6 @@ const (
 	// cell, where the root task reads it. It moves it away beforehand from a
 	// number that the root will fill.
 	OpLend
-	// OpFind (candidates, count, cell, task) finds the first of the
-	// candidates, addresses of paths in an array of uint64, that is a program
-	// and writes its address to the cell.
-	OpFind
 	// OpTruncate (fd) cuts a regular file to length 0, at the commit point.
 	OpTruncate
 )
@@ -161,6 +162,7 @@ const (
 	VerbTruncate
 	VerbLend
 	VerbMeet
+	VerbMap
 )
 
 // Program is what one task does, or what the runner does before and after.

@@ -1,0 +1,86 @@
+package restore
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// cloneNamespaces gives the flags of clone(2) that make a tree's namespaces. With
+// CLONE_NEWUSER the kernel makes that one first and lets it own the others, so
+// the privilege for these comes with it. See user_namespaces(7).
+func cloneNamespaces(t *tasktree.Tree) uint64 {
+	var flags uint64
+	if t.HasNamespace(tasktree.NamespaceUser) {
+		flags |= unix.CLONE_NEWUSER
+	}
+	if t.HasNamespace(tasktree.NamespacePID) {
+		flags |= unix.CLONE_NEWPID
+	}
+	return flags
+}
+
+// idFile is a file of /proc that says what a user namespace makes of the IDs.
+type idFile struct{ path, text string }
+
+// idFiles gives what the root task writes: its own user and group are 0 inside.
+// Without privileges a task may map its own IDs and no others, and its group only
+// once it has given up setgroups(2). A privileged caller gets the same: a tree
+// means the same whoever restores it.
+func (h *Host) idFiles() []idFile {
+	return []idFile{
+		{"/proc/self/setgroups", "deny"},
+		{"/proc/self/uid_map", fmt.Sprintf("0 %d 1", h.UID)},
+		{"/proc/self/gid_map", fmt.Sprintf("0 %d 1", h.GID)},
+	}
+}
+
+// mapUser makes the caller user 0 of the tree's user namespace. The root task
+// does it, before there are others, since it needs nobody's help for this one
+// map: so the runner need not wait for it nor it for the runner, and a failure is
+// that of an op like any other.
+func (tp *taskPlanner) mapUser() {
+	t := tp.pl.plan.tree
+	if !t.HasNamespace(tasktree.NamespaceUser) {
+		return
+	}
+	tp.about(program.VerbMap, t.NamespacePos(tasktree.NamespaceUser))
+	n := tp.table.lowest()
+	tp.inTable(n)
+	tp.writeIDs(n)
+}
+
+// writeIDs appends what writes the maps through descriptor fd, the lowest that is
+// free.
+func (w *writer) writeIDs(fd int) {
+	a := w.pl.plan.arena
+	for _, f := range w.pl.plan.host.idFiles() {
+		x := extra{path: f.path, hints: []tasktree.Hint{
+			{Errno: int(unix.EACCES), Text: deniedIDs},
+			{Errno: int(unix.EPERM), Text: "a security module lets user namespaces have no rights, or root lacks CAP_SETFCAP; regrow check --host says which"},
+			{Errno: int(unix.EROFS), Text: readOnlyProc},
+		}}
+		w.want(w.call(unix.SYS_OPENAT, atFDCWD(), a.String(f.path), unix.O_WRONLY|unix.O_CLOEXEC), int64(fd))
+		w.note().Makes, w.note().Extra = 1, w.pl.extra(x)
+		w.want(w.call(unix.SYS_WRITE, uint64(fd), a.String(f.text), uint64(len(f.text))), int64(len(f.text)))
+		w.note().Extra = w.pl.extra(x)
+		w.call(unix.SYS_CLOSE, uint64(fd))
+	}
+}
+
+const (
+	deniedIDs    = "a security module denies it, or /proc/self is root's because regrow's user may not read its program file; allow it there"
+	readOnlyProc = "/proc is mounted read-only; mount one that can be written (mount -t proc proc /proc)"
+)
+
+// rightsHint explains EACCES in a user namespace.
+func (pl *planner) rightsHint() []tasktree.Hint {
+	if !pl.plan.tree.HasNamespace(tasktree.NamespaceUser) {
+		return nil
+	}
+	return []tasktree.Hint{{Errno: int(unix.EACCES), Text: fmt.Sprintf(
+		"in the tree's user namespace a task has the rights of user %d and no more: of root's, those over files of this user and group", pl.plan.host.UID)}}
+}

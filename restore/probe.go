@@ -1,0 +1,202 @@
+package restore
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/postfork"
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// probes ask this host for what a tree can need. Each makes the call that the
+// restore would make, rather than asking for a version or a capability, and
+// leaves nothing behind. Tests put answers in their place.
+type probes struct {
+	// closeRange tries close_range(2), since Linux 5.9, where no descriptor is.
+	closeRange func() error
+	// proc looks whether /proc is there and is that of this pid namespace.
+	proc func() error
+	// clone makes a task in these new namespaces, which maps its user and
+	// ends: user namespaces as an ordinary user since Linux 3.8, where no
+	// sysctl, security module or sandbox forbids them.
+	clone func(Host, []tasktree.Namespace) error
+	// choosePIDs asks for a pid, see [postfork.MayChoosePIDs]; since Linux 5.5,
+	// with CAP_CHECKPOINT_RESTORE since 5.9.
+	choosePIDs func() bool
+	// pipe gives a pipe this capacity in bytes: F_SETPIPE_SZ, since Linux
+	// 2.6.35.
+	pipe func(size int64) error
+	// sys reads a parameter of /proc/sys, "" if it is not there.
+	sys func(name string) string
+	// status reads a field of /proc/self/status, "" if it is not there.
+	status func(name string) string
+}
+
+// thisKernel asks the kernel. A yes to clone is kept, because that costs a fork;
+// a no is asked for again, since limits change.
+var thisKernel = probes{
+	closeRange: func() error { return unix.CloseRange(1<<31, 1<<31, 0) },
+	proc:       ownProc,
+	clone:      tryCloneOnce,
+	choosePIDs: postfork.MayChoosePIDs,
+	pipe:       tryPipe,
+	sys: func(name string) string {
+		text, _ := os.ReadFile("/proc/sys/" + name)
+		return strings.TrimSpace(string(text))
+	},
+	status: func(name string) string {
+		text, _ := os.ReadFile("/proc/self/status")
+		for line := range strings.Lines(string(text)) {
+			if value, ok := strings.CutPrefix(line, name+":"); ok {
+				return strings.TrimSpace(value)
+			}
+		}
+		return ""
+	},
+}
+
+// errForeignProc says that /proc belongs to another pid namespace.
+var errForeignProc = errors.New("/proc belongs to another pid namespace")
+
+func ownProc() error {
+	self, err := os.Readlink("/proc/self")
+	if err == nil && self != strconv.Itoa(os.Getpid()) {
+		return errForeignProc
+	}
+	return err
+}
+
+// tryPipe leaves the pipe's content out: only the array of its pages is made, 10
+// bytes a KiB.
+func tryPipe(size int64) error {
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+		return os.NewSyscallError("pipe2", err)
+	}
+	defer unix.Close(ends[0])
+	defer unix.Close(ends[1])
+	_, err := unix.FcntlInt(uintptr(ends[1]), unix.F_SETPIPE_SZ, int(size))
+	return os.NewSyscallError("fcntl(F_SETPIPE_SZ)", err)
+}
+
+var (
+	cloned   = map[uint64]bool{} // namespaces that were made, by flags of clone(2)
+	clonedMu sync.Mutex
+)
+
+func tryCloneOnce(host Host, namespaces []tasktree.Namespace) error {
+	t := &tasktree.Tree{Root: &tasktree.Task{Name: "probe"}}
+	for _, n := range namespaces {
+		t.Namespaces = append(t.Namespaces, tasktree.NamespaceItem{Name: n})
+	}
+	clonedMu.Lock()
+	defer clonedMu.Unlock()
+	flags := cloneNamespaces(t)
+	if cloned[flags] {
+		return nil
+	}
+	err := tryClone(t, host)
+	if errors.Is(err, errProbeKilled) {
+		err = tryClone(t, host) // who kills it once will not do so twice, unless it is a sandbox
+	}
+	cloned[flags] = err == nil
+	return err
+}
+
+// tryClone makes the root of a tree as its restore would, with a program that
+// maps its user and ends.
+func tryClone(t *tasktree.Tree, host Host) error {
+	for try := range program.BaseTries {
+		p := probePlan(t, host, program.DefaultBase+uint64(try)*program.BaseStep)
+		arena, err := postfork.Map(p.arena.Base, p.arenaSize())
+		if errors.Is(err, unix.EEXIST) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		return errors.Join(p.probe(arena), arena.Unmap())
+	}
+	return os.NewSyscallError("mmap", unix.EEXIST)
+}
+
+// probePlan is the plan of a task that has a table of its own, maps its user, and
+// ends.
+func probePlan(t *tasktree.Tree, host Host, base uint64) *Plan {
+	p := &Plan{tree: t, host: host, arena: program.NewArena(base, 1), extras: make([]extra, 1)}
+	pl := &planner{plan: p, extraIDs: map[string]int32{}}
+	w := &writer{pl: pl}
+	w.about(program.VerbMap, tasktree.Pos{})
+	w.call(unix.SYS_CLOSE_RANGE, 0, 1<<32-1, 0)
+	if t.HasNamespace(tasktree.NamespaceUser) {
+		w.writeIDs(0)
+	}
+	const robustListHead = 24
+	rec := p.arena.Record(0)
+	w.add(program.OpBegin, rec, robustListHead, rec+program.RecordBegun)
+	w.call(unix.SYS_EXIT_GROUP, 0)
+	p.tasks = []program.Program{w.prog}
+	p.rootClone = pl.clone(t.Root, 0)
+	return p
+}
+
+// probe carries a probePlan out and takes the task's end.
+func (p *Plan) probe(arena *postfork.Arena) error {
+	const patience = 10 * time.Second // the task makes a dozen calls
+	copy(arena.Bytes(), p.arena.Data())
+	arena.PutOps(p.opsBase(), p.tasks[0].Ops)
+	h, rec := arena.Head(), arena.Record(0)
+	h.Base, h.Size, h.Records, h.Private = arena.Base, arena.Size(), p.arena.Record(0), p.arena.Private()
+	rec.Ops = p.opsBase()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	pid, err := arena.Spawn(p.rootClone, p.host.OldClone, false)
+	if err != nil {
+		return os.NewSyscallError(p.cloneName(), err)
+	}
+	pidfd := int(int32(h.RootPIDFD))
+	defer unix.Close(pidfd)
+	for deadline := time.Now().Add(patience); !ended(pidfd, time.Second); { // a signal may cut it short
+		if time.Now().After(deadline) {
+			_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+			_ = ended(pidfd, patience)
+			break
+		}
+	}
+	reap(pid)
+	switch {
+	case rec.Errno != 0:
+		op, note := &p.tasks[0].Ops[rec.Op], p.tasks[0].Notes[rec.Op]
+		words, err := p.reason(op, note, rec.Errno, rec.Got)
+		if err == nil {
+			err = errors.New(words)
+		}
+		return &probeError{p.callName(op, note), err}
+	case rec.Begun == 0:
+		return errProbeKilled
+	}
+	return nil
+}
+
+// errProbeKilled says that the task could not even fail.
+var errProbeKilled = errors.New("the task that tried it was killed")
+
+// probeError says that the kernel made a task and then refused it something.
+type probeError struct {
+	call string
+	err  error
+}
+
+// Error gives `write "/proc/self/uid_map": operation not permitted`.
+func (e *probeError) Error() string { return e.call + ": " + e.err.Error() }
+
+// Unwrap gives the errno.
+func (e *probeError) Unwrap() error { return e.err }
