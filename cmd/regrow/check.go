@@ -5,23 +5,33 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"regrow/restore"
+	"regrow/tasktree"
 )
 
 func newCheck() *cobra.Command {
-	return &cobra.Command{
+	var host bool
+	cmd := &cobra.Command{
 		Use:   "check TREE.yaml...",
 		Short: "Decode and validate descriptions, start nothing",
 		Long: `Decode and validate descriptions. Every problem of every file goes to standard
 error as FILE:LINE:COL: ..., sorted, with the line that it is about. Warnings
 (an open file that no task uses) do not change the exit status.
 
-Exit status: 0 if all are valid, 2 if not.`,
-		Example: "  regrow check examples/*.yaml",
+With --host it also says what this kernel, these privileges and these limits lack
+to restore a valid one: all of it, each with the line that needs it and the way
+around. Paths, programs and pids in use are not looked at.
+
+Exit status: 0 if all are valid, 2 if not, 3 if all are and this host lacks
+something.`,
+		Example: `  regrow check examples/*.yaml
+  regrow check --host tree.yaml`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return errors.New("check takes at least one TREE.yaml (- for standard input); see regrow check --help")
 			}
-			bad := 0
+			bad, lacking := 0, 0
 			for _, path := range args {
 				tree, err := load(path, cmd.InOrStdin())
 				if err != nil {
@@ -30,14 +40,44 @@ Exit status: 0 if all are valid, 2 if not.`,
 					continue
 				}
 				warn(cmd.ErrOrStderr(), tree)
+				if !host {
+					continue
+				}
+				if err := checkHost(tree); err != nil {
+					explain(cmd.ErrOrStderr(), err)
+					lacking++
+				}
 			}
-			if bad > 0 {
+			switch {
+			case bad > 0:
 				return &exitError{exitUsage, nil}
+			case lacking > 0:
+				return &exitError{exitHost, nil}
 			}
 			return nil
 		},
 		ValidArgsFunction: yamlFiles,
 	}
+	cmd.Flags().BoolVar(&host, "host", false, "also say what this kernel and these privileges lack to restore it")
+	return cmd
+}
+
+// checkHost says whether this host can restore a tree, whatever descriptors the
+// caller will give it.
+func checkHost(tree *tasktree.Tree) error {
+	host, err := restore.ThisHost()
+	if lacks := restore.CheckHost(tree, host); lacks != nil {
+		return lacks
+	}
+	if err != nil {
+		return err
+	}
+	keys := map[string]int{}
+	for _, f := range tree.Files {
+		keys[f.Spec.Traits(tree).InheritKey] = 0
+	}
+	_, err = restore.NewPlan(tree, host, restore.PlanOptions{Inherit: keys})
+	return err
 }
 
 // yamlFiles lets the shell complete descriptions.

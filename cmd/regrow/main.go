@@ -117,7 +117,7 @@ func statusOf(err error, detach bool) int {
 	switch {
 	case errors.As(err, &invalid):
 		return exitUsage
-	case errors.As(err, &host):
+	case errors.As(err, &host) && !host.OnlyLimits(): // what a limit refuses is a failure
 		return exitHost
 	case detach:
 		return exitNo

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -57,11 +58,20 @@ func planOf(cmd *cobra.Command, path string, inherit inheritFlag, strategy strat
 	warn(cmd.ErrOrStderr(), tree)
 	host, err := restore.ThisHost()
 	if err != nil {
+		if lacks := restore.CheckHost(tree, host); lacks != nil && !refusedIsNo {
+			err = lacks
+		}
 		return nil, &exitError{exitHost, err}
 	}
 	plan, err := restore.NewPlan(tree, host, options)
-	if err != nil {
-		return nil, &exitError{statusOf(err, refusedIsNo || detach), err}
+	if err == nil {
+		return plan, nil
 	}
-	return plan, nil
+	if _, refused := errors.AsType[*restore.RefusedError](err); refused && !refusedIsNo {
+		// One number too many is seldom all that the host lacks.
+		if lacks := restore.CheckHost(tree, host); lacks != nil {
+			err = lacks
+		}
+	}
+	return nil, &exitError{statusOf(err, refusedIsNo || detach), err}
 }
