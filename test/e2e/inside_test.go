@@ -40,7 +40,14 @@ func lines(text string, keys ...string) []string {
 // umask are the caller's, signals are not.
 func TestProbeInside(t *testing.T) {
 	probe := buildProbe(t)
+	for _, namespaces := range []string{"[]", "[user]"} {
+		t.Run(namespaces, func(t *testing.T) { probeInside(t, probe, namespaces) })
+	}
+}
+
+func probeInside(t *testing.T, probe, namespaces string) {
 	path := write(t, `version: 1
+namespaces: `+namespaces+`
 files:
   out: {type: inherit, key: stdout}
   null: {type: reg, path: /dev/null, flags: [O_RDWR]}

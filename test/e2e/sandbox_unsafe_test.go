@@ -18,8 +18,13 @@ import (
 // seccomp filter, as container runtimes set it: clone3 answers this errno.
 const sandboxEnv = "REGROW_TEST_SANDBOX"
 
+// withoutUser is put behind the errno for a filter that refuses new user
+// namespaces, too: Docker's does for those without CAP_SYS_ADMIN.
+const withoutUser = ", no user namespaces"
+
 // sandboxed becomes args under the filter. It returns only if that fails.
 func sandboxed(errno string, args []string) error {
+	errno, user := strings.CutSuffix(errno, withoutUser)
 	number, err := strconv.Atoi(errno)
 	if err != nil {
 		return err
@@ -30,6 +35,15 @@ func sandboxed(errno string, args []string) error {
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: unix.SYS_CLONE3},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(number)},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	if user {
+		const flags = 16 // seccomp_data.args[0]
+		filter = append(filter[:3:3],
+			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 3, K: unix.SYS_CLONE},
+			unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: flags},
+			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, Jf: 1, K: unix.CLONE_NEWUSER},
+			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+			filter[3])
 	}
 	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
@@ -42,13 +56,13 @@ func sandboxed(errno string, args []string) error {
 }
 
 // inSandbox gives the words of a shell that run what follows in the sandbox.
-func inSandbox(t *testing.T, errno unix.Errno) string {
+func inSandbox(t *testing.T, errno unix.Errno, more ...string) string {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("export %s=%d; set -- %q /usr/bin/env -u %s \"$0\" \"$@\"; exec \"$@\"", sandboxEnv, errno, self, sandboxEnv)
+	return fmt.Sprintf("export %s='%d%s'; set -- %q /usr/bin/env -u %s \"$0\" \"$@\"; exec \"$@\"", sandboxEnv, errno, strings.Join(more, ""), self, sandboxEnv)
 }
 
 // static builds regrow without a C library.
