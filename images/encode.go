@@ -55,6 +55,9 @@ func (e *encoder) errorf(format string, args ...any) {
 func (e *encoder) tree(t *tasktree.Tree) *yaml.Node {
 	top := mapping(0)
 	put(top, "version", number(tasktree.Version))
+	if t.Scenario != nil {
+		e.scenario(t.Scenario, top)
+	}
 	if len(t.Namespaces) > 0 {
 		list := sequence(yaml.FlowStyle)
 		for _, n := range t.Namespaces {

@@ -60,6 +60,8 @@ func FuzzDecode(f *testing.F) {
 		}
 		f.Add(string(text))
 	}
+	f.Add("version: 1\ncaller: {nofile: 9, open: 40, inherit_fd: {a: 0, b: 4096}, service_fd: 0, restores: 8}\ntasks: [{name: a}]\n" +
+		"expect: {fdstore: holds, inherit: refused, naive fdstore: holds, naive inherit: breaks}\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		tree, err := Decode(strings.NewReader(text), "fuzz.yaml", "")
 		if err == nil {
@@ -113,6 +115,16 @@ func TestEncode(t *testing.T) {
 			},
 		},
 	}
+	number := func(n int64) tasktree.Number { return tasktree.Number{Value: n} }
+	service := number(0)
+	tree.Scenario = &tasktree.Scenario{Caller: tasktree.Caller{
+		NoFile: number(64), Open: number(40), InheritFD: []tasktree.CallerFD{{Key: text("log"), FD: number(0)}}, ServiceFD: &service, Restores: number(2),
+	}}
+	for _, naive := range []bool{true, false} {
+		for i, s := range tasktree.Strategies {
+			tree.Scenario.Expect = append(tree.Scenario.Expect, tasktree.Expectation{Strategy: s, Naive: naive, Outcome: text(tasktree.Outcomes[i])})
+		}
+	}
 	if problems := tree.Check(); len(problems) > 0 {
 		t.Fatal(problems)
 	}
@@ -120,6 +132,12 @@ func TestEncode(t *testing.T) {
 	got := comesBack(t, tree,
 		cmpopts.IgnoreTypes(tasktree.Pos{}), cmpopts.IgnoreFields(kind.Flags{}, "Items"), cmpopts.IgnoreFields(tasktree.Task{}, "Env"))
 	const want = `version: 1
+caller: {nofile: 64, open: 40, inherit_fd: {log: 0}, service_fd: 0, restores: 2}
+expect:
+  "naive fdstore": holds
+  "naive inherit": breaks
+  fdstore: holds
+  inherit: breaks
 namespaces: [pid]
 files:
   null: {type: reg, path: /dev/null, flags: [O_RDWR]}

@@ -15,7 +15,7 @@ import (
 func (d *decoder) document(v node) {
 	v = v.target()
 	got := v.known("a mapping with version, namespaces, files and tasks",
-		[]string{"version", "namespaces", "files", "tasks"}, []string{"version", "tasks"})
+		[]string{"version", "namespaces", "files", "tasks", "caller", "expect"}, []string{"version", "tasks"})
 	if version, ok := got.get("version"); ok {
 		n, ok := version.integer("the version of the description", 0, math.MaxInt32)
 		if ok && n.Value != tasktree.Version {
@@ -38,6 +38,12 @@ func (d *decoder) document(v node) {
 	}
 	if v, ok := got.get("tasks"); ok {
 		d.roots(v)
+	}
+	if v, ok := got.get("caller"); ok {
+		d.caller(v)
+	}
+	if v, ok := got.get("expect"); ok {
+		d.expect(v)
 	}
 }
 

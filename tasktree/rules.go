@@ -41,6 +41,7 @@ func (t *Tree) Check() []Problem {
 		c.task(t.Root, nil, (&KeyPath{Key: "tasks"}).Entry(0), 1)
 	}
 	c.unused()
+	c.scenario()
 	t.warnings = c.warnings.sorted()
 	return c.problems.sorted()
 }

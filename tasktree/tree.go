@@ -12,6 +12,7 @@ type Tree struct {
 	Namespaces []NamespaceItem // new namespaces for the whole tree
 	Files      []*OpenFile     // in the order of the description
 	Root       *Task
+	Scenario   *Scenario // what regrow conflicts is to know beside the tree; nil: nothing
 
 	tasks    []*Task // depth first, in the order of the description; set by Check
 	warnings []Problem

@@ -17,7 +17,7 @@ type tree struct {
 // parts takes a checked tree apart.
 func parts(t *tasktree.Tree) tree {
 	p := tree{head: tasktree.Tree{
-		Source: t.Source, Dir: t.Dir, Namespaces: t.Namespaces, Files: t.Files,
+		Source: t.Source, Dir: t.Dir, Namespaces: t.Namespaces, Files: t.Files, Scenario: t.Scenario,
 	}}
 	for _, task := range t.Tasks() {
 		p.tasks = append(p.tasks, task)
