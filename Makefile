@@ -83,6 +83,10 @@ fuzz: ## Run each fuzz target for FUZZTIME (30s)
 		done; \
 	done
 
+.PHONY: gallery
+gallery: build ## Predict and try the conflicts of test/scenarios with each strategy
+	./bin/regrow conflicts --check test/scenarios
+
 .PHONY: bench
 bench: ## Compare a restore with the floor in C, then run the benchmarks
 	$(GO) run ./test/bench $(BENCHFLAGS)

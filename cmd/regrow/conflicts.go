@@ -21,6 +21,9 @@ import (
 type conflictsFlags struct {
 	json     bool
 	run      bool
+	check    bool
+	shrink   bool
+	asCaller int64 // see asCallerFlag; -1: this is the caller who called
 	strategy strategyFlags
 	inherit  inheritFlag
 }
@@ -37,23 +40,57 @@ there and what is lost by that. Needs no privileges and starts nothing.
 
 With --naive also the forms that do not look where they put things. With --run
 the trees are restored up to the moment of release, every descriptor is compared
-by kcmp with what was predicted, and the tree is ended; no program runs.
+by kcmp with what was predicted, and the tree is ended; no program runs. A
+description may say under "caller" what the process that restores is to be like.
+
+With --check the arguments are scenarios, or folders of them: descriptions that
+say under "expect" how each strategy ends. All of it is predicted and tried. With
+--shrink a smallest tree is printed in which the chosen strategy still has a
+conflict.
 
 Exit status: 1 if the chosen strategy (--strategy, default fdstore, with --naive
 its naive form) has a collision, cannot restore the tree, or if prediction and
-reality disagree; 2 for an invalid description; 3 if --run lacks something.`,
+reality disagree, if a scenario ends otherwise than expected, or if there is
+nothing to shrink; 2 for an invalid description; 3 if --run lacks something.`,
 		Example: `  regrow conflicts examples/swap.yaml
-  regrow conflicts --naive --run --strategy inherit examples/swap.yaml`,
-		Args:              treeArg,
-		RunE:              func(cmd *cobra.Command, args []string) error { return f.conflicts(cmd, args[0]) },
+  regrow conflicts --naive --run --strategy inherit examples/swap.yaml
+  regrow conflicts --check test/scenarios
+  regrow conflicts --shrink --naive large.yaml > small.yaml`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if f.check && len(args) > 0 {
+				return nil
+			}
+			return treeArg(cmd, args)
+		},
+		RunE:              f.do,
 		ValidArgsFunction: yamlFiles,
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&f.json, "json", false, "print one JSON object instead of the table")
 	flags.BoolVar(&f.run, "run", false, "restore with the kernel, too, and compare what each descriptor really is")
+	flags.BoolVar(&f.check, "check", false, "try scenarios, or folders of them, against what they expect of each strategy")
+	flags.BoolVar(&f.shrink, "shrink", false, "print a smallest tree that still has a conflict with the chosen strategy")
+	flags.Int64Var(&f.asCaller, asCallerFlag, -1, "")
+	_ = flags.MarkHidden(asCallerFlag)
+	cmd.MarkFlagsMutuallyExclusive("check", "shrink", "run")
 	f.strategy.add(cmd)
 	f.inherit.add(cmd)
 	return cmd
+}
+
+// do tells the ways to use the command apart.
+func (f *conflictsFlags) do(cmd *cobra.Command, args []string) error {
+	if f.asCaller > 0 {
+		return &exitError{exitNo, becomeCaller(f.asCaller)}
+	}
+	switch {
+	case f.check:
+		return f.checkScenarios(cmd, args)
+	case f.shrink:
+		return f.shrinkTree(cmd, args[0])
+	default:
+		return f.conflicts(cmd, args[0])
+	}
 }
 
 // lab is what regrow conflicts prints with --json.
@@ -91,7 +128,14 @@ func (f *conflictsFlags) conflicts(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
+	if done, err := f.inCaller(cmd, path, tree); done || err != nil {
+		return err
+	}
 	warn(cmd.ErrOrStderr(), tree)
+	base, err := f.planOptions(cmd, path, tree)
+	if err != nil {
+		return err
+	}
 	host, err := restore.ThisHost()
 	if err != nil {
 		return &exitError{exitHost, err}
@@ -99,10 +143,8 @@ func (f *conflictsFlags) conflicts(cmd *cobra.Command, path string) error {
 	l := &lab{Version: 1, Source: tree.Source}
 	failed := false
 	for _, form := range f.forms() {
-		o := restore.PlanOptions{
-			Inherit: f.inherit.fds, WithoutStdin: path == "-",
-			Strategy: form.Strategy, Naive: form.Naive, ServiceFD: f.strategy.serviceFD.n,
-		}
+		o := base
+		o.Strategy, o.Naive = form.Strategy, form.Naive
 		if err := f.form(cmd.Context(), tree, host, o, form); err != nil {
 			return err
 		}

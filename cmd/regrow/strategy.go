@@ -27,7 +27,10 @@ func (f *strategyFlags) add(cmd *cobra.Command) {
 
 // options puts the flags into the options of a plan.
 func (f *strategyFlags) options(o restore.PlanOptions) (restore.PlanOptions, error) {
-	o.Strategy, o.Naive, o.ServiceFD = f.strategy.Strategy, f.naive, f.serviceFD.n
+	o.Strategy, o.Naive = f.strategy.Strategy, f.naive
+	if f.serviceFD.n != nil {
+		o.ServiceFD = f.serviceFD.n
+	}
 	if f.serviceFD.n != nil && f.strategy.given && f.strategy.Strategy == restore.StrategyInherit {
 		return o, fmt.Errorf("--service-fd %d: the strategy inherit has no store, so no descriptor of one", *f.serviceFD.n)
 	}

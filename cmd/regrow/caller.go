@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"regrow/tasktree"
+)
+
+// asCallerFlag makes regrow the process that a description asks for under
+// "caller". It is regrow's word to itself:
+//
+//	regrow ── fork, descriptors, exec ──▶ --as-caller=64
+//	                                        │ RLIMIT_NOFILE = 64, exec
+//	                                        ▼
+//	                                      --as-caller=0   has it all, goes on
+//
+// Descriptors have to be placed where no Go runtime runs yet, whose own ones
+// could be there; a limit is read before main, so it has to be set before exec.
+const asCallerFlag = "as-caller"
+
+// asksForCaller reports whether a description wants a caller that this process
+// is not.
+func asksForCaller(s *tasktree.Scenario) bool {
+	if s == nil {
+		return false
+	}
+	c := s.Caller
+	return c.NoFile.Value != 0 || c.Open.Value != 0 || len(c.InheritFD) > 0
+}
+
+// inCaller starts regrow anew as the caller that a description asks for, if this
+// process is not it and no flag says otherwise, and reports whether that was all
+// there is to do.
+func (f *conflictsFlags) inCaller(cmd *cobra.Command, path string, tree *tasktree.Tree) (done bool, err error) {
+	if f.asCaller >= 0 || path == "-" || f.flagsOfCaller(cmd) || !asksForCaller(tree.Scenario) {
+		return false, nil
+	}
+	status, err := runAsCaller(cmd.Context(), tree.Scenario, [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, os.Args[1:]...)
+	if err != nil {
+		return true, &exitError{exitNo, fmt.Errorf("conflicts: %w", err)}
+	}
+	if status != exitOK {
+		return true, &exitError{status, nil}
+	}
+	return true, nil
+}
+
+// flagsOfCaller reports whether flags say what the caller is: then the one who
+// calls is it, and not what the description asks for.
+func (f *conflictsFlags) flagsOfCaller(cmd *cobra.Command) bool {
+	return cmd.Flags().Changed("inherit-fd") || cmd.Flags().Changed("service-fd")
+}
+
+// callerFiles opens what the caller has, by number: each on an open file of its
+// own, so that kcmp tells them apart. The caller closes them.
+func callerFiles(s *tasktree.Scenario, standard [3]*os.File) (files, opened []*os.File, err error) {
+	var numbers []int
+	if s != nil {
+		for n := 3; n < int(s.Caller.Open.Value); n++ {
+			numbers = append(numbers, n)
+		}
+		for _, fd := range s.Caller.InheritFD {
+			numbers = append(numbers, int(fd.FD.Value))
+		}
+	}
+	files = slices.Clone(standard[:])
+	for _, n := range numbers {
+		for len(files) <= n {
+			files = append(files, nil)
+		}
+		if n >= len(standard) && files[n] != nil {
+			continue
+		}
+		f, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+		if err != nil {
+			closeFiles(opened)
+			return nil, nil, fmt.Errorf("open descriptor %d of the caller: %w", n, err)
+		}
+		files[n], opened = f, append(opened, f)
+	}
+	return files, opened, nil
+}
+
+func closeFiles(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close()
+	}
+}
+
+// runAsCaller runs regrow with these arguments in the process that a description
+// asks for, and gives its status. standard is what it has as 0, 1 and 2.
+func runAsCaller(ctx context.Context, s *tasktree.Scenario, standard [3]*os.File, args ...string) (int, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, err
+	}
+	files, opened, err := callerFiles(s, standard)
+	if err != nil {
+		return 0, err
+	}
+	defer closeFiles(opened)
+	limit := int64(0)
+	if s != nil {
+		limit = s.Caller.NoFile.Value
+	}
+	args = append([]string{self, args[0], fmt.Sprintf("--%s=%d", asCallerFlag, limit)}, args[1:]...)
+	process, err := os.StartProcess(self, args, &os.ProcAttr{Files: files})
+	if err != nil {
+		return 0, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = process.Signal(unix.SIGTERM) }) // it ends its trees
+	defer stop()
+	state, err := process.Wait()
+	if err != nil {
+		return 0, err
+	}
+	if ctx.Err() != nil {
+		return 0, fmt.Errorf("regrow %s: %w", args[1], context.Cause(ctx))
+	}
+	if !state.Exited() {
+		return 0, fmt.Errorf("regrow %s: %v", args[1], state)
+	}
+	return state.ExitCode(), nil
+}
+
+// becomeCaller takes the limit that a description asks for and starts anew. It
+// returns only if there is nothing to do any more, or with an error.
+func becomeCaller(limit int64) error {
+	if limit == 0 {
+		return nil
+	}
+	n := uint64(limit)
+	if err := syscall.Setrlimit(unix.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: n}); err != nil {
+		return fmt.Errorf("caller.nofile: %d: %w", limit, os.NewSyscallError("setrlimit", err))
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	args := slices.Clone(os.Args)
+	i := slices.Index(args, fmt.Sprintf("--%s=%s", asCallerFlag, strconv.FormatInt(limit, 10)))
+	if i < 0 {
+		return errors.New("no --" + asCallerFlag + " among the arguments")
+	}
+	args[i] = fmt.Sprintf("--%s=0", asCallerFlag)
+	return fmt.Errorf("regrow: %w", os.NewSyscallError("execve", syscall.Exec(self, args, os.Environ())))
+}

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"regrow/images"
+	"regrow/tasktree"
+)
+
+// gallery is what regrow conflicts --check has tried.
+type gallery struct {
+	Version   int              `json:"version"` // 1
+	Scenarios []scenarioResult `json:"scenarios"`
+}
+
+// scenarioResult is one scenario with all strategies.
+type scenarioResult struct {
+	File   string  `json:"file"`
+	Trials []trial `json:"trials"`
+}
+
+func (r *scenarioResult) name() string {
+	return strings.TrimSuffix(strings.TrimSuffix(filepath.Base(r.File), ".yaml"), ".yml")
+}
+
+// scenarioFiles lists descriptions: files as they are given, of folders all.
+func scenarioFiles(paths []string) (files []string, err error) {
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, err
+		}
+		if !info.IsDir() {
+			files = append(files, path)
+			continue
+		}
+		entries, err := os.ReadDir(path)
+		if err != nil {
+			return nil, err
+		}
+		before := len(files)
+		for _, e := range entries {
+			if ext := filepath.Ext(e.Name()); ext == ".yaml" || ext == ".yml" {
+				files = append(files, filepath.Join(path, e.Name()))
+			}
+		}
+		if len(files) == before {
+			return nil, fmt.Errorf("%s: no description (*.yaml) in this folder", path)
+		}
+	}
+	return files, nil
+}
+
+// loadScenarios decodes all of them before the first is tried.
+func loadScenarios(paths []string, stderr io.Writer) (trees []*tasktree.Tree, err error) {
+	files, err := scenarioFiles(paths)
+	if err != nil {
+		return nil, &exitError{exitUsage, fmt.Errorf("regrow: %w", err)}
+	}
+	bad := 0
+	for _, file := range files {
+		tree, err := images.Load(file)
+		if err == nil && (tree.Scenario == nil || len(tree.Scenario.Expect) == 0) {
+			err = fmt.Errorf("%s: nothing is expected of any strategy: say it under expect", file)
+		}
+		if err != nil {
+			explain(stderr, err)
+			bad++
+			continue
+		}
+		trees = append(trees, tree)
+	}
+	if bad > 0 {
+		return nil, &exitError{exitUsage, nil}
+	}
+	return trees, nil
+}
+
+// tryAll tries scenarios, each in a process of its own that is the caller which
+// the scenario asks for.
+func (g *gallery) tryAll(ctx context.Context, trees []*tasktree.Tree) error {
+	for _, tree := range trees {
+		one, err := tryAsCaller(ctx, tree)
+		if err != nil {
+			return fmt.Errorf("conflicts: %s: %w", tree.Source, err)
+		}
+		g.Scenarios = append(g.Scenarios, one.Scenarios...)
+	}
+	return nil
+}
+
+// tryAsCaller runs this command in the caller that a scenario asks for. What it
+// prints goes to files: a task that is left would keep a pipe open.
+func tryAsCaller(ctx context.Context, tree *tasktree.Tree) (*gallery, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*trialTimeout)
+	defer cancel()
+	var standard [3]*os.File
+	for i := range standard {
+		f, err := os.CreateTemp("", "regrow-conflicts-*")
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		if err := os.Remove(f.Name()); err != nil {
+			return nil, err
+		}
+		standard[i] = f
+	}
+	status, err := runAsCaller(ctx, tree.Scenario, standard, "conflicts", "--check", "--json", tree.Source)
+	if err != nil {
+		return nil, err
+	}
+	out, err := io.ReadAll(io.NewSectionReader(standard[1], 0, 1<<30))
+	if err != nil {
+		return nil, err
+	}
+	g := &gallery{}
+	if json.Unmarshal(out, g) == nil && len(g.Scenarios) == 1 {
+		return g, nil
+	}
+	said, err := io.ReadAll(io.NewSectionReader(standard[2], 0, 1<<20))
+	if err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("status %d: %s", status, strings.TrimSpace(string(said)))
+}
+
+// checkScenarios is regrow conflicts --check.
+func (f *conflictsFlags) checkScenarios(cmd *cobra.Command, paths []string) error {
+	trees, err := loadScenarios(paths, cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	defer stop()
+	g := &gallery{Version: 1}
+	if f.asCaller >= 0 {
+		for _, tree := range trees {
+			trials, err := tryScenario(ctx, tree)
+			if err != nil {
+				return &exitError{exitNo, err}
+			}
+			g.Scenarios = append(g.Scenarios, scenarioResult{tree.Source, trials})
+		}
+	} else if err := g.tryAll(ctx, trees); err != nil {
+		return &exitError{exitNo, err}
+	}
+	if f.json {
+		err = json.NewEncoder(cmd.OutOrStdout()).Encode(g)
+	} else {
+		err = g.write(cmd.OutOrStdout())
+	}
+	if err != nil {
+		return &exitError{exitNo, fmt.Errorf("conflicts: %w", err)}
+	}
+	return g.status()
+}
+
+// write prints the table and what is not as expected.
+func (g *gallery) write(w io.Writer) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := []string{"scenario"}
+	for _, naive := range []bool{false, true} {
+		for _, s := range tasktree.Strategies {
+			row = append(row, tasktree.StrategyName(s, naive))
+		}
+	}
+	columns := slices.Clone(row[1:])
+	for i := range g.Scenarios {
+		_, _ = fmt.Fprintln(table, strings.Join(row, "\t"))
+		s := &g.Scenarios[i]
+		row = []string{s.name()}
+		for _, column := range columns {
+			row = append(row, s.cell(column))
+		}
+	}
+	_, _ = fmt.Fprintln(table, strings.Join(row, "\t"))
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	trials, odd := 0, 0
+	var b strings.Builder
+	for i := range g.Scenarios {
+		for j := range g.Scenarios[i].Trials {
+			t := &g.Scenarios[i].Trials[j]
+			trials++
+			all := t.surprises()
+			if t.Real.Outcome == lacks {
+				all = append(all, t.Real.Because)
+			}
+			if len(all) > 0 {
+				odd++
+			}
+			for _, s := range all {
+				fmt.Fprintf(&b, "%s: %s\n", g.Scenarios[i].File, s)
+			}
+		}
+	}
+	scenarios := "1 scenario"
+	if n := len(g.Scenarios); n != 1 {
+		scenarios = fmt.Sprintf("%d scenarios", n)
+	}
+	_, err := fmt.Fprintf(w, "\n%s, %d restores predicted and tried: %d as expected\n%s", scenarios, trials, trials-odd, b.String())
+	return err
+}
+
+// cell gives the outcome for real, with the number of descriptors that are lost,
+// and a mark if it is not as expected.
+func (r *scenarioResult) cell(column string) string {
+	for i := range r.Trials {
+		t := &r.Trials[i]
+		if tasktree.StrategyName(t.Strategy, t.Naive) != column {
+			continue
+		}
+		text := t.Real.Outcome
+		if n := len(t.Real.Lost); n > 0 {
+			text += fmt.Sprintf(" %d", n)
+		}
+		if len(t.surprises()) > 0 {
+			text += " !"
+		}
+		return text
+	}
+	return "-"
+}
+
+// status is 1 for a surprise, 3 if something could not be tried here.
+func (g *gallery) status() error {
+	lacking := error(nil)
+	for i := range g.Scenarios {
+		for j := range g.Scenarios[i].Trials {
+			t := &g.Scenarios[i].Trials[j]
+			if len(t.surprises()) > 0 {
+				return &exitError{exitNo, nil}
+			}
+			if t.Real.Outcome == lacks {
+				lacking = errors.New(t.Real.Because)
+			}
+		}
+	}
+	if lacking != nil {
+		return &exitError{exitHost, lacking}
+	}
+	return nil
+}

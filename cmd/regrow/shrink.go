@@ -1,0 +1,120 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"regrow/images"
+	"regrow/restore"
+	"regrow/tasktree"
+	"regrow/tasktree/shrink"
+)
+
+// symptom is what a tree shows with one strategy: it is refused, or something
+// goes wrong. The zero value is a tree that is restored as described.
+type symptom struct {
+	refused bool
+	was     string // whose descriptor the first collision destroys: a helper's, or one of the tree's
+	message string
+}
+
+func (s symptom) conflict() bool { return s.message != "" }
+
+// like reports whether this is the same kind of conflict: a tree that shrinks
+// must not end with another one than it began with.
+func (s symptom) like(o symptom) bool {
+	return s.conflict() && o.conflict() && s.refused == o.refused && s.was == o.was
+}
+
+// symptomOf asks the model. The error is none of the tree's conflicts.
+func symptomOf(tree *tasktree.Tree, host restore.Host, o restore.PlanOptions) (symptom, error) {
+	plan, err := restore.NewPlan(tree, host, o)
+	if refused, ok := errors.AsType[*restore.RefusedError](err); ok {
+		return symptom{refused: true, message: refused.Error()}, nil
+	}
+	if err != nil {
+		return symptom{}, err
+	}
+	p, err := plan.Predict()
+	if err != nil || p.Held() {
+		return symptom{}, err
+	}
+	if len(p.Collisions) > 0 {
+		c := p.Collisions[0]
+		was := "a descriptor of the tree"
+		if strings.HasPrefix(c.Was, "[") {
+			was = c.Was
+		}
+		return symptom{was: was, message: c.String()}, nil
+	}
+	for _, t := range p.Tasks {
+		if t.Failed != nil {
+			return symptom{was: t.Failed.What, message: fmt.Sprintf("task %q: %s", t.Name, t.Failed.What)}, nil
+		}
+	}
+	return symptom{was: "the end", message: "some descriptors are not what is described"}, nil
+}
+
+// shrinkTree is regrow conflicts --shrink.
+func (f *conflictsFlags) shrinkTree(cmd *cobra.Command, path string) error {
+	tree, err := load(path, cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	if done, err := f.inCaller(cmd, path, tree); done || err != nil {
+		return err
+	}
+	host, err := restore.ThisHost()
+	if err != nil {
+		return &exitError{exitHost, err}
+	}
+	o, err := f.planOptions(cmd, path, tree)
+	if err != nil {
+		return err
+	}
+	first, err := symptomOf(tree, host, o)
+	if err != nil {
+		return &exitError{statusOf(err, true), err}
+	}
+	strategy := tasktree.StrategyName(o.Strategy.String(), o.Naive)
+	if !first.conflict() {
+		return &exitError{exitNo, fmt.Errorf("%s: no conflict with the strategy %s: nothing to shrink", tree.Source, strategy)}
+	}
+	small := shrink.Tree(tree, func(t *tasktree.Tree) bool {
+		s, err := symptomOf(t, host, o)
+		return err == nil && s.like(first)
+	})
+	last, err := symptomOf(small, host, o)
+	if err != nil {
+		return &exitError{exitNo, err}
+	}
+	if err := writeShrunk(cmd.OutOrStdout(), tree, small, strategy, last); err != nil {
+		return &exitError{exitNo, fmt.Errorf("conflicts: %w", err)}
+	}
+	return nil
+}
+
+// writeShrunk prints a small tree, and in its head what it shows and where it
+// comes from.
+func writeShrunk(w io.Writer, tree, small *tasktree.Tree, strategy string, s symptom) error {
+	_, err := fmt.Fprintf(w, "# %s\n# Strategy %s. %s: %s; here: %s.\n",
+		s.message, strategy, tree.Source, sizeOf(tree), sizeOf(small))
+	if err != nil {
+		return err
+	}
+	return images.Encode(w, small)
+}
+
+func sizeOf(t *tasktree.Tree) string {
+	fds := 0
+	for _, task := range t.Tasks() {
+		fds += len(task.FDs)
+	}
+	used := slices.DeleteFunc(slices.Clone(t.Files), func(f *tasktree.OpenFile) bool { return len(f.Uses) == 0 })
+	return fmt.Sprintf("tasks %d, descriptors %d, files %d", len(t.Tasks()), fds, len(used))
+}

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"regrow/restore"
+	"regrow/tasktree"
+)
+
+// trialTimeout bounds one restore of a trial: a naive one may wait for what it
+// has closed.
+const trialTimeout = 30 * time.Second
+
+// lacks is the outcome of what this host cannot try.
+const lacks = "lacks"
+
+// trial is a scenario with one strategy: expected, predicted and for real.
+type trial struct {
+	Strategy  string   `json:"strategy"`
+	Naive     bool     `json:"naive"`
+	Expected  string   `json:"expected"`
+	Predicted verdict  `json:"predicted"`
+	Real      verdict  `json:"real"`
+	Differ    []string `json:"differ,omitempty"` // where prediction and reality are not the same
+}
+
+// verdict is how a restore ends.
+type verdict struct {
+	Outcome string   `json:"outcome"`         // one of tasktree.Outcomes, or lacks
+	Lost    []string `json:"lost,omitempty"`  // descriptors that are not what is described, as TASK.FD
+	Because string   `json:"cause,omitempty"` // the first collision, or an error
+}
+
+// surprises tells what is not as expected.
+func (t *trial) surprises() (all []string) {
+	for _, v := range []struct {
+		how string
+		verdict
+	}{{"predicted", t.Predicted}, {"for real", t.Real}} {
+		if v.Outcome != t.Expected && v.Outcome != lacks {
+			all = append(all, fmt.Sprintf("%s: expected %s, %s %s", tasktree.StrategyName(t.Strategy, t.Naive), t.Expected, v.how, v.verdict))
+		}
+	}
+	for _, d := range t.Differ {
+		all = append(all, tasktree.StrategyName(t.Strategy, t.Naive)+": "+d)
+	}
+	return all
+}
+
+func (v verdict) String() string {
+	s := v.Outcome
+	if len(v.Lost) > 0 {
+		s += " (" + strings.Join(v.Lost, ", ") + ")"
+	}
+	if v.Because != "" {
+		s += ": " + v.Because
+	}
+	return s
+}
+
+// tryScenario tries a scenario with each strategy, in this process: it must be
+// the caller that the scenario asks for.
+func tryScenario(ctx context.Context, tree *tasktree.Tree) ([]trial, error) {
+	host, err := restore.ThisHost()
+	if err != nil {
+		return nil, err
+	}
+	var all []trial
+	for _, e := range tree.Scenario.Expect {
+		strategy, err := restore.ParseStrategy(e.Strategy)
+		if err != nil {
+			return nil, err
+		}
+		o := callerOptions(tree.Scenario)
+		o.Strategy, o.Naive = strategy, e.Naive
+		t := trial{Strategy: e.Strategy, Naive: e.Naive, Expected: e.Outcome.Value}
+		if err := t.run(ctx, tree, host, o); err != nil {
+			return nil, fmt.Errorf("%s: %w", e.Name(), err)
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+// planOptions gives what flags, or in their place a scenario, say of a plan.
+func (f *conflictsFlags) planOptions(cmd *cobra.Command, path string, tree *tasktree.Tree) (restore.PlanOptions, error) {
+	o := restore.PlanOptions{Inherit: f.inherit.fds}
+	if !f.flagsOfCaller(cmd) {
+		o = callerOptions(tree.Scenario)
+	}
+	o.WithoutStdin = path == "-"
+	return f.strategy.options(o)
+}
+
+// callerOptions gives what a scenario says in place of flags.
+func callerOptions(s *tasktree.Scenario) restore.PlanOptions {
+	o := restore.PlanOptions{}
+	if s == nil {
+		return o
+	}
+	for _, fd := range s.Caller.InheritFD {
+		if o.Inherit == nil {
+			o.Inherit = map[string]int{}
+		}
+		o.Inherit[fd.Key.Value] = int(fd.FD.Value)
+	}
+	if s.Caller.ServiceFD != nil {
+		n := int(s.Caller.ServiceFD.Value)
+		o.ServiceFD = &n
+	}
+	return o
+}
+
+// run plans, predicts and restores.
+func (t *trial) run(ctx context.Context, tree *tasktree.Tree, host restore.Host, o restore.PlanOptions) error {
+	ctx, cancel := context.WithTimeout(ctx, trialTimeout)
+	defer cancel()
+	plan, err := restore.NewPlan(tree, host, o)
+	if refused, ok := errors.AsType[*restore.RefusedError](err); ok {
+		t.Predicted = verdict{Outcome: tasktree.Refused, Because: refused.Error()}
+		t.Real = t.Predicted
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	prediction, err := plan.Predict()
+	if err != nil {
+		return err
+	}
+	outcomes := make([]restore.Outcome, len(prediction.Tasks))
+	for i, task := range prediction.Tasks {
+		outcomes[i] = task.Outcome
+	}
+	t.Predicted = judge(tree, outcomes)
+	if len(prediction.Collisions) > 0 {
+		t.Predicted.Because = prediction.Collisions[0].String()
+	}
+	trees, err := others(ctx, plan, tree.Scenario)
+	defer func() {
+		for _, other := range trees {
+			other.End()
+		}
+	}()
+	var seen *restore.Observation
+	if err == nil {
+		seen, err = restore.Observe(ctx, plan, restore.Options{Timeout: trialTimeout}, prediction)
+	}
+	switch host, isHost := errors.AsType[*restore.HostError](err); {
+	case isHost:
+		t.Real = verdict{Outcome: lacks, Because: host.Error()}
+	case err != nil:
+		t.Real = verdict{Outcome: tasktree.Breaks, Because: err.Error()}
+	default:
+		t.Real = judge(tree, seen.Tasks)
+		t.Differ = prediction.Disagree(seen)
+	}
+	return nil
+}
+
+// others restores what a scenario wants to live beside the tree.
+func others(ctx context.Context, plan *restore.Plan, s *tasktree.Scenario) (trees []*restore.Tree, err error) {
+	for range max(int(s.Caller.Restores.Value), 1) - 1 {
+		tree, err := restore.Start(ctx, plan, restore.Options{Timeout: trialTimeout})
+		if err != nil {
+			return trees, err
+		}
+		trees = append(trees, tree)
+	}
+	return trees, nil
+}
+
+// judge compares tables with what is described.
+func judge(tree *tasktree.Tree, outcomes []restore.Outcome) verdict {
+	v := verdict{Outcome: tasktree.Holds}
+	for i, task := range tree.Tasks() {
+		if failed := outcomes[i].Failed; failed != nil {
+			v.Outcome = tasktree.Breaks
+		}
+		if task.Sharer() {
+			continue // its owner has the same table
+		}
+		want := map[int]restore.Held{}
+		for _, d := range task.FDs {
+			want[d.FD] = restore.Held{File: d.Open.EndName(d.End), Cloexec: d.Cloexec}
+		}
+		for _, n := range numbersOf(want, outcomes[i].Table) {
+			w, described := want[n]
+			got, there := outcomes[i].Table[n]
+			if got != w || described != there {
+				v.Outcome = tasktree.Breaks
+				v.Lost = append(v.Lost, fmt.Sprintf("%s.%d", task.Name, n))
+			}
+		}
+	}
+	return v
+}
+
+func numbersOf(tables ...map[int]restore.Held) (numbers []int) {
+	for _, t := range tables {
+		for n := range t {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return slices.Compact(numbers)
+}

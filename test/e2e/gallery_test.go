@@ -1,0 +1,213 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"regrow/images"
+	"regrow/restore"
+	"regrow/tasktree"
+)
+
+const scenarios = "../scenarios"
+
+// TestGallery tries every scenario with every strategy: predicted and for real it
+// must end as its file expects.
+func TestGallery(t *testing.T) {
+	needRoot(t) // some of them have pid namespaces
+	defer endTree(t)
+	res := run(t, "conflicts", "--check", scenarios)
+	t.Logf("regrow conflicts --check test/scenarios\n%s", res.out)
+	if res.status != 0 {
+		t.Errorf("status %d: %s", res.status, res.errors)
+	}
+	files, err := filepath.Glob(filepath.Join(scenarios, "*.yaml"))
+	if err != nil || len(files) < 17 {
+		t.Fatalf("%d scenarios: %v", len(files), err)
+	}
+	want := fmt.Sprintf("\n%d scenarios, %d restores predicted and tried: %[2]d as expected\n", len(files), 2*len(tasktree.Strategies)*len(files))
+	if !strings.HasSuffix(res.out, want) {
+		t.Errorf("the output does not end with %q", want)
+	}
+	if left := children(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestScenariosAreExplained holds what each file of the gallery must tell, and
+// that the gallery shows something: careful forms hold or refuse, and in most of
+// them a naive form breaks.
+func TestScenariosAreExplained(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(scenarios, "*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	broken := map[string]bool{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		head, _, _ := strings.Cut(string(text), "\nversion:")
+		for _, part := range []string{"# What happened: ", "# Reported: ", "# Here: "} {
+			if !strings.Contains(head, "\n"+part) {
+				t.Errorf("%s: no %q in the comment at its head", file, part)
+			}
+		}
+		tree, err := images.Load(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tree.Scenario == nil || len(tree.Scenario.Expect) != 2*len(tasktree.Strategies) {
+			t.Fatalf("%s: expects nothing", file)
+		}
+		for _, e := range tree.Scenario.Expect {
+			switch {
+			case !e.Naive && e.Outcome.Value == tasktree.Breaks:
+				t.Errorf("%s: a careful form is expected to break", file)
+			case e.Outcome.Value == tasktree.Breaks:
+				broken[file] = true
+			}
+		}
+	}
+	if len(broken) < len(files)*3/4 {
+		t.Errorf("only in %d of %d scenarios something breaks: what does the gallery show?", len(broken), len(files))
+	}
+}
+
+// TestStrategyWords holds that descriptions and package restore call strategies
+// by the same names.
+func TestStrategyWords(t *testing.T) {
+	var names []string
+	for _, s := range restore.Strategies() {
+		names = append(names, s.String())
+	}
+	if !slices.Equal(names, tasktree.Strategies) {
+		t.Errorf("restore has %q, descriptions have %q", names, tasktree.Strategies)
+	}
+}
+
+// TestCallerOfScenario lets a scenario ask for everything, and looks from inside
+// the process that restores.
+func TestCallerOfScenario(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "caller.yaml")
+	description := `version: 1
+caller: {nofile: 200, open: 40, inherit_fd: {log: 7, far: 61}, service_fd: 9}
+files:
+  log: {type: inherit, key: log}
+  far: {type: inherit, key: far}
+tasks:
+  - name: root
+    fds: {9: log, 61: log, 7: far}
+`
+	if err := os.WriteFile(path, []byte(description), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	res := run(t, "conflicts", "--run", "--json", "--naive", path)
+	if res.status != 1 { // the naive form writes over the store at 9
+		t.Fatalf("status %d: %s", res.status, res.errors)
+	}
+	var lab struct {
+		Forms []struct {
+			Strategy   string
+			Naive      bool
+			Refused    string
+			Prediction struct {
+				Collisions []restore.Collision
+			}
+			Reality struct {
+				Tasks []restore.Outcome
+			}
+			Disagree []string
+		}
+	}
+	if err := json.Unmarshal([]byte(res.out), &lab); err != nil {
+		t.Fatalf("%v: %s", err, res.out)
+	}
+	if len(lab.Forms) != 2*len(tasktree.Strategies) {
+		t.Errorf("%d forms", len(lab.Forms))
+	}
+	for _, f := range lab.Forms {
+		if f.Refused != "" || len(f.Disagree) > 0 || len(f.Reality.Tasks) != 1 {
+			t.Errorf("%s, naive %v: refused %q, disagrees %v", f.Strategy, f.Naive, f.Refused, f.Disagree)
+			continue
+		}
+		want := map[int]restore.Held{9: {File: "log"}, 61: {File: "log"}, 7: {File: "far"}}
+		if got := f.Reality.Tasks[0].Table; !f.Naive && !equalTables(got, want) {
+			t.Errorf("%s: %v, want %v", f.Strategy, got, want)
+		}
+		if hit := slices.ContainsFunc(f.Prediction.Collisions, func(c restore.Collision) bool { return c.FD == 9 && strings.HasPrefix(c.Was, "[") }); f.Naive && f.Strategy == "fdstore" && !hit {
+			t.Errorf("naive fdstore: nothing happens to the store at 9: %v", f.Prediction.Collisions)
+		}
+	}
+	tooLow := strings.Replace(description, "nofile: 200", "nofile: 61", 1)
+	if err := os.WriteFile(path, []byte(tooLow), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if res := run(t, "conflicts", path); res.status != 1 || !strings.Contains(res.out, "the hard RLIMIT_NOFILE is 61") {
+		t.Errorf("status %d with the limit of 61: %s%s", res.status, res.out, res.errors)
+	}
+}
+
+func equalTables(a, b map[int]restore.Held) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for n, h := range a {
+		if b[n] != h {
+			return false
+		}
+	}
+	return true
+}
+
+// TestShrink shrinks 300 tasks for each strategy, and tries what comes out.
+func TestShrink(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("version: 1\nfiles:\n")
+	for i := range 200 {
+		fmt.Fprintf(&text, "  f%d: {type: reg, path: /dev/null}\n", i)
+	}
+	text.WriteString("tasks:\n  - name: root\n    children:\n")
+	for i := range 299 {
+		fmt.Fprintf(&text, "      - {name: t%d, fds: {", i)
+		for n := range 10 {
+			fmt.Fprintf(&text, "%d: f%d, ", (n*7+i)%13, (i*31+n*17)%200)
+		}
+		text.WriteString("}}\n")
+	}
+	dir := t.TempDir()
+	large, small := filepath.Join(dir, "large.yaml"), filepath.Join(dir, "small.yaml")
+	if err := os.WriteFile(large, []byte(text.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range tasktree.Strategies {
+		if res := run(t, "conflicts", "--shrink", "--strategy", s, large); res.status != 1 || !strings.Contains(res.errors, "no conflict with the strategy "+s) {
+			t.Errorf("%s: status %d: %s%s", s, res.status, res.out, res.errors)
+		}
+		res := run(t, "conflicts", "--shrink", "--naive", "--strategy", s, large)
+		if res.status != 0 {
+			t.Errorf("naive %s: status %d: %s", s, res.status, res.errors)
+			continue
+		}
+		t.Log(res.out)
+		if err := os.WriteFile(small, []byte(res.out), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		tree, err := images.Load(small)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(tree.Tasks()); n > 2 {
+			t.Errorf("naive %s: %d tasks", s, n)
+		}
+		if res := run(t, "conflicts", "--run", "--naive", "--strategy", s, small); res.status != 1 || !strings.Contains(res.out, "as predicted") {
+			t.Errorf("naive %s: status %d with the small tree: %s%s", s, res.status, res.out, res.errors)
+		}
+	}
+}
