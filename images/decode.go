@@ -209,6 +209,12 @@ func (d *decoder) affordable(n *yaml.Node, open map[*yaml.Node]bool, depth int, 
 // full reports whether no more problems are wanted.
 func (d *decoder) full() bool { return len(d.problems) >= tasktree.MaxProblems }
 
+// stop reports the same to who would go on, and notes that not all was looked at.
+func (d *decoder) stop() bool {
+	d.more = d.more || d.full()
+	return d.more
+}
+
 // didYouMean gives a hint for a problem that will be read.
 func (d *decoder) didYouMean(word string, candidates []string) string {
 	if d.full() {

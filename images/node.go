@@ -3,6 +3,7 @@ package images
 import (
 	"encoding/base64"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -152,7 +153,7 @@ func (v node) fields(want string) fields {
 	seen := newKeySet(len(v.n.Content) / 2)
 	fields := make(fields, 0, len(v.n.Content)/2)
 	up := v
-	for i := 0; i+1 < len(v.n.Content); i += 2 {
+	for i := 0; i+1 < len(v.n.Content) && !v.d.stop(); i += 2 {
 		key := node{d: v.d, n: v.n.Content[i], up: v.up, step: v.step, item: v.item}.target()
 		switch {
 		case key.n.Kind != yaml.ScalarNode:
@@ -203,20 +204,26 @@ func (v node) known(want string, keys, required []string) fields {
 	return got
 }
 
-// items gives the entries of a list.
-func (v node) items(want string) []node {
-	if v.n.Kind != yaml.SequenceNode {
+// items gives the entries of a list. It ends when there are so many problems that
+// nobody wants more.
+func (v node) items(want string) iter.Seq2[int, node] {
+	if !v.list() {
 		v.bad("found %s, want %s", v.found(), want)
-		return nil
+		return func(func(int, node) bool) {}
 	}
 	v.checkTag("!!seq")
-	items := make([]node, len(v.n.Content))
-	up := v
-	for i, c := range v.n.Content {
-		items[i] = node{d: v.d, n: c, up: &up, item: i}.target()
+	return func(yield func(int, node) bool) {
+		up := v
+		for i, c := range v.n.Content {
+			if v.d.stop() || !yield(i, node{d: v.d, n: c, up: &up, item: i}.target()) {
+				return
+			}
+		}
 	}
-	return items
 }
+
+// list reports whether the value is a list.
+func (v node) list() bool { return v.n.Kind == yaml.SequenceNode }
 
 // checkTag refuses an explicit tag that is not one of the allowed.
 func (v node) checkTag(allowed ...string) bool {

@@ -116,8 +116,7 @@ func (brokenSpec) Check(*tasktree.Tree, func(tasktree.Problem)) {}
 
 // roots decodes the list with the one root task.
 func (d *decoder) roots(v node) {
-	items := v.items("a list with one root task")
-	for i, item := range items {
+	for i, item := range v.items("a list with one root task") {
 		task := d.task(item)
 		if i == 0 {
 			d.tree.Root = task
@@ -125,7 +124,7 @@ func (d *decoder) roots(v node) {
 		}
 		item.bad("a second root task, want one root with the others as its children")
 	}
-	if items != nil && len(items) == 0 {
+	if v.list() && len(v.n.Content) == 0 {
 		v.bad("no task, want one root task")
 	}
 }
@@ -189,7 +188,7 @@ func (d *decoder) placeholder() string {
 func (d *decoder) program(v node, task *tasktree.Task) {
 	task.RunPos = v.pos()
 	items := v.items("a list: the program and its arguments")
-	if items == nil {
+	if !v.list() {
 		return
 	}
 	task.Run = []tasktree.Text{}
