@@ -124,6 +124,11 @@ func (e *encoder) task(t *tasktree.Task, depth int) *yaml.Node {
 		}
 		put(entry, "fds", fds)
 	}
+	if t.SharesFiles.Value != "" {
+		shares := mapping(yaml.FlowStyle)
+		put(shares, "files", scalar(t.SharesFiles.Value))
+		put(entry, "shares", shares)
+	}
 	e.program(t, entry)
 	if len(t.Children) > 0 {
 		list := sequence(style)

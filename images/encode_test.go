@@ -111,7 +111,7 @@ func TestEncode(t *testing.T) {
 					Run: []tasktree.Text{text("ls"), text("-l"), text(""), text("null"), text("a\nb: #"), text("8080")},
 					Env: []tasktree.EnvVar{{Name: "A", Value: "lost"}, {Name: "B b", Value: ""}, {Name: "A", Value: "kept"}}, EnvClear: true, Cwd: text("/tmp"),
 				},
-				{Name: "10"},
+				{Name: "10", SharesFiles: text("root")},
 			},
 		},
 	}
@@ -157,6 +157,7 @@ tasks:
         env_clear: true
         cwd: /tmp
       - name: 10
+        shares: {files: root}
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("description (-want +got):\n%s", diff)

@@ -129,7 +129,7 @@ func (d *decoder) roots(v node) {
 	}
 }
 
-var taskKeys = []string{"name", "pid", "fds", "children", "run", "env", "env_clear", "cwd"}
+var taskKeys = []string{"name", "pid", "fds", "children", "run", "env", "env_clear", "cwd", "shares"}
 
 // task decodes a task and everything below it.
 func (d *decoder) task(v node) *tasktree.Task {
@@ -165,6 +165,12 @@ func (d *decoder) task(v node) *tasktree.Task {
 	}
 	if v, ok := got.get("cwd"); ok {
 		task.Cwd, _ = v.text("the path of a folder")
+	}
+	if v, ok := got.get("shares"); ok {
+		shares := v.known("what the task shares, such as {files: TASK}", []string{"files"}, []string{"files"})
+		if files, ok := shares.get("files"); ok {
+			task.SharesFiles, _ = files.text("the name of the task whose descriptor table this one has")
+		}
 	}
 	if f, ok := got.find("children"); ok {
 		if r := d.take(f); r != nil {

@@ -18,7 +18,7 @@ var argText = map[uint32]string{
 	unix.SYS_FCNTL: "n,n,n", unix.SYS_LSEEK: "n,n,n", unix.SYS_CHDIR: "s", unix.SYS_PRCTL: "PR_SET_NAME,s",
 	unix.SYS_PIPE2: "-,c", unix.SYS_RT_SIGACTION: "n,SIG_DFL", unix.SYS_WRITE: "n,t,n",
 	unix.SYS_PRLIMIT64: "-,RLIMIT_NOFILE,l", unix.SYS_SIGALTSTACK: "SS_DISABLE",
-	unix.SYS_RT_SIGPROCMASK: "SIG_SETMASK,none",
+	unix.SYS_UNSHARE: "CLONE_FILES", unix.SYS_RT_SIGPROCMASK: "SIG_SETMASK,none",
 }
 
 func (p *Plan) callText(op *program.Op, note program.Note) string {

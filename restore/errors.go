@@ -200,7 +200,9 @@ func (p *Plan) what(op *program.Op, n program.Note) string {
 	case program.VerbLend:
 		return fmt.Sprintf("lend file %q to the root", file)
 	case program.VerbMeet:
-		return "wait for the other tasks of the table"
+		return "meet the other tasks of the table"
+	case program.VerbHelper:
+		return "a helper of its own in the shared table"
 	case program.VerbFind:
 		return "look up program"
 	case program.VerbMap:

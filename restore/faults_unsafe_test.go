@@ -72,6 +72,7 @@ var errnos = map[string][]unix.Errno{
 	"ftruncate":              {unix.EFBIG, unix.EINTR, unix.EINVAL, unix.EIO, unix.EPERM, unix.EROFS},
 	"hold":                   {unix.ENOMEM},
 	"lseek":                  {unix.EBADF, unix.EINVAL, unix.ENXIO, unix.EOVERFLOW, unix.ESPIPE},
+	"meet":                   {unix.EFAULT, unix.EINVAL},
 	"munmap":                 {unix.EINVAL, unix.ENOMEM},
 	"openat":                 {unix.EACCES, unix.EBUSY, unix.EDQUOT, unix.EEXIST, unix.EINTR, unix.EIO, unix.EISDIR, unix.ELOOP, unix.EMFILE, unix.ENAMETOOLONG, unix.ENFILE, unix.ENODEV, unix.ENOENT, unix.ENOMEM, unix.ENOSPC, unix.ENOTDIR, unix.ENXIO, unix.EOVERFLOW, unix.EPERM, unix.EROFS, unix.ETXTBSY, unix.EWOULDBLOCK},
 	"pipe2":                  {unix.EINVAL, unix.EMFILE, unix.ENFILE, unix.ENOMEM},
@@ -85,6 +86,7 @@ var errnos = map[string][]unix.Errno{
 	"set_robust_list":        {unix.EINVAL, unix.ENOSYS},
 	"setsid":                 {unix.EPERM},
 	"sigaltstack":            {unix.EFAULT, unix.EINVAL, unix.ENOMEM},
+	"unshare":                {unix.EMFILE, unix.ENOMEM, unix.EPERM},
 	"wait":                   {unix.EINTR, unix.ENOSYS},
 	"write":                  {unix.EAGAIN, unix.EBADF, unix.EFBIG, unix.EINTR, unix.EIO, unix.ENOMEM, unix.ENOSPC, unix.EPIPE},
 }
@@ -149,6 +151,7 @@ func referenceTree(t testing.TB, dir string, namespaces ...tasktree.Namespace) *
 			Name: "runs", Pos: at(), Run: []tasktree.Text{word("sleep"), word("1000")}, FDs: []tasktree.Descriptor{fd(3, "p.w", true), fd(2, "err", false), fd(0, "perhaps", false)},
 			Children: []*tasktree.Task{{Name: "below", Pos: at(), FDs: []tasktree.Descriptor{fd(0, "made", false)}}},
 		},
+		{Name: "shares", Pos: at(), SharesFiles: word("holds")},
 	}}
 	for _, n := range namespaces {
 		tree.Namespaces = append(tree.Namespaces, tasktree.NamespaceItem{Name: n, Pos: at()})

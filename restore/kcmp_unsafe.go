@@ -9,8 +9,17 @@ import (
 // kcmpFile compares descriptors of two processes, see kcmp(2): 0 if they are one
 // open file, else 1 or 2, an order that stays the same as long as both live.
 // Needs the right to look at both (PTRACE_MODE_READ_REALCREDS) and CONFIG_KCMP.
-func kcmpFile(pid1, pid2, fd1, fd2 int) (int, error) {
-	r, _, e := unix.Syscall6(unix.SYS_KCMP, uintptr(pid1), uintptr(pid2), 0, uintptr(fd1), uintptr(fd2), 0)
+func kcmpFile(pid1, pid2, fd1, fd2 int) (int, error) { return kcmp(pid1, pid2, 0, fd1, fd2) }
+
+// tableOrder compares the descriptor tables of two processes in the same way
+// (KCMP_FILES): 0 if they share one.
+func tableOrder(pid1, pid2 int) (int, error) {
+	const kcmpFiles = 2
+	return kcmp(pid1, pid2, kcmpFiles, 0, 0)
+}
+
+func kcmp(pid1, pid2, kind, a, b int) (int, error) {
+	r, _, e := unix.Syscall6(unix.SYS_KCMP, uintptr(pid1), uintptr(pid2), uintptr(kind), uintptr(a), uintptr(b), 0)
 	if e != 0 {
 		return 0, os.NewSyscallError("kcmp", e)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"regrow/fdstore"
 	"regrow/restore/internal/program"
+	"regrow/tasktree"
 )
 
 // model runs the programs of a plan against descriptor tables, by the kernel's
@@ -103,10 +104,16 @@ func (m *model) run() error {
 			return fmt.Errorf("restore: bug: task %q waits for ever: %d are still to come", m.name(tasks[0]), m.counts[addr])
 		}
 	}
+	owners := map[*modelTable]*tasktree.Task{}
 	for i, t := range m.tables {
 		if t == nil {
 			return fmt.Errorf("restore: bug: the plan does not fork task %q", m.name(i))
 		}
+		owner := m.plan.tree.Tasks()[i].Table()
+		if other, seen := owners[t]; seen && other != owner || m.tables[owner.Index] != t {
+			return fmt.Errorf("restore: bug: task %q does not have the table of %q, or not alone", m.name(i), owner.Name)
+		}
+		owners[t] = owner
 		if err := m.compare(i, t); err != nil {
 			return fmt.Errorf("restore: bug: task %q: %w", m.name(i), err)
 		}
@@ -207,6 +214,7 @@ func (m *model) fork(i int, op *program.Op) error {
 	}
 	flags := program.WordsAt(m.plan.arena.Base, m.plan.arena.Data(), op.Args[0], 1)
 	if flags != nil && flags[0]&unix.CLONE_FILES != 0 {
+		m.tables[i].shall(m.plan.sorted(m.plan.tree.Tasks()[child].Carried))
 		m.begin(child, m.tables[i])
 		return nil
 	}

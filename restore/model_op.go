@@ -38,7 +38,13 @@ func (m *model) call(t *modelTable, op *program.Op, note program.Note) error {
 	switch op.Nr {
 	case unix.SYS_DUP3:
 		return m.dup(t, op, note)
+	case unix.SYS_UNSHARE:
+		m.tables[m.task] = t.copyFor(t.m.plan.sorted(m.plan.tree.Tasks()[m.task].Table()))
 	case unix.SYS_CLOSE:
+		if note.Verb == program.VerbHelper {
+			m.expect(t, int(a[0]), theStore, fmt.Sprintf("the helper of task %q", m.name(m.task)))
+			m.own[m.task]--
+		}
 		if err := needs(t, int(a[0])); err != nil {
 			return err
 		}
@@ -53,7 +59,13 @@ func (m *model) call(t *modelTable, op *program.Op, note program.Note) error {
 		if err := needs(t, int(a[0])); err != nil {
 			return err
 		}
-		if a[1] == unix.F_SETFD {
+		switch a[1] {
+		case unix.F_DUPFD_CLOEXEC:
+			c := t.cells[int(a[0])]
+			c.cloexec = true
+			m.own[m.task]++
+			return m.lands(t, int(op.Want), c)
+		case unix.F_SETFD:
 			c := t.cells[int(a[0])]
 			c.cloexec = a[2]&unix.FD_CLOEXEC != 0
 			t.put(int(a[0]), c)

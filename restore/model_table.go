@@ -36,13 +36,19 @@ type event struct {
 
 // copyFor gives a copy for a task that shall have other descriptors.
 func (t *modelTable) copyFor(want []*tasktree.Descriptor) *modelTable {
-	c := &modelTable{m: t.m, want: want, cells: maps.Clone(t.cells), low: t.low}
-	for n, held := range c.cells {
+	c := &modelTable{m: t.m, cells: maps.Clone(t.cells), low: t.low}
+	c.shall(want)
+	return c
+}
+
+// shall says what the table is to be in the end.
+func (t *modelTable) shall(want []*tasktree.Descriptor) {
+	t.want, t.extras = want, 0
+	for n, held := range t.cells {
 		if !wants(want, n, held.what) {
-			c.extras++
+			t.extras++
 		}
 	}
-	return c
 }
 
 func (t *modelTable) put(n int, c cell) {

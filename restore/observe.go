@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/tasktree"
 )
 
 // Observation is what the tables of a tree really were when every task was
@@ -51,10 +53,21 @@ func (r *run) look(predicted *Prediction) (*Observation, error) {
 	}
 	rep := r.report()
 	seen := &Observation{}
+	pids := make([]int, len(rep.Tasks))
+	for i, t := range rep.Tasks {
+		pids[i] = t.HostPID
+	}
+	owners, err := sharedTables(r.plan.tree.Tasks(), pids)
+	if err != nil {
+		return nil, err
+	}
 	names := &privateNames{r: r, holders: map[fileEnd]holder{}}
 	for i := range rep.Tasks {
 		pid := rep.Tasks[i].HostPID
 		out := Outcome{Failed: r.noted(i), Table: map[int]Held{}}
+		if owners[i] != nil {
+			out.Shares = owners[i].Name
+		}
 		numbers, err := openNumbers(pid)
 		if err != nil {
 			return nil, err
@@ -84,6 +97,45 @@ func (r *run) look(predicted *Prediction) (*Observation, error) {
 		seen.Tasks = append(seen.Tasks, out)
 	}
 	return seen, nil
+}
+
+// sharedTables gives for each task the one whose table it has, by the kernel's
+// word: of several tasks with one table the first that describes one. nil: the
+// table is the task's own.
+func sharedTables(tasks []*tasktree.Task, pids []int) ([]*tasktree.Task, error) {
+	type seen struct {
+		pid   int
+		owner *tasktree.Task
+	}
+	var tables []*seen // in the kernel's order of them
+	has := make([]*seen, len(tasks))
+	for i, task := range tasks {
+		var failed error
+		at, known := slices.BinarySearchFunc(tables, pids[i], func(t *seen, pid int) int {
+			order, err := tableOrder(t.pid, pid)
+			if err != nil {
+				failed = err
+			}
+			return direction(order)
+		})
+		if failed != nil {
+			return nil, fmt.Errorf("restore: %w", failed)
+		}
+		if !known {
+			tables = slices.Insert(tables, at, &seen{pids[i], task})
+		}
+		has[i] = tables[at]
+		if has[i].owner.Sharer() && !task.Sharer() {
+			has[i].owner = task
+		}
+	}
+	owners := make([]*tasktree.Task, len(tasks))
+	for i, task := range tasks {
+		if has[i].owner != task {
+			owners[i] = has[i].owner
+		}
+	}
+	return owners, nil
 }
 
 // noted gives the first op of a task that failed, or nil.

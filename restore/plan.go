@@ -175,6 +175,7 @@ func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 	}
 	pl.makeStored()
 	pl.lend()
+	pl.meetings()
 	pids := pl.exactPIDs()
 	pl.plan.rootClone = pl.clone(t.Root, pids[0])
 	pl.plan.forkHints = pl.forkHint()
@@ -205,7 +206,8 @@ type planner struct {
 	stored     []bool // by file index: comes through the store
 	earlyLimit bool   // the root sets RLIMIT_NOFILE for all, before it forks
 	callerFDs  map[string]int
-	messageIDs map[string]fdstore.ID // by content
+	meets      map[*tasktree.Task]*meeting // by owner of the table
+	messageIDs map[string]fdstore.ID       // by content
 	extraIDs   map[string]int32
 	numberHint int32 // the extra of ops whose number could be too high, 0: not yet made
 	forkHints  int32 // the same for forks
@@ -340,6 +342,7 @@ func (pl *planner) storeNumber() int {
 // checkNumbers refuses numbers that no process may have here, and decides when
 // the tasks get the caller's limit back.
 func (pl *planner) checkNumbers() error {
+	const helpers = 8 // the store, a temporary one, what a recipe has open besides
 	p := pl.plan
 	for _, task := range p.tree.Tasks() {
 		for _, d := range task.FDs {
@@ -348,7 +351,6 @@ func (pl *planner) checkNumbers() error {
 			}
 			pl.probe = max(pl.probe, uint64(d.FD))
 		}
-		const helpers = 8 // the store, a temporary one, what a recipe has open besides
 		pl.probe = max(pl.probe, uint64(2*len(task.FDs)+helpers))
 	}
 	if p.storeFD >= 0 && uint64(p.storeFD) >= p.host.HardFiles {
@@ -356,6 +358,9 @@ func (pl *planner) checkNumbers() error {
 			"the store cannot sit at fd %d: the hard RLIMIT_NOFILE is %d, so the highest number is %d", p.storeFD, p.host.HardFiles, p.host.HardFiles-1)}
 	}
 	pl.probe = max(pl.probe, uint64(max(p.storeFD, 0)))
+	if p.options.Naive { // a helper of each sharer
+		pl.probe = max(pl.probe, uint64(len(p.tree.Tasks())+helpers))
+	}
 	for _, l := range p.lent {
 		if uint64(l.number) >= p.host.HardFiles {
 			return &RefusedError{p.tree.Source, p.tree.Root.Pos, fmt.Sprintf(

@@ -109,7 +109,9 @@ func (tp *taskPlanner) plan() error {
 		return tp.full
 	}
 	tp.fork()
-	if err := tp.fill(); err != nil {
+	if tp.task.Sharer() {
+		tp.share()
+	} else if err := tp.whileOthersWait(tp.fill); err != nil {
 		return err
 	}
 	tp.finish()
@@ -204,23 +206,20 @@ func (tp *taskPlanner) limit() {
 	tp.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, tp.pl.plan.arena.Words([]uint64{h.SoftFiles, h.HardFiles}), 0)
 }
 
-// fork makes the children, while the table holds the store alone: what they
-// copy stays small and what they start with is known.
-func (tp *taskPlanner) fork() {
-	for _, child := range tp.task.Children {
-		tp.about(program.VerbFork, child.Pos)
-		if child.PID.Pos.IsValid() {
-			tp.pos = child.PID.Pos
-		}
-		op := tp.add(program.OpFork, tp.pl.clone(child, tp.pids[child.Index]), uint64(child.Index))
-		if pid := tp.pids[child.Index]; pid != 0 {
-			tp.want(op, int64(pid))
-		}
-		if tp.pl.plan.host.OldClone {
-			op.Flags |= program.FlagOldClone
-		}
-		tp.note().Extra = tp.pl.forkHint()
+// forkChild makes one child.
+func (tp *taskPlanner) forkChild(child *tasktree.Task) {
+	tp.about(program.VerbFork, child.Pos)
+	if child.PID.Pos.IsValid() {
+		tp.pos = child.PID.Pos
 	}
+	op := tp.add(program.OpFork, tp.pl.clone(child, tp.pids[child.Index]), uint64(child.Index))
+	if pid := tp.pids[child.Index]; pid != 0 {
+		tp.want(op, int64(pid))
+	}
+	if tp.pl.plan.host.OldClone {
+		op.Flags |= program.FlagOldClone
+	}
+	tp.note().Extra = tp.pl.forkHint()
 }
 
 // clone gives the address of the clone_args that make a task.
@@ -231,6 +230,9 @@ func (pl *planner) clone(task *tasktree.Task, pid int32) uint64 {
 		Child:  a.Record(task.Index) + program.RecordWord,
 		Signal: uint64(unix.SIGCHLD),
 		PID:    pid,
+	}
+	if task.Carried != nil {
+		c.Flags |= unix.CLONE_FILES
 	}
 	if task.Parent != nil {
 		c.Flags |= unix.CLONE_PARENT_SETTID

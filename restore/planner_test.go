@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -28,6 +29,7 @@ func FuzzPlan(f *testing.F) { f.Fuzz(rapid.MakeFuzz(planKeepsModel)) }
 // agrees, or that it is refused with the line that cannot be.
 func planKeepsModel(t *rapid.T) {
 	tree, host := drawTree(t, 12), drawHost(t)
+	drawShares(t, tree)
 	p, err := NewPlan(tree, host, PlanOptions{
 		Inherit:      map[string]int{"given": rapid.SampledFrom([]int{3, 900}).Draw(t, "given")},
 		WithoutStdin: rapid.Bool().Draw(t, "without stdin"), Detach: rapid.Bool().Draw(t, "detach"),
@@ -44,11 +46,27 @@ func planKeepsModel(t *rapid.T) {
 		_ = p.WriteText(&picture)
 		t.Fatalf("%v\n%s", err, picture.String())
 	}
+	anyOrder(t, p)
 	for i := range p.tasks {
 		for j, n := range p.tasks[i].Notes {
 			if n.Line == 0 {
 				t.Fatalf("task %d: op %d (%s) has no line", i, j, opName(&p.tasks[i].Ops[j]))
 			}
+		}
+	}
+}
+
+// anyOrder holds that the tables do not depend on who runs first, a task or its
+// children.
+func anyOrder(t *rapid.T, p *Plan) {
+	m, later := newModel(p), newModel(p)
+	later.later = true
+	if err := errors.Join(m.run(), later.run()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range p.tasks {
+		if !maps.Equal(m.tables[i].cells, later.tables[i].cells) || m.failed[i] != later.failed[i] {
+			t.Fatalf("task %d: %v, with parents first %v", i, m.tables[i].cells, later.tables[i].cells)
 		}
 	}
 }

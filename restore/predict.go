@@ -49,6 +49,9 @@ type TaskPrediction struct {
 type Outcome struct {
 	// Failed is the first op that fails, nil if none does.
 	Failed *FailedOp `json:"failed,omitempty"`
+	// Shares is the task whose descriptor table this one has, "" if it has its
+	// own.
+	Shares string `json:"shares,omitempty"`
 	// Table has each descriptor when the task is ready.
 	Table map[int]Held `json:"table"`
 }
@@ -64,6 +67,7 @@ type FailedOp struct {
 	Op   int    `json:"op"`   // its number among the task's, from 0
 	What string `json:"what"` // what it was for, and the call
 	Line int    `json:"line"`
+	Why  string `json:"why"` // the error; a prediction may know another one
 }
 
 // Collision is a descriptor that was needed and that an op of a plan destroyed,
@@ -103,6 +107,9 @@ func (p *Plan) Predict() (*Prediction, error) {
 	for i, task := range p.tree.Tasks() {
 		t := TaskPrediction{Name: task.Name, Helpers: m.helpers[i], Calls: calls(&p.tasks[i]), Right: !m.wrong[i]}
 		t.Outcome = Outcome{Failed: p.failedOp(i, m.failed[i]), Table: make(map[int]Held, len(m.tables[i].cells))}
+		if task.Sharer() {
+			t.Shares = task.Owner.Name
+		}
 		for n, c := range m.tables[i].cells {
 			t.Table[n] = Held{p.endName(c.what), c.cloexec}
 		}
@@ -128,7 +135,11 @@ func (p *Plan) failedOp(task int, f failure) *FailedOp {
 		return nil
 	}
 	op, note := &p.tasks[task].Ops[f.op], p.tasks[task].Notes[f.op]
-	return &FailedOp{Op: f.op, What: p.what(op, note) + ": " + p.callText(op, note), Line: int(note.Line)}
+	words, err := p.reason(op, note, int32(f.errno), 0)
+	if err != nil {
+		words = err.Error()
+	}
+	return &FailedOp{Op: f.op, What: p.what(op, note) + ": " + p.callText(op, note), Line: int(note.Line), Why: words}
 }
 
 func (p *Plan) collision(c collision) Collision {
@@ -170,7 +181,13 @@ func (pr *Prediction) Disagree(real *Observation) []string {
 			gotOp = fmt.Sprintf("op %d, %s", got.Failed.Op, got.Failed.What)
 		}
 		if wantOp != gotOp {
+			if got.Failed != nil {
+				gotOp += ": " + got.Failed.Why
+			}
 			differ = append(differ, fmt.Sprintf("task %q: the first op that fails: predicted %s, really %s", want.Name, wantOp, gotOp))
+		}
+		if want.Shares != got.Shares {
+			differ = append(differ, fmt.Sprintf("task %q: shares the table of: predicted %q, really %q", want.Name, want.Shares, got.Shares))
 		}
 		numbers := map[int]bool{}
 		for n := range want.Table {

@@ -24,6 +24,15 @@ type TaskReport struct {
 	PID     int    `json:"pid"`      // inside the tree's pid namespace
 	HostPID int    `json:"host_pid"` // as the caller sees it; 0 if it has already ended
 	FDs     []int  `json:"fds"`      // ascending; a program has lost the close-on-exec ones
+
+	// Shares is what the task shares with another one, by kcmp(2), nil for
+	// nothing. A program has a copy of a table that it shared before.
+	Shares *SharesReport `json:"shares,omitempty"`
+}
+
+// SharesReport says with which task something is shared.
+type SharesReport struct {
+	Files string `json:"files"` // the task whose descriptor table it is
 }
 
 // StoreReport says what went through the store.
@@ -59,13 +68,40 @@ func (r *run) report() Report {
 		rep.Tasks[0].PID, rep.Tasks[0].HostPID = 1, r.root
 		r.hostPIDs(rep.Tasks)
 	}
+	r.sharing(rep.Tasks)
 	return rep
+}
+
+// sharing reads back who shares a table. Where the kernel does not tell (no
+// CONFIG_KCMP, or a task that has ended), the report has what was described.
+func (r *run) sharing(reports []TaskReport) {
+	var tasks []*tasktree.Task
+	var pids []int
+	shared := map[*tasktree.Task]bool{}
+	for _, task := range r.plan.tree.Tasks() {
+		shared[task.Owner] = true
+	}
+	for i, task := range r.plan.tree.Tasks() {
+		if task.Sharer() || shared[task] {
+			tasks, pids = append(tasks, task), append(pids, reports[i].HostPID)
+		}
+	}
+	owners, err := sharedTables(tasks, pids)
+	for i, task := range tasks {
+		owner := task.Owner
+		if err == nil {
+			owner = owners[i]
+		}
+		if owner != nil {
+			reports[task.Index].Shares = &SharesReport{owner.Name}
+		}
+	}
 }
 
 // numbers gives the descriptors that a task has once it holds or runs.
 func (p *Plan) numbers(task *tasktree.Task) []int {
 	var numbers []int
-	for _, d := range p.sorted(task) {
+	for _, d := range p.sorted(task.Table()) {
 		if task.Holds() || !d.Cloexec {
 			numbers = append(numbers, d.FD)
 		}

@@ -239,7 +239,7 @@ func opCategory(v program.Verb) string {
 		return "barrier"
 	case program.VerbFork:
 		return "fork"
-	case program.VerbInstall, program.VerbMove, program.VerbClose:
+	case program.VerbInstall, program.VerbMove, program.VerbClose, program.VerbHelper:
 		return "install"
 	case program.VerbMake, program.VerbLend, program.VerbTruncate:
 		return "make"

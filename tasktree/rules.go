@@ -39,6 +39,7 @@ func (t *Tree) Check() []Problem {
 		c.bad(Pos{}, &KeyPath{Key: "tasks"}, "no task: a tree has exactly one root")
 	} else {
 		c.task(t.Root, nil, (&KeyPath{Key: "tasks"}).Entry(0), 1)
+		c.shares()
 	}
 	c.unused()
 	c.scenario()
@@ -81,6 +82,8 @@ type checker struct {
 	ends     []string             // the same names in the description's order
 	tasks    map[string]*Task
 	pids     map[int64]*Task
+	paths    []*KeyPath // by Task.Index
+	names    []string   // of all tasks, once asked for
 	problems problemList
 	warnings problemList
 	compared int // bytes that were compared for hints
@@ -110,14 +113,14 @@ func (l *problemList) report(pos Pos, path *KeyPath, format string, args []any) 
 	l.add(Problem{pos, path.String(), fmt.Sprintf(format, args...)})
 }
 
-// nearest gives the name that a descriptor probably meant. Comparing each of many
+// nearest gives the name that was probably meant. Comparing each of many
 // with each of many would cost minutes, so there is a bound.
-func (c *checker) nearest(name string) string {
+func (c *checker) nearest(name string, among []string) string {
 	const most = 1 << 26
-	if c.compared += len(name) * 16 * len(c.ends); c.problems.full() || c.compared > most {
+	if c.compared += len(name) * 16 * len(among); c.problems.full() || c.compared > most {
 		return ""
 	}
-	return Nearest(name, c.ends)
+	return Nearest(name, among)
 }
 
 func (c *checker) namespaces() {
@@ -181,7 +184,8 @@ func (c *checker) name(f *OpenFile, name string) {
 
 func (c *checker) task(task, parent *Task, path *KeyPath, depth int) {
 	task.Index, task.Parent = len(c.tree.tasks), parent
-	c.tree.tasks = append(c.tree.tasks, task)
+	task.Owner, task.Carried = nil, nil
+	c.tree.tasks, c.paths = append(c.tree.tasks, task), append(c.paths, path)
 	if len(c.tree.tasks) == MaxTasks+1 {
 		c.bad(task.Pos, path, "too many tasks, at most %d", MaxTasks)
 	}
@@ -262,7 +266,7 @@ func (c *checker) resolve(task *Task, d *Descriptor, at func(*Descriptor) *KeyPa
 	}
 	if f == nil {
 		hint := ""
-		if best := c.nearest(d.File.Value); best != "" {
+		if best := c.nearest(d.File.Value, c.ends); best != "" {
 			hint = fmt.Sprintf(" (did you mean %q%s?)", best, definedAt(c.named[best].Pos))
 		}
 		c.bad(d.File.Pos, at(d), "unknown open file %q%s", d.File.Value, hint)

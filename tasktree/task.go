@@ -13,9 +13,25 @@ type Task struct {
 	EnvClear bool     // start from an empty environment
 	Cwd      Text     // Value "": the caller's
 
+	// SharesFiles names the task whose descriptor table this one has, too
+	// (CLONE_FILES of clone(2)); it then has no FDs of its own. Value "": the
+	// table is the task's own.
+	SharesFiles Text
+
 	// Set by Tree.Check.
 	Index  int   // position in Tree.Tasks, 0 is the root
 	Parent *Task // nil for the root
+	Owner  *Task // the task that SharesFiles names, nil if it names none
+
+	// Carried is the owner of the shared table that the task must be forked
+	// with, because it, or a task below, has a part in it and lies on the way to
+	// the others; nil if the task starts with a copy.
+	//
+	// The kernel lets a new task share only the table of the one that makes it
+	// (CLONE_FILES of clone(2)). So a table that a task shares with its
+	// grandchild passes through the child in between, which leaves it again
+	// (unshare(2)), and one of two siblings is their parent's until it leaves that.
+	Carried *Task
 }
 
 // Holds reports whether the task holds: it runs no program and does nothing
@@ -39,10 +55,3 @@ type Descriptor struct {
 	Open *OpenFile
 	End  int // index into Open.Spec.Ends(), 0 for a kind without ends
 }
-
-// Sharer reports whether the task has no descriptor table of its own.
-func (t *Task) Sharer() bool { return false }
-
-// Table gives the task whose table this one has: itself, or the one that it
-// shares with.
-func (t *Task) Table() *Task { return t }

@@ -168,7 +168,7 @@ func weight(t *tasktree.Task) int {
 	for _, d := range t.FDs {
 		n += ofBool(d.Cloexec)
 	}
-	return n + ofBool(t.EnvClear) + ofBool(t.Cwd.Value != "") + ofBool(t.PID.Value != 0)
+	return n + ofBool(t.EnvClear) + ofBool(t.Cwd.Value != "") + ofBool(t.PID.Value != 0) + ofBool(t.SharesFiles.Value != "")
 }
 
 func ofBool(b bool) int {

@@ -83,6 +83,7 @@ func (s *shrinker) attributes() {
 			func(t *tasktree.Task) { t.Env, t.EnvClear = nil, false },
 			func(t *tasktree.Task) { t.Cwd = tasktree.Text{} },
 			func(t *tasktree.Task) { t.PID = tasktree.Number{} },
+			func(t *tasktree.Task) { t.SharesFiles = tasktree.Text{} },
 		} {
 			if c, smaller := s.best.withTask(i, plainer); smaller {
 				s.try(c)

@@ -219,7 +219,7 @@ func wantOf(t testing.TB, path string) []wantTask {
 		if task.Parent != nil {
 			w.parent = task.Parent.Name
 		}
-		for _, d := range task.FDs {
+		for _, d := range task.Table().FDs {
 			w.fds[d.FD] = wantFD{open: d.Open.EndName(d.End), cloexec: d.Cloexec, flags: -1}
 		}
 		want = append(want, w)

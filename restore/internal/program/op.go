@@ -163,6 +163,7 @@ const (
 	VerbLend
 	VerbMeet
 	VerbMap
+	VerbHelper
 )
 
 // Program is what one task does, or what the runner does before and after.

@@ -1,0 +1,192 @@
+package restore
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// meeting is where the tasks that have one descriptor table meet: whoever else
+// has it must have forked, or have left it, before its owner fills it.
+//
+//	owner     forks ─ waits for the others ─ fills the table ─────────▶ ready
+//	sharer    forks ─ counts ─────────────────────────────────────────▶ ready
+//	between   forks those that go on with the table ─ leaves it, counts ─ ...
+//
+// In a naive plan every sharer takes a helper into the table, one after the
+// other, before the owner fills it, and closes that number afterwards: what each
+// of them would do by itself, in an order that can be predicted.
+//
+//	count:  all have forked ─ take, take ... ─ fill ─ close, close ... ─ 0
+type meeting struct {
+	count   uint64           // address
+	start   int              // its first value
+	first   int              // in a naive plan: when all have forked
+	others  int              // who has the table besides the owner
+	sharers []*tasktree.Task // in the order of Tree.Tasks
+	turns   bool             // the sharers take helpers
+}
+
+// meetings finds who meets for each shared table.
+func (pl *planner) meetings() {
+	p := pl.plan
+	pl.meets = map[*tasktree.Task]*meeting{}
+	for _, t := range p.tree.Tasks() {
+		if !t.Sharer() {
+			continue
+		}
+		m := pl.meets[t.Owner]
+		if m == nil {
+			m = &meeting{count: p.arena.Cell()}
+			pl.meets[t.Owner] = m
+		}
+		m.sharers = append(m.sharers, t)
+	}
+	if len(pl.meets) == 0 {
+		return
+	}
+	for _, t := range p.tree.Tasks() {
+		for owner := range tablesOf(t) {
+			if m := pl.meets[owner]; m != nil && t != owner {
+				m.others++
+			}
+		}
+	}
+	for _, t := range p.tree.Tasks() {
+		m := pl.meets[t]
+		if m == nil {
+			continue
+		}
+		m.turns = p.options.Naive && p.storeFD >= 0
+		m.start = m.others + 1
+		if m.turns {
+			m.first = 2*len(m.sharers) + 2 + 2*len(m.sharers)
+			m.start = m.others + 1 + m.first // the owner has forked, too
+		}
+		binary.NativeEndian.PutUint64(program.At(p.arena.Base, p.arena.Data(), m.count, 8), uint64(m.start))
+	}
+}
+
+// tablesOf gives the owners of the tables that a task has while it is restored:
+// the one that it was forked with, those that its children share, its own.
+func tablesOf(t *tasktree.Task) map[*tasktree.Task]bool {
+	tables := map[*tasktree.Task]bool{t.Table(): true}
+	if t.Carried != nil {
+		tables[t.Carried] = true
+	}
+	for _, child := range t.Children {
+		if child.Carried != nil {
+			tables[child.Carried] = true
+		}
+	}
+	return tables
+}
+
+// fork makes the children, while the table holds the store alone: what they
+// copy stays small and what they start with is known. Those that go on with a
+// shared table are made first, each table's after the other, and the task leaves
+// every table but its own:
+//
+//	forked with A ─ children with A ─ leave A ─ children with B ─ leave B
+//	─ children with the task's own ─ plain children, which get copies
+func (tp *taskPlanner) fork() {
+	task, own := tp.task, tp.task.Table()
+	var others []*tasktree.Task
+	for _, c := range task.Children {
+		if o := c.Carried; o != nil && o != own && o != task.Carried && !slices.Contains(others, o) {
+			others = append(others, o)
+		}
+	}
+	if task.Carried != nil && task.Carried != own {
+		others = append([]*tasktree.Task{task.Carried}, others...)
+	}
+	for _, table := range others {
+		tp.forkChildren(table)
+		tp.about(program.VerbMeet, task.Pos)
+		tp.call(unix.SYS_UNSHARE, unix.CLONE_FILES)
+		tp.meet(table, tp.pl.meets[table].start)
+	}
+	tp.forkChildren(own)
+	tp.forkChildren(nil)
+}
+
+// forkChildren makes the children that go on with a table, nil: with copies.
+func (tp *taskPlanner) forkChildren(table *tasktree.Task) {
+	for _, child := range tp.task.Children {
+		if child.Carried == table {
+			tp.forkChild(child)
+		}
+	}
+}
+
+// meet waits until the count of a table's tasks is down to value, and takes one
+// off.
+func (tp *taskPlanner) meet(table *tasktree.Task, value int) {
+	tp.add(program.OpMeet, tp.pl.meets[table].count, uint64(value))
+}
+
+// share is what a task does that has the table of another one.
+func (tp *taskPlanner) share() {
+	owner := tp.task.Owner
+	m := tp.pl.meets[owner]
+	tp.about(program.VerbMeet, tp.task.SharesFiles.Pos)
+	tp.meet(owner, m.start)
+	if !m.turns {
+		return
+	}
+	k, n := slices.Index(m.sharers, tp.task), len(m.sharers)
+	helper := tp.pl.sharerHelper(k)
+	take := m.first - 2*k
+	tp.meet(owner, take)
+	tp.lenient = true
+	tp.about(program.VerbHelper, tp.task.SharesFiles.Pos)
+	tp.want(tp.call(unix.SYS_FCNTL, uint64(tp.store), unix.F_DUPFD_CLOEXEC, 0), int64(helper))
+	tp.note().Extra = tp.pl.extra(extra{name: "fcntl(F_DUPFD_CLOEXEC)"})
+	tp.about(program.VerbMeet, tp.task.SharesFiles.Pos)
+	tp.meet(owner, take-1)
+	closing := 2*n - 2*k
+	tp.meet(owner, closing)
+	tp.about(program.VerbHelper, tp.task.SharesFiles.Pos)
+	tp.call(unix.SYS_CLOSE, uint64(helper)).Allow = uint16(unix.EBADF)
+	tp.about(program.VerbMeet, tp.task.SharesFiles.Pos)
+	tp.lenient = false
+	tp.meet(owner, closing-1)
+}
+
+// sharerHelper gives the number at which the k-th sharer of a naive plan has its
+// helper: the lowest that is free, one after the other.
+func (pl *planner) sharerHelper(k int) int {
+	if k >= pl.plan.storeFD {
+		k++
+	}
+	return k
+}
+
+// whileOthersWait lets the owner of a shared table fill it.
+func (tp *taskPlanner) whileOthersWait(fill func() error) error {
+	m := tp.pl.meets[tp.task]
+	if m == nil {
+		return fill()
+	}
+	tp.about(program.VerbMeet, tp.task.Pos)
+	if !m.turns {
+		tp.meet(tp.task, 1)
+		return fill()
+	}
+	n := len(m.sharers)
+	for k := range n {
+		tp.table.take(tp.pl.sharerHelper(k), theStore)
+	}
+	tp.meet(tp.task, m.start)
+	tp.meet(tp.task, 2*n+2)
+	if err := fill(); err != nil {
+		return err
+	}
+	tp.about(program.VerbMeet, tp.task.Pos)
+	tp.meet(tp.task, 2*n+1)
+	return nil
+}
