@@ -280,7 +280,13 @@ func (r *run) fillHead() error {
 //	                 tree is killed                       tree is killed
 func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 	release, err := r.arena.OwnGate()
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS):
+		return nil, &HostError{r.plan.tree.Source, []Lack{{
+			Pos: r.plan.tree.Root.Pos, Err: err,
+			Msg: "a sandbox (a seccomp filter) refuses robust futexes, by which tasks learn that regrow was killed; allow set_robust_list and get_robust_list there",
+		}}}
+	case err != nil:
 		return nil, fmt.Errorf("restore: %w", err)
 	}
 	defer release()

@@ -53,6 +53,8 @@ func TestCallers(t *testing.T) {
 	}{
 		{name: "closed standard descriptors", shell: "exec <&- >&- 2>&-", foregroundOnly: true},
 		{name: "closed standard input", shell: "exec <&-"},
+		{name: "closed standard output", shell: "exec >&-", foregroundOnly: true},
+		{name: "closed standard error", shell: "exec 2>&-"},
 		{name: "10,000 open descriptors", shell: by(`bash -c 'for ((i = 0; i < 10000; i++)); do exec {fd}</dev/null; done; exec "$0" "$@"'`)},
 		{name: "hard limit of 64", shell: "ulimit -n 64"},
 		{name: "soft limit of 1024", shell: "ulimit -Sn 1024"},
@@ -71,6 +73,11 @@ func TestCallers(t *testing.T) {
 		{name: "no capabilities", shell: by("setpriv --bounding-set=-all --inh-caps=-all --no-new-privs")},
 		{name: "a container without init", shell: "set -- unshare --pid --fork --mount-proc setpriv --bounding-set=-all --inh-caps=-all \"$0\" \"$@\"; " +
 			strings.Replace(inSandbox(t, unix.ENOSYS), `"$0" "$@"`, `"$@"`, 1), foregroundOnly: true},
+		{name: "an environment of 1.2 MB", shell: `for i in 1 2 3 4 5 6 7 8 9 10 11 12; do export BIG$i=$(head -c 100000 /dev/zero | tr '\0' x); done`},
+		{name: "an endless stack", shell: "ulimit -s unlimited"},
+		{name: "2 GB of address space", shell: "ulimit -v 2000000"},
+		{name: "/proc that hides others", shell: `exec unshare --mount sh -c 'mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid 61235 --regid 61235 --clear-groups "$0" "$@"' "$0" "$@"`},
+		{name: "a read-only root file system", shell: `exec unshare --mount sh -c 'mount -o remount,bind,ro / && exec "$0" "$@"' "$0" "$@"`},
 		{name: "empty environment", shell: by(`env --ignore-environment ${GOCOVERDIR:+GOCOVERDIR="$GOCOVERDIR"}`)},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -125,6 +125,21 @@ func TestRealCauses(t *testing.T) {
 			want: []string{"put ", "into the store", "too many references", "the soft RLIMIT_NOFILE, here 64", "ulimit -n"},
 		},
 		{
+			name: "not executable",
+			setup: func(t *testing.T, dir string) {
+				if err := os.WriteFile(filepath.Join(dir, "script"), []byte("#!/bin/sh\n"), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			},
+			tree: func(dir string) string { return causeTree(dir, "", "      - {name: b, run: ["+dir+"/script]}\n") },
+			want: []string{"tree.yaml:11:25: restore: task \"b\": look up program", "/script\": permission denied"},
+		},
+		{
+			name: "a folder for a program",
+			tree: func(dir string) string { return causeTree(dir, "", "      - {name: b, run: ["+dir+"]}\n") },
+			want: []string{"tree.yaml:11:25: restore: task \"b\": look up program", "is a directory"},
+		},
+		{
 			name: "no interpreter",
 			setup: func(t *testing.T, dir string) {
 				if err := os.WriteFile(filepath.Join(dir, "script"), []byte("#!/no/such/interpreter\n"), 0o755); err != nil {
@@ -242,6 +257,9 @@ func TestVanishes(t *testing.T) {
 	}
 	if err := os.Remove(folder); err != nil {
 		t.Fatal(err)
+	}
+	if res := run(t, "restore", "-d", path); res.status != 1 || !strings.Contains(res.errors, "no such file or directory") {
+		t.Errorf("detached: status %d: %s", res.status, res.errors)
 	}
 	res := run(t, "restore", path)
 	if res.status != 125 || !strings.Contains(res.errors, `tree.yaml:2:30: restore: task "a"`) || !strings.Contains(res.errors, "no such file or directory") {

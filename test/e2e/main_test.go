@@ -30,6 +30,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, sandboxed(errno, os.Args[1:]))
 		os.Exit(1)
 	}
+	if what := os.Getenv(refusesEnv); what != "" {
+		fmt.Fprintln(os.Stderr, refused(what, os.Args[1:]))
+		os.Exit(1)
+	}
 	os.Exit(runAll(m))
 }
 

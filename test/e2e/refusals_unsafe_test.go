@@ -1,0 +1,186 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// refusesEnv makes the test binary a program that runs another one under a seccomp
+// filter: "NR ARG ERRNO" refuses a call, if its first argument is ARG (-1: any).
+const refusesEnv = "REGROW_TEST_REFUSES"
+
+// refused becomes args under the filter. It returns only if that fails.
+func refused(what string, args []string) error {
+	var nr, arg, errno int
+	if _, err := fmt.Sscan(what, &nr, &arg, &errno); err != nil {
+		return err
+	}
+	runtime.LockOSThread()
+	const firstArg = 16 // seccomp_data.args[0], the low half
+	compare := unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: uint32(arg)}
+	if arg < 0 {
+		compare = unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JA}
+	}
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // seccomp_data.nr
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 3, K: uint32(nr)},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: firstArg},
+		compare,
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("no_new_privs: %w", err)
+	}
+	if _, _, e := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog))); e != 0 {
+		return fmt.Errorf("seccomp: %w", e)
+	}
+	return unix.Exec(args[0], args, os.Environ())
+}
+
+// refuses gives the words of a shell that run what follows where a call is refused.
+func refuses(t *testing.T, nr, arg int, errno unix.Errno) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("export %s='%d %d %d'; set -- %q /usr/bin/env -u %s \"$0\" \"$@\"; exec \"$@\"", refusesEnv, nr, arg, errno, self, refusesEnv)
+}
+
+// TestCallersRefused starts regrow where it cannot do its work: it says exactly
+// why, and nothing is left.
+func TestCallersRefused(t *testing.T) {
+	needRoot(t)
+	path := write(t, heldTree)
+	for _, c := range []struct {
+		name, shell  string
+		status       int // in the foreground
+		detachStatus int
+		want         []string
+	}{
+		{
+			"no /proc", `exec unshare --mount sh -c 'umount -l /proc; exec "$0" "$@"' "$0" "$@"`, 3, 3,
+			[]string{"tree.yaml:4:11: host: ", "/proc is needed", "mount it"},
+		},
+		{
+			"/proc of another pid namespace", `exec unshare --pid --fork "$0" "$@"`, 3, 3,
+			[]string{"tree.yaml:4:11: host: ", "/proc belongs to another pid namespace", "unshare --mount-proc"},
+		},
+		{
+			"prctl(PR_SET_MM) refused", refuses(t, unix.SYS_PRCTL, unix.PR_SET_MM, unix.EPERM), 125, 1,
+			[]string{"tree.yaml:", "restore: task ", "set name: prctl(PR_SET_MM_MAP): operation not permitted"},
+		},
+		{
+			"set_robust_list refused", refuses(t, unix.SYS_SET_ROBUST_LIST, -1, unix.EPERM), 3, 3,
+			[]string{"tree.yaml:4:11: host: ", "a sandbox (a seccomp filter) refuses robust futexes", "set_robust_list: operation not permitted"},
+		},
+		{
+			"close_range missing", refuses(t, unix.SYS_CLOSE_RANGE, -1, unix.ENOSYS), 3, 3,
+			[]string{"tree.yaml", "host: ", "close_range is missing (Linux 5.9)"},
+		},
+		{
+			"no more processes", `exec setpriv --reuid 61236 --regid 61236 --clear-groups bash -c 'ulimit -u 40; exec "$0" "$@"' "$0" "$@"`, 125, 1,
+			[]string{"tree.yaml", "restore: task ", "fork: clone3: resource temporarily unavailable (over RLIMIT_NPROC"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := path
+			if strings.Contains(c.shell, "setpriv") {
+				if err := os.Chmod(filepath.Dir(regrow), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				file = filepath.Join(openFolder(t), "tree.yaml")
+				children := ""
+				for i := range 60 {
+					children += fmt.Sprintf("      - {name: t%d}\n", i)
+				}
+				if err := os.WriteFile(file, []byte("version: 1\ntasks:\n  - name: root\n    children:\n"+children), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, args := range [][]string{{"restore", file}, {"restore", "-d", file}} {
+				want := c.status
+				if len(args) == 3 {
+					want = c.detachStatus
+				}
+				res := wait(t, start(t, c.shell, args...))
+				if res.status != want {
+					t.Errorf("%v: status %d, want %d", args, res.status, want)
+				}
+				for _, w := range c.want {
+					if !strings.Contains(res.errors, w) {
+						t.Errorf("%v: no %q in the message: %s", args, w, res.errors)
+					}
+				}
+				nobody(t)
+			}
+		})
+	}
+}
+
+// TestStoppedCaller stops the process that has started regrow: regrow does not
+// wait for it.
+func TestStoppedCaller(t *testing.T) {
+	r := start(t, `"$0" "$@" & kill -STOP $$; wait; exit`, "restore", "-d", "--json", write(t, heldTree))
+	within(t, "the report of a regrow whose caller is stopped", func() bool { return strings.HasSuffix(r.output(), "}\n") })
+	if !stopped(r.cmd.Process.Pid) {
+		t.Error("the caller is not stopped")
+	}
+	r.signal(t, unix.SIGCONT)
+	_ = report(t, wait(t, r))
+	endTree(t)
+}
+
+// TestTimeoutEndsWithRelease lets the time run out after release: it is no
+// bound for the tree.
+func TestTimeoutEndsWithRelease(t *testing.T) {
+	path := write(t, "version: 1\ntasks: [{name: a, run: [sh, -c, 'sleep 2.5; exit 7'], children: [{name: b}]}]\n")
+	if res := run(t, "restore", "--timeout", "2s", path); res.status != 7 || res.errors != "" {
+		t.Errorf("status %d, want 7: %s", res.status, res.errors)
+	}
+	nobody(t)
+}
+
+// TestTimeoutOfStoppedTask stops a task other than the root before it is ready.
+func TestTimeoutOfStoppedTask(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("version: 1\ntasks:\n  - name: root\n    children:\n")
+	for i := range 800 {
+		fmt.Fprintf(&b, "      - {name: t%d}\n", i)
+	}
+	path := write(t, b.String())
+	for range 20 {
+		r := start(t, "", "restore", "--timeout", "1500ms", path)
+		var victim int
+		for deadline := time.Now().Add(10 * time.Second); victim == 0 && time.Now().Before(deadline); {
+			if root := childrenOf(r.cmd.Process.Pid); len(root) == 1 {
+				if all := childrenOf(root[0]); len(all) > 0 {
+					victim = all[len(all)-1]
+					_ = unix.Kill(victim, unix.SIGSTOP)
+				}
+			}
+		}
+		timer := time.AfterFunc(5*time.Second, func() { _ = r.cmd.Process.Signal(unix.SIGTERM) }) // released
+		res := wait(t, r)
+		timer.Stop()
+		nobody(t)
+		if res.status == 143 {
+			continue // it was ready before the stop
+		}
+		if res.status != 125 || !strings.Contains(res.errors, "timeout before release of 1.5s") || !strings.Contains(res.errors, "of 801 tasks are not ready") {
+			t.Errorf("status %d: %s", res.status, res.errors)
+		}
+		return
+	}
+	t.Error("no task could be stopped in time")
+}
