@@ -72,7 +72,7 @@ func (w *writer) writeIDs(fd int) {
 }
 
 const (
-	deniedIDs    = "a security module denies it, or /proc/self is root's because regrow's user may not read its program file; allow it there"
+	deniedIDs    = "the user may not read regrow's program file, so /proc/self is root's (chmod +r it), or a security module denies it; allow it there"
 	readOnlyProc = "/proc is mounted read-only; mount one that can be written (mount -t proc proc /proc)"
 )
 

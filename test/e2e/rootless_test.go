@@ -326,7 +326,7 @@ func TestUserForbidden(t *testing.T) {
 	needRoot(t)
 	_ = users(t)
 	path := save(t, openFolder(t), "version: 1\nnamespaces: [user, pid]\ntasks: [{name: a, children: [{name: b, pid: 9}]}]\n")
-	chroot := t.TempDir()
+	chroot, hidden := t.TempDir(), openFolder(t)
 	for _, c := range []struct {
 		name, shell string
 		want        string
@@ -349,6 +349,11 @@ func TestUserForbidden(t *testing.T) {
 			want: "root needs CAP_SETFCAP to map itself",
 		},
 		{name: "/proc is read-only", shell: `mount -o remount,ro,bind /proc`, want: "/proc is mounted read-only"},
+		{ // setpriv keeps what an exec of its own would give up, so a shell does it
+			name: "a program that may not be read", shell: `cp "$0" ` + hidden + `/regrow; chmod 711 ` + hidden + `/regrow; set -- ` + hidden + `/regrow "$@"; ` +
+				`exec setpriv --reuid 61235 --regid 61235 --clear-groups sh -c 'exec "$0" "$@"' "$@"`,
+			want: "the user may not read regrow's program file, so /proc/self is root's (chmod +r it)",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.static {
