@@ -24,8 +24,8 @@ type watch struct {
 	pidfd     int
 	open      bool // released: deaths are no longer a failure
 	rootGone  bool
-	impatient bool        // the context has ended
-	fresh     map[int]int // how many looks a task has been forked and not begun
+	impatient bool // the context has ended
+	still     stillness
 }
 
 func (r *run) watch(ctx context.Context) *watch {
@@ -97,6 +97,7 @@ func (w *watch) look() {
 		return
 	}
 	var fresh []int
+	forked := 0
 	for i := range w.r.plan.tasks {
 		rec := w.r.arena.Record(i)
 		if postfork.Load(&rec.Word)&program.FutexDead != 0 {
@@ -104,35 +105,55 @@ func (w *watch) look() {
 			return
 		}
 		// The root is watched by its pidfd.
-		if i > 0 && postfork.LoadPID(&rec.PID) != 0 && postfork.Load(&rec.Begun) == 0 {
-			fresh = append(fresh, i)
+		if i > 0 && postfork.LoadPID(&rec.PID) != 0 {
+			forked++
+			if postfork.Load(&rec.Begun) == 0 {
+				fresh = append(fresh, i)
+			}
 		}
 	}
-	if dead := w.stillborn(fresh); dead >= 0 {
-		w.raise(dead)
+	left := int(postfork.Load(&w.r.arena.Head().Left))
+	if w.still.stands([3]int{forked, len(fresh), left}) && len(fresh) > 0 {
+		if dead := w.stillborn(fresh); dead >= 0 {
+			w.raise(dead)
+		}
 	}
 }
 
 // stillborn finds a task that was killed before it could make its death known,
-// or gives -1. fresh are the tasks that were forked and have not done so; a
-// task that is one of them for several looks is looked for among the living.
+// or gives -1. fresh are the tasks that were forked and have not done so. It reads
+// /proc for every task.
 func (w *watch) stillborn(fresh []int) int {
-	const patience = 3 // looks, 20 ms apart
-	was := w.fresh
-	w.fresh = make(map[int]int, len(fresh))
-	var living map[int]bool
+	living := w.r.living()
 	for _, i := range fresh {
-		if w.fresh[i] = was[i] + 1; w.fresh[i] < patience {
-			continue
-		}
-		if living == nil {
-			living = w.r.living()
-		}
 		if !living[int(w.r.arena.Record(i).PID)] {
 			return i
 		}
 	}
 	return -1
+}
+
+// stillness finds out whether a restore stands still, since only then a look at
+// every process is worth what it costs: on a busy machine many tasks wait for a
+// processor, and they would have to wait for the look, too.
+type stillness struct {
+	seen     [3]int
+	since    time.Time
+	patience time.Duration
+}
+
+// stands reports that nothing has changed for a while, which is longer each time.
+func (s *stillness) stands(now [3]int) bool {
+	const first, longest = 60 * time.Millisecond, time.Second
+	if now != s.seen || s.since.IsZero() {
+		*s = stillness{seen: now, since: time.Now(), patience: first}
+		return false
+	}
+	if time.Since(s.since) < s.patience {
+		return false
+	}
+	s.since, s.patience = time.Now(), min(2*s.patience, longest)
+	return true
 }
 
 // raise aborts because a task has ended. The one that failed by itself has told
