@@ -1,8 +1,11 @@
 // Command bench compares a restore with the least that a tree can cost: a C
-// program that forks as many children and dups as many descriptors in each, see
-// floor/floor.c.
+// program that forks as many children in the same shape, with as many descriptors
+// in each, see floor/floor.c.
 //
 //	go run ./test/bench -tasks 1000 -fds 10 -files 200
+//	go run ./test/bench -shape chain -tasks 500
+//	go run ./test/bench -shape private -tasks 1000 -fds 100
+//	go run ./test/bench -tasks 1 -fds 19990 -base 6
 //
 // It builds both programs and runs them in turn, so that a busy machine hurts
 // both, and prints each round and the medians:
@@ -15,7 +18,8 @@
 //	         Private_Dirty of smaps_rollup, since Linux 4.14)
 //
 // The floor shares one open file and checks nothing; the restored tree shares
-// as many as -files says. Times have no limit here that would fail a run.
+// as many as -files says. In the shape private each descriptor is an open file of
+// the task's own, opened in the same careful way by both. Times have no limit here that would fail a run.
 package main
 
 import (
@@ -44,6 +48,7 @@ const (
 
 // options is what to compare. The flags have the same names.
 type options struct {
+	Shape  string `json:"shape"` // wide, chain, private
 	Tasks  int `json:"tasks"`  // under one root, which has no descriptors
 	FDs    int `json:"fds"`    // of each task
 	Files  int `json:"files"`  // open files that the descriptors share
@@ -114,7 +119,8 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 func parse(args []string) (options, error) {
 	var opt options
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	fs.IntVar(&opt.Tasks, "tasks", 1000, "tasks under one root")
+	fs.StringVar(&opt.Shape, "shape", "wide", "wide: all tasks under one root; chain: each under the one before; private: wide, each descriptor an open file of its own")
+	fs.IntVar(&opt.Tasks, "tasks", 1000, "tasks below the root")
 	fs.IntVar(&opt.FDs, "fds", 10, "descriptors of each task")
 	fs.IntVar(&opt.Files, "files", 200, "open files that the descriptors share")
 	fs.IntVar(&opt.Base, "base", 10, "lowest descriptor")
@@ -133,40 +139,18 @@ func parse(args []string) (options, error) {
 		wrong = "no arguments, only flags"
 	case opt.Tasks < 1 || opt.FDs < 1 || opt.Files < 1 || opt.Rounds < 1:
 		wrong = "-tasks, -fds, -files and -rounds are 1 or more"
+	case opt.Shape != "wide" && opt.Shape != "chain" && opt.Shape != "private":
+		wrong = "-shape is wide, chain or private"
 	case opt.Files > opt.Tasks*opt.FDs:
 		wrong = fmt.Sprintf("%d descriptors cannot use %d files", opt.Tasks*opt.FDs, opt.Files)
-	case opt.Base < 4:
-		wrong = "-base is 4 or more: the floor has its own file at 3"
+	case opt.Base < 6:
+		wrong = "-base is 6 or more: the floor has files of its own below"
 	}
 	if wrong != "" {
 		fmt.Fprintf(os.Stderr, "bench: %s\n", wrong)
 		return opt, errUsage
 	}
 	return opt, nil
-}
-
-// description writes the tree: descriptors go through the files in turn, so
-// that each file is used and neighbors in a table are different files.
-func description(opt options) string {
-	var b strings.Builder
-	b.WriteString("version: 1\nfiles:\n")
-	for i := range opt.Files {
-		fmt.Fprintf(&b, "  f%d: {type: reg, path: /dev/null, flags: [O_RDWR]}\n", i)
-	}
-	b.WriteString("tasks:\n  - name: root\n    children:\n")
-	n := 0
-	for t := range opt.Tasks {
-		fmt.Fprintf(&b, "      - {name: t%d, fds: {", t)
-		for j := range opt.FDs {
-			if j > 0 {
-				b.WriteString(", ")
-			}
-			fmt.Fprintf(&b, "%d: {file: f%d, cloexec: true}", opt.Base+j, n%opt.Files)
-			n++
-		}
-		b.WriteString("}}\n")
-	}
-	return b.String()
 }
 
 // bench is where the programs and their output are.

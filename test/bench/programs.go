@@ -40,7 +40,7 @@ type floorReport struct {
 
 func (b *bench) runFloor(ctx context.Context) (floorReport, error) {
 	var rep floorReport
-	out, _, err := b.command(ctx, runTimeout, nil, b.floor,
+	out, _, err := b.command(ctx, runTimeout, nil, b.floor, b.opt.Shape,
 		strconv.Itoa(b.opt.Tasks), strconv.Itoa(b.opt.FDs), strconv.Itoa(b.opt.Base))
 	if err != nil {
 		return rep, err

@@ -81,8 +81,12 @@ func (res *result) writeJSON(w io.Writer) error {
 
 func (res *result) writeTable(out io.Writer) error {
 	opt, w := res.Options, &strings.Builder{}
-	fmt.Fprintf(w, "%d tasks, %d descriptors each, %d shared open files; Linux %s, %d CPUs\n\n",
-		opt.Tasks, opt.FDs, opt.Files, res.Kernel, res.CPUs)
+	files := fmt.Sprintf("%d shared open files", opt.Files)
+	if opt.Shape == "private" {
+		files = "each an open file of its own"
+	}
+	fmt.Fprintf(w, "%s: %d tasks, %d descriptors each, %s; Linux %s, %d CPUs\n\n",
+		opt.Shape, opt.Tasks, opt.FDs, files, res.Kernel, res.CPUs)
 	const row = "%6s  %9.2f  %10.2f  %8.2f  %13.2f  %11.2f  %9d  %10d\n"
 	fmt.Fprintln(w, " round   floor ms  release ms  whole ms  release/floor  whole/floor  floor KiB  regrow KiB")
 	ms := func(ns int64) float64 { return float64(ns) / float64(time.Millisecond) }

@@ -1,12 +1,18 @@
 /*
- * floor N K BASE: the least that a tree can cost.
+ * floor SHAPE N K BASE: the least that a tree can cost.
  *
- * One parent forks N children in a loop, each dups one open file to K numbers
- * from BASE on and pauses. Nothing is shared, pulled or checked, so this is the
- * time and the memory that restoring a tree is measured against.
+ *	wide     one parent forks N children in a loop
+ *	chain    each of N children forks the next
+ *	private  wide, and each child opens K files of its own
+ *
+ * Each child has K open files at the numbers from BASE on and pauses. In wide and
+ * chain they are dups of one file: nothing is shared, pulled or checked, so this
+ * is the time and the memory that restoring a tree is measured against. In
+ * private each file is opened as a restore must: looked at with O_PATH first,
+ * since opening a FIFO would block, then opened through /proc/self/fd.
  *
  *	parent:  fork fork fork ... ──▶ wait for left == 0 ──▶ print ──▶ kill, reap
- *	child:   dup3 x K ──▶ left-- ──▶ pause       (the last one takes the time)
+ *	child:   open, dup3 x K ──▶ left-- ──▶ pause (the last one takes the time)
  *
  * Prints one line of JSON: elapsed_ns from the first fork until the last child
  * has its descriptors, private_kib of the child in the middle (Private_Clean +
@@ -27,6 +33,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -43,7 +50,16 @@ struct shared {
 	int left;       /* children that are not ready; a futex */
 	int error;      /* errno of the first child that could not go on */
 	int64_t end_ns; /* when left became 0 */
+	pid_t pids[];
 };
+
+enum shape { WIDE, CHAIN, PRIVATE };
+
+static struct {
+	enum shape shape;
+	int n, k, base, file;
+	struct shared *sh;
+} tree;
 
 static int64_t now_ns(void)
 {
@@ -59,24 +75,70 @@ static long futex(int *word, int op, int val, const struct timespec *timeout)
 	return syscall(SYS_futex, word, op, val, timeout, NULL, 0);
 }
 
-static _Noreturn void child(struct shared *sh, pid_t parent, int file, int k, int base)
+static _Noreturn void fail(int error)
+{
+	__atomic_store_n(&tree.sh->error, error, __ATOMIC_SEQ_CST);
+	futex(&tree.sh->left, FUTEX_WAKE, INT_MAX, NULL);
+	_exit(1);
+}
+
+static void dup_all(void)
+{
+	for (int i = 0; i < tree.k; i++)
+		if (dup3(tree.file, tree.base + i, O_CLOEXEC) < 0)
+			fail(errno);
+}
+
+/* Opens /dev/null k times, below base, and moves each file to its number. */
+static void open_all(void)
+{
+	for (int i = 0; i < tree.k; i++) {
+		char path[32];
+		struct stat st;
+		int fd, look = open("/dev/null", O_PATH | O_CLOEXEC);
+
+		if (look < 0 || fstat(look, &st) < 0 || S_ISFIFO(st.st_mode))
+			fail(errno);
+		snprintf(path, sizeof path, "/proc/self/fd/%d", look);
+		fd = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+		if (fd < 0 || close(look) < 0)
+			fail(errno);
+		if (dup3(fd, tree.base + i, O_CLOEXEC) < 0)
+			fail(errno);
+		close(fd);
+	}
+}
+
+static pid_t fork_child(int i, pid_t parent);
+
+static _Noreturn void child(int i, pid_t parent)
 {
 	/* The parent may be dead already: then the signal never comes. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
 		_exit(1);
-	for (int i = 0; i < k; i++) {
-		if (dup3(file, base + i, O_CLOEXEC) < 0) {
-			__atomic_store_n(&sh->error, errno, __ATOMIC_SEQ_CST);
-			futex(&sh->left, FUTEX_WAKE, INT_MAX, NULL);
-			_exit(1);
-		}
-	}
-	if (__atomic_sub_fetch(&sh->left, 1, __ATOMIC_SEQ_CST) == 0) {
-		__atomic_store_n(&sh->end_ns, now_ns(), __ATOMIC_SEQ_CST);
-		futex(&sh->left, FUTEX_WAKE, INT_MAX, NULL);
+	if (tree.shape == CHAIN && i + 1 < tree.n && fork_child(i + 1, getpid()) < 0)
+		fail(errno);
+	if (tree.shape == PRIVATE)
+		open_all();
+	else
+		dup_all();
+	if (__atomic_sub_fetch(&tree.sh->left, 1, __ATOMIC_SEQ_CST) == 0) {
+		__atomic_store_n(&tree.sh->end_ns, now_ns(), __ATOMIC_SEQ_CST);
+		futex(&tree.sh->left, FUTEX_WAKE, INT_MAX, NULL);
 	}
 	for (;;)
 		pause();
+}
+
+static pid_t fork_child(int i, pid_t parent)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		child(i, parent);
+	if (pid > 0)
+		tree.sh->pids[i] = pid;
+	return pid;
 }
 
 /* Waits until every child is ready. Gives 0 or an errno. */
@@ -138,75 +200,83 @@ static int number(const char *s, const char *what, int lo, int hi)
 	return (int)v;
 }
 
+static enum shape shape_of(const char *name)
+{
+	static const char *const names[] = { "wide", "chain", "private" };
+
+	for (int i = 0; i < 3; i++)
+		if (!strcmp(name, names[i]))
+			return i;
+	fprintf(stderr, "floor: SHAPE %s: want wide, chain or private\n", name);
+	exit(2);
+}
+
 int main(int argc, char **argv)
 {
-	int n, k, base, file, made = 0, error = 0;
+	int made = 0, error = 0, forks;
 	const char *what = "children";
-	struct shared *sh;
 	int64_t start;
+	size_t size;
 	long kib = -1;
-	pid_t parent = getpid(), *pids;
 
-	if (argc != 4) {
-		fprintf(stderr, "usage: floor N K BASE\n");
+	if (argc != 5) {
+		fprintf(stderr, "usage: floor SHAPE N K BASE\n");
 		return 2;
 	}
-	n = number(argv[1], "N", 1, MAX_TASKS);
-	k = number(argv[2], "K", 0, MAX_FDS);
-	base = number(argv[3], "BASE", 0, MAX_FDS);
+	tree.shape = shape_of(argv[1]);
+	tree.n = number(argv[2], "N", 1, MAX_TASKS);
+	tree.k = number(argv[3], "K", 0, MAX_FDS);
+	tree.base = number(argv[4], "BASE", 0, MAX_FDS);
 
-	file = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (file < 0) {
+	tree.file = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (tree.file < 0) {
 		perror("floor: /dev/null");
 		return 1;
 	}
-	if (base <= file) {
-		fprintf(stderr, "floor: BASE %d: the number is in use, want %d or more\n", base, file + 1);
+	if (tree.base <= tree.file + 2) {
+		fprintf(stderr, "floor: BASE %d: the numbers below are in use, want %d or more\n", tree.base, tree.file + 3);
 		return 2;
 	}
-	sh = mmap(NULL, sizeof *sh, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	pids = calloc(n, sizeof *pids);
-	if (sh == MAP_FAILED || !pids) {
+	size = sizeof *tree.sh + tree.n * sizeof *tree.sh->pids;
+	tree.sh = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	/* What a chain leaves comes to this process, to be waited for. Since Linux 3.4. */
+	if (tree.sh == MAP_FAILED || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
 		perror("floor: memory");
 		return 1;
 	}
-	sh->left = n;
+	tree.sh->left = tree.n;
 
 	start = now_ns();
-	for (; made < n; made++) {
-		pid_t pid = fork();
-
-		if (pid == 0)
-			child(sh, parent, file, k, base);
-		if (pid < 0) {
+	forks = tree.shape == CHAIN ? 1 : tree.n;
+	for (; made < forks; made++) {
+		if (fork_child(made, getpid()) < 0) {
 			error = errno;
 			what = "fork";
 			break;
 		}
-		pids[made] = pid;
 	}
 	if (!error)
-		error = wait_ready(sh);
+		error = wait_ready(tree.sh);
 	if (!error) {
-		kib = private_kib(pids[n / 2]);
+		kib = private_kib(tree.sh->pids[tree.n / 2]);
 		if (kib < 0) {
 			error = errno ? errno : EIO;
 			what = "smaps_rollup";
 		}
 	}
 
-	/* Nobody else reaps them, so these numbers are still theirs. */
+	/* Nobody else reaps these, so the numbers are still theirs. A child's death
+	 * kills its own children, which then come here. */
 	for (int i = 0; i < made; i++)
-		kill(pids[i], SIGKILL);
-	for (int i = 0; i < made; i++)
-		while (waitpid(pids[i], NULL, 0) < 0 && errno == EINTR)
-			;
+		kill(tree.sh->pids[i], SIGKILL);
+	while (wait(NULL) > 0 || errno == EINTR)
+		;
 
 	if (error) {
-		fprintf(stderr, "floor: %s (%d of %d forked): %s\n", what, made, n, strerror(error));
+		fprintf(stderr, "floor: %s (%d of %d forked): %s\n", what, made, forks, strerror(error));
 		return 1;
 	}
-	printf("{\"tasks\":%d,\"fds\":%d,\"elapsed_ns\":%lld,\"private_kib\":%ld}\n", n, k,
-	       (long long)(sh->end_ns - start), kib);
+	printf("{\"tasks\":%d,\"fds\":%d,\"elapsed_ns\":%lld,\"private_kib\":%ld}\n", tree.n, tree.k,
+	       (long long)(tree.sh->end_ns - start), kib);
 	return fflush(stdout) ? 1 : 0;
 }
