@@ -27,18 +27,10 @@ type mapping struct {
 // every fork that follows. So does the vdso's data, which fork copies page tables
 // of three levels for (decision 7); no task calls the vdso, and a program gets one
 // of its own.
-func keep(a *postfork.Arena) ([]program.Range, error) {
+func keep(a *postfork.Arena, maps []mapping) ([]program.Range, error) {
 	exe, err := os.Readlink("/proc/self/exe")
 	if err != nil {
 		return nil, fmt.Errorf("restore: %w (is /proc mounted?)", err)
-	}
-	text, err := os.ReadFile("/proc/self/maps")
-	if err != nil {
-		return nil, fmt.Errorf("restore: %w", err)
-	}
-	maps, err := parseMaps(string(text))
-	if err != nil {
-		return nil, err
 	}
 	var local uint64
 	if postfork.HasRseq() {
@@ -74,6 +66,40 @@ func keep(a *postfork.Arena) ([]program.Range, error) {
 		return nil, fmt.Errorf("restore: bug: %d ranges of memory to keep", len(kept))
 	}
 	return kept, nil
+}
+
+// heap finds the Go heap: the writable memory in the run of anonymous mappings
+// around an address in it. The runtime reserves such a run for the heap alone, so
+// nothing of a C library's, which may have views of its own on what is forked, is
+// among it.
+func heap(maps []mapping, addr uint64) []program.Range {
+	at := slices.IndexFunc(maps, func(m mapping) bool { return m.Lo <= addr && addr < m.Hi })
+	if at < 0 {
+		return nil
+	}
+	first, last := at, at
+	for first > 0 && maps[first-1].name == "" && maps[first-1].Hi == maps[first].Lo {
+		first--
+	}
+	for last < len(maps)-1 && maps[last+1].name == "" && maps[last].Hi == maps[last+1].Lo {
+		last++
+	}
+	var found []program.Range
+	for _, m := range maps[first : last+1] {
+		if m.writable {
+			found = append(found, m.Range)
+		}
+	}
+	return found
+}
+
+// ownMaps reads the memory of this process.
+func ownMaps() ([]mapping, error) {
+	text, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return nil, fmt.Errorf("restore: %w (is /proc mounted?)", err)
+	}
+	return parseMaps(string(text))
 }
 
 // covers reports whether one of the ranges has the address.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -89,7 +90,8 @@ var starting sync.Mutex
 //
 // The caller owns the [Tree] and must end it by [Tree.Wait], [Tree.End] or
 // [Tree.Detach]. The process becomes a child subreaper until then (prctl(2)),
-// so that orphans of the tree come to it. Needs Linux 5.10 and /proc.
+// so that orphans of the tree come to it. C code of the process must not fork while
+// Start runs; forks of Go wait. Needs Linux 5.10 and /proc.
 func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 	starting.Lock()
 	defer starting.Unlock()
@@ -290,7 +292,11 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 		return nil, fmt.Errorf("restore: %w", err)
 	}
 	defer release()
-	kept, err := keep(r.arena)
+	maps, err := ownMaps()
+	if err != nil {
+		return nil, err
+	}
+	kept, err := keep(r.arena, maps)
 	if err != nil {
 		return nil, err
 	}
@@ -301,7 +307,7 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 	defer watch.stop()
 	r.started = time.Now()
 	restored := r.trace.stage("restore the tasks")
-	if err := r.spawn(); err != nil {
+	if err := r.spawn(maps); err != nil {
 		return nil, err
 	}
 	watch.rootFD(r.rootFD)
@@ -341,9 +347,13 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 	return r.tree()
 }
 
-func (r *run) spawn() error {
+func (r *run) spawn(maps []mapping) error {
 	root := r.plan.tree.Root
-	pid, err := r.arena.Spawn(r.plan.rootClone, r.plan.host.OldClone, r.trace != nil)
+	pid, err := r.arena.Spawn(r.plan.rootClone, postfork.SpawnOptions{
+		OldClone: r.plan.host.OldClone,
+		Trace:    r.trace != nil,
+		Heap:     heap(maps, uint64(reflect.ValueOf(r).Pointer())),
+	})
 	if err == nil {
 		r.root = pid
 		r.rootFD = int(int32(r.arena.Head().RootPIDFD))

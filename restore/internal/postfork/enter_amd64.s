@@ -1,12 +1,6 @@
 #include "textflag.h"
 #include "go_asm.h"
 
-// func enter(h *program.Head, task uint64)
-TEXT ·enter(SB), NOSPLIT|NOFRAME, $0-16
-	MOVQ h+0(FP), R12
-	MOVQ task+8(FP), R13
-	JMP  begin<>(SB)
-
 // fork is called by a func value, so its arguments come in the registers of Go's
 // internal ABI: AX nr, BX, CX, DI, SI the call's first four, R8 h, R9 task. The
 // result is the kernel's, in AX.

@@ -1,12 +1,6 @@
 #include "textflag.h"
 #include "go_asm.h"
 
-// func enter(h *program.Head, task uint64)
-TEXT ·enter(SB), NOSPLIT|NOFRAME, $0-16
-	MOVD h+0(FP), R9
-	MOVD task+8(FP), R10
-	JMP  begin<>(SB)
-
 // fork is called by a func value, so its arguments come in the registers of Go's
 // internal ABI: R0 nr, R1 to R4 the call's first four, R5 h, R6 task. The result
 // is the kernel's, in R0. clone(2) takes child_tid as its fifth argument here.
@@ -35,7 +29,6 @@ TEXT begin<>(SB), NOSPLIT|NOFRAME, $0-0
 	ADD  $const_privateSize, R1, R3
 	SUB  $64, R3
 	MOVD R3, RSP
-	MOVD ZR, R29
 	MOVD ZR, R30
 	MOVD const_headInterp(R9), R4
 	CALL (R4)

@@ -321,25 +321,6 @@ func call(nr uint32, a *[6]uint64) (int64, syscall.Errno) {
 	return int64(r), e
 }
 
-// clone makes the root as a struct clone_args says. old: by clone(2), which takes
-// the same flags below 1<<32, and either the pidfd or the parent's copy of the
-// tid. Its last two arguments, child_tid and tls, change places between
-// architectures; tls means nothing without CLONE_SETTLS.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func clone(args unsafe.Pointer, old bool) (r uintptr, e syscall.Errno) {
-	if !old {
-		r, _, e = syscall.RawSyscall6(unix.SYS_CLONE3, uintptr(args), program.CloneArgsSize, 0, 0, 0, 0)
-		return r, e
-	}
-	a := (*program.OldClone)(args)
-	r, _, e = syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(a.Flags|a.Signal), 0, uintptr(a.PIDFD|a.Parent), uintptr(a.Child), uintptr(a.Child), 0)
-	return r, e
-}
-
 // forkFunc is code in assembly that makes a task by the system call nr. It returns
 // in the parent; the child goes on in interp, on the empty stack of its own
 // private page.
@@ -355,6 +336,19 @@ func fork(h *program.Head, op *program.Op) (pid int64, e syscall.Errno) {
 	if over(h) {
 		return 0, program.ReasonCanceled
 	}
+	return clone(h, op)
+}
+
+// clone makes a child as the struct clone_args of an OpFork says. With
+// FlagOldClone by clone(2), which takes the same flags below 1<<32, and either the
+// pidfd or the parent's copy of the tid. Its last two arguments, child_tid and tls,
+// change places between architectures; tls means nothing without CLONE_SETTLS.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func clone(h *program.Head, op *program.Op) (pid int64, e syscall.Errno) {
 	args := at(h, op.Args[0])
 	if op.Flags&program.FlagOldClone == 0 {
 		pid = forkBy(unix.SYS_CLONE3, uintptr(args), program.CloneArgsSize, 0, 0, h, op.Args[1])

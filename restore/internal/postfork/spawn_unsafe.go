@@ -11,9 +11,6 @@ import (
 	"regrow/restore/internal/program"
 )
 
-// enter begins a task at Head.Interp, on the stack of its private page.
-func enter(h *program.Head, task uint64)
-
 // cloneRoot makes the root task. All signals are blocked from before the clone
 // until the child is released: a Go signal handler can run neither in the child
 // (CLONE_CLEAR_SIGHAND, or the root's first ops, drop them) nor between the two
@@ -23,15 +20,12 @@ func enter(h *program.Head, task uint64)
 //go:norace
 //go:nocheckptr
 //go:noinline
-func cloneRoot(args unsafe.Pointer, oldClone bool, all, old uintptr, h *program.Head) (uintptr, syscall.Errno) {
+func cloneRoot(h *program.Head, op *program.Op, all, old uintptr) (int64, syscall.Errno) {
 	const setMask = 2
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, all, old, 8, 0, 0)
-	r, e := clone(args, oldClone)
-	if e == 0 && r == 0 {
-		enter(h, 0)
-	}
+	pid, e := clone(h, op)
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, old, 0, 8, 0, 0)
-	return r, e
+	return pid, e
 }
 
 // HasClone3 reports whether clone3(2) can be used: since Linux 5.3, where no
@@ -57,28 +51,57 @@ func MayChoosePIDs() bool {
 	return e == syscall.EEXIST
 }
 
+// SpawnOptions say how the root task is made. The zero value works.
+type SpawnOptions struct {
+	// OldClone makes it with clone(2), see [program.FlagOldClone].
+	OldClone bool
+
+	// Trace makes every task note in Op.At when it begins an op, at the price of
+	// a system call an op.
+	Trace bool
+
+	// Heap is memory of this process that no task looks at. What is there is not
+	// copied for the root (MADV_DONTFORK), which would only unmap it.
+	Heap []program.Range
+}
+
 // Spawn clones the root task, which then makes all others. args is the address
-// of its struct clone_args in the arena; old makes it with clone(2), see
-// [program.FlagOldClone]. With trace every task notes in Op.At when it begins an op,
-// at the price of a system call an op.
+// of its struct clone_args in the arena.
 //
 // Preconditions: the arena is mapped and filled; the calling goroutine is
-// locked to its thread, which owns Head.Gate.
-func (a *Arena) Spawn(args uint64, old, trace bool) (pid int, err error) {
+// locked to its thread, which owns Head.Gate; no other thread of the process
+// forks by other means than those of Go, which wait.
+func (a *Arena) Spawn(args uint64, o SpawnOptions) (pid int, err error) {
 	var all, mask uint64
 	all = ^uint64(0)
-	a.Head().Interp, a.Head().Fork = CodeAddress(), forkAddress()
-	if trace {
-		a.Head().Interp = uint64(reflect.ValueOf(interpTraced).Pointer())
+	op := program.Op{Kind: program.OpFork, Args: [6]uint64{args, 0}}
+	if o.OldClone {
+		op.Flags = program.FlagOldClone
+	}
+	h := a.Head()
+	h.Interp, h.Fork = CodeAddress(), forkAddress()
+	if o.Trace {
+		h.Interp = uint64(reflect.ValueOf(interpTraced).Pointer())
 	}
 	syscall.ForkLock.Lock()
-	r, e := cloneRoot(at(a.Head(), args), old, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&mask)), a.Head())
+	advise(o.Heap, unix.MADV_DONTFORK)
+	r, e := cloneRoot(h, &op, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&mask)))
+	advise(o.Heap, unix.MADV_DOFORK)
 	syscall.ForkLock.Unlock()
 	runtime.KeepAlive(&all)
 	runtime.KeepAlive(&mask)
+	runtime.KeepAlive(&op)
 	if e != 0 {
 		return 0, e
 	}
 	a.Record(0).PID = int32(r)
 	return int(r), nil
+}
+
+// advise tells the kernel about memory. What has been unmapped meanwhile is no
+// matter.
+func advise(ranges []program.Range, advice uintptr) {
+	for _, r := range ranges {
+		_, _, _ = syscall.RawSyscall(syscall.SYS_MADVISE, uintptr(r.Lo), uintptr(r.Hi-r.Lo), advice)
+	}
 }
