@@ -158,7 +158,7 @@ func (p *Plan) probe(arena *postfork.Arena) error {
 	rec.Ops = p.opsBase()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	pid, err := arena.Spawn(p.rootClone, p.host.OldClone, false)
+	pid, err := arena.Spawn(p.rootClone, postfork.SpawnOptions{OldClone: p.host.OldClone})
 	if err != nil {
 		return os.NewSyscallError(p.cloneName(), err)
 	}

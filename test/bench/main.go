@@ -48,12 +48,12 @@ const (
 
 // options is what to compare. The flags have the same names.
 type options struct {
-	Shape  string `json:"shape"` // wide, chain, private
-	Tasks  int `json:"tasks"`  // under one root, which has no descriptors
-	FDs    int `json:"fds"`    // of each task
-	Files  int `json:"files"`  // open files that the descriptors share
-	Base   int `json:"base"`   // lowest descriptor
-	Rounds int `json:"rounds"` // runs of each program
+	Shape  string `json:"shape"`  // wide, chain, private
+	Tasks  int    `json:"tasks"`  // under one root, which has no descriptors
+	FDs    int    `json:"fds"`    // of each task
+	Files  int    `json:"files"`  // open files that the descriptors share
+	Base   int    `json:"base"`   // lowest descriptor
+	Rounds int    `json:"rounds"` // runs of each program
 
 	regrow string // a built regrow, "" to build one
 	json   bool
