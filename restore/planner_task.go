@@ -155,6 +155,13 @@ func (tp *taskPlanner) enter() {
 	if tp.pl.plan.options.Detach {
 		tp.call(unix.SYS_SETSID)
 	}
+	if h := tp.pl.plan.host; h.SoftFiles < h.HardFiles && tp.pl.probe >= h.HardFiles-1 {
+		// The Go runtime has raised the soft limit, but not to the hard one: it
+		// left one number, see init in syscall/rlimit.go.
+		tp.about(program.VerbLimit, tp.task.Pos)
+		tp.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, a.Words([]uint64{h.HardFiles, h.HardFiles}), 0)
+		tp.about(program.VerbSetUp, tp.task.Pos)
+	}
 	tp.takeOver()
 	tp.mapUser()
 	if tp.pl.earlyLimit {

@@ -125,3 +125,23 @@ func TestHeldLimits(t *testing.T) {
 		}
 	}
 }
+
+// TestHighestNumber installs the highest number that the hard limit allows, under
+// soft limits below it.
+func TestHighestNumber(t *testing.T) {
+	path := write(t, "version: 1\nfiles: {n: {type: reg, path: /dev/null}, z: {type: reg, path: /dev/zero}}\n"+
+		"tasks: [{name: a, fds: {255: n}, children: [{name: b, fds: {255: z, 0: n}}]}]\n")
+	for _, soft := range []int{64, 254, 255, 256} {
+		rep := report(t, wait(t, start(t, fmt.Sprintf("ulimit -Sn %d; ulimit -Hn 256", soft), "restore", "-d", "--json", path)))
+		for _, p := range prove(wantOf(t, path), rep) {
+			t.Errorf("soft limit %d: %s", soft, p)
+		}
+		for _, task := range rep.Tasks {
+			limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", task.HostPID))
+			if want := fmt.Sprintf("Max open files            %-21d256 ", soft); err != nil || !strings.Contains(string(limits), want) {
+				t.Errorf("soft limit %d, task %s: no %q in %s (%v)", soft, task.Name, want, limits, err)
+			}
+		}
+		endTree(t)
+	}
+}
