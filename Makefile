@@ -65,6 +65,27 @@ test-builds: ## Run the end-to-end tests with regrow built in each way
 		REGROW_TEST_ROOT=1 REGROW_TEST_BUILD="$$build" $(GO) test -count=1 ./test/e2e; \
 	done
 
+# Which kernels test-vm, test-vm-hard and vm-shell boot: versions of Debian's (5.10,
+# 6.1, 6.12) and paths of images with commas between, all, or newest.
+KERNEL ?= all
+# The machine's architecture: amd64 or arm64.
+ARCH ?= $(shell $(GO) env GOARCH)
+# More for them: -pkg ./fdstore, -run '^TestX', -v, -seed 7; see
+# docs/testing.md.
+VMFLAGS ?=
+
+.PHONY: test-vm
+test-vm: ## Run all tests in virtual machines, one for each KERNEL (all)
+	$(GO) run ./test/vm -arch $(ARCH) -kernel '$(KERNEL)' $(VMFLAGS)
+
+.PHONY: test-vm-hard
+test-vm-hard: ## Run them with many more random rounds, with the newest kernel
+	$(GO) run ./test/vm -arch $(ARCH) -kernel '$(if $(filter all,$(KERNEL)),newest,$(KERNEL))' -hard -timeout 3h $(VMFLAGS)
+
+.PHONY: vm-shell
+vm-shell: ## Give a shell in a virtual machine that has regrow
+	$(GO) run ./test/vm -arch $(ARCH) -kernel '$(if $(filter all,$(KERNEL)),newest,$(KERNEL))' -shell $(VMFLAGS)
+
 .PHONY: race
 race: ## Run the tests of the packages that do not fork under the race detector
 	CGO_ENABLED=1 $(GO) test -race $(RACE_PKGS)

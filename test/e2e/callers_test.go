@@ -55,7 +55,7 @@ func TestCallers(t *testing.T) {
 		{name: "closed standard input", shell: "exec <&-"},
 		{name: "closed standard output", shell: "exec >&-", foregroundOnly: true},
 		{name: "closed standard error", shell: "exec 2>&-"},
-		{name: "10,000 open descriptors", shell: by(`bash -c 'for ((i = 0; i < 10000; i++)); do exec {fd}</dev/null; done; exec "$0" "$@"'`)},
+		{name: "10,000 open descriptors", shell: by(`bash -c 'ulimit -Sn $(ulimit -Hn); for ((i = 0; i < 10000; i++)); do exec {fd}</dev/null; done; exec "$0" "$@"'`)},
 		{name: "hard limit of 64", shell: "ulimit -n 64"},
 		{name: "soft limit of 1024", shell: "ulimit -Sn 1024"},
 		{name: "SIGCHLD ignored", shell: "trap '' CHLD"},

@@ -193,15 +193,19 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
-// writeWide writes a description of a root with so many held children.
-func writeWide(t *testing.T, tasks int) string {
-	t.Helper()
+// wideTree describes a root with so many held children.
+func wideTree(tasks int) string {
 	var b strings.Builder
 	b.WriteString("version: 1\ntasks:\n  - name: root\n    children:\n")
 	for i := range tasks {
 		fmt.Fprintf(&b, "      - {name: t%d}\n", i)
 	}
-	return write(t, b.String())
+	return b.String()
+}
+
+func writeWide(t *testing.T, tasks int) string {
+	t.Helper()
+	return write(t, wideTree(tasks))
 }
 
 // TestKilledRunner kills regrow at some moments of a restore: then either

@@ -1,0 +1,316 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/fdstore"
+	"regrow/tasktree/kind"
+)
+
+// feature is a row of the table in docs/kernels.md: something that a description
+// or the store's library can ask of a kernel.
+type feature struct {
+	name string
+	// kind is the word after "type:" that a description uses here, "" if none.
+	kind string
+	// since is the oldest kernel that has it, "" for all that regrow runs on. An
+	// older one must refuse it, with a message that refused matches.
+	since, refused string
+	// held is a tree of held tasks, without its version: the kernel must say of it
+	// what the description says. $DIR is a folder of its own.
+	held string
+	// runs is a tree in which programs run, prints what it must print.
+	runs, prints string
+	// call uses the library.
+	call func(t *testing.T) error
+}
+
+var features = []feature{
+	{name: "regular file: offset, flags, mode, content", kind: "reg", held: `
+files: {f: {type: reg, path: $DIR/f, flags: [O_RDWR, O_CREAT, O_APPEND], mode: 0640, content: abcdef, offset: 3}}
+tasks: [{name: a, fds: {3: f}, children: [{name: b, fds: {0: f, 9: {file: f, cloexec: true}}}]}]`},
+	{name: "regular file: O_TRUNC at release", kind: "reg", runs: `
+files: {f: {type: reg, path: $DIR/old, flags: [O_WRONLY, O_TRUNC]}, out: {type: inherit, key: stdout}}
+tasks: [{name: a, fds: {1: out, 3: f}, run: [wc, -c, $DIR/old]}]`, prints: "0 $DIR/old\n"},
+	{name: "folder, O_PATH", kind: "reg", held: `
+files: {d: {type: reg, path: $DIR, flags: [O_DIRECTORY]}, p: {type: reg, path: $DIR/old, flags: [O_PATH]}}
+tasks: [{name: a, fds: {3: d, 4: p}, children: [{name: b, fds: {4: d, 3: p}}]}]`},
+	{name: "device", kind: "reg", held: `
+files: {n: {type: reg, path: /dev/null, flags: [O_RDWR, O_NONBLOCK]}, z: {type: reg, path: /dev/zero}, t: {type: reg, path: /dev/ptmx, flags: [O_RDWR]}}
+tasks: [{name: a, fds: {0: n, 1: z, 2: t}, children: [{name: b, fds: {2: n, 0: t}}]}]`},
+	{
+		name: "pipe: both ends, capacity, content", kind: "pipe", runs: `
+files: {p: {type: pipe, capacity: 1048576, content: "in the pipe\n"}, out: {type: inherit, key: stdout}}
+tasks: [{name: a, fds: {0: p.r, 1: out}, run: [head, -n, 2], children: [{name: b, fds: {1: p.w}, run: [echo, from a task]}]}]`,
+		prints: "in the pipe\nfrom a task\n",
+	},
+	{name: "pipe: shared by held tasks", kind: "pipe", held: `
+files: {p: {type: pipe, flags: {r: [O_NONBLOCK], w: [O_NONBLOCK]}}}
+tasks: [{name: a, fds: {0: p.r}, children: [{name: b, fds: {0: p.w, 1: p.r}}]}]`},
+	{
+		name: "file of the caller", kind: "inherit", runs: `
+files: {out: {type: inherit, key: stdout}}
+tasks: [{name: a, fds: {1: out}, run: [sh, -c, 'sleep 0.2; echo root'], children: [{name: b, fds: {7: out}, run: [sh, -c, 'echo child >&7']}]}]`,
+		prints: "child\nroot\n",
+	},
+
+	{name: "exact pids", held: `
+tasks: [{name: a, children: [{name: b, pid: $PID}]}]`},
+	{name: "pid namespace with exact pids", held: `
+namespaces: [pid]
+tasks: [{name: a, pid: 1, children: [{name: b, pid: 300}, {name: c, pid: 42}]}]`},
+	{name: "descriptors in a cycle, close-on-exec", held: `
+files: {x: {type: reg, path: /dev/null}, y: {type: reg, path: /dev/zero}, z: {type: pipe}}
+tasks: [{name: a, fds: {0: x, 1: y, 2: z.r}, children: [{name: b, fds: {0: y, 1: z.r, 2: {file: x, cloexec: true}}}, {name: c, fds: {0: z.w, 1: x, 2: y}}]}]`},
+	{name: "program, folder, environment", runs: `
+files: {out: {type: inherit, key: stdout}}
+tasks: [{name: a, fds: {1: out}, run: [sh, -c, 'echo $X; pwd -P'], env: {X: of the task}, cwd: /usr}]`, prints: "of the task\n/usr\n"},
+	{
+		name: "name and argument list", runs: `
+files: {out: {type: inherit, key: stdout}}
+tasks: [{name: a, fds: {1: out}, run: [sh, -c, 'read -r c rest </proc/$$/task/$$/children; cat /proc/$c/comm; tr "\0" "\n" </proc/$c/cmdline'], children: [{name: a-name-of-more-than-15}]}]`,
+		prints: "a-name-of-more-\na-name-of-more-than-15\n",
+	},
+
+	{name: "store: add, get, group", call: func(t *testing.T) error { return useStore(t, fdstore.Options{}) }},
+	{name: "store: flat", call: func(t *testing.T) error { return useStore(t, fdstore.Options{Layout: fdstore.Flat}) }},
+	{name: "store: nested", call: func(t *testing.T) error { return useStore(t, fdstore.Options{Layout: fdstore.Nested}) }},
+	{name: "store: names, list, copy", call: useCatalog},
+	{name: "store: seal", call: useSeal},
+}
+
+// TestEveryKindHasAFeature holds that a new kind gets its row.
+func TestEveryKindHasAFeature(t *testing.T) {
+	for _, name := range kind.Names() {
+		if !slices.ContainsFunc(features, func(f feature) bool { return f.kind == name }) {
+			t.Errorf("kind %q has no row among the features, see docs/kernels.md", name)
+		}
+	}
+}
+
+// olderThan reports whether this kernel is older than a version.
+func olderThan(t *testing.T, version string) bool {
+	t.Helper()
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		t.Fatal(err)
+	}
+	var here, want [2]int
+	_, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &here[0], &here[1])
+	if err == nil {
+		_, err = fmt.Sscanf(version, "%d.%d", &want[0], &want[1])
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Compare(here[:], want[:]) < 0
+}
+
+// TestFeatures tries every feature. A kernel that should have it must do it; one
+// that is too old must be refused, with the right words.
+func TestFeatures(t *testing.T) {
+	needRoot(t)
+	for _, f := range features {
+		t.Run(f.name, func(t *testing.T) {
+			t.Attr("feature", f.name)
+			err := f.try(t)
+			switch old := f.since != "" && olderThan(t, f.since); {
+			case err == nil && old:
+				t.Errorf("this kernel is older than %s, and has it: change the row", f.since)
+			case err == nil:
+				t.Attr("answer", "passed")
+			case !old:
+				t.Attr("answer", "FAILED")
+				t.Errorf("this kernel must have it: %v", err)
+			case !regexp.MustCompile(f.refused).MatchString(err.Error()):
+				t.Attr("answer", "FAILED")
+				t.Errorf("refused with %v, want %q", err, f.refused)
+			default:
+				t.Attr("answer", "refused")
+			}
+		})
+	}
+}
+
+func (f feature) try(t *testing.T) error {
+	if f.call != nil {
+		return f.call(t)
+	}
+	dir := openFolder(t) // not named after the test: there are commas in it
+	if err := os.WriteFile(filepath.Join(dir, "old"), []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	fill := func(s string) string {
+		return strings.NewReplacer("$DIR", dir, "$PID", fmt.Sprint(freePID(t))).Replace(s)
+	}
+	path := write(t, fill("version: 1"+f.held+f.runs+"\n"))
+	if f.held == "" {
+		res := run(t, "restore", path)
+		if res.status != 0 || res.out != fill(f.prints) {
+			return fmt.Errorf("status %d, printed %q: %s", res.status, res.out, res.errors)
+		}
+		return nil
+	}
+	res := run(t, "restore", "-d", "--json", path)
+	if res.status != 0 {
+		return fmt.Errorf("status %d: %s", res.status, res.errors)
+	}
+	defer endTree(t)
+	if problems := prove(wantOf(t, path), report(t, res)); len(problems) > 0 {
+		return fmt.Errorf("%s", strings.Join(problems, "; "))
+	}
+	return nil
+}
+
+// freePID gives a pid that nobody has, far from those that come next.
+func freePID(t *testing.T) int {
+	t.Helper()
+	for pid := (os.Getpid() + 15_000) % 30_000; ; pid++ {
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); pid > 300 && err != nil {
+			return pid
+		}
+	}
+}
+
+// memfile is an open file that has a text.
+func memfile(t *testing.T, text string) *os.File {
+	t.Helper()
+	fd, err := unix.MemfdCreate("file", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), text)
+	t.Cleanup(func() { f.Close() })
+	if _, err := f.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// isFile reports what is wrong if a file is not the open file that it should be.
+func isFile(got, want *os.File) error {
+	defer got.Close()
+	same, err := sameFile(os.Getpid(), int(got.Fd()), os.Getpid(), int(want.Fd()))
+	if err == nil && !same {
+		err = fmt.Errorf("got another open file than %q", want.Name())
+	}
+	return err
+}
+
+// useStore adds files one by one and in a group, and gets each.
+func useStore(t *testing.T, o fdstore.Options) error {
+	s, err := fdstore.New(o)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	a, b := memfile(t, "a"), memfile(t, "b")
+	for i := range 100 {
+		want := []*os.File{a, b}[i%2]
+		id, err := s.Add(want)
+		if err != nil {
+			return err
+		}
+		got, err := s.Get(id)
+		if err != nil {
+			return err
+		}
+		if err := isFile(got, want); err != nil {
+			return err
+		}
+	}
+	id, err := s.AddGroup(b, a)
+	if err != nil {
+		return err
+	}
+	group, err := s.GetGroup(id)
+	if err != nil || len(group) != 2 {
+		return fmt.Errorf("a group of %d: %w", len(group), err)
+	}
+	for i, want := range []*os.File{b, a} {
+		if err := isFile(group[i], want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// useCatalog finds files by name in a store that was opened, and in its copy.
+func useCatalog(t *testing.T) error {
+	s, err := fdstore.New(fdstore.Options{})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	a := memfile(t, "a")
+	if _, err := s.AddNamed("the name", a); err != nil {
+		return err
+	}
+	copied, err := fdstore.New(fdstore.Options{})
+	if err != nil {
+		return err
+	}
+	defer copied.Close()
+	if err := s.CopyTo(copied); err != nil {
+		return err
+	}
+	for _, from := range []*fdstore.Store{s, copied} {
+		fd, err := unix.FcntlInt(uintptr(from.FD()), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		opened, err := fdstore.Open(fd)
+		if err != nil {
+			return err
+		}
+		defer opened.Close()
+		id, err := opened.Lookup("the name")
+		if err != nil {
+			return err
+		}
+		got, err := opened.Get(id)
+		if err != nil {
+			return err
+		}
+		if err := isFile(got, a); err != nil {
+			return err
+		}
+		if all, err := opened.List(); err != nil || len(all) != 1 {
+			return fmt.Errorf("a list of %d: %w", len(all), err)
+		}
+	}
+	return nil
+}
+
+// useSeal gets from a sealed store, which takes nothing more.
+func useSeal(t *testing.T) error {
+	s, err := fdstore.New(fdstore.Options{})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	a := memfile(t, "a")
+	id, err := s.Add(a)
+	if err != nil {
+		return err
+	}
+	if err := s.Seal(); err != nil {
+		return err
+	}
+	if _, err := s.Add(a); err == nil {
+		return fmt.Errorf("a sealed store took a file")
+	}
+	got, err := s.Get(id)
+	if err != nil {
+		return err
+	}
+	return isFile(got, a)
+}

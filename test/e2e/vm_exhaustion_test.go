@@ -1,0 +1,242 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestPIDsRunOut restores more tasks than there are pids, by the kernel's limit
+// and by a cgroup's: a clean failure, and what fits is restored right after.
+func TestPIDsRunOut(t *testing.T) {
+	needVM(t)
+	big, small := writeWide(t, 800), writeWide(t, 40)
+	fits := func() {
+		t.Helper()
+		report(t, run(t, "restore", "-d", "--json", small))
+		endTree(t)
+	}
+	t.Run("pid_max", func(t *testing.T) {
+		setting(t, "kernel/pid_max", "700")
+		for range 5 {
+			res := run(t, "restore", "-d", big)
+			if res.status != 1 || !strings.Contains(res.errors, "clone") || !strings.Contains(res.errors, "resource temporarily unavailable") {
+				t.Errorf("status %d: %s", res.status, res.errors)
+			}
+			nobody(t)
+			fits()
+		}
+	})
+	t.Run("cgroup", func(t *testing.T) {
+		in := inCgroup(t, "pids.max", "300")
+		res := wait(t, start(t, in, "restore", "-d", big))
+		if res.status != 1 || !strings.Contains(res.errors, "clone") {
+			t.Errorf("status %d: %s", res.status, res.errors)
+		}
+		nobody(t)
+		fits()
+	})
+	t.Run("RLIMIT_NPROC", func(t *testing.T) {
+		path := filepath.Join(openFolder(t), "tree.yaml")
+		text, err := os.ReadFile(big)
+		if err == nil {
+			err = os.WriteFile(path, text, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		// dash calls it -p, bash and busybox -u.
+		res := wait(t, start(t, "ulimit -p 200 2>/dev/null || ulimit -u 200; "+asNobody, "restore", "-d", path))
+		if res.status != 1 || !strings.Contains(res.errors, "clone") || !strings.Contains(res.errors, "resource temporarily unavailable") {
+			t.Errorf("status %d: %s", res.status, res.errors)
+		}
+		nobody(t)
+	})
+}
+
+// TestPIDsComeAgain restores trees while pids come around again and again: a task
+// must never be taken for another one that has its number.
+func TestPIDsComeAgain(t *testing.T) {
+	needVM(t)
+	setting(t, "kernel/pid_max", "500")
+	path := writeWide(t, 60)
+	want := wantOf(t, path)
+	seen, again := map[int]bool{}, 0
+	for range 30 {
+		rep := report(t, run(t, "restore", "-d", "--json", path))
+		for _, p := range prove(want, rep) {
+			t.Error(p)
+		}
+		for _, task := range rep.Tasks {
+			if seen[task.HostPID] {
+				again++
+			}
+			seen[task.HostPID] = true
+		}
+		endTree(t)
+	}
+	if again == 0 {
+		t.Error("no pid came again: this test shows nothing")
+	}
+	t.Logf("%d tasks had a pid that another one had had", again)
+}
+
+// TestFilesRunOut lets the kernel's table of open files run full, which stops
+// ordinary users only.
+func TestFilesRunOut(t *testing.T) {
+	needVM(t)
+	var files strings.Builder
+	var fds strings.Builder
+	for i := range 600 {
+		fmt.Fprintf(&files, "  f%d: {type: reg, path: /dev/null}\n", i)
+		fmt.Fprintf(&fds, "%d: f%d, ", i, i)
+	}
+	dir := openFolder(t)
+	path := filepath.Join(dir, "tree.yaml")
+	yaml := "version: 1\nfiles:\n" + files.String() + "tasks: [{name: a, fds: {" + fds.String() + "}, children: [{name: b, fds: {" + fds.String() + "}}]}]\n"
+	if err := os.WriteFile(path, []byte(yaml), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	inUse, err := os.ReadFile("/proc/sys/fs/file-nr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	used, err := strconv.Atoi(strings.Fields(string(inUse))[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	setting(t, "fs/file-max", strconv.Itoa(used+400))
+	res := wait(t, start(t, asNobody, "restore", "-d", path))
+	if res.status != 1 || !strings.Contains(res.errors, "too many open files in system") {
+		t.Errorf("status %d: %s", res.status, res.errors)
+	}
+	nobody(t)
+}
+
+// TestSmallMachine restores trees that do not fit into the memory of a small
+// machine. The kernel kills regrow or a task, or a call fails; nothing is left,
+// and what fits is restored right after.
+func TestSmallMachine(t *testing.T) {
+	if os.Getenv("REGROW_TEST_SMALL") != "1" {
+		skipped++
+		t.Skip("needs a small machine of its own: make test-vm")
+	}
+	// The kernel must not choose this process, nor the shell that becomes regrow.
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const asUsual = "echo 0 > /proc/self/oom_score_adj"
+	small := writeWide(t, 20)
+	for _, c := range []struct {
+		name, yaml, shell string
+	}{
+		{"tasks", wideTree(6000), asUsual},
+		{"a file", "version: 1\nfiles: {f: {type: reg, path: /tmp/big, flags: [O_CREAT, O_RDWR], content: &c '" + strings.Repeat("x", 900_000) + "'}" + manyBig(150) +
+			"}\ntasks: [{name: a, fds: {" + manyBigFDs(150) + "}}]\n", asUsual},
+		{"no overcommit", wideTree(3000), "echo 2 > /proc/sys/vm/overcommit_memory; " + asUsual},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			setting(t, "vm/overcommit_memory", "0")
+			res := wait(t, start(t, c.shell, "restore", "-d", write(t, c.yaml)))
+			t.Logf("status %d: %.300s", res.status, res.errors)
+			if res.status == 0 {
+				t.Error("it fits: this test shows nothing")
+				endTree(t)
+			}
+			if res.status != 1 && res.status != 137 && !strings.Contains(res.errors, "out of memory") {
+				t.Errorf("status %d: %s", res.status, res.errors)
+			}
+			within(t, "the end of all tasks", func() bool {
+				reapOrphans()
+				return len(children()) == 0
+			})
+			for i := range 150 {
+				_ = os.Remove(fmt.Sprintf("/tmp/big%d", i))
+			}
+			_ = os.Remove("/tmp/big")
+			setting(t, "vm/overcommit_memory", "0")
+			report(t, wait(t, start(t, asUsual, "restore", "-d", "--json", small)))
+			endTree(t)
+		})
+	}
+}
+
+// manyBig gives files that have the content of the one that calls it c.
+func manyBig(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, ", f%d: {type: reg, path: /tmp/big%d, flags: [O_CREAT, O_RDWR], content: *c}", i, i)
+	}
+	return b.String()
+}
+
+func manyBigFDs(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "%d: f%d, ", i, i)
+	}
+	return b.String()
+}
+
+// TestKillStorm kills everything at once, at random moments and from many sides:
+// regrow, its tasks, and what they have made meanwhile. Nothing is left.
+func TestKillStorm(t *testing.T) {
+	rounds := fromEnv(t, "REGROW_TEST_STORMS", 30)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "tree.yaml")
+	if err := os.WriteFile(path, []byte(killedTree(dir)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	early := 0
+	for round := range rounds {
+		_ = os.Remove(filepath.Join(dir, "made"))
+		if err := os.WriteFile(filepath.Join(dir, "cut"), []byte("whole"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r := start(t, "", "restore", "--json", path)
+		wanted := 1 + round%killedTasks
+		for deadline := time.Now().Add(10 * time.Second); len(below(r.cmd.Process.Pid)) < wanted && time.Now().Before(deadline); {
+			if r.output() != "" {
+				break
+			}
+		}
+		if r.output() == "" {
+			early++
+		}
+		done := make(chan struct{})
+		for range 4 {
+			go func() {
+				for range 20 {
+					for _, pid := range append(below(r.cmd.Process.Pid), r.cmd.Process.Pid) {
+						_ = unix.Kill(pid, unix.SIGKILL)
+					}
+				}
+				done <- struct{}{}
+			}()
+		}
+		for range 4 {
+			<-done
+		}
+		res := wait(t, r)
+		if res.status != 137 && res.status != 125 {
+			t.Errorf("round %d: status %d: %s", round, res.status, res.errors)
+		}
+		within(t, "the end of all tasks", func() bool {
+			for _, pid := range below(os.Getpid()) {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+			reapOrphans()
+			return len(children()) == 0
+		})
+	}
+	t.Logf("%d of %d storms came before release", early, rounds)
+	if early == 0 {
+		t.Error("all storms came after release")
+	}
+}

@@ -1,0 +1,170 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/fdstore"
+)
+
+// slabs gives the objects in use of each of the kernel's caches, see
+// slabinfo(5), after everything that can go has gone. The machine was started
+// with slab_nomerge, so that each cache counts one kind of object.
+func slabs(t *testing.T) map[string]int {
+	t.Helper()
+	cmdline, err := os.ReadFile("/proc/cmdline")
+	if err != nil || !strings.Contains(string(cmdline), "slab_nomerge") {
+		t.Fatalf("the kernel merges its caches: %q, %v", cmdline, err)
+	}
+	unix.Sync()
+	for range 3 { // the third time nothing is left that the second has set free
+		if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0o200); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(300 * time.Millisecond) // what goes by RCU and by work queues
+	}
+	text, err := os.ReadFile("/proc/slabinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]int{}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if len(fields) > 2 && fields[0] != "#" && fields[0] != "slabinfo" {
+			if counts[fields[0]], err = strconv.Atoi(fields[1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return counts
+}
+
+// TestNothingLeaksInTheKernel restores and ends a tree many times, well and not
+// well: no cache of the kernel has grown by as much as one object for every
+// fourth of them.
+func TestNothingLeaksInTheKernel(t *testing.T) {
+	needVM(t)
+	restores := fromEnv(t, "REGROW_TEST_RESTORES", 1000)
+	good := write(t, `version: 1
+namespaces: [pid]
+files: {p: {type: pipe, content: x}, f: {type: reg, path: /dev/null}, g: {type: reg, path: /etc/passwd}}
+tasks: [{name: a, run: [/bin/true], fds: {0: p.r, 1: f}, children: [{name: b, fds: {0: p.w, 7: g}}, {name: c, fds: {1: p.r, 2: g}}]}]
+`)
+	bad := write(t, `version: 1
+files: {p: {type: pipe, content: x}, f: {type: reg, path: /dev/null}, no: {type: reg, path: /not/there}}
+tasks: [{name: a, fds: {0: p.r, 1: f}, children: [{name: b, fds: {0: p.w, 7: f}}, {name: c, fds: {1: p.r, 2: no}}]}]
+`)
+	round := func(n int) {
+		for i := range n {
+			path, want := good, 0
+			if i%10 == 9 {
+				path, want = bad, 125
+			}
+			if res := run(t, "restore", path); res.status != want {
+				t.Fatalf("status %d, want %d: %s", res.status, want, res.errors)
+			}
+		}
+	}
+	round(20) // what the kernel allocates once
+	before := slabs(t)
+	began := time.Now()
+	round(restores)
+	t.Logf("%d restores in %v", restores, time.Since(began).Round(time.Second))
+	after := slabs(t)
+	if before["filp"] == 0 || before["task_struct"] == 0 || before["signal_cache"] == 0 {
+		t.Fatalf("the counts have no filp, task_struct or signal_cache: %v", before)
+	}
+	for name, n := range after {
+		if grown := n - before[name]; grown > restores/4 {
+			t.Errorf("%s: %d objects before, %d after", name, before[name], n)
+		} else if grown > restores/50 {
+			t.Logf("%s: %d objects before, %d after", name, before[name], n)
+		}
+	}
+}
+
+// TestStoreOfUnixSockets puts 20,000 connected Unix sockets into a store and gets
+// each. The kernel's collector of sockets in flight has them all to look at.
+func TestStoreOfUnixSockets(t *testing.T) {
+	needVM(t)
+	raiseFiles(t)
+	n := fromEnv(t, "REGROW_TEST_SOCKETS", 20_000)
+	s, err := fdstore.New(fdstore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pairs [][2]int
+	defer func() {
+		began := time.Now()
+		s.Close()
+		for _, p := range pairs {
+			unix.Close(p[0])
+			unix.Close(p[1])
+		}
+		within(t, "the end of all sockets", func() bool {
+			text, err := os.ReadFile("/proc/net/unix")
+			return err == nil && strings.Count(string(text), "\n") < 100
+		})
+		t.Logf("gone after %v", time.Since(began).Round(time.Millisecond))
+	}()
+	for range n / 2 {
+		p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pairs = append(pairs, p)
+	}
+	// The time of each quarter shows what a longer queue costs.
+	var ids []fdstore.ID
+	var adds [4]time.Duration
+	for quarter := range 4 {
+		began := time.Now()
+		for i := len(pairs) * quarter / 4; i < len(pairs)*(quarter+1)/4; i++ {
+			for _, fd := range pairs[i] {
+				id, err := s.AddFDs([]int{fd})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ids = append(ids, id)
+			}
+		}
+		adds[quarter] = time.Since(began) / time.Duration(n/4)
+	}
+	began := time.Now()
+	for i, id := range ids {
+		f, err := s.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%97 == 0 {
+			if same, err := sameFile(os.Getpid(), int(f.Fd()), os.Getpid(), pairs[i/2][i%2]); err != nil || !same {
+				t.Errorf("socket %d is another one (%v)", i, err)
+			}
+		}
+		f.Close()
+	}
+	get := time.Since(began) / time.Duration(n)
+	t.Logf("%d sockets: an add takes %v in each quarter, a get %v", n, adds, get)
+	t.Attr("measure", fmt.Sprintf("add %v, get %v", adds, get))
+	// They talk: the pairs are whole.
+	for i := 0; i < len(pairs); i += 501 {
+		f, err := s.Get(ids[2*i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, werr := f.WriteString("hello")
+		f.Close()
+		b := make([]byte, 8)
+		m, rerr := unix.Read(pairs[i][1], b)
+		if err := errors.Join(werr, rerr); err != nil || string(b[:max(m, 0)]) != "hello" {
+			t.Errorf("pair %d: read %q, %v", i, b[:max(m, 0)], err)
+		}
+	}
+}

@@ -1,0 +1,335 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"regrow/test/vm/job"
+)
+
+// batch is what all kernels of one invocation run.
+type batch struct {
+	options
+	dir    string
+	accel  string
+	empty  string // initramfs with nothing to do
+	setups []setup
+	skip   map[string]map[string]string // by run, by test: why
+	table  *table
+}
+
+// setup is one machine that each kernel boots, with its job.
+type setup struct {
+	name      string // for messages
+	initramfs string
+	memory    int // MiB
+	runs      []job.Run
+}
+
+// cannot are tests that no guest can run, by package.
+var cannot = map[string]map[string]string{
+	"restore/internal/postfork": {"TestCalls": "it reads machine code with the go command, which the guest has not"},
+}
+
+// withoutC are tests that need a program in C.
+var withoutC = map[string][]string{
+	"test/e2e":    {"TestProbeInside"},
+	"test/cstore": {"TestCPullsFromGo", "TestGoPullsFromC"},
+}
+
+// prepare builds all that the machines need.
+func (o options) prepare(ctx context.Context, cache, dir string) (*batch, error) {
+	b := &batch{options: o, dir: dir, skip: map[string]map[string]string{}, table: newTable()}
+	w, err := newWorkshop(ctx, dir, o.arch)
+	if err != nil {
+		return nil, err
+	}
+	programs, err := userland(ctx, cache, o.arch)
+	if err != nil {
+		return nil, err
+	}
+	progress("building")
+	empty, err := b.base(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	if b.empty, err = b.write(empty, "empty", nil); err != nil {
+		return nil, err
+	}
+	img, err := b.base(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	err = errors.Join(addUserland(img, programs), w.addSource(img))
+	if err != nil {
+		return nil, err
+	}
+	runs, err := b.addTests(ctx, w, img)
+	if err != nil {
+		return nil, err
+	}
+	full := setup{name: "", memory: o.memory, runs: runs}
+	if full.initramfs, err = b.write(img, "full", runs); err != nil {
+		return nil, err
+	}
+	b.setups = append(b.setups, full)
+	if i := slices.IndexFunc(runs, func(r job.Run) bool { return r.Name == "test/e2e" }); i >= 0 && o.run == "" {
+		err = b.addSmall(ctx, w, programs, runs[i])
+	}
+	return b, err
+}
+
+// base is an image with the guest's first process and regrow.
+func (b *batch) base(ctx context.Context, w *workshop) (*image, error) {
+	img := newImage()
+	for _, dir := range merged {
+		img.link(dir, "usr/"+dir)
+		img.folder("usr/" + dir)
+	}
+	for name, text := range map[string]string{
+		"etc/passwd": "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+		"etc/group":  "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n",
+		"etc/hosts":  "127.0.0.1 localhost\n::1 localhost\n",
+	} {
+		img.text(name, text)
+	}
+	img.folder("root")
+	regrow := path.Join(job.Programs, "regrow")
+	img.link("usr/local/bin/regrow", regrow)
+	return img, errors.Join(w.program(ctx, img, "./test/vm/guest", "/init"), w.program(ctx, img, "./cmd/regrow", regrow))
+}
+
+// softFiles and hardFiles are what systemd gives a session.
+const (
+	softFiles = 1024
+	hardFiles = 524288
+)
+
+// write writes an image with a job.
+func (b *batch) write(img *image, name string, runs []job.Run) (string, error) {
+	text, err := json.Marshal(job.Job{Shell: b.shell, Runs: runs, SoftFiles: softFiles, HardFiles: hardFiles})
+	if err != nil {
+		return "", err
+	}
+	img.text("job.json", string(text))
+	path := filepath.Join(b.dir, name+".cpio")
+	f, err := os.Create(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	out := bufio.NewWriterSize(f, 1<<20)
+	if err := img.write(out); err != nil {
+		return "", err
+	}
+	return path, out.Flush()
+}
+
+// addTests builds the tests and makes a run of each package.
+func (b *batch) addTests(ctx context.Context, w *workshop, img *image) (runs []job.Run, err error) {
+	noC := ""
+	for name := range cPrograms {
+		if err := w.cProgram(ctx, img, name); err != nil {
+			noC = fmt.Sprintf("the host has no %s that links statically", w.compiler())
+			if b.arch == runtime.GOARCH {
+				return nil, err
+			}
+		}
+	}
+	pkgs, err := w.packages(ctx, strings.Split(b.packages, ",")...)
+	if err != nil {
+		return nil, err
+	}
+	if len(pkgs) == 0 {
+		return nil, fmt.Errorf("%w %s", errNoTests, b.packages)
+	}
+	for _, p := range pkgs {
+		binary, err := w.testBinary(ctx, img, p)
+		if err != nil {
+			return nil, err
+		}
+		skip := maps.Clone(cannot[p.name])
+		if noC != "" {
+			for _, test := range withoutC[p.name] {
+				if skip == nil {
+					skip = map[string]string{}
+				}
+				skip[test] = noC
+			}
+		}
+		b.skip[p.name] = skip
+		run := job.Run{
+			Name: p.name, Binary: binary, Dir: path.Join(job.Source, p.name), Run: b.run, Skip: either(slices.Sorted(maps.Keys(skip))),
+			Timeout: b.timeout, Env: b.env(),
+		}
+		if p.draws() {
+			run.Args = []string{fmt.Sprintf("-rapid.checks=%d", b.rounds().checks), fmt.Sprintf("-rapid.seed=%d", b.seed), "-rapid.nofailfile"}
+		}
+		runs = append(runs, run)
+	}
+	return runs, nil
+}
+
+// either matches tests by their names.
+func either(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return "^(" + strings.Join(names, "|") + ")$"
+}
+
+// rounds is how much of what is drawn at random the tests draw.
+type rounds struct {
+	kills, storms, hostile, restores, checks int
+}
+
+// Under emulation all takes ten times as long, so that few must do each time.
+var (
+	fewRounds  = rounds{kills: 30, storms: 8, hostile: 50, restores: 1000, checks: 20}
+	hardRounds = rounds{kills: 1000, storms: 300, hostile: 5000, restores: 3000, checks: 1000}
+)
+
+func (b *batch) rounds() rounds {
+	if b.hard {
+		return hardRounds
+	}
+	return fewRounds
+}
+
+// env says to the tests where they are, and how much they draw.
+func (b *batch) env() []string {
+	r := b.rounds()
+	return []string{
+		"REGROW_TEST_ROOT=1", "REGROW_TEST_VM=1", "REGROW_TEST_PROGRAMS=" + job.Programs, fmt.Sprintf("REGROW_TEST_SEED=%d", b.seed),
+		fmt.Sprintf("REGROW_TEST_KILLS=%d", r.kills), fmt.Sprintf("REGROW_TEST_STORMS=%d", r.storms),
+		fmt.Sprintf("REGROW_TEST_HOSTILE=%d", r.hostile), fmt.Sprintf("REGROW_TEST_RESTORES=%d", r.restores),
+	}
+}
+
+// addSmall makes a machine with hardly more memory than the kernel needs, and
+// with the programs of busybox alone.
+func (b *batch) addSmall(ctx context.Context, w *workshop, programs string, run job.Run) error {
+	img, err := b.base(ctx, w)
+	if err != nil {
+		return err
+	}
+	found, err := filepath.Glob(filepath.Join(programs, "busybox-static_*/*bin/busybox"))
+	if err == nil && len(found) != 1 {
+		err = fmt.Errorf("%d programs busybox in %s", len(found), programs)
+	}
+	if err != nil {
+		return err
+	}
+	err = errors.Join(
+		img.add("usr/bin/busybox", found[0]),
+		img.add(run.Binary[1:], filepath.Join(b.dir, path.Base(run.Binary))),
+	)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"sh", "cat", "sleep", "true"} {
+		img.link("usr/bin/"+name, "busybox")
+	}
+	run.Name += " in 128 MiB"
+	run.Dir = "/"
+	run.Run = "^TestSmallMachine$"
+	run.Env = append(slices.Clone(run.Env), "REGROW_TEST_SMALL=1")
+	small := setup{name: " in 128 MiB", memory: 128, runs: []job.Run{run}}
+	small.initramfs, err = b.write(img, "small", small.runs)
+	b.setups = append(b.setups, small)
+	return err
+}
+
+// all tries all kernels, one after the other.
+func (b *batch) all(ctx context.Context, kernels []kernel) (ok bool, err error) {
+	var sums []string
+	ok = true
+	for _, k := range kernels {
+		began := time.Now()
+		all, release, err := b.try(ctx, k)
+		if err != nil {
+			return false, err
+		}
+		for _, f := range all.skipped {
+			fmt.Printf("SKIP %s  %s: %s\n", k.name, f.name, f.why)
+		}
+		for _, f := range all.failed {
+			fmt.Printf("FAIL %s  %s\n%s\n", k.name, f.name, indent(f.why))
+		}
+		progress("%s took %.0f s", k.name, time.Since(began).Seconds())
+		sums = append(sums, fmt.Sprintf("%s %s: %d passed, %d failed, %d skipped", k.name, release, all.passed, len(all.failed), len(all.skipped)))
+		ok = ok && len(all.failed) == 0
+	}
+	if len(b.table.features) > 0 {
+		fmt.Printf("\n%s\n", b.table.markdown())
+	}
+	if b.whole() && ok {
+		if err := b.table.write("docs/kernels.md"); err != nil {
+			return false, err
+		}
+	}
+	fmt.Println(strings.Join(sums, "\n"))
+	return ok, nil
+}
+
+// try boots one kernel in each machine and sums up.
+func (b *batch) try(ctx context.Context, k kernel) (all verdict, release string, err error) {
+	for _, s := range b.setups {
+		m := machine{arch: b.arch, accel: b.accel, kernel: k.image, initramfs: s.initramfs, memory: s.memory, dir: b.dir}
+		r := newResults(s.runs)
+		r.ended = func(run *runResult) {
+			v := run.verdict(b.skip[run.run.Name])
+			mark := "ok  "
+			if len(v.failed) > 0 {
+				mark = "FAIL"
+			}
+			progress("%s %s  %s: %d passed, %d failed, %d skipped (%.0f s)", mark, k.name, run.run.Name, v.passed, len(v.failed), len(v.skipped), run.elapsed.Seconds())
+		}
+		if b.verbose {
+			r.line = func(text string) { fmt.Println(text) }
+		}
+		progress("boot %s%s", k.name, s.name)
+		bootErr := m.boot(ctx, r.take)
+		if ctx.Err() != nil {
+			return all, "", context.Cause(ctx)
+		}
+		if err := r.close(); err != nil {
+			return all, "", err
+		}
+		all.add(b.judge(m, r, bootErr))
+		if release == "" {
+			release = r.release
+			b.table.add(r)
+		}
+	}
+	return all, release, nil
+}
+
+// judge sums up what came of one machine.
+func (b *batch) judge(m machine, r *results, bootErr error) (all verdict) {
+	for _, run := range r.runs {
+		all.add(run.verdict(b.skip[run.run.Name]))
+	}
+	if bootErr != nil {
+		all.failed = append(all.failed, finding{"machine", bootErr.Error() + "\nthe console's last lines:\n" + m.tail()})
+	}
+	if lines := m.complaints(); len(lines) > 0 {
+		all.failed = append(all.failed, finding{"kernel", strings.Join(lines, "\n")})
+	}
+	return all
+}
+
+func indent(text string) string {
+	return "\t" + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n\t")
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"regrow/test/vm/job"
+)
+
+// model is a kind of machine that QEMU emulates.
+type model struct {
+	program string
+	args    []string
+	console string   // what the kernel calls the first serial port
+	results string   // and the second one
+	port    []string // the second one, a device of the character device "results"
+}
+
+// models are by Go's name of the architecture. Software must do: of a processor
+// that is emulated, the plainer is the faster.
+var models = map[string]model{
+	"amd64": {
+		program: "qemu-system-x86_64",
+		args:    []string{"-machine", "pc", "-cpu", "max"},
+		console: "ttyS0", results: "/dev/ttyS1",
+		port: []string{"-serial", "chardev:results"},
+	},
+	"arm64": {
+		program: "qemu-system-aarch64",
+		args:    []string{"-machine", "virt", "-cpu", "cortex-a72"},
+		console: "ttyAMA0", results: "/dev/ttyS0",
+		port: []string{"-device", "pci-serial,chardev=results"},
+	},
+}
+
+// machine is one that can be started.
+type machine struct {
+	arch      string
+	accel     string        // tcg, or kvm where that was seen to work
+	kernel    string        // path
+	initramfs string        // path
+	memory    int           // MiB
+	dir       string        // for the console's text
+	silence   time.Duration // after which it is taken for dead, 0 for the usual
+}
+
+// bootLimit and usualSilence are how long a machine may take to say its first word and
+// each later one. They are long: the host may have more to do.
+const (
+	bootLimit    = 4 * time.Minute
+	usualSilence = 2 * time.Minute
+)
+
+// commandLine gives what the kernel is told. A warning is a panic, a panic ends the
+// machine; the clocks that watch for stuck processors would only watch the host.
+func (m *machine) commandLine(more string) string {
+	return strings.Join([]string{
+		"console=" + models[m.arch].console, "loglevel=5", "panic=-1", "panic_on_warn=1", "oops=panic",
+		"nowatchdog", "rcupdate.rcu_cpu_stall_suppress=1", "mitigations=off", "random.trust_cpu=on", "slab_nomerge",
+		more,
+	}, " ")
+}
+
+func (m *machine) args(commandLine string) []string {
+	accel := m.accel
+	if accel == "tcg" {
+		accel = "tcg,thread=multi"
+	}
+	return append(append([]string{}, models[m.arch].args...),
+		"-accel", accel, "-smp", "2", "-m", strconv.Itoa(m.memory), "-no-reboot", "-nodefaults", "-no-user-config", "-display", "none",
+		"-kernel", m.kernel, "-initrd", m.initramfs, "-append", commandLine)
+}
+
+func (m *machine) consolePath() string { return filepath.Join(m.dir, "console.txt") }
+
+// badWords are what a kernel says when something is wrong with it.
+var badWords = regexp.MustCompile(`(?m)^.*(WARNING: (CPU|possible|suspicious|bad)|BUG: |Kernel panic|Oops|general protection fault|refcount_t: |INFO: task .* blocked).*$`)
+
+// complaints gives the lines in which the kernel complained, and the last lines
+// of the console after the first of them.
+func (m *machine) complaints() []string {
+	text, err := os.ReadFile(m.consolePath())
+	if err != nil {
+		return []string{err.Error()}
+	}
+	clean := strings.ReplaceAll(string(text), "\r", "")
+	at := badWords.FindStringIndex(clean)
+	if at == nil {
+		return nil
+	}
+	lines := strings.Split(strings.TrimSpace(clean[at[0]:]), "\n")
+	return lines[:min(len(lines), 60)]
+}
+
+// tail gives the last lines of the console.
+func (m *machine) tail() string {
+	text, err := os.ReadFile(m.consolePath())
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(string(text), "\r", "")), "\n")
+	return strings.Join(lines[max(0, len(lines)-15):], "\n")
+}
+
+// boot starts the machine and hands each message to take, until it is off. The
+// error says how the machine failed, if it did: what its tests say is not looked at.
+func (m *machine) boot(ctx context.Context, take func(job.Message) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	args := append(m.args(m.commandLine(job.Results+"="+models[m.arch].results)),
+		"-serial", "file:"+m.consolePath(), "-chardev", "stdio,id=results,signal=off")
+	cmd := exec.CommandContext(ctx, models[m.arch].program, append(args, models[m.arch].port...)...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	silence := cmp.Or(m.silence, usualSilence)
+	watchdog := time.AfterFunc(bootLimit, func() { cancel(fmt.Errorf("the machine did not boot within %v", bootLimit)) })
+	defer watchdog.Stop()
+	last := job.Message{}
+	lines := bufio.NewReader(out)
+	var readErr error
+	for readErr == nil {
+		var line []byte
+		if line, readErr = lines.ReadBytes('\n'); readErr != nil {
+			break // the machine is off
+		}
+		watchdog.Stop()
+		watchdog = time.AfterFunc(silence, func() { cancel(fmt.Errorf("the machine has been silent for %v", silence)) })
+		var msg job.Message
+		if err := json.Unmarshal(line, &msg); err != nil {
+			readErr = fmt.Errorf("line from the machine: %w: %q", err, line)
+			cancel(readErr)
+			break
+		}
+		if msg.Kind != job.Alive {
+			last = msg
+		}
+		if err := take(msg); err != nil {
+			readErr = err
+			cancel(err)
+		}
+	}
+	err = cmd.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return fmt.Errorf("%s: %w\n%s", models[m.arch].program, err, stderr.String())
+	case last.Kind == job.Error:
+		return fmt.Errorf("the guest: %s", last.Text)
+	case last.Kind != job.Done:
+		return errors.New("the machine died")
+	}
+	return nil
+}
+
+// shell starts the machine with its console on the terminal.
+func (m *machine) shell(ctx context.Context) error {
+	args := append(m.args(m.commandLine("regrow_shell=/dev/"+models[m.arch].console)), "-serial", "mon:stdio")
+	cmd := exec.CommandContext(ctx, models[m.arch].program, args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return cmd.Run()
+}
+
+// accelerator gives kvm if a machine with it boots and ends well, else tcg: the
+// device alone promises nothing.
+func accelerator(ctx context.Context, m machine) string {
+	if f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
+		f.Close()
+		m.accel = "kvm"
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		if err := m.boot(ctx, func(job.Message) error { return nil }); err == nil {
+			return "kvm"
+		}
+	}
+	return "tcg"
+}
