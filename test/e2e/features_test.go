@@ -67,6 +67,13 @@ tasks: [{name: a, children: [{name: b, pid: $PID}]}]`},
 	{name: "pid namespace with exact pids", held: `
 namespaces: [pid]
 tasks: [{name: a, pid: 1, children: [{name: b, pid: 300}, {name: c, pid: 42}]}]`},
+	{name: "user and pid namespaces", held: `
+namespaces: [user, pid]
+files: {f: {type: reg, path: $DIR/old, flags: [O_RDWR]}}
+tasks: [{name: a, pid: 1, fds: {0: f}, children: [{name: b, pid: 77, fds: {3: f}}]}]`},
+	{name: "tasks that share one descriptor table", held: `
+files: {f: {type: reg, path: /dev/null}, p: {type: pipe}}
+tasks: [{name: a, fds: {0: f, 3: p.r, 5: p.w}, children: [{name: b, shares: {files: a}, children: [{name: c, fds: {0: p.w, 1: f}}]}]}]`},
 	{name: "descriptors in a cycle, close-on-exec", held: `
 files: {x: {type: reg, path: /dev/null}, y: {type: reg, path: /dev/zero}, z: {type: pipe}}
 tasks: [{name: a, fds: {0: x, 1: y, 2: z.r}, children: [{name: b, fds: {0: y, 1: z.r, 2: {file: x, cloexec: true}}}, {name: c, fds: {0: z.w, 1: x, 2: y}}]}]`},

@@ -27,6 +27,8 @@ type batch struct {
 	setups []setup
 	skip   map[string]map[string]string // by run, by test: why
 	table  *table
+	// leftOut are packages that no guest runs.
+	leftOut []finding
 }
 
 // setup is one machine that each kernel boots, with its job.
@@ -147,10 +149,11 @@ func (b *batch) addTests(ctx context.Context, w *workshop, img *image) (runs []j
 			}
 		}
 	}
-	pkgs, err := w.packages(ctx, strings.Split(b.packages, ",")...)
+	pkgs, not, err := w.packages(ctx, strings.Split(b.packages, ",")...)
 	if err != nil {
 		return nil, err
 	}
+	b.leftOut = not
 	if len(pkgs) == 0 {
 		return nil, fmt.Errorf("%w %s", errNoTests, b.packages)
 	}
@@ -285,6 +288,7 @@ func (b *batch) all(ctx context.Context, kernels []kernel) (ok bool, err error) 
 
 // try boots one kernel in each machine and sums up.
 func (b *batch) try(ctx context.Context, k kernel) (all verdict, release string, err error) {
+	all.skipped = append(all.skipped, b.leftOut...)
 	for _, s := range b.setups {
 		m := machine{arch: b.arch, accel: b.accel, kernel: k.image, initramfs: s.initramfs, memory: s.memory, dir: b.dir}
 		r := newResults(s.runs)

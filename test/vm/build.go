@@ -59,30 +59,35 @@ func newWorkshop(ctx context.Context, out, arch string) (*workshop, error) {
 
 // notInside are the packages with tests that no guest runs.
 var notInside = map[string]string{
+	"test/hostile":  "it measures time, and an emulated processor takes ten times as long",
 	"test/vm":       "it is what starts machines",
 	"test/vm/wrong": "it is what machines of test/vm fail by",
 }
 
-// packages lists the packages with tests that match the patterns.
-func (w *workshop) packages(ctx context.Context, patterns ...string) ([]testPackage, error) {
+// packages lists the packages with tests that match the patterns, and those among
+// them that no guest runs.
+func (w *workshop) packages(ctx context.Context, patterns ...string) (pkgs []testPackage, not []finding, err error) {
 	out, err := w.goCommand(ctx, append([]string{"list", "-json=Dir,ImportPath,TestGoFiles,XTestGoFiles,TestImports,XTestImports"}, patterns...)...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var pkgs []testPackage
 	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
 		var p testPackage
 		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
-			return pkgs, nil
+			return pkgs, not, nil
 		} else if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		rel, err := filepath.Rel(w.root, p.Dir)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		p.name = filepath.ToSlash(rel)
-		if len(p.TestGoFiles)+len(p.XTestGoFiles) > 0 && notInside[p.name] == "" {
+		switch why := notInside[p.name]; {
+		case len(p.TestGoFiles)+len(p.XTestGoFiles) == 0:
+		case why != "":
+			not = append(not, finding{p.name + " (all of it)", why})
+		default:
 			pkgs = append(pkgs, p)
 		}
 	}
