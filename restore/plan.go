@@ -369,6 +369,12 @@ func (pl *planner) checkNumbers() error {
 		}
 		pl.probe = max(pl.probe, uint64(l.number+len(p.lent)))
 	}
+	if n := len(p.lent); uint64(2*n) > p.host.HardFiles { // see run.lend
+		return &RefusedError{p.tree.Source, p.tree.Root.Pos, fmt.Sprintf(
+			"the strategy inherit needs %d numbers in the process that restores, for each of the %d open files of the tree the one that the root will have and another one, "+
+				"and the hard RLIMIT_NOFILE is %d (raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE; the strategy fdstore needs no number twice)",
+			2*n, n, p.host.HardFiles)}
+	}
 	pl.earlyLimit = pl.probe < p.host.SoftFiles
 	return nil
 }

@@ -99,7 +99,7 @@ func (p *Plan) Predict() (*Prediction, error) {
 	}
 	pr := &Prediction{
 		Strategy: p.options.Strategy, Naive: p.options.Naive, Messages: len(p.messages), Collisions: []Collision{},
-		NoFile: uint64(max(m.top, p.slots+ownDescriptors)),
+		NoFile: uint64(max(m.top, p.slots+ownDescriptors, 2*len(p.lent))),
 	}
 	for _, message := range p.messages {
 		pr.InFlight += len(message)

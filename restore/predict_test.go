@@ -2,6 +2,7 @@ package restore
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -106,6 +107,29 @@ func BenchmarkPredict(b *testing.B) {
 			for _, naive := range []bool{false, true} {
 				predict(b, tree, PlanOptions{Strategy: s, Naive: naive})
 			}
+		}
+	}
+}
+
+// TestInheritNeedsNumbersTwice holds the limit below which the process that
+// restores has no room for the files and for the numbers that the root will fill.
+func TestInheritNeedsNumbersTwice(t *testing.T) {
+	tree := &tasktree.Tree{Source: "many.yaml", Root: &tasktree.Task{Name: "only"}}
+	for i := range 20 {
+		name := fmt.Sprintf("f%d", i)
+		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: name, Spec: &kind.Reg{Path: text("/dev/null")}})
+		tree.Root.FDs = append(tree.Root.FDs, tasktree.Descriptor{FD: i, File: text(name)})
+	}
+	if problems := tree.Check(); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	for limit, fits := range map[uint64]bool{39: false, 40: true} {
+		host := testHost
+		host.SoftFiles, host.HardFiles = limit, limit
+		_, err := NewPlan(tree, host, PlanOptions{Strategy: StrategyInherit})
+		refused, ok := errors.AsType[*RefusedError](err)
+		if fits != (err == nil) || !fits && (!ok || !strings.Contains(refused.Error(), "needs 40 numbers")) {
+			t.Errorf("limit %d: %v", limit, err)
 		}
 	}
 }
