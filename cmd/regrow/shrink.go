@@ -107,7 +107,11 @@ func writeShrunk(w io.Writer, tree, small *tasktree.Tree, strategy string, s sym
 	if err != nil {
 		return err
 	}
-	return images.Encode(w, small)
+	shown := *small
+	if small.Scenario != nil { // what was expected of the large tree
+		shown.Scenario = &tasktree.Scenario{Caller: small.Scenario.Caller}
+	}
+	return images.Encode(w, &shown)
 }
 
 func sizeOf(t *tasktree.Tree) string {

@@ -38,6 +38,9 @@ func show(t *tasktree.Tree) string {
 		if task.PID.Value != 0 {
 			fmt.Fprintf(&b, " pid %d", task.PID.Value)
 		}
+		if task.Sharer() {
+			fmt.Fprint(&b, " shares with ", task.Owner.Name)
+		}
 		fmt.Fprintf(&b, " run %v env %v %v cwd %s\n", task.Run, task.Env, task.EnvClear, task.Cwd.Value)
 	}
 	return b.String()
@@ -85,6 +88,15 @@ func drawTree(t *rapid.T) *tasktree.Tree {
 	if problems := tree.Check(); len(problems) > 0 {
 		t.Fatalf("the generator makes an invalid tree: %v", problems)
 	}
+	for range rapid.IntRange(0, 3).Draw(t, "sharers") {
+		sharer, owner := rapid.SampledFrom(all).Draw(t, "sharer"), rapid.SampledFrom(all).Draw(t, "owner")
+		fds := sharer.FDs
+		sharer.FDs, sharer.SharesFiles = nil, text(owner.Name)
+		if len(tree.Check()) > 0 { // not every pair can
+			sharer.FDs, sharer.SharesFiles = fds, tasktree.Text{}
+			tree.Check()
+		}
+	}
 	return tree
 }
 
@@ -98,7 +110,24 @@ type fact struct {
 func drawFacts(t *rapid.T, tree *tasktree.Tree) (facts []fact) {
 	for range rapid.IntRange(0, 4).Draw(t, "facts") {
 		f := fact{}
-		switch rapid.IntRange(0, 3).Draw(t, "fact") {
+		switch rapid.IntRange(0, 4).Draw(t, "fact") {
+		case 3:
+			n := rapid.IntRange(1, 2).Draw(t, "sharers")
+			f.name = fmt.Sprintf("%d sharers of a table that is not empty", n)
+			f.true = func(tr *tasktree.Tree) bool {
+				sharers := map[*tasktree.Task]int{}
+				for _, task := range tr.Tasks() {
+					if task.Sharer() && len(task.Owner.FDs) > 0 {
+						sharers[task.Owner]++
+					}
+				}
+				for _, many := range sharers {
+					if many >= n {
+						return true
+					}
+				}
+				return false
+			}
 		case 0:
 			n, kind := rapid.IntRange(0, 9).Draw(t, "fd"), rapid.SampledFrom([]string{"reg", "pipe"}).Draw(t, "kind")
 			f.name = fmt.Sprintf("fd %d is a %s", n, kind)
@@ -203,6 +232,9 @@ func simpler(t *tasktree.Tree) map[string]*tasktree.Tree {
 				task := tr.Tasks()[i]
 				task.FDs = slices.Delete(task.FDs, j, j+1)
 			})
+		}
+		if task.Sharer() {
+			variant("sharing of "+task.Name, func(tr *tasktree.Tree) { tr.Tasks()[i].SharesFiles = tasktree.Text{} })
 		}
 		if task.PID.Value != 0 {
 			variant("pid of "+task.Name, func(tr *tasktree.Tree) { tr.Tasks()[i].PID = tasktree.Number{} })

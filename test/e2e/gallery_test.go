@@ -27,7 +27,7 @@ func TestGallery(t *testing.T) {
 		t.Errorf("status %d: %s", res.status, res.errors)
 	}
 	files, err := filepath.Glob(filepath.Join(scenarios, "*.yaml"))
-	if err != nil || len(files) < 17 {
+	if err != nil || len(files) < 22 {
 		t.Fatalf("%d scenarios: %v", len(files), err)
 	}
 	want := fmt.Sprintf("\n%d scenarios, %d restores predicted and tried: %[2]d as expected\n", len(files), 2*len(tasktree.Strategies)*len(files))
@@ -164,6 +164,23 @@ func equalTables(a, b map[int]restore.Held) bool {
 		}
 	}
 	return true
+}
+
+// TestShrinkSharers shrinks a tree in which the helpers of 25 sharers are in the
+// way: one of them is enough, and it has to stay a sharer.
+func TestShrinkSharers(t *testing.T) {
+	res := run(t, "conflicts", "--shrink", "--naive", filepath.Join(scenarios, "11-same-place-twice.yaml"))
+	small := write(t, res.out)
+	tree, err := images.Load(small)
+	if err != nil || res.status != 0 {
+		t.Fatalf("status %d, %v: %s", res.status, err, res.errors)
+	}
+	if tasks := tree.Tasks(); len(tasks) != 3 || !slices.ContainsFunc(tasks, (*tasktree.Task).Sharer) || tree.Scenario == nil || tree.Scenario.Expect != nil {
+		t.Errorf("shrunk to\n%s", res.out)
+	}
+	if res := run(t, "conflicts", "--run", "--naive", small); res.status != 1 || !strings.Contains(res.out, "as predicted") {
+		t.Errorf("status %d with the small tree: %s%s", res.status, res.out, res.errors)
+	}
 }
 
 // TestShrink shrinks 300 tasks for each strategy, and tries what comes out.
