@@ -48,7 +48,7 @@
 // [Layout.Place] gives, after the sockets on its way, with two system calls
 // each. The peek offset belongs to the socket, hence to all processes; whoever
 // calls between the two makes the second one deliver somebody else's files, as
-// TestRace counts: up to every fifth. So nothing is believed before it is checked:
+// TestRace counts: up to every fourth. So nothing is believed before it is checked:
 //
 //	n = word.Files()
 //	for try in 1..MaxTries {
