@@ -3,6 +3,7 @@ package restore
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 
@@ -303,17 +304,32 @@ func (pl *planner) place() {
 	}
 }
 
-// mostMessages gives a number of messages that the store will not exceed.
+// mostMessages gives a number of messages that the store will not exceed, or one
+// above flatMessages. Tasks with the same open files at the same numbers take the
+// same messages.
 func (pl *planner) mostMessages() int {
 	most := 0
+	seen := map[string]bool{}
 	for _, task := range pl.plan.tree.Tasks() {
-		n := 0
+		n, key := 0, pl.scratch.key[:0]
 		for _, d := range task.FDs {
+			file := uint32(math.MaxUint32) // its own: only the number counts
 			if pl.stored[d.Open.Index] {
 				n++
+				file = uint32(d.Open.Index)
 			}
+			key = binary.NativeEndian.AppendUint32(key, uint32(d.FD))
+			key = binary.NativeEndian.AppendUint32(key, file)
+			key = append(key, byte(d.End))
 		}
-		most += (n + fdstore.MaxGroup - 1) / fdstore.MaxGroup
+		pl.scratch.key = key
+		if n == 0 || seen[string(key)] {
+			continue
+		}
+		seen[string(key)] = true
+		if most += (n + fdstore.MaxGroup - 1) / fdstore.MaxGroup; most > flatMessages {
+			break
+		}
 	}
 	return most
 }
