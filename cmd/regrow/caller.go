@@ -108,6 +108,9 @@ func runAsCaller(ctx context.Context, s *tasktree.Scenario, standard [3]*os.File
 		return 0, err
 	}
 	defer closeFiles(opened)
+	if err := keepToOurselves(); err != nil {
+		return 0, err
+	}
 	limit := int64(0)
 	if s != nil {
 		limit = s.Caller.NoFile.Value
@@ -130,6 +133,22 @@ func runAsCaller(ctx context.Context, s *tasktree.Scenario, standard [3]*os.File
 		return 0, fmt.Errorf("regrow %s: %v", args[1], state)
 	}
 	return state.ExitCode(), nil
+}
+
+// keepToOurselves makes close-on-exec what our own caller has left open beyond
+// the standard descriptors: a scenario's caller has what the scenario says.
+// (close_range(2) does so since Linux 5.11.)
+func keepToOurselves() error {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if n, err := strconv.Atoi(e.Name()); err == nil && n > 2 {
+			unix.CloseOnExec(n)
+		}
+	}
+	return nil
 }
 
 // becomeCaller takes the limit that a description asks for and starts anew. It
