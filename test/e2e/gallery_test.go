@@ -23,7 +23,7 @@ func TestGallery(t *testing.T) {
 	res := run(t, "conflicts", "--check", scenarios)
 	t.Logf("regrow conflicts --check test/scenarios\n%s", res.out)
 	if res.status == 3 {
-		need(t, "a user namespace: "+res.errors)
+		need(t, "the privilege for pid namespaces: "+res.errors)
 	}
 	if res.status != 0 {
 		t.Errorf("status %d: %s", res.status, res.errors)
