@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"fmt"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -158,8 +159,7 @@ func (tp *taskPlanner) enter() {
 	if h := tp.pl.plan.host; h.SoftFiles < h.HardFiles && tp.pl.probe >= h.HardFiles-1 {
 		// The Go runtime has raised the soft limit, but not to the hard one: it
 		// left one number, see init in syscall/rlimit.go.
-		tp.about(program.VerbLimit, tp.task.Pos)
-		tp.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, a.Words([]uint64{h.HardFiles, h.HardFiles}), 0)
+		tp.setLimit(h.HardFiles, h.HardFiles)
 		tp.about(program.VerbSetUp, tp.task.Pos)
 	}
 	tp.takeOver()
@@ -208,9 +208,17 @@ func (p *Plan) toDefault() uint64 {
 
 // limit gives the task the caller's RLIMIT_NOFILE back.
 func (tp *taskPlanner) limit() {
-	h := tp.pl.plan.host
+	tp.setLimit(tp.pl.plan.host.SoftFiles, tp.pl.plan.host.HardFiles)
+}
+
+func (tp *taskPlanner) setLimit(soft, hard uint64) {
 	tp.about(program.VerbLimit, tp.task.Pos)
-	tp.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, tp.pl.plan.arena.Words([]uint64{h.SoftFiles, h.HardFiles}), 0)
+	tp.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, tp.pl.plan.arena.Words([]uint64{soft, hard}), 0)
+	// Even to the limit that the task has already, see do_prlimit in kernel/sys.c.
+	tp.note().Extra = tp.pl.extra(extra{hints: []tasktree.Hint{{
+		Errno: int(unix.EPERM),
+		Text:  fmt.Sprintf("fs.nr_open has become lower than the hard limit of %d, or a sandbox refuses it; set that lower with ulimit -Hn", hard),
+	}}})
 }
 
 // forkChild makes one child.
