@@ -33,9 +33,12 @@ func (r raced) percent(n int) float64 { return 100 * float64(n) / float64(r.pull
 func TestRace(t *testing.T) {
 	const (
 		messages = 64
-		pulls    = 20_000 // of all processes of a run
-		rounds   = 20     // for a machine on which they do not meet at once
+		rounds   = 20 // for a machine on which they do not meet at once
 	)
+	pulls := 20_000 // of all processes of a run
+	if os.Getenv("REGROW_TEST_VM") == "1" {
+		pulls = 2_000 // an emulated processor takes ten times as long, see test/vm
+	}
 	s := newTestStore(t, Options{Layout: Flat})
 	fds := make([]string, messages)
 	for i := range fds {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -86,7 +87,11 @@ func (o options) prepare(ctx context.Context, cache, dir string) (*batch, error)
 		return nil, err
 	}
 	b.setups = append(b.setups, full)
-	if i := slices.IndexFunc(runs, func(r job.Run) bool { return r.Name == "test/e2e" }); i >= 0 && o.run == "" {
+	small, err := regexp.MatchString(o.run, smallTest)
+	if err != nil {
+		return nil, err
+	}
+	if i := slices.IndexFunc(runs, func(r job.Run) bool { return r.Name == "test/e2e" }); i >= 0 && small {
 		err = b.addSmall(ctx, w, programs, runs[i])
 	}
 	return b, err
@@ -220,6 +225,9 @@ func (b *batch) env() []string {
 	}
 }
 
+// smallTest is the one that needs a machine with hardly any memory.
+const smallTest = "TestSmallMachine"
+
 // addSmall makes a machine with hardly more memory than the kernel needs, and
 // with the programs of busybox alone.
 func (b *batch) addSmall(ctx context.Context, w *workshop, programs string, run job.Run) error {
@@ -246,7 +254,7 @@ func (b *batch) addSmall(ctx context.Context, w *workshop, programs string, run 
 	}
 	run.Name += " in 128 MiB"
 	run.Dir = "/"
-	run.Run = "^TestSmallMachine$"
+	run.Run = "^" + smallTest + "$"
 	run.Env = append(slices.Clone(run.Env), "REGROW_TEST_SMALL=1")
 	small := setup{name: " in 128 MiB", memory: 128, runs: []job.Run{run}}
 	small.initramfs, err = b.write(img, "small", small.runs)
@@ -277,7 +285,7 @@ func (b *batch) all(ctx context.Context, kernels []kernel) (ok bool, err error) 
 	if len(b.table.features) > 0 {
 		fmt.Printf("\n%s\n", b.table.markdown())
 	}
-	if b.whole() && ok {
+	if b.whole() {
 		if err := b.table.write("docs/kernels.md"); err != nil {
 			return false, err
 		}
@@ -285,6 +293,12 @@ func (b *batch) all(ctx context.Context, kernels []kernel) (ok bool, err error) 
 	fmt.Println(strings.Join(sums, "\n"))
 	return ok, nil
 }
+
+// boots is how often a kernel is booted that does not come up. While it starts, a
+// kernel changes its own code on one processor while others run it, and QEMU 7.2
+// emulates that badly once in a while (an int3 that nobody wants). What happens
+// after the guest's first word counts at once.
+const boots = 3
 
 // try boots one kernel in each machine and sums up.
 func (b *batch) try(ctx context.Context, k kernel) (all verdict, release string, err error) {
@@ -305,6 +319,10 @@ func (b *batch) try(ctx context.Context, k kernel) (all verdict, release string,
 		}
 		progress("boot %s%s", k.name, s.name)
 		bootErr := m.boot(ctx, r.take)
+		for again := 1; again < boots && r.release == "" && bootErr != nil && ctx.Err() == nil; again++ {
+			progress("%s%s did not come up, boot %d of %d: %v\n%s", k.name, s.name, again+1, boots, bootErr, indent(m.tail()))
+			bootErr = m.boot(ctx, r.take)
+		}
 		if ctx.Err() != nil {
 			return all, "", context.Cause(ctx)
 		}
