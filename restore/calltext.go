@@ -18,7 +18,7 @@ var argText = map[uint32]string{
 	unix.SYS_FCNTL: "n,n,n", unix.SYS_LSEEK: "n,n,n", unix.SYS_CHDIR: "s", unix.SYS_PRCTL: "PR_SET_NAME,s",
 	unix.SYS_PIPE2: "-,c", unix.SYS_RT_SIGACTION: "n,SIG_DFL", unix.SYS_WRITE: "n,t,n",
 	unix.SYS_PRLIMIT64: "-,RLIMIT_NOFILE,l", unix.SYS_SIGALTSTACK: "SS_DISABLE",
-	unix.SYS_UNSHARE: "CLONE_FILES", unix.SYS_RT_SIGPROCMASK: "SIG_SETMASK,none",
+	unix.SYS_SOCKETPAIR: "AF_UNIX,SOCK_SEQPACKET", unix.SYS_SETSOCKOPT: "n,SO_RCVTIMEO", unix.SYS_UNSHARE: "CLONE_FILES", unix.SYS_RT_SIGPROCMASK: "SIG_SETMASK,none",
 }
 
 func (p *Plan) callText(op *program.Op, note program.Note) string {
@@ -38,6 +38,9 @@ func (p *Plan) callText(op *program.Op, note program.Note) string {
 			what = fmt.Sprintf("message %d", id)
 		}
 		return fmt.Sprintf("pull(%d, %s) -> %s", op.Args[0], what, strings.Trim(fmt.Sprint(numbers), "[]"))
+	case program.OpTake:
+		numbers := program.Int32sAt(p.arena.Base, p.arena.Data(), op.Args[3], 1)
+		return fmt.Sprintf("pop(%d, %d) -> %d", op.Args[0], p.messageOf(op), numbers[0])
 	case program.OpFork:
 		return fmt.Sprintf("%s -> task %q", p.cloneName(), p.tree.Tasks()[op.Args[1]].Name)
 	case program.OpCreate:
@@ -54,6 +57,12 @@ func (p *Plan) callText(op *program.Op, note program.Note) string {
 	case program.OpFind:
 		return fmt.Sprintf("find program %q", p.extras[note.Extra].path)
 	default: // a call with arguments
+	}
+	if op.Nr == unix.SYS_SENDMSG {
+		if fd := p.sentFD(op); fd >= 0 {
+			return fmt.Sprintf("sendmsg(%d, fd %d)", op.Args[0], fd)
+		}
+		return fmt.Sprintf("sendmsg(%d)", op.Args[0])
 	}
 	if op.Nr == unix.SYS_EXECVE {
 		return fmt.Sprintf("execve(%q)", p.extras[note.Extra].path)

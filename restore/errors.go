@@ -170,6 +170,9 @@ func (p *Plan) what(op *program.Op, n program.Note) string {
 	case program.VerbFork:
 		return "fork"
 	case program.VerbPull:
+		if p.options.Strategy == StrategyService {
+			return fmt.Sprintf("pop file %q", file)
+		}
 		return "pull " + p.messageFiles(p.messageOf(op))
 	case program.VerbMake:
 		name := p.tree.Files[n.File].Name
@@ -201,6 +204,8 @@ func (p *Plan) what(op *program.Op, n program.Note) string {
 		return fmt.Sprintf("lend file %q to the root", file)
 	case program.VerbMeet:
 		return "meet the other tasks of the table"
+	case program.VerbChannel:
+		return "open a channel to the service"
 	case program.VerbHelper:
 		return "a helper of its own in the shared table"
 	case program.VerbFind:

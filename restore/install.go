@@ -93,7 +93,7 @@ func (tp *taskPlanner) move(d *tasktree.Descriptor) {
 func (tp *taskPlanner) breakCycle(d *tasktree.Descriptor) error {
 	what := tp.table.at[d.FD]
 	to := tp.spare()
-	if to < 0 && tp.store >= 0 && tp.table.at[tp.store] == theStore && tp.wanted[tp.store] == nil {
+	if to < 0 && tp.store >= 0 && tp.table.at[tp.store].file < 0 && tp.wanted[tp.store] == nil {
 		to = tp.store
 	}
 	if to < 0 {

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,7 +18,14 @@ func (m *model) op(t *modelTable, op *program.Op, note program.Note) error {
 	switch op.Kind {
 	case program.OpPull:
 		return m.pull(t, op, note)
+	case program.OpTake:
+		return m.take(t, op, note)
 	case program.OpPair:
+		if op.Nr == unix.SYS_SOCKETPAIR && note.Verb == program.VerbChannel {
+			return errors.Join(
+				m.lands(t, int(int32(op.Want)), cell{what: theChannel, cloexec: true}),
+				m.lands(t, int(int32(op.Want>>32)), cell{what: theEnd, cloexec: true}))
+		}
 		for end := range 2 {
 			n := int(int32(op.Want >> (32 * end)))
 			if err := m.lands(t, n, cell{what: fileEnd{note.File, int32(end)}, cloexec: true}); err != nil {
@@ -38,6 +46,10 @@ func (m *model) call(t *modelTable, op *program.Op, note program.Note) error {
 	switch op.Nr {
 	case unix.SYS_DUP3:
 		return m.dup(t, op, note)
+	case unix.SYS_SENDMSG:
+		return m.send(t, op, note)
+	case unix.SYS_SETSOCKOPT:
+		return m.needsHelper(t, int(a[0]), theChannel)
 	case unix.SYS_UNSHARE:
 		m.tables[m.task] = t.copyFor(t.m.plan.sorted(m.plan.tree.Tasks()[m.task].Table()))
 	case unix.SYS_CLOSE:
@@ -192,6 +204,48 @@ func (m *model) pull(t *modelTable, op *program.Op, note program.Note) error {
 		}
 	}
 	return nil
+}
+
+// send applies a message to a service: through the door with the end of a new
+// channel, or a request on a channel.
+func (m *model) send(t *modelTable, op *program.Op, note program.Note) error {
+	to := int(op.Args[0])
+	if note.Verb == program.VerbChannel {
+		if err := m.needsHelper(t, m.plan.sentFD(op), theEnd); err != nil {
+			return err
+		}
+		return m.needsHelper(t, to, theStore)
+	}
+	m.expect(t, to, theChannel, fmt.Sprintf("the channel, before file %q was popped for fd %d", m.plan.endName(fileEnd{note.File, int32(note.End)}), note.FD))
+	return m.needsHelper(t, to, theChannel)
+}
+
+// take applies the answer of a service.
+func (m *model) take(t *modelTable, op *program.Op, note program.Note) error {
+	if err := m.needsHelper(t, int(op.Args[0]), theChannel); err != nil {
+		return err
+	}
+	numbers := program.Int32sAt(m.plan.arena.Base, m.plan.arena.Data(), op.Args[3], int(op.Args[2]))
+	id := m.plan.messageOf(op)
+	if id < 0 || len(numbers) != 1 || len(m.plan.messages[id]) != 1 || m.plan.messages[id][0] != (fileEnd{note.File, int32(note.End)}) {
+		return fmt.Errorf("takes file %d of the service, which is not the one", id)
+	}
+	return m.lands(t, int(numbers[0]), cell{what: m.plan.messages[id][0], cloexec: op.Args[4]&unix.MSG_CMSG_CLOEXEC != 0})
+}
+
+// needsHelper demands a helper at a number. In a naive plan the kernel answers
+// where there is none.
+func (m *model) needsHelper(t *modelTable, n int, what fileEnd) error {
+	c, ok := t.cells[n]
+	switch {
+	case ok && c.what == what:
+		return nil
+	case !m.plan.options.Naive:
+		return fmt.Errorf("number %d is not %s", n, m.plan.endName(what))
+	case !ok:
+		return opFails{unix.EBADF}
+	}
+	return opFails{unix.ENOTSOCK}
 }
 
 // ways gives for each socket of the store the one that carries it, 0 for the

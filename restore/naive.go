@@ -32,6 +32,10 @@ func (tp *taskPlanner) naive() error {
 	for _, l := range tp.pl.plan.lent {
 		tp.cloexec[l.number] = true
 	}
+	tp.channel = -1
+	if tp.pl.plan.options.Strategy == StrategyService && tp.pulls() {
+		tp.openChannel()
+	}
 	first := map[fileEnd]int{} // where each file is since it was installed first
 	for i := range tp.task.FDs {
 		d := &tp.task.FDs[i]
@@ -58,6 +62,9 @@ func (tp *taskPlanner) naive() error {
 // naiveHelpers lists the numbers that the task closes in the end.
 func (tp *taskPlanner) naiveHelpers(used map[fileEnd]int) []int {
 	var numbers []int
+	if tp.channel >= 0 {
+		numbers = append(numbers, tp.channel)
+	}
 	if tp.store >= 0 {
 		numbers = append(numbers, tp.store)
 	}
@@ -85,12 +92,19 @@ func (tp *taskPlanner) fetch(d *tasktree.Descriptor) int {
 		return tp.pl.plan.lent[i].number
 	}
 	n := tp.table.lowest()
-	tp.pullMessage(tp.store, tp.pl.plan.layout.Place(tp.pl.message([]fileEnd{fe}, 0), 1).Word, []fileEnd{fe}, []int{n})
-	op := &tp.prog.Ops[len(tp.prog.Ops)-1]
-	op.Args[5] = naivePulls
-	tp.note().FD = int32(d.FD)
-	tp.note().Line, tp.note().Col = int32(d.Pos.Line), int32(d.Pos.Col)
-	if tp.table.at[tp.store] != theStore || uint64(n) >= tp.pl.plan.host.HardFiles {
+	from, what, ops := tp.store, theStore, 1
+	if tp.pl.plan.options.Strategy == StrategyService {
+		from, what, ops = tp.channel, theChannel, 2
+		tp.popFile(fe, n)
+	} else {
+		tp.pullMessage(from, tp.pl.plan.layout.Place(tp.pl.message([]fileEnd{fe}, 0), 1).Word, []fileEnd{fe}, []int{n})
+		tp.prog.Ops[len(tp.prog.Ops)-1].Args[5] = naivePulls
+	}
+	for i := range ops {
+		note := &tp.prog.Notes[len(tp.prog.Notes)-1-i]
+		note.FD, note.Line, note.Col = int32(d.FD), int32(d.Pos.Line), int32(d.Pos.Col)
+	}
+	if tp.table.at[from] != what || uint64(n) >= tp.pl.plan.host.HardFiles {
 		tp.table.release(n)
 		return -1
 	}
@@ -122,4 +136,9 @@ func (tp *taskPlanner) put(d *tasktree.Descriptor, from int, helper bool) {
 		tp.call(unix.SYS_CLOSE, uint64(from)).Allow = uint16(unix.EBADF)
 		tp.table.release(from)
 	}
+}
+
+// pulls reports whether the task gets any open file from the runner.
+func (tp *taskPlanner) pulls() bool {
+	return slices.ContainsFunc(tp.targets, func(d *tasktree.Descriptor) bool { return tp.pl.stored[d.Open.Index] })
 }

@@ -206,7 +206,7 @@ func (r *run) knownFiles() (*knownFiles, error) {
 		}
 	}
 	if r.store != nil {
-		k.files = append(k.files, knownFile{fd: r.store.FD(), fileEnd: theStore})
+		k.files = append(k.files, knownFile{fd: r.store.fd(), fileEnd: theStore})
 	}
 	var failed error
 	slices.SortFunc(k.files, func(a, b knownFile) int {

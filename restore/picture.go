@@ -119,9 +119,16 @@ func (p *Plan) steps(prog *program.Program) []StepOfPlan {
 func (p *Plan) endName(fe fileEnd) string {
 	switch fe {
 	case theStore:
+		if p.options.Strategy == StrategyService {
+			return "[service]"
+		}
 		return "[store]"
 	case theShard:
 		return "[shard]"
+	case theChannel:
+		return "[channel]"
+	case theEnd:
+		return "[end]"
 	case helper:
 		return "[helper]"
 	}

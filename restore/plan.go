@@ -283,10 +283,10 @@ func (pl *planner) place() {
 		}
 	}
 	pl.plan.layout = fdstore.Flat
-	if pl.mostMessages() > flatMessages && !pl.plan.options.Naive {
+	if pl.mostMessages() > flatMessages && pl.plan.options.Strategy == StrategyFDStore && !pl.plan.options.Naive {
 		pl.plan.layout = fdstore.Nested
 	}
-	if l := pl.plan.options.layout; l != 0 && !pl.plan.options.Naive {
+	if l := pl.plan.options.layout; l != 0 && pl.plan.options.Strategy == StrategyFDStore && !pl.plan.options.Naive {
 		pl.plan.layout = l
 	}
 	if !slices.Contains(pl.stored, true) {
@@ -448,7 +448,7 @@ func (pl *planner) message(files []fileEnd, depth int) fdstore.ID {
 		id = fdstore.ID(len(pl.plan.messages))
 		pl.messageIDs[string(key)] = id
 		pl.plan.messages = append(pl.plan.messages, append([]fileEnd(nil), files...))
-		pl.plan.words[pl.plan.layout.Place(id, len(files)).Word] = id
+		pl.plan.words[pl.plan.wordOf(id, len(files))] = id
 	}
 	return id
 }

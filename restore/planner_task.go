@@ -21,6 +21,7 @@ type taskPlanner struct {
 	task    *tasktree.Task
 	pids    []int32
 	table   *table
+	channel int                    // where the task's own way to a service is
 	store   int                    // where the store's descriptor is, -1: the task has none
 	targets []*tasktree.Descriptor // ascending
 	wanted  map[int]*tasktree.Descriptor
@@ -288,7 +289,13 @@ func (tp *taskPlanner) gather() error {
 		if err := tp.clearStore(); err != nil {
 			return err
 		}
-		tp.pull(pulled)
+		if tp.pl.plan.options.Strategy == StrategyService {
+			if err := tp.pop(pulled); err != nil {
+				return err
+			}
+		} else {
+			tp.pull(pulled)
+		}
 	}
 	made := map[int]bool{}
 	for _, d := range tp.targets {
@@ -307,7 +314,8 @@ func endOf(d *tasktree.Descriptor) fileEnd {
 	return fileEnd{int32(d.Open.Index), int32(d.End)}
 }
 
-// clearStore moves the store's descriptor off a number that the task needs.
+// clearStore moves the store's descriptor, or the channel to the service, off a
+// number that the task needs.
 func (tp *taskPlanner) clearStore() error {
 	if tp.wanted[tp.store] == nil {
 		return nil
@@ -316,12 +324,13 @@ func (tp *taskPlanner) clearStore() error {
 	if to < 0 {
 		return tp.clearFull()
 	}
+	what := tp.table.at[tp.store]
 	tp.aboutDescriptor(program.VerbMove, tp.wanted[tp.store])
 	tp.want(tp.call(unix.SYS_DUP3, uint64(tp.store), uint64(to), unix.O_CLOEXEC), int64(to))
 	tp.numberHint()
 	tp.call(unix.SYS_CLOSE, uint64(tp.store))
 	tp.table.release(tp.store)
-	tp.table.take(to, theStore)
+	tp.table.take(to, what)
 	tp.store = to
 	return nil
 }

@@ -82,7 +82,7 @@ func checkRefusal(t *rapid.T, tree *tasktree.Tree, host Host, err error) {
 		return
 	}
 	refused, ok := errors.AsType[*RefusedError](err)
-	if !ok || !refused.Pos.IsValid() || !strings.HasPrefix(err.Error(), fmt.Sprintf("random.yaml:%d:1: restore: task", refused.Pos.Line)) {
+	if !ok || !refused.Pos.IsValid() || !strings.HasPrefix(err.Error(), fmt.Sprintf("random.yaml:%d:1: restore: ", refused.Pos.Line)) {
 		t.Fatalf("got %T: %v", err, err)
 	}
 	highest := 0

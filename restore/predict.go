@@ -101,9 +101,7 @@ func (p *Plan) Predict() (*Prediction, error) {
 		Strategy: p.options.Strategy, Naive: p.options.Naive, Messages: len(p.messages), Collisions: []Collision{},
 		NoFile: uint64(max(m.top, p.slots+ownDescriptors, 2*len(p.lent))),
 	}
-	for _, message := range p.messages {
-		pr.InFlight += len(message)
-	}
+	p.traffic(pr)
 	for i, task := range p.tree.Tasks() {
 		t := TaskPrediction{Name: task.Name, Helpers: m.helpers[i], Calls: calls(&p.tasks[i]), Right: !m.wrong[i]}
 		t.Outcome = Outcome{Failed: p.failedOp(i, m.failed[i]), Table: make(map[int]Held, len(m.tables[i].cells))}
@@ -124,6 +122,31 @@ func (p *Plan) Predict() (*Prediction, error) {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
 	})
 	return pr, nil
+}
+
+// traffic counts what carries open files: the messages that lie in a store, or
+// those that go to and from a service, where each task has one under way.
+func (p *Plan) traffic(pr *Prediction) {
+	for _, message := range p.messages {
+		pr.InFlight += len(message)
+	}
+	if p.options.Strategy != StrategyService {
+		return
+	}
+	channels := 0
+	for i := range p.tasks {
+		for j := range p.tasks[i].Ops {
+			switch op := &p.tasks[i].Ops[j]; {
+			case op.Kind == program.OpTake:
+				pr.Messages++
+			case op.Kind == program.OpPair && p.tasks[i].Notes[j].Verb == program.VerbChannel:
+				pr.Messages++
+				channels++
+			}
+		}
+	}
+	pr.InFlight = min(1, len(p.messages)) * max(1, channels)
+	pr.NoFile = max(pr.NoFile, uint64(len(p.messages)+channels+ownDescriptors)) // of the service
 }
 
 // ownDescriptors is what a Go program that restores has open besides the files:

@@ -14,7 +14,6 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
-	"regrow/fdstore"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
@@ -51,7 +50,7 @@ type run struct {
 	options   Options
 	log       logrus.FieldLogger
 	arena     *postfork.Arena
-	store     *fdstore.Store // nil if no open file goes through it
+	store     keeper // nil if no open file goes through one
 	slots     []slot
 	stuck     <-chan error // from an op of prepare that has not come back, nil: there is none
 	lent      map[int]bool // numbers that the root fills with open files, nil: not asked for yet
@@ -122,6 +121,9 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 	r.family = family
 	tree, err := r.start(ctx)
 	if err != nil || o.observe != nil {
+		if r.root != 0 { // before the sweep: a service is a child, too
+			err = errors.Join(err, r.closeStore())
+		}
 		r.end()
 		r.giveUp()
 		r.family.leave()
@@ -146,11 +148,18 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 // free lets go of what only the restore needed.
 func (r *run) free() (err error) {
 	r.closeSlots()
-	if r.store != nil {
-		err = r.store.Close()
-	}
+	err = r.closeStore()
 	if r.arena != nil {
 		err = errors.Join(err, r.arena.Unmap())
+	}
+	return err
+}
+
+// closeStore closes what keeps the open files, if it is still there.
+func (r *run) closeStore() (err error) {
+	if r.store != nil {
+		err = r.store.close()
+		r.store = nil
 	}
 	return err
 }
@@ -172,11 +181,9 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 		verified <- p.Verify()
 	}(r.plan)
 	r.slots = make([]slot, r.plan.slots)
-	if r.plan.storeFD >= 0 {
-		var err error
-		if r.store, err = fdstore.New(fdstore.Options{Layout: r.plan.layout, WithoutCatalog: true}); err != nil {
-			return nil, fmt.Errorf("restore: %w", err)
-		}
+	var err error
+	if r.store, err = newKeeper(r.plan); err != nil {
+		return nil, fmt.Errorf("restore: %w", err)
 	}
 	made := r.trace.stage("make the shared files")
 	if err := r.prepare(ctx); err != nil {
@@ -184,7 +191,7 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 	}
 	made()
 	if r.store != nil {
-		if err := r.store.Seal(); err != nil {
+		if err := r.store.seal(); err != nil {
 			return nil, fmt.Errorf("restore: %w", err)
 		}
 	}
@@ -261,7 +268,7 @@ func (r *run) fillHead() error {
 	h.Started = uint32(r.plan.held)
 	h.Poll = [2]int64{5, 0} // seconds: only for the case that two tasks die at the worst moment
 	if r.store != nil {
-		h.StoreFD, h.StoreNumber = uint64(r.store.FD()), r.store.Number()
+		h.StoreFD, h.StoreNumber = uint64(r.store.fd()), r.store.number()
 	}
 	h.Base, h.Size = r.arena.Base, r.arena.Size()
 	h.Records = r.plan.arena.Record(0)

@@ -18,12 +18,16 @@ const (
 	// StrategyFDStore keeps the files in a socket, from which each task pulls
 	// what it needs: package fdstore.
 	StrategyFDStore Strategy = iota
+	// StrategyService keeps the files in a process of its own, which each task
+	// asks for what it needs: package fdstore/service. The program that restores
+	// calls [Init] first of all in main.
+	StrategyService
 	// StrategyInherit has no store: the root gets every open file before it
 	// forks, all tasks inherit all of them and close what they do not need.
 	StrategyInherit
 )
 
-var strategyNames = []string{"fdstore", "inherit"}
+var strategyNames = []string{"fdstore", "service", "inherit"}
 
 // Strategies lists all strategies, the default first.
 func Strategies() []Strategy {

@@ -233,7 +233,7 @@ func (w *traceWriter) opEvent(prog *program.Program, i, lane int) traceEvent {
 // opCategory sorts ops for a viewer, which can show one kind alone.
 func opCategory(v program.Verb) string {
 	switch v {
-	case program.VerbPull, program.VerbAdd:
+	case program.VerbPull, program.VerbAdd, program.VerbChannel:
 		return "store"
 	case program.VerbReady, program.VerbMeet:
 		return "barrier"

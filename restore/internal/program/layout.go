@@ -83,6 +83,7 @@ type Head struct {
 // Offsets in Head that the planner and code without types need.
 const (
 	HeadStoreFD   = 40
+	HeadNumber    = 48
 	HeadPrivate   = 80
 	HeadInterp    = 88
 	HeadRootPIDFD = 104

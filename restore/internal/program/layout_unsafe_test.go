@@ -31,6 +31,7 @@ func TestLayout(t *testing.T) {
 
 		{"Head.Bell", unsafe.Offsetof(head.Bell), 12}, // restore/runner.go: initRecord
 		{"Head.StoreFD", unsafe.Offsetof(head.StoreFD), HeadStoreFD},
+		{"Head.StoreNumber", unsafe.Offsetof(head.StoreNumber), HeadNumber},
 		{"Head.Private", unsafe.Offsetof(head.Private), HeadPrivate},
 		{"Head.Interp", unsafe.Offsetof(head.Interp), HeadInterp},
 		{"Head.RootPIDFD", unsafe.Offsetof(head.RootPIDFD), HeadRootPIDFD},

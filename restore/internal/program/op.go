@@ -61,6 +61,10 @@ const (
 	// OpHold (address of Record.Holds) notes and counts that the task holds,
 	// lets go of the arena and waits until somebody kills it.
 	OpHold
+	// OpTake (channel, word, count, numbers, flags, timespec) receives the
+	// answer of a service with this word and demands what OpPull demands. If
+	// the address of a timespec is given, it waits no longer than that.
+	OpTake
 	// OpMeet (address of a count, value) waits until the count is down to value
 	// and then takes one off: tasks that share a table meet so.
 	OpMeet
@@ -164,6 +168,7 @@ const (
 	VerbMeet
 	VerbMap
 	VerbHelper
+	VerbChannel
 )
 
 // Program is what one task does, or what the runner does before and after.

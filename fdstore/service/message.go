@@ -1,0 +1,172 @@
+package service
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// MessageSize is the size of every message in bytes.
+const MessageSize = 16
+
+// MaxFiles is how many files a service keeps at most.
+const MaxFiles = 1 << 16
+
+// ID is the number under which a file is pushed and popped. The owner chooses it.
+type ID uint32
+
+// The kinds of messages.
+const (
+	kindHello = 1 + iota
+	kindOpen
+	kindPush
+	kindPop
+	kindSeal
+	kindFailed
+)
+
+const (
+	kindShift  = 56
+	errnoShift = 32
+	errnoMask  = 1<<16 - 1
+)
+
+// OpenWord is the word of the message that brings the service's end of a channel
+// through the door.
+const OpenWord uint64 = kindOpen << kindShift
+
+// PopWord is the word of a request for a file, and of its answer.
+func PopWord(id ID) uint64 { return kindPop<<kindShift | uint64(id) }
+
+func pushWord(id ID) uint64 { return kindPush<<kindShift | uint64(id) }
+
+func kindOf(word uint64) uint64 { return word >> kindShift }
+
+// failedWord answers a request that failed.
+func failedWord(word uint64, errno unix.Errno) uint64 {
+	return kindFailed<<kindShift | uint64(errno)<<errnoShift | word&(1<<32-1)
+}
+
+func errnoOf(word uint64) unix.Errno { return unix.Errno(word >> errnoShift & errnoMask) }
+
+func encode(number, word uint64) []byte {
+	b := binary.NativeEndian.AppendUint64(make([]byte, 0, MessageSize), number)
+	return binary.NativeEndian.AppendUint64(b, word)
+}
+
+func decode(b []byte) (number, word uint64, ok bool) {
+	if len(b) != MessageSize {
+		return 0, 0, false
+	}
+	return binary.NativeEndian.Uint64(b), binary.NativeEndian.Uint64(b[8:]), true
+}
+
+// Errors of this package, matched with [errors.Is].
+var (
+	// ErrNoInit means that this program does not call [Init] and gave no
+	// command: started again, it would not be a service.
+	ErrNoInit = errors.New("the program does not call service.Init")
+	// ErrClosed means that the service or the channel was closed, or has died.
+	ErrClosed = errors.New("service is closed")
+	// ErrTimeout means that no answer came in time. The channel is of no use any
+	// more.
+	ErrTimeout = errors.New("no answer of the service")
+	// ErrNotFound means that no file was pushed with this ID. Wraps ENOENT.
+	ErrNotFound = errors.New("no such file")
+	// ErrTaken means that a file was pushed with this ID before. Wraps EEXIST.
+	ErrTaken = errors.New("the ID is taken")
+	// ErrFull means that the service keeps [MaxFiles] files, or has no room in
+	// its descriptor table. Wraps ENFILE or EMFILE.
+	ErrFull = errors.New("service is full")
+	// ErrSealed means that nothing more can be pushed. Wraps EROFS.
+	ErrSealed = errors.New("service is sealed")
+	// ErrProtocol means that an answer is none to the request.
+	ErrProtocol = errors.New("not an answer of this service")
+	// ErrNoDescriptors means that the popped file did not fit into this
+	// process's descriptor table.
+	ErrNoDescriptors = errors.New("no free descriptor for the file")
+)
+
+// failure gives the error of an answer.
+func failure(errno unix.Errno) error {
+	for _, f := range []struct {
+		errno unix.Errno
+		err   error
+	}{
+		{unix.ENOENT, ErrNotFound}, {unix.EEXIST, ErrTaken}, {unix.ENFILE, ErrFull}, {unix.EMFILE, ErrFull}, {unix.EROFS, ErrSealed},
+	} {
+		if f.errno == errno {
+			return fmt.Errorf("%w: %w", f.err, errno)
+		}
+	}
+	return errno
+}
+
+// receive takes one message and the descriptor that came with it, -1 for none.
+// More than one, or one that did not fit, is an error, and all are closed. io.EOF
+// is told by n == 0.
+func receive(fd int) (number, word uint64, file, n int, err error) {
+	var b [MessageSize + 1]byte
+	oob := make([]byte, unix.CmsgSpace(2*4))
+	var oobn, flags int
+	for {
+		n, oobn, flags, _, err = unix.Recvmsg(fd, b[:], oob, unix.MSG_CMSG_CLOEXEC)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return 0, 0, -1, 0, os.NewSyscallError("recvmsg", err)
+	}
+	file, err = oneFile(oob[:oobn], flags)
+	number, word, _ = decode(b[:n])
+	return number, word, file, n, err
+}
+
+// oneFile takes the one descriptor out of control messages, -1 if there is none.
+func oneFile(oob []byte, flags int) (int, error) {
+	var files []int
+	messages, err := unix.ParseSocketControlMessage(oob)
+	for i := range messages {
+		rights, rightsErr := unix.ParseUnixRights(&messages[i])
+		if rightsErr == nil {
+			files = append(files, rights...)
+		}
+	}
+	if err == nil && len(files) == 1 && flags&unix.MSG_CTRUNC == 0 {
+		return files[0], nil
+	}
+	for _, f := range files {
+		_ = unix.Close(f)
+	}
+	switch {
+	case err != nil:
+		return -1, fmt.Errorf("%w: %w", ErrProtocol, err)
+	case flags&unix.MSG_CTRUNC != 0:
+		return -1, ErrNoDescriptors
+	case len(files) > 1:
+		return -1, ErrProtocol
+	}
+	return -1, nil
+}
+
+// send sends one message, with a descriptor if file is not negative.
+func send(fd int, number, word uint64, file int) error {
+	var oob []byte
+	if file >= 0 {
+		oob = unix.UnixRights(file)
+	}
+	for {
+		err := unix.Sendmsg(fd, encode(number, word), oob, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
+			return fmt.Errorf("%w: %w", ErrClosed, os.NewSyscallError("sendmsg", err))
+		}
+		return os.NewSyscallError("sendmsg", err)
+	}
+}

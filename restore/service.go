@@ -1,0 +1,193 @@
+package restore
+
+import (
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/fdstore"
+	"regrow/fdstore/service"
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// Init lets this program be started again as the process that
+// [StrategyService] keeps open files in. A program that plans with this strategy
+// calls it first of all in main; where it is that process, it does not return.
+func Init() { service.Init() }
+
+// Waits for an answer of the service. Both only end what would never end.
+const (
+	serviceSeconds = 60 // of SO_RCVTIMEO
+	naiveSeconds   = 2
+)
+
+// openChannel gives the task a way of its own to the service: it makes a pair of
+// sockets and sends one of them through the door, which it got by the fork.
+//
+//	table:  door ─▶ door, channel, end ─▶ door, channel ─▶ channel
+//	        socketpair       sendmsg(end), close     close (careful)
+func (tp *taskPlanner) openChannel() {
+	tp.about(program.VerbChannel, tp.task.Pos)
+	private := tp.pl.plan.arena.Private()
+	numbers := tp.table.land(2)
+	tp.inTable(numbers[1])
+	op := tp.add(program.OpPair, unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0, private+program.PrivPair)
+	op.Nr = unix.SYS_SOCKETPAIR
+	tp.want(op, int64(numbers[0])|int64(numbers[1])<<32)
+	tp.numberHint()
+	channel, end := numbers[0], numbers[1]
+	tp.table.take(channel, theChannel)
+	tp.ask(tp.store, service.OpenWord, end)
+	tp.call(unix.SYS_CLOSE, uint64(end))
+	limit := tp.pl.plan.arena.Words([]uint64{serviceSeconds, 0})
+	tp.call(unix.SYS_SETSOCKOPT, uint64(channel), unix.SOL_SOCKET, unix.SO_RCVTIMEO, limit, 16)
+	tp.note().Extra = tp.pl.extra(extra{name: "setsockopt(SO_RCVTIMEO)"})
+	tp.channel = channel
+}
+
+// ask sends a message of the service: its number, which the runner will have put
+// into the arena's head, the word, and a descriptor if file is not negative.
+func (tp *taskPlanner) ask(socket int, word uint64, file int) {
+	a := tp.pl.plan.arena
+	const half = 8
+	iov := a.Words([]uint64{a.Base + program.HeadNumber, half, a.Words([]uint64{word}), half})
+	var control, length uint64
+	if file >= 0 {
+		rights := unix.UnixRights(file)
+		control, length = a.Bytes(rights), uint64(len(rights))
+	}
+	header := a.Words([]uint64{0, 0, iov, 2, control, length, 0})
+	tp.want(tp.call(unix.SYS_SENDMSG, uint64(socket), header, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT), service.MessageSize)
+	tp.note().Extra = tp.pl.serviceHint()
+}
+
+// serviceHint explains what the kernel answers where the service is gone.
+func (pl *planner) serviceHint() int32 {
+	return pl.extra(extra{hints: []tasktree.Hint{
+		{Errno: int(unix.EPIPE), Text: "the service has ended"},
+		{Errno: int(unix.ECONNRESET), Text: "the service has ended"},
+		{Errno: int(unix.ETIMEDOUT), Text: "the service does not answer"},
+		{Errno: int(unix.EMFILE), Text: "the task's RLIMIT_NOFILE leaves no room for one more"},
+	}})
+}
+
+// pop takes open files from the service, one by one. As long as it can, it asks
+// for the one that belongs where the next will land.
+func (tp *taskPlanner) pop(files []fileEnd) error {
+	tp.openChannel()
+	tp.call(unix.SYS_CLOSE, uint64(tp.store))
+	tp.table.release(tp.store)
+	tp.store = tp.channel
+	if err := tp.clearStore(); err != nil {
+		return err
+	}
+	tp.channel = tp.store
+	for len(files) > 0 {
+		numbers := tp.table.land(1)
+		tp.inTable(numbers[0])
+		var order []fileEnd
+		order, files = tp.landing(files, numbers)
+		tp.popFile(order[0], numbers[0])
+	}
+	return nil
+}
+
+// popFile asks for one file and takes the answer.
+func (tp *taskPlanner) popFile(fe fileEnd, n int) {
+	tp.about(program.VerbPull, tp.task.Pos)
+	tp.file, tp.end = int(fe.file), int(fe.end)
+	word := service.PopWord(service.ID(tp.pl.message([]fileEnd{fe}, 0)))
+	tp.ask(tp.channel, word, -1)
+	flag := uint64(unix.MSG_CMSG_CLOEXEC)
+	if d := tp.wanted[n]; d != nil && endOf(d) == fe && !d.Cloexec {
+		flag = 0 // no F_SETFD; nothing can exec before the table is finished
+	}
+	limit := uint64(0)
+	if tp.lenient {
+		limit = tp.pl.plan.arena.Words([]uint64{naiveSeconds, 0})
+	}
+	tp.add(program.OpTake, uint64(tp.channel), word, 1, tp.pl.plan.arena.Int32s([]int32{int32(n)}), flag, limit)
+	tp.note().Extra = tp.pl.serviceHint()
+	tp.table.take(n, fe)
+	tp.at[fe], tp.cloexec[n] = n, flag != 0
+}
+
+// wordOf gives what a pull of a message asks for.
+func (p *Plan) wordOf(id fdstore.ID, files int) fdstore.Word {
+	if p.options.Strategy == StrategyService {
+		return fdstore.Word(service.PopWord(service.ID(id)))
+	}
+	return p.layout.Place(id, files).Word
+}
+
+// keeper is what keeps the open files of a restore: a store or a service.
+type keeper interface {
+	add(id int, fds []int) error
+	seal() error
+	fd() int        // that the root takes over
+	number() uint64 // in every payload
+	close() error
+}
+
+// newKeeper starts what the plan's strategy keeps files in, nil if nothing.
+func newKeeper(p *Plan) (keeper, error) {
+	switch {
+	case p.storeFD < 0:
+		return nil, nil //nolint:nilnil // no open file goes through one
+	case p.options.Strategy == StrategyService:
+		s, err := service.Start(service.Options{})
+		if err != nil {
+			return nil, err
+		}
+		return serviceKeeper{s}, nil
+	}
+	s, err := fdstore.New(fdstore.Options{Layout: p.layout, WithoutCatalog: true})
+	if err != nil {
+		return nil, err
+	}
+	return storeKeeper{s}, nil
+}
+
+type storeKeeper struct{ *fdstore.Store }
+
+func (s storeKeeper) add(id int, fds []int) error {
+	got, err := s.AddFDs(fds)
+	if err == nil && int(got) != id {
+		return fmt.Errorf("bug: message %d got the store ID %d", id, got)
+	}
+	return err
+}
+
+func (s storeKeeper) seal() error    { return s.Seal() }
+func (s storeKeeper) fd() int        { return s.FD() }
+func (s storeKeeper) number() uint64 { return s.Number() }
+func (s storeKeeper) close() error   { return s.Close() }
+
+type serviceKeeper struct{ *service.Service }
+
+func (s serviceKeeper) add(id int, fds []int) error { return s.Push(service.ID(id), fds[0]) }
+func (s serviceKeeper) seal() error                 { return s.Seal() }
+func (s serviceKeeper) fd() int                     { return s.Door() }
+func (s serviceKeeper) number() uint64              { return s.Number() }
+func (s serviceKeeper) close() error                { return s.Close() }
+
+// sentFD gives the descriptor that a message of ask carries, -1 for none.
+func (p *Plan) sentFD(op *program.Op) int {
+	header := program.WordsAt(p.arena.Base, p.arena.Data(), op.Args[1], 7)
+	const control, length = 4, 5
+	if header == nil || header[length] == 0 {
+		return -1
+	}
+	rights := slices.Clone(program.At(p.arena.Base, p.arena.Data(), header[control], header[length]))
+	messages, err := unix.ParseSocketControlMessage(rights)
+	if err != nil || len(messages) != 1 {
+		return -1
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return -1
+	}
+	return fds[0]
+}
