@@ -480,7 +480,9 @@ func one(h *program.Head, priv unsafe.Pointer, rec *program.Record, op *program.
 			}
 		}
 	} else if op.Kind == program.OpTake {
-		e = take(h, priv, a)
+		if e = arrives(h, priv, a); e == 0 {
+			e = take(h, priv, a)
+		}
 	} else if op.Kind == program.OpFind { // not by way of other: it calls deeper
 		got, e = 0, find(h, priv, a)
 	} else if op.Kind >= program.OpBegin {

@@ -20,11 +20,6 @@ import (
 //go:nocheckptr
 //go:noinline
 func take(h *program.Head, priv unsafe.Pointer, a *[6]uint64) syscall.Errno {
-	if a[5] != 0 {
-		if e := arrives(priv, a[0], at(h, a[5])); e != 0 {
-			return e
-		}
-	}
 	n, e := answer(priv, a)
 	if e != 0 {
 		return e
@@ -45,23 +40,27 @@ func take(h *program.Head, priv unsafe.Pointer, a *[6]uint64) syscall.Errno {
 	return program.ReasonForeign
 }
 
-// arrives waits until there is something to read, for a bounded time: a naive
-// plan may ask at what is no channel any more.
+// arrives waits until there is something to take, for as long as the op says: a
+// naive plan may ask at what is no channel any more. It comes before take, not
+// inside it, because the frames add up.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 //go:noinline
-func arrives(priv unsafe.Pointer, fd uint64, limit unsafe.Pointer) syscall.Errno {
+func arrives(h *program.Head, priv unsafe.Pointer, a *[6]uint64) syscall.Errno {
+	if a[5] == 0 {
+		return 0
+	}
 	// What is no socket at all says so at once.
-	if _, _, e := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(fd), 0, 0, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0); e != syscall.EAGAIN {
+	if _, _, e := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(a[0]), 0, 0, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0); e != syscall.EAGAIN {
 		return e
 	}
 	poll := (*unix.PollFd)(unsafe.Add(priv, program.PrivPair))
-	poll.Fd, poll.Events, poll.Revents = int32(fd), unix.POLLIN, 0
+	poll.Fd, poll.Events, poll.Revents = int32(a[0]), unix.POLLIN, 0
 	// The kernel writes back how much time is left, so the limit is copied.
 	left := (*[2]uint64)(unsafe.Add(priv, program.PrivPayload))
-	*left = *(*[2]uint64)(limit)
+	*left = *(*[2]uint64)(at(h, a[5]))
 	r, _, e := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(poll)), 1, uintptr(unsafe.Pointer(left)), 0, 0, 0)
 	if e != 0 {
 		return e
