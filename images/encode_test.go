@@ -61,7 +61,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(string(text))
 	}
 	f.Add("version: 1\ncaller: {nofile: 9, open: 40, inherit_fd: {a: 0, b: 4096}, service_fd: 0, restores: 8}\ntasks: [{name: a}]\n" +
-		"expect: {fdstore: holds, inherit: refused, naive fdstore: holds, naive inherit: breaks}\n")
+		"expect: {fdstore: holds, service: breaks, inherit: refused, naive fdstore: holds, naive inherit: breaks, naive service: holds}\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		tree, err := Decode(strings.NewReader(text), "fuzz.yaml", "")
 		if err == nil {
@@ -135,9 +135,11 @@ func TestEncode(t *testing.T) {
 caller: {nofile: 64, open: 40, inherit_fd: {log: 0}, service_fd: 0, restores: 2}
 expect:
   "naive fdstore": holds
-  "naive inherit": breaks
+  "naive service": breaks
+  "naive inherit": refused
   fdstore: holds
-  inherit: breaks
+  service: breaks
+  inherit: refused
 namespaces: [pid]
 files:
   null: {type: reg, path: /dev/null, flags: [O_RDWR]}

@@ -39,7 +39,7 @@ type Expectation struct {
 
 // Strategies are the words of a description for the ways to bring open files
 // into tasks. Package restore has the strategies themselves.
-var Strategies = []string{"fdstore", "inherit"}
+var Strategies = []string{"fdstore", "service", "inherit"}
 
 // The words for how a restore ends.
 const (

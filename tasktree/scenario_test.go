@@ -19,7 +19,7 @@ func TestScenario(t *testing.T) {
 		}
 		return all
 	}
-	all := []string{"fdstore", "inherit", "naive fdstore", "naive inherit"}
+	all := []string{"fdstore", "service", "inherit", "naive fdstore", "naive service", "naive inherit"}
 	number := func(n int64) tasktree.Number { return tasktree.Number{Value: n} }
 	negative := number(-1)
 	for _, c := range []struct {
