@@ -106,6 +106,8 @@ type decoder struct {
 	more     bool // there were more than tasktree.MaxProblems
 	nodes    int
 	aliased  *aliased
+	anchors  bool            // there is an anchor
+	aliases  bool            // there is an alias
 	broken   map[string]bool // open files that did not decode
 	lines    int             // of the description before the text
 	runs     map[tasktree.Pos]*run
@@ -184,7 +186,9 @@ func (d *decoder) affordable(n *yaml.Node, open map[*yaml.Node]bool, depth int, 
 		d.report(at, node{}, "nested too deep, at most %d levels", maxDepth)
 		return false
 	}
+	d.anchors = d.anchors || n.Anchor != ""
 	if n.Kind == yaml.AliasNode {
+		d.aliases = true
 		if open[n.Alias] {
 			d.report(at, node{}, "alias *%s stands inside its own anchor", n.Value)
 			return false

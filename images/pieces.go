@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -35,6 +36,11 @@ import (
 // quotes and brackets, and a piece in which one of these is open to the end is
 // no valid YAML. The rest of the text is parsed with empty lines in place of the
 // runs.
+//
+// An alias stands for the last anchor of its name before it. One in a piece, whose
+// anchor is not in the same piece, is a problem there. One in the rest may mean an
+// anchor in a piece, though there is another before it that the rest has, too. And
+// a directive means all of the text, so one that has any is not read in pieces.
 //
 // Only a description without any problem is read so. Whatever is not as expected,
 // in any piece, makes the whole text be parsed in one, and what that finds counts.
@@ -97,6 +103,10 @@ func (d *decoder) decodePieces(text []byte, least int) bool {
 	}
 	root := d.parse(without(text, runs))
 	if root == nil || d.nodes > MaxNodes {
+		return false
+	}
+	hasAnchor := func(p *piece) bool { return p.d.anchors }
+	if d.aliases && slices.ContainsFunc(pieces, hasAnchor) {
 		return false
 	}
 	d.document(node{d: d, n: root})
@@ -166,6 +176,9 @@ func findRuns(text []byte, least int) []*run {
 		if bytes.Contains(text, []byte(odd)) {
 			return nil
 		}
+	}
+	if bytes.HasPrefix(text, []byte("%")) || bytes.Contains(text, []byte("\n%")) {
+		return nil
 	}
 	s := &runScan{}
 	for at := 0; at < len(text); s.line++ {

@@ -52,6 +52,9 @@ func TestPieces(t *testing.T) {
 		{"twice the same task", strings.Replace(files+children, "name: e", "name: a", 1), false},
 		{"anchor in another piece", strings.NewReplacer("  a: {", "  a: &p {", "  d: {type: pipe}", "  d: *p").Replace(files + children), false},
 		{"anchor above the run", strings.NewReplacer("- name: root", "- &r\n    name: root").Replace(files + children), true},
+		{"anchor in a piece, of an alias below it", "version: 1\ntasks:\n  - name: r\n    cwd: &p /a\n    children:\n      - name: a\n        cwd: &p /b\n      - name: b\n    env: {X: *p}\n", false},
+		{"anchors in pieces, their aliases in the same", "version: 1\ntasks:\n  - name: r\n    children:\n      - name: a\n        cwd: &p /b\n        env: {X: *p}\n      - name: b\n", true},
+		{"tags that a directive gives another meaning", "%TAG !! tag:example.org,2026:\n---\nversion: 1\nfiles:\n  a: {type: reg, path: !!binary L2Rldi9udWxs}\n  b: {type: pipe}\ntasks:\n  - name: r\n    fds: {0: a, 1: b.r, 2: b.w}\n", false},
 		{"children of an anchor twice", "version: 1\ntasks:\n  - name: r\n    children:\n      - &x\n        name: a\n        children:\n          - name: b\n          - name: c\n      - *x\n", false},
 		{"text that looks like it", "version: 1\ntasks:\n  - name: r\n    run:\n      - |\n        children:\n          - name: a\n          - name: b\n          - name: c\n", false},
 		{"quotes over entries", "version: 1\ntasks:\n  - name: r\n    children:\n      - name: a\n        run: [\"x\n      - name: b\n      - name: c\"]\n", false},
@@ -124,10 +127,10 @@ func mixed(r *rand.Rand) string {
 	var text strings.Builder
 	text.WriteString("version: 1\n")
 	some := []string{
-		"a%d: {type: pipe}", "b%d:\n    type: pipe", "# %d", "c%d: {type: reg, path: '/x", "d%d: {type: reg,\npath: /}", "e%d: &a%[1]d {type: pipe}", "f%d: *a1", "", "? g%d\n: {type: pipe}",
+		"a%d: {type: pipe}", "b%d:\n    type: pipe", "# %d", "c%d: {type: reg, path: '/x", "d%d: {type: reg,\npath: /}", "e%d: &a%[1]d {type: pipe}", "f%d: *a1", "h%d: {type: reg, path: &p /x%[1]d}", "", "? g%d\n: {type: pipe}",
 	}
 	tasks := []string{
-		"- name: t%d", "- {name: u%d}", "- name: v%d\nrun: [ls, \"x", "- name: w%d\ncwd: |\n /a", "- &b%d {name: x%[1]d}", "- *b1", "# %d", "", "- name: y%d\nchildren:\n- name: z%[1]d", "-", "cwd: /%d", "- name: q%d\nrun:\n- ls\n  - x",
+		"- name: t%d", "- {name: u%d}", "- name: v%d\nrun: [ls, \"x", "- name: w%d\ncwd: |\n /a", "- &b%d {name: x%[1]d}", "- *b1", "# %d", "", "- name: y%d\nchildren:\n- name: z%[1]d", "-", "cwd: /%d", "- name: q%d\nrun:\n- ls\n  - x", "- name: s%d\ncwd: &p /p%[1]d",
 	}
 	block := func(lines []string, indent, n int) {
 		for range n {
@@ -150,10 +153,14 @@ func mixed(r *rand.Rand) string {
 	}
 	text.WriteString("files:\n")
 	block(some, 2, r.IntN(12))
-	text.WriteString("tasks:\n  - name: root\n    children:\n")
+	text.WriteString("tasks:\n  - name: root\n")
+	if r.IntN(3) == 0 {
+		text.WriteString("    env: {A: &p above}\n")
+	}
+	text.WriteString("    children:\n")
 	block(tasks, 4+r.IntN(4), r.IntN(20))
 	if r.IntN(3) == 0 {
-		text.WriteString("    cwd: /\n")
+		text.WriteString("    cwd: " + []string{"/", "*p"}[r.IntN(2)] + "\n")
 	}
 	return text.String()
 }
