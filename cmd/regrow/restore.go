@@ -132,7 +132,7 @@ func (f *restoreFlags) start(ctx context.Context, cmd *cobra.Command, plan *rest
 	if !log.IsLevelEnabled(logrus.InfoLevel) { // a log and a bar would be in each other's way
 		options.Progress = progressOn(cmd.ErrOrStderr(), began)
 	}
-	trace, err := openTrace(f.trace)
+	trace, err := openTrace(ctx, f.trace)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -179,6 +180,46 @@ func TestTraceBeforeTasks(t *testing.T) {
 		t.Errorf("status %d: %s", res.status, res.errors)
 	}
 	endTree(t)
+}
+
+// TestTraceWithoutReader traces into a FIFO that nobody reads: a signal ends the
+// waiting, and the tree is restored all the same.
+func TestTraceWithoutReader(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "trace")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := unix.Open(fifo, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(reader)
+	for _, c := range []struct {
+		flags  []string
+		status int
+	}{
+		{nil, 143},
+		{[]string{"-d"}, 0},
+	} {
+		if _, err := unix.Read(reader, make([]byte, 1<<20)); err != nil && !errors.Is(err, unix.EAGAIN) { // of the run before
+			t.Fatal(err)
+		}
+		r := start(t, "", append([]string{"restore", "--trace", fifo, writeWide(t, 300)}, c.flags...)...)
+		within(t, "the beginning of the trace", func() bool {
+			fds := []unix.PollFd{{Fd: int32(reader), Events: unix.POLLIN}}
+			_, _ = unix.Poll(fds, 0)
+			return fds[0].Revents&unix.POLLIN != 0
+		})
+		r.signal(t, unix.SIGTERM)
+		res := wait(t, r)
+		if res.status != c.status || !strings.Contains(res.errors, "the trace could not be written") {
+			t.Errorf("%v: status %d, want %d: %s", c.flags, res.status, c.status, res.errors)
+		}
+		if c.status == 0 && len(children()) == 0 {
+			t.Error("the tree does not live on")
+		}
+		endTree(t)
+	}
 }
 
 // TestDebugLog holds that each descriptor of each task is told, with its fields.
