@@ -76,11 +76,11 @@ func standIn() error {
 			}
 			return nil
 		case got := <-signals.c:
-			sig, ok := got.(unix.Signal)
-			if !ok || sig == unix.SIGCHLD || fromTerminal(sig) {
-				continue
+			// What the terminal has sent to the group, too: there may not have
+			// been a stand-in yet, and it knows what it gets twice.
+			if sig, ok := got.(unix.Signal); ok && sig != unix.SIGCHLD {
+				_ = unix.PidfdSendSignal(pidfd, sig, nil, 0) // it may have ended: ended tells
 			}
-			_ = unix.PidfdSendSignal(pidfd, sig, nil, 0) // it may have ended: ended tells
 		}
 	}
 }

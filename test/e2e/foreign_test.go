@@ -234,3 +234,33 @@ func TestForeignChildrenTerminal(t *testing.T) {
 	term.keys("exit\n")
 	term.hangUp()
 }
+
+// TestForeignChildrenKeyAtStart presses Ctrl-C while regrow starts itself again,
+// at another moment each time: it never is a key that nobody has got.
+func TestForeignChildrenKeyAtStart(t *testing.T) {
+	if _, err := exec.LookPath("bash"); err != nil {
+		need(t, "bash")
+	}
+	if err := lookAtSources(); err != nil {
+		t.Fatal(err)
+	}
+	term := newTerminal(t)
+	t.Cleanup(func() { endTree(t) })
+	job := "sh -c 'sleep 0.2 & exec " + regrow + " restore " + write(t, heldTree) + "'\n"
+	for i := range 60 {
+		term.keys(job)
+		within(t, "regrow", func() bool {
+			jobs := childrenOf(term.shell.Process.Pid)
+			if len(jobs) != 1 {
+				return false
+			}
+			exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", jobs[0]))
+			return exe == regrow
+		})
+		time.Sleep(time.Duration(i) * 150 * time.Microsecond)
+		term.keys("\x03")
+		within(t, "the end by Ctrl-C", func() bool { return len(childrenOf(term.shell.Process.Pid)) == 0 })
+	}
+	term.keys("exit\n")
+	term.hangUp()
+}
