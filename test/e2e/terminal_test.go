@@ -1,9 +1,9 @@
 package e2e
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -104,10 +104,16 @@ func (term *terminal) hangUp() {
 	_ = term.shell.Wait() // its status is of no matter
 }
 
-// stopped reports whether a process is stopped.
+// stopped reports whether a process is stopped, or waits in vfork(2) for a child
+// that is: shells make their children so, and then only the child can stop.
 func stopped(pid int) bool {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err == nil && strings.Contains(string(text[strings.LastIndexByte(string(text), ')'):]), ") T")
+	switch stateOf(pid) {
+	case "T":
+		return true
+	case "D":
+		return slices.ContainsFunc(childrenOf(pid), stopped)
+	}
+	return false
 }
 
 // TestTerminal uses the keys of a terminal on a tree: each signal reaches the
