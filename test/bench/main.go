@@ -14,6 +14,8 @@
 //	release  first clone until the tree is released (elapsed_ns of the report)
 //	whole    the regrow command from start to exit: reading the description,
 //	         making the open files, filling the store, and the above
+//	cpu      processor time of all processes of the tree, which other load on the
+//	         machine changes little; regrow's own is apart from it
 //	private  memory that the task in the middle has for itself (Private_Clean +
 //	         Private_Dirty of smaps_rollup, since Linux 4.14)
 //
@@ -159,6 +161,10 @@ type bench struct {
 	dir    string // temporary
 	floor  string // built programs
 	regrow string
+
+	// Of the last command.
+	cpu    time.Duration
+	maxKiB int64
 }
 
 func (b *bench) tree() string { return filepath.Join(b.dir, "tree.yaml") }
@@ -173,7 +179,7 @@ func (b *bench) round(ctx context.Context) (round, error) {
 	if err != nil {
 		return round{}, err
 	}
-	r.FloorNS, r.FloorKiB = floor.ElapsedNS, floor.PrivateKiB
+	r.FloorNS, r.FloorKiB, r.FloorCPUNS = floor.ElapsedNS, floor.PrivateKiB, floor.CPUNS
 	return r, nil
 }
 
@@ -201,6 +207,9 @@ func (b *bench) command(ctx context.Context, timeout time.Duration, stdin io.Rea
 	start := time.Now()
 	err = cmd.Run()
 	wall := time.Since(start)
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		b.cpu, b.maxKiB = cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime(), usage.Maxrss
+	}
 	if err != nil {
 		if cause := ctx.Err(); cause != nil {
 			err = fmt.Errorf("%w (%w)", cause, err)

@@ -36,6 +36,7 @@ func (b *bench) build(ctx context.Context) error {
 type floorReport struct {
 	ElapsedNS  int64 `json:"elapsed_ns"`
 	PrivateKiB int64 `json:"private_kib"`
+	CPUNS      int64 `json:"cpu_ns"`
 }
 
 func (b *bench) runFloor(ctx context.Context) (floorReport, error) {
@@ -85,7 +86,10 @@ func (b *bench) runRegrow(ctx context.Context) (r round, err error) {
 	for i, t := range rep.Tasks {
 		pids[i] = t.HostPID
 	}
-	r = round{ReleaseNS: rep.ElapsedNS, WholeNS: wall.Nanoseconds()}
+	r = round{ReleaseNS: rep.ElapsedNS, WholeNS: wall.Nanoseconds(), RegrowCPUNS: b.cpu.Nanoseconds(), RegrowKiB: b.maxKiB}
+	for _, pid := range pids {
+		r.TreeCPUNS += readCPU(pid)
+	}
 	if r.PrivateKiB, err = b.inspect(&rep); err != nil {
 		err = fmt.Errorf("report of restore --json: %w", err)
 	}
@@ -115,6 +119,18 @@ func (b *bench) inspect(rep *report) (privateKiB int64, err error) {
 		}
 	}
 	return readPrivate(rep.Tasks[1+b.opt.Tasks/2].HostPID)
+}
+
+// readCPU gives the processor time that a process has had, in nanoseconds, or 0
+// where it is not told.
+func readCPU(pid int) int64 {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(data), " ")
+	ns, _ := strconv.ParseInt(first, 10, 64)
+	return ns
 }
 
 // readPrivate gives the memory that only this process has, in KiB.

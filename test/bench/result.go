@@ -20,6 +20,11 @@ type round struct {
 	WholeNS    int64 `json:"whole_ns"`
 	FloorKiB   int64 `json:"floor_private_kib"`
 	PrivateKiB int64 `json:"private_kib"`
+
+	FloorCPUNS  int64 `json:"floor_cpu_ns"`
+	TreeCPUNS   int64 `json:"tree_cpu_ns"`   // root and tasks
+	RegrowCPUNS int64 `json:"regrow_cpu_ns"` // the command itself
+	RegrowKiB   int64 `json:"regrow_kib"`    // its largest resident size
 }
 
 // result is what a run prints.
@@ -35,19 +40,35 @@ type result struct {
 	// slows both programs down, and does not move these.
 	ReleaseToFloor float64 `json:"release_to_floor"`
 	WholeToFloor   float64 `json:"whole_to_floor"`
+	CPUToFloor     float64 `json:"cpu_to_floor"` // of the tree
+
+	// Ratios of the shortest times of all rounds: of what both programs can do
+	// where the machine has time.
+	BestReleaseToFloor float64 `json:"best_release_to_floor"`
+	BestWholeToFloor   float64 `json:"best_whole_to_floor"`
 }
 
 func summarize(opt options, rounds []round) result {
-	res := result{
-		Version: 1, Options: opt, Kernel: kernel(), CPUs: runtime.NumCPU(), Rounds: rounds,
-		Median: round{
-			FloorNS:    medianOf(rounds, func(r round) int64 { return r.FloorNS }),
-			ReleaseNS:  medianOf(rounds, func(r round) int64 { return r.ReleaseNS }),
-			WholeNS:    medianOf(rounds, func(r round) int64 { return r.WholeNS }),
-			FloorKiB:   medianOf(rounds, func(r round) int64 { return r.FloorKiB }),
-			PrivateKiB: medianOf(rounds, func(r round) int64 { return r.PrivateKiB }),
-		},
+	res := result{Version: 1, Options: opt, Kernel: kernel(), CPUs: runtime.NumCPU(), Rounds: rounds}
+	for _, column := range []func(*round) *int64{
+		func(r *round) *int64 { return &r.FloorNS }, func(r *round) *int64 { return &r.ReleaseNS }, func(r *round) *int64 { return &r.WholeNS },
+		func(r *round) *int64 { return &r.FloorKiB }, func(r *round) *int64 { return &r.PrivateKiB },
+		func(r *round) *int64 { return &r.FloorCPUNS }, func(r *round) *int64 { return &r.TreeCPUNS },
+		func(r *round) *int64 { return &r.RegrowCPUNS }, func(r *round) *int64 { return &r.RegrowKiB },
+	} {
+		*column(&res.Median) = medianOf(rounds, func(r round) int64 { return *column(&r) })
 	}
+	best := func(column func(round) int64) float64 {
+		least := column(rounds[0])
+		for _, r := range rounds {
+			least = min(least, column(r))
+		}
+		return float64(least)
+	}
+	floor := best(func(r round) int64 { return r.FloorNS })
+	res.BestReleaseToFloor = best(func(r round) int64 { return r.ReleaseNS }) / floor
+	res.BestWholeToFloor = best(func(r round) int64 { return r.WholeNS }) / floor
+	res.CPUToFloor = medianOf(rounds, func(r round) float64 { return float64(r.TreeCPUNS) / float64(max(r.FloorCPUNS, 1)) })
 	res.ReleaseToFloor = medianOf(rounds, round.releaseToFloor)
 	res.WholeToFloor = medianOf(rounds, round.wholeToFloor)
 	return res
@@ -98,8 +119,11 @@ func (res *result) writeTable(out io.Writer) error {
 	}
 	line("median", res.Median, res.ReleaseToFloor, res.WholeToFloor)
 	perTask := func(ns int64) float64 { return float64(ns) / float64(opt.Tasks) / float64(time.Microsecond) }
-	fmt.Fprintf(w, "\na task: floor %.1f µs, release %.1f µs; private memory: floor %d KiB, regrow %d KiB\n",
-		perTask(res.Median.FloorNS), perTask(res.Median.ReleaseNS), res.Median.FloorKiB, res.Median.PrivateKiB)
+	fmt.Fprintf(w, "\na task: floor %.1f µs, release %.1f µs; of the best rounds: release/floor %.2f, whole/floor %.2f\n",
+		perTask(res.Median.FloorNS), perTask(res.Median.ReleaseNS), res.BestReleaseToFloor, res.BestWholeToFloor)
+	fmt.Fprintf(w, "processor time a task: floor %.1f µs, tree %.1f µs, ratio %.2f; regrow itself %.0f ms, %d MiB\n",
+		perTask(res.Median.FloorCPUNS), perTask(res.Median.TreeCPUNS), res.CPUToFloor, ms(res.Median.RegrowCPUNS), res.Median.RegrowKiB>>10)
+	fmt.Fprintf(w, "private memory of a task: floor %d KiB, regrow %d KiB\n", res.Median.FloorKiB, res.Median.PrivateKiB)
 	_, err := io.WriteString(out, w.String())
 	return err
 }
