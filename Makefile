@@ -113,6 +113,28 @@ bench: ## Compare a restore with the floor in C, then run the benchmarks
 	$(GO) run ./test/bench $(BENCHFLAGS)
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(BENCH_PKGS)
 
+# What docs/performance.md shows. The restores of 10,000 tasks need room for as
+# many pids.
+FIGURES := docs/performance
+FIGURE_TASKS ?= 100 300 1000 3000 10000
+FIGURE_ROUNDS ?= 7
+
+.PHONY: figures
+figures: build ## Measure again what docs/performance.md shows, and draw it
+	@set -eu; mkdir -p $(FIGURES); : > $(FIGURES)/tasks.jsonl; \
+	for n in $(FIGURE_TASKS); do \
+		echo "$$n tasks"; \
+		$(GO) run ./test/bench -regrow bin/regrow -tasks $$n -files 200 -rounds $(FIGURE_ROUNDS) -json >> $(FIGURES)/tasks.jsonl; \
+	done
+	$(GO) test -run '^$$' -bench 'Get/|Flat/' -count 3 ./fdstore > $(FIGURES)/get.txt
+	$(GO) run ./test/bench -regrow bin/regrow -tasks 100 -files 50 -rounds 15 -trace $(FIGURES)/trace.json
+	gzip -9nf $(FIGURES)/trace.json
+	$(MAKE) plots
+
+.PHONY: plots
+plots: ## Draw the figures of docs/performance.md from what was measured
+	cd tools/plot && $(GO) run . ../../$(FIGURES)
+
 .PHONY: bench-smoke
 bench-smoke: ## Run all benchmark code once, small: shows that it works, not how fast
 	$(GO) run ./test/bench -tasks 20 -fds 4 -files 8 -rounds 1

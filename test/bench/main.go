@@ -58,6 +58,7 @@ type options struct {
 	Rounds int    `json:"rounds"` // runs of each program
 
 	regrow string // a built regrow, "" to build one
+	trace  string // for the trace of the fastest round, "" for none
 	json   bool
 }
 
@@ -128,6 +129,7 @@ func parse(args []string) (options, error) {
 	fs.IntVar(&opt.Base, "base", 10, "lowest descriptor")
 	fs.IntVar(&opt.Rounds, "rounds", 7, "runs of each program")
 	fs.BoolVar(&opt.json, "json", false, "print one JSON object instead of a table")
+	fs.StringVar(&opt.trace, "trace", "", "write the fastest round's trace to this `file`; tracing costs a call an op")
 	fs.StringVar(&opt.regrow, "regrow", "", "measure this `binary` instead of building one")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -161,6 +163,8 @@ type bench struct {
 	dir    string // temporary
 	floor  string // built programs
 	regrow string
+
+	best int64 // nanoseconds to release of the round whose trace was kept
 
 	// Of the last command.
 	cpu    time.Duration

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -65,7 +66,11 @@ type report struct {
 
 // runRegrow restores the tree, looks at a task and ends the tree again.
 func (b *bench) runRegrow(ctx context.Context) (r round, err error) {
-	out, wall, err := b.command(ctx, runTimeout, nil, b.regrow, "restore", "-d", "--json", b.tree())
+	args := []string{"restore", "-d", "--json", b.tree()}
+	if b.opt.trace != "" {
+		args = append(args, "--trace", filepath.Join(b.dir, "trace.json"))
+	}
+	out, wall, err := b.command(ctx, runTimeout, nil, b.regrow, args...)
 	// Whatever happened, nothing of this round may live on: what the report
 	// does not name, or what a failed restore left, is swept away, and said.
 	defer func() {
@@ -90,8 +95,14 @@ func (b *bench) runRegrow(ctx context.Context) (r round, err error) {
 	for _, pid := range pids {
 		r.TreeCPUNS += readCPU(pid)
 	}
-	if r.PrivateKiB, err = b.inspect(&rep); err != nil {
-		err = fmt.Errorf("report of restore --json: %w", err)
+	if b.opt.trace != "" && (b.best == 0 || r.ReleaseNS < b.best) {
+		b.best = r.ReleaseNS
+		text, readErr := os.ReadFile(filepath.Join(b.dir, "trace.json"))
+		err = errors.Join(readErr, os.WriteFile(b.opt.trace, text, 0o644))
+	}
+	var inspectErr error
+	if r.PrivateKiB, inspectErr = b.inspect(&rep); inspectErr != nil {
+		err = errors.Join(err, fmt.Errorf("report of restore --json: %w", inspectErr))
 	}
 	return r, errors.Join(err, endTree(pids))
 }

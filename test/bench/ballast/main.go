@@ -4,7 +4,8 @@
 //	go run ./test/bench/ballast -mib 1024
 //
 // It runs itself in turn, with and without the ballast, and prints each round and
-// the medians: the time from the first clone to release, a task.
+// the medians, a task: the time from the first clone to release, and the processor
+// time of the tree and of Start, which other load on the machine changes little.
 package main
 
 import (
@@ -19,6 +20,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"regrow/images"
 	"regrow/restore"
 )
@@ -27,7 +30,7 @@ func main() {
 	mib := flag.Int("mib", 1024, "ballast in MiB")
 	tasks := flag.Int("tasks", 1000, "tasks below the root")
 	rounds := flag.Int("rounds", 7, "restores with and without ballast")
-	once := flag.Bool("once", false, "restore once, with the ballast, and print the nanoseconds")
+	once := flag.Bool("once", false, "restore once, with the ballast, and print the nanoseconds to release and of processor time")
 	flag.Parse()
 	var err error
 	if *once {
@@ -41,10 +44,15 @@ func main() {
 	}
 }
 
+// cost is what a task costs, in microseconds.
+type cost struct{ release, cpu float64 }
+
 // compare runs this program in turn.
 func compare(mib, tasks, rounds int) error {
-	var without, with, ratios []float64
-	fmt.Println(" round  without µs a task  with µs a task  ratio")
+	var without, with, ratio struct{ release, cpu []float64 }
+	fmt.Println("          release, µs a task       processor time, µs a task")
+	fmt.Println(" round  without   with  ratio       without   with  ratio")
+	const row = "%6s  %7.1f  %5.1f  %5.2f       %7.1f  %5.1f  %5.2f\n"
 	for i := range rounds {
 		a, err := run(0, tasks)
 		if err != nil {
@@ -54,10 +62,11 @@ func compare(mib, tasks, rounds int) error {
 		if err != nil {
 			return err
 		}
-		without, with, ratios = append(without, a), append(with, b), append(ratios, b/a)
-		fmt.Printf("%6d  %17.1f  %14.1f  %5.2f\n", i+1, a, b, b/a)
+		without.release, with.release, ratio.release = append(without.release, a.release), append(with.release, b.release), append(ratio.release, b.release/a.release)
+		without.cpu, with.cpu, ratio.cpu = append(without.cpu, a.cpu), append(with.cpu, b.cpu), append(ratio.cpu, b.cpu/a.cpu)
+		fmt.Printf(row, strconv.Itoa(i+1), a.release, b.release, b.release/a.release, a.cpu, b.cpu, b.cpu/a.cpu)
 	}
-	fmt.Printf("median  %17.1f  %14.1f  %5.2f\n", median(without), median(with), median(ratios))
+	fmt.Printf(row, "median", median(without.release), median(with.release), median(ratio.release), median(without.cpu), median(with.cpu), median(ratio.cpu))
 	return nil
 }
 
@@ -66,8 +75,8 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
-// run gives the microseconds a task of one restore by a process of its own.
-func run(mib, tasks int) (float64, error) {
+// run restores once in a process of its own.
+func run(mib, tasks int) (cost, error) {
 	const limit = 2 * time.Minute
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -75,10 +84,40 @@ func run(mib, tasks int) (float64, error) {
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return 0, err
+		return cost{}, err
 	}
-	ns, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
-	return float64(ns) / 1000 / float64(tasks), err
+	var release, cpu int64
+	if _, err := fmt.Sscan(string(out), &release, &cpu); err != nil {
+		return cost{}, fmt.Errorf("%w: %q", err, out)
+	}
+	each := func(ns int64) float64 { return float64(ns) / 1000 / float64(tasks) }
+	return cost{each(release), each(cpu)}, nil
+}
+
+// ownCPU gives the processor time of this process, in nanoseconds.
+func ownCPU() (int64, error) {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		return 0, os.NewSyscallError("getrusage", err)
+	}
+	return u.Utime.Nano() + u.Stime.Nano(), nil
+}
+
+// treeCPU gives that of all tasks. See proc_pid_schedstat(5).
+func treeCPU(tasks []restore.TaskReport) (sum int64, err error) {
+	for _, t := range tasks {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", t.HostPID))
+		if err != nil {
+			return 0, err
+		}
+		first, _, _ := strings.Cut(string(text), " ")
+		ns, err := strconv.ParseInt(first, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += ns
+	}
+	return sum, nil
 }
 
 func restoreOnce(mib, tasks int) error {
@@ -98,16 +137,27 @@ func restoreOnce(mib, tasks int) error {
 	if err != nil {
 		return err
 	}
+	before, err := ownCPU()
+	if err != nil {
+		return err
+	}
 	live, err := restore.Start(context.Background(), plan, restore.Options{})
 	if err != nil {
 		return err
 	}
-	elapsed := time.Duration(live.Report().Elapsed)
-	live.End()
+	defer live.End()
+	after, err := ownCPU()
+	if err != nil {
+		return err
+	}
+	cpu, err := treeCPU(live.Report().Tasks)
+	if err != nil {
+		return err
+	}
 	if len(ballast) > 0 && ballast[len(ballast)-4096] != 1 {
 		return errors.New("the ballast has changed")
 	}
-	fmt.Println(elapsed.Nanoseconds())
+	fmt.Println(time.Duration(live.Report().Elapsed).Nanoseconds(), cpu+after-before)
 	return nil
 }
 
