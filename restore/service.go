@@ -59,7 +59,7 @@ func (tp *taskPlanner) ask(socket int, word uint64, file int) {
 		control, length = a.Bytes(rights), uint64(len(rights))
 	}
 	header := a.Words([]uint64{0, 0, iov, 2, control, length, 0})
-	tp.want(tp.call(unix.SYS_SENDMSG, uint64(socket), header, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT), service.MessageSize)
+	tp.want(tp.call(unix.SYS_SENDMSG, uint64(socket), header, unix.MSG_NOSIGNAL), service.MessageSize)
 	tp.note().Extra = tp.pl.serviceHint()
 }
 
@@ -69,6 +69,7 @@ func (pl *planner) serviceHint() int32 {
 		{Errno: int(unix.EPIPE), Text: "the service has ended"},
 		{Errno: int(unix.ECONNRESET), Text: "the service has ended"},
 		{Errno: int(unix.ETIMEDOUT), Text: "the service does not answer"},
+		{Errno: int(unix.EAGAIN), Text: "the service takes no message"},
 		{Errno: int(unix.EMFILE), Text: "the task's RLIMIT_NOFILE leaves no room for one more"},
 	}})
 }

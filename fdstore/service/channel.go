@@ -22,25 +22,30 @@ type Channel struct {
 // is [Service.Number]. An answer is waited for that long, 0: 30 seconds. The
 // caller must [Channel.Close] it.
 func Open(door int, number uint64, timeout time.Duration) (*Channel, error) {
-	const patience = 30 * time.Second
-	if timeout <= 0 {
-		timeout = patience
-	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("service: %w", os.NewSyscallError("socketpair", err))
 	}
-	err = send(door, number, OpenWord, pair[1])
+	err = send(door, number, OpenWord, pair[1], 0)
 	_ = unix.Close(pair[1])
 	if err == nil {
-		limit := unix.NsecToTimeval(int64(timeout))
-		err = os.NewSyscallError("setsockopt(SO_RCVTIMEO)", unix.SetsockoptTimeval(pair[0], unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit))
+		err = setTimeout(pair[0], unix.SO_RCVTIMEO, timeout)
 	}
 	if err != nil {
 		_ = unix.Close(pair[0])
 		return nil, fmt.Errorf("service: open a channel: %w", err)
 	}
 	return &Channel{fd: pair[0], number: number}, nil
+}
+
+// setTimeout bounds how long a socket waits, 0: 30 seconds.
+func setTimeout(fd, option int, timeout time.Duration) error {
+	const patience = 30 * time.Second
+	if timeout <= 0 {
+		timeout = patience
+	}
+	limit := unix.NsecToTimeval(int64(timeout))
+	return os.NewSyscallError("setsockopt", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, option, &limit))
 }
 
 // Close closes the channel. What was pushed stays in the service.
@@ -98,7 +103,7 @@ func (c *Channel) ask(word uint64, file int) (int, error) {
 	if c.fd < 0 {
 		return -1, ErrClosed
 	}
-	if err := send(c.fd, c.number, word, file); err != nil {
+	if err := send(c.fd, c.number, word, file, 0); err != nil {
 		return -1, err
 	}
 	number, answer, got, n, err := receive(c.fd)

@@ -153,17 +153,21 @@ func oneFile(oob []byte, flags int) (int, error) {
 	return -1, nil
 }
 
-// send sends one message, with a descriptor if file is not negative.
-func send(fd int, number, word uint64, file int) error {
+// send sends one message, with a descriptor if file is not negative. It waits
+// while the queue is full, as long as the socket's SO_SNDTIMEO says, unless flags
+// has MSG_DONTWAIT.
+func send(fd int, number, word uint64, file, flags int) error {
 	var oob []byte
 	if file >= 0 {
 		oob = unix.UnixRights(file)
 	}
 	for {
-		err := unix.Sendmsg(fd, encode(number, word), oob, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		err := unix.Sendmsg(fd, encode(number, word), oob, nil, unix.MSG_NOSIGNAL|flags)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
+		case errors.Is(err, unix.EAGAIN):
+			return fmt.Errorf("%w: %w", ErrTimeout, os.NewSyscallError("sendmsg", err))
 		case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
 			return fmt.Errorf("%w: %w", ErrClosed, os.NewSyscallError("sendmsg", err))
 		}

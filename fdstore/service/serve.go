@@ -112,11 +112,11 @@ func (s *server) request(channel int) error {
 		if file >= 0 {
 			_ = unix.Close(file)
 		}
-		return send(channel, s.number, failedWord(word, errno), -1)
+		return send(channel, s.number, failedWord(word, errno), -1, unix.MSG_DONTWAIT)
 	}
-	err = send(channel, s.number, word, got)
+	err = send(channel, s.number, word, got, unix.MSG_DONTWAIT)
 	if errno, ok := errors.AsType[unix.Errno](err); ok && !errors.Is(err, ErrClosed) {
-		return send(channel, s.number, failedWord(word, errno), -1) // a file that cannot be sent
+		return send(channel, s.number, failedWord(word, errno), -1, unix.MSG_DONTWAIT) // a file that cannot be sent
 	}
 	return err
 }

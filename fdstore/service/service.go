@@ -86,7 +86,11 @@ func (s *Service) hello(timeout time.Duration) error {
 	var random [8]byte
 	rand.Read(random[:]) // never fails since Go 1.24
 	s.number = binary.NativeEndian.Uint64(random[:])
-	if err := send(s.door, s.number, kindHello<<kindShift, -1); err != nil {
+	// The door's queue is full when many open channels at once; they wait.
+	if err := setTimeout(s.door, unix.SO_SNDTIMEO, timeout); err != nil {
+		return err
+	}
+	if err := send(s.door, s.number, kindHello<<kindShift, -1, 0); err != nil {
 		return err
 	}
 	var err error

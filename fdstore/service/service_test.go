@@ -190,10 +190,10 @@ func TestStrangeMessages(t *testing.T) {
 	s := started(t)
 	fd := int(numbered(t, 1).Fd())
 	for name, say := range map[string]func() error{
-		"no file through the door":    func() error { return send(s.Door(), s.Number(), OpenWord, -1) },
-		"another number":              func() error { return send(s.Door(), s.Number()+1, OpenWord, fd) },
-		"another word":                func() error { return send(s.Door(), s.Number(), 0, fd) },
-		"a regular file as a channel": func() error { return send(s.Door(), s.Number(), OpenWord, fd) },
+		"no file through the door":    func() error { return send(s.Door(), s.Number(), OpenWord, -1, 0) },
+		"another number":              func() error { return send(s.Door(), s.Number()+1, OpenWord, fd, 0) },
+		"another word":                func() error { return send(s.Door(), s.Number(), 0, fd, 0) },
+		"a regular file as a channel": func() error { return send(s.Door(), s.Number(), OpenWord, fd, 0) },
 		"short":                       func() error { return unix.Sendmsg(s.Door(), []byte{1}, nil, nil, 0) },
 		"two files": func() error {
 			return unix.Sendmsg(s.Door(), encode(s.Number(), OpenWord), unix.UnixRights(fd, fd), nil, 0)

@@ -6,6 +6,7 @@
 //	go run ./test/bench -shape chain -tasks 500
 //	go run ./test/bench -shape private -tasks 1000 -fds 100
 //	go run ./test/bench -tasks 1 -fds 19990 -base 6
+//	go run ./test/bench -strategies
 //
 // It builds both programs and runs them in turn, so that a busy machine hurts
 // both, and prints each round and the medians:
@@ -57,9 +58,10 @@ type options struct {
 	Base   int    `json:"base"`   // lowest descriptor
 	Rounds int    `json:"rounds"` // runs of each program
 
-	regrow string // a built regrow, "" to build one
-	trace  string // for the trace of the fastest round, "" for none
-	json   bool
+	regrow     string // a built regrow, "" to build one
+	trace      string // for the trace of the fastest round, "" for none
+	json       bool
+	strategies bool // compare these instead
 }
 
 func main() {
@@ -102,6 +104,9 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err := os.WriteFile(b.tree(), []byte(description(opt)), 0o600); err != nil {
 		return err
 	}
+	if opt.strategies {
+		return b.strategies(ctx, out)
+	}
 	var rounds []round
 	for i := range opt.Rounds {
 		r, err := b.round(ctx)
@@ -128,6 +133,7 @@ func parse(args []string) (options, error) {
 	fs.IntVar(&opt.Files, "files", 200, "open files that the descriptors share")
 	fs.IntVar(&opt.Base, "base", 10, "lowest descriptor")
 	fs.IntVar(&opt.Rounds, "rounds", 7, "runs of each program")
+	fs.BoolVar(&opt.strategies, "strategies", false, "compare the strategies of restore with each other instead")
 	fs.BoolVar(&opt.json, "json", false, "print one JSON object instead of a table")
 	fs.StringVar(&opt.trace, "trace", "", "write the fastest round's trace to this `file`; tracing costs a call an op")
 	fs.StringVar(&opt.regrow, "regrow", "", "measure this `binary` instead of building one")

@@ -70,7 +70,12 @@ func (b *bench) runRegrow(ctx context.Context) (r round, err error) {
 	if b.opt.trace != "" {
 		args = append(args, "--trace", filepath.Join(b.dir, "trace.json"))
 	}
-	out, wall, err := b.command(ctx, runTimeout, nil, b.regrow, args...)
+	return b.restore(ctx, append([]string{b.regrow}, args...)...)
+}
+
+// restore does the same by a command that ends with such a restore.
+func (b *bench) restore(ctx context.Context, command ...string) (r round, err error) {
+	out, wall, err := b.command(ctx, runTimeout, nil, command[0], command[1:]...)
 	// Whatever happened, nothing of this round may live on: what the report
 	// does not name, or what a failed restore left, is swept away, and said.
 	defer func() {
