@@ -28,6 +28,8 @@ type batch struct {
 	setups []setup
 	skip   map[string]map[string]string // by run, by test: why
 	table  *table
+	// measures are what tests have measured on the kernel that is being tried.
+	measures []string
 	// leftOut are packages that no guest runs.
 	leftOut []finding
 }
@@ -272,6 +274,10 @@ func (b *batch) all(ctx context.Context, kernels []kernel) (ok bool, err error) 
 		if err != nil {
 			return false, err
 		}
+		for _, text := range b.measures {
+			fmt.Printf("     %s  %s\n", k.name, text)
+		}
+		b.measures = nil
 		for _, f := range all.skipped {
 			fmt.Printf("SKIP %s  %s: %s\n", k.name, f.name, f.why)
 		}
@@ -342,6 +348,11 @@ func (b *batch) try(ctx context.Context, k kernel) (all verdict, release string,
 func (b *batch) judge(m machine, r *results, bootErr error) (all verdict) {
 	for _, run := range r.runs {
 		all.add(run.verdict(b.skip[run.run.Name]))
+		for _, name := range run.order {
+			if text := run.tests[name].attrs["measure"]; text != "" {
+				b.measures = append(b.measures, name+": "+text)
+			}
+		}
 	}
 	if bootErr != nil {
 		all.failed = append(all.failed, finding{"machine", bootErr.Error() + "\nthe console's last lines:\n" + m.tail()})
