@@ -116,8 +116,11 @@ func (p *Pipe) Make(_ *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
 		limits := fmt.Sprintf("%d bytes are over fs.pipe-max-size, or the user's pipes over fs.pipe-user-pages-soft; both bind without CAP_SYS_RESOURCE", size)
 		m.Call(tasktree.Call{
 			Name: "fcntl(F_SETPIPE_SZ)", Nr: unix.SYS_FCNTL,
-			Args:  []tasktree.Arg{tasktree.FD(w), tasktree.Int(unix.F_SETPIPE_SZ), tasktree.Int(size)},
-			Hints: []tasktree.Hint{{Errno: int(unix.EPERM), Text: limits}},
+			Args: []tasktree.Arg{tasktree.FD(w), tasktree.Int(unix.F_SETPIPE_SZ), tasktree.Int(size)},
+			Hints: []tasktree.Hint{
+				{Errno: int(unix.EPERM), Text: limits},
+				{Errno: int(unix.ENOMEM), Text: fmt.Sprintf("the kernel has no memory for %d bytes; CAP_SYS_RESOURCE alone lifts fs.pipe-max-size", size)},
+			},
 		})
 	}
 	if p.Content.Value != "" {
