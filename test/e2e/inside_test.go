@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -95,8 +96,12 @@ tasks:
 				}
 			}
 			got := lines(res.out, "fd", "threads", "mask", "ignored", "caught", "altstack", "pdeathsig", "subreaper", "argv", "env", "cwd")
+			rdwr := "100002" // O_RDWR and the kernel's O_LARGEFILE
+			if runtime.GOARCH == "arm64" {
+				rdwr = "400002"
+			}
 			want := []string{
-				"fd 0 100002 0", "fd 1 100002 0", "fd 2 100002 0", "fd 9 100002 0",
+				"fd 0 " + rdwr + " 0", "fd 1 " + rdwr + " 0", "fd 2 " + rdwr + " 0", "fd 9 " + rdwr + " 0",
 				"threads 1", "mask 0", "altstack off", "pdeathsig 0", "subreaper 0",
 				"argv 0 " + probe, "argv 1 one", "argv 2 two words", "env A=b c", "cwd /usr",
 			}
