@@ -19,25 +19,26 @@ const scenarios = "../scenarios"
 // TestGallery tries every scenario with every strategy: predicted and for real it
 // must end as its file expects.
 func TestGallery(t *testing.T) {
-	defer endTree(t)
-	res := run(t, "conflicts", "--check", scenarios)
-	t.Logf("regrow conflicts --check test/scenarios\n%s", res.out)
-	if res.status == 3 {
-		need(t, "the privilege for pid namespaces: "+res.errors)
-	}
-	if res.status != 0 {
-		t.Errorf("status %d: %s", res.status, res.errors)
-	}
 	files, err := filepath.Glob(filepath.Join(scenarios, "*.yaml"))
 	if err != nil || len(files) < 22 {
 		t.Fatalf("%d scenarios: %v", len(files), err)
 	}
-	want := fmt.Sprintf("\n%d scenarios, %d restores predicted and tried: %[2]d as expected\n", len(files), 2*len(tasktree.Strategies)*len(files))
-	if !strings.HasSuffix(res.out, want) {
-		t.Errorf("the output does not end with %q", want)
-	}
-	if left := children(); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".yaml"), func(t *testing.T) {
+			defer endTree(t)
+			res := run(t, "conflicts", "--check", file)
+			t.Log(res.out)
+			if res.status == 3 {
+				need(t, "the privilege for pid namespaces: "+res.errors)
+			}
+			want := fmt.Sprintf("\n1 scenario, %d restores predicted and tried: %[1]d as expected\n", 2*len(tasktree.Strategies))
+			if res.status != 0 || !strings.HasSuffix(res.out, want) {
+				t.Errorf("status %d, and the output does not end with %q: %s", res.status, want, res.errors)
+			}
+			if left := children(); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
 	}
 }
 
