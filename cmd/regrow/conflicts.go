@@ -51,7 +51,8 @@ conflict.
 Exit status: 1 if the chosen strategy (--strategy, default fdstore, with --naive
 its naive form) has a collision, cannot restore the tree, or if prediction and
 reality disagree, if a scenario ends otherwise than expected, or if there is
-nothing to shrink; 2 for an invalid description; 3 if --run lacks something.`,
+nothing to shrink; 2 for an invalid description; 3 if --run lacks something;
+128+N if signal N stopped it (TERM, HUP, INT, QUIT).`,
 		Example: `  regrow conflicts examples/swap.yaml
   regrow conflicts --naive --run --strategy inherit examples/swap.yaml
   regrow conflicts --check test/scenarios
@@ -85,12 +86,29 @@ func (f *conflictsFlags) do(cmd *cobra.Command, args []string) error {
 	}
 	switch {
 	case f.check:
-		return f.checkScenarios(cmd, args)
+		return untilSignal(cmd, func() error { return f.checkScenarios(cmd, args) })
+	case f.run:
+		return untilSignal(cmd, func() error { return f.conflicts(cmd, args[0]) })
 	case f.shrink:
 		return f.shrinkTree(cmd, args[0])
 	default:
 		return f.conflicts(cmd, args[0])
 	}
+}
+
+// untilSignal lets a signal that asks regrow to stop end the command's context: a
+// restore under way ends, and what it has made is removed.
+func untilSignal(cmd *cobra.Command, do func() error) error {
+	signals := catch()
+	defer signals.stop()
+	ctx, done := signals.untilRelease(cmd.Context())
+	defer done()
+	cmd.SetContext(ctx)
+	err := do()
+	if got, ok := errors.AsType[*signalError](err); ok {
+		return &exitError{128 + int(got.sig), err}
+	}
+	return err
 }
 
 // lab is what regrow conflicts prints with --json.

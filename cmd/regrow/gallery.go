@@ -7,14 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"regrow/images"
 	"regrow/tasktree"
@@ -144,8 +142,7 @@ func (f *conflictsFlags) checkScenarios(cmd *cobra.Command, paths []string) erro
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
-	defer stop()
+	ctx := cmd.Context()
 	g := &gallery{Version: 1}
 	if f.asCaller >= 0 {
 		for _, tree := range trees {

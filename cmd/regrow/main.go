@@ -16,7 +16,7 @@ import (
 // Exit statuses, see the README.
 const (
 	exitOK       = 0
-	exitNo       = 1   // the answer is no: a detached restore failed
+	exitNo       = 1   // the answer is no: a detached restore failed, a conflict stands
 	exitUsage    = 2   // wrong usage or an invalid description; nothing was started
 	exitHost     = 3   // the kernel or the privileges lack something; nothing was started
 	exitForeFail = 125 // a foreground restore failed after it had begun

@@ -146,7 +146,7 @@ func (t *trial) run(ctx context.Context, tree *tasktree.Tree, host restore.Host,
 	trees, err := others(ctx, plan, tree.Scenario)
 	defer func() {
 		for _, other := range trees {
-			other.End()
+			other.Abort()
 		}
 	}()
 	var seen *restore.Observation

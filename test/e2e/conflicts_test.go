@@ -2,9 +2,16 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // swapped is a tree whose naive restore goes wrong with every strategy.
@@ -109,4 +116,55 @@ func TestNaiveRestore(t *testing.T) {
 	if !slices.Equal(rep.Tasks[1].FDs, []int{0, 1}) {
 		t.Errorf("the second task has %v", rep.Tasks[1].FDs)
 	}
+}
+
+// TestConflictsStopped ends regrow conflicts by a signal while a tree is there: then
+// it is not, and neither is the file that was made for it.
+func TestConflictsStopped(t *testing.T) {
+	const head = `version: 1
+caller: {nofile: 1000}
+files: {made: {type: reg, path: made, flags: [O_RDWR, O_CREAT]}}
+tasks:
+  - name: root
+    fds: {0: made}
+    children:
+`
+	var b strings.Builder
+	b.WriteString(head)
+	for i := range 1000 {
+		fmt.Fprintf(&b, "      - {name: t%d, fds: {0: made}}\n", i)
+	}
+	plain := strings.Replace(b.String(), "caller: {nofile: 1000}\n", "", 1)
+	for _, text := range []string{plain, b.String()} {
+		path := write(t, text)
+		made := filepath.Join(filepath.Dir(path), "made")
+		r := start(t, "", "conflicts", "--run", path)
+		within(t, "a tree", func() bool { return len(below(r.cmd.Process.Pid)) > 5 })
+		r.signal(t, unix.SIGTERM)
+		if res := wait(t, r); res.status != 143 {
+			t.Errorf("status %d, want 143: %s%s", res.status, res.out, res.errors)
+		}
+		if _, err := os.Stat(made); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the file that was made: %v", err)
+		}
+		nobody(t)
+	}
+}
+
+// TestGalleryLeavesNoFile tries a scenario with other restores beside it: what they
+// have made goes with them.
+func TestGalleryLeavesNoFile(t *testing.T) {
+	path := write(t, `version: 1
+caller: {restores: 2}
+expect: {fdstore: holds, service: holds, inherit: holds, naive fdstore: holds, naive service: holds, naive inherit: holds}
+files: {made: {type: reg, path: made, flags: [O_RDWR, O_CREAT]}}
+tasks: [{name: root, fds: {9: made}}]
+`)
+	if res := run(t, "conflicts", "--check", path); res.status != 0 {
+		t.Errorf("status %d: %s%s", res.status, res.out, res.errors)
+	}
+	if _, err := os.Stat(filepath.Join(filepath.Dir(path), "made")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the file that was made: %v", err)
+	}
+	nobody(t)
 }
