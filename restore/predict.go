@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -99,7 +101,7 @@ func (p *Plan) Predict() (*Prediction, error) {
 	}
 	pr := &Prediction{
 		Strategy: p.options.Strategy, Naive: p.options.Naive, Messages: len(p.messages), Collisions: []Collision{},
-		NoFile: uint64(max(m.top, p.slots+ownDescriptors, 2*len(p.lent))),
+		NoFile: uint64(max(m.top, p.openAtOnce()+ownDescriptors, 2*len(p.lent))),
 	}
 	p.traffic(pr)
 	for i, task := range p.tree.Tasks() {
@@ -152,6 +154,21 @@ func (p *Plan) traffic(pr *Prediction) {
 // ownDescriptors is what a Go program that restores has open besides the files:
 // its standard descriptors, what the runtime waits with, the store, a pidfd.
 const ownDescriptors = 8
+
+// openAtOnce gives the most descriptors that the files of the runner take at a time
+// while it makes them.
+func (p *Plan) openAtOnce() int {
+	open, most := 0, 0
+	for i := range p.prepare.Ops {
+		op := &p.prepare.Ops[i]
+		open += int(p.prepare.Notes[i].Makes)
+		most = max(most, open)
+		if op.Nr == unix.SYS_CLOSE && op.Mode(0) == program.ModeSlot {
+			open-- // what was only looked at
+		}
+	}
+	return most
+}
 
 func (p *Plan) failedOp(task int, f failure) *FailedOp {
 	if f.errno == 0 {

@@ -138,3 +138,24 @@ func TestInheritNeedsNumbersTwice(t *testing.T) {
 		}
 	}
 }
+
+// TestPredictedLimit holds that files which are made one after the other are not
+// counted twice: each is looked at first, through a descriptor that is closed again.
+func TestPredictedLimit(t *testing.T) {
+	const files = 100
+	tree := &tasktree.Tree{Source: "many.yaml", Root: &tasktree.Task{Name: "a", Children: []*tasktree.Task{{Name: "b"}}}}
+	for i := range files {
+		name := fmt.Sprintf("f%d", i)
+		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: name, Spec: &kind.Reg{Path: text("/dev/null")}})
+		for _, task := range []*tasktree.Task{tree.Root, tree.Root.Children[0]} {
+			task.FDs = append(task.FDs, tasktree.Descriptor{FD: i, File: text(name)})
+		}
+	}
+	if problems := tree.Check(); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	pr := predict(t, tree, PlanOptions{})
+	if want := uint64(files + 1 + ownDescriptors); pr.NoFile != want {
+		t.Errorf("RLIMIT_NOFILE %d, want %d", pr.NoFile, want)
+	}
+}
