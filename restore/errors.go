@@ -125,8 +125,8 @@ func (p *Plan) opError(task int, prog *program.Program, i int, pid int, err erro
 		e.Task = p.tree.Tasks()[task].Name
 	}
 	if task < 0 && errors.Is(err, unix.EMFILE) && reason == "" {
-		e.Reason = fmt.Sprintf("the %d open files of the store are open here at once, and the hard RLIMIT_NOFILE is %d: "+
-			"raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE", p.OpenFiles(), p.host.HardFiles)
+		e.Reason = fmt.Sprintf("%d open files of the tree are open here at once, and the hard RLIMIT_NOFILE is %d: "+
+			"raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE", len(p.slotsOf), p.host.HardFiles)
 	}
 	if errno, ok := errors.AsType[unix.Errno](err); ok {
 		for _, h := range p.extras[note.Extra].hints {

@@ -106,11 +106,10 @@ func (r *run) lend(op *program.Op) error {
 		r.lent = make(map[int]bool, len(r.plan.lent))
 		for _, l := range r.plan.lent {
 			r.lent[l.number] = true
-			r.aboveLent = max(r.aboveLent, l.number+1)
 		}
 	}
 	if r.lent[s.fd] {
-		fd, err := unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, r.aboveLent)
+		fd, err := r.dupAside(s.fd)
 		if err != nil {
 			return err
 		}
@@ -121,4 +120,17 @@ func (r *run) lend(op *program.Op) error {
 	}
 	binary.NativeEndian.PutUint64(r.arena.Bytes()[op.Args[1]-r.arena.Base:], uint64(s.fd))
 	return nil
+}
+
+// dupAside gives a descriptor of the same open file at the lowest number that the
+// root will not fill.
+func (r *run) dupAside(fd int) (int, error) {
+	for from := 0; ; {
+		to, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, from)
+		if err != nil || !r.lent[to] {
+			return to, err
+		}
+		_ = unix.Close(to)
+		from = to + 1
+	}
 }

@@ -1,7 +1,6 @@
 package restore
 
 import (
-	"fmt"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -97,7 +96,7 @@ func (tp *taskPlanner) breakCycle(d *tasktree.Descriptor) error {
 		to = tp.store
 	}
 	if to < 0 {
-		return &RefusedError{tp.pl.plan.tree.Source, d.Pos, fullTable(tp.task.Name, tp.pl.plan.host.HardFiles)}
+		return tp.fullTable(d.Pos, 0)
 	}
 	tp.aboutDescriptor(program.VerbMove, d)
 	tp.want(tp.call(unix.SYS_DUP3, uint64(d.FD), uint64(to), unix.O_CLOEXEC), int64(to))
@@ -105,11 +104,6 @@ func (tp *taskPlanner) breakCycle(d *tasktree.Descriptor) error {
 	tp.table.take(to, what)
 	tp.at[what] = to
 	return nil
-}
-
-func fullTable(task string, limit uint64) string {
-	return fmt.Sprintf("task %q uses every number below the hard RLIMIT_NOFILE of %d, each for another open file: "+
-		"none is left to pull or open through (raise the limit by one with ulimit -Hn, which needs CAP_SYS_RESOURCE)", task, limit)
 }
 
 // clean closes whatever is not described, in as few calls as possible: a range

@@ -2,12 +2,20 @@ package restore
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"flag"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"regrow/tasktree"
@@ -16,7 +24,8 @@ import (
 
 // drawLab makes a random tree of files that can be opened anywhere, with tables
 // of the shapes in which descriptors get in each other's way.
-func drawLab(t *rapid.T, maxTasks int) *tasktree.Tree {
+// limit, if it is not 0, is what numbers must be below, and often are just so.
+func drawLab(t *rapid.T, maxTasks, limit int) *tasktree.Tree {
 	tree := &tasktree.Tree{Source: "random.yaml"}
 	var ends []string
 	for i := range rapid.IntRange(1, 12).Draw(t, "files") {
@@ -40,7 +49,7 @@ func drawLab(t *rapid.T, maxTasks int) *tasktree.Tree {
 	line := 1
 	for i := range rapid.IntRange(1, maxTasks).Draw(t, "tasks") {
 		task := &tasktree.Task{Name: fmt.Sprintf("t%d", i), Pos: tasktree.Pos{Line: line, Col: 1}}
-		for j, n := range drawNumbers(t, shape) {
+		for j, n := range drawNumbers(t, shape, limit) {
 			file := rapid.SampledFrom(ends).Draw(t, "end")
 			if shape == 1 { // the same files in another order in each task
 				file = ends[(i+j)%len(ends)]
@@ -92,7 +101,17 @@ func drawShares(t *rapid.T, tree *tasktree.Tree) {
 }
 
 // drawNumbers gives the numbers of one table in the order of the description.
-func drawNumbers(t *rapid.T, shape int) []int {
+func drawNumbers(t *rapid.T, shape, limit int) []int {
+	if limit > 0 && rapid.IntRange(0, 5).Draw(t, "full") == 0 {
+		full := make([]int, limit-rapid.IntRange(0, 2).Draw(t, "free"))
+		for i := range full {
+			full[i] = i
+		}
+		return rapid.Permutation(full).Draw(t, "order")
+	}
+	if limit > 0 && rapid.Bool().Draw(t, "high") {
+		return rapid.SliceOfNDistinct(rapid.OneOf(rapid.IntRange(0, 5), rapid.IntRange(limit-6, limit-1)), 0, 9, rapid.ID[int]).Draw(t, "numbers")
+	}
 	dense := make([]int, rapid.IntRange(0, 9).Draw(t, "fds"))
 	for i := range dense {
 		dense[i] = i
@@ -104,9 +123,29 @@ func drawNumbers(t *rapid.T, shape int) []int {
 		return rapid.Permutation(dense).Draw(t, "order")
 	case 3:
 		return rapid.SliceOfNDistinct(rapid.IntRange(0, 30), 0, 9, rapid.ID[int]).Draw(t, "numbers")
-	default: // far apart, up to what a process may have
+	default: // far apart
+		if limit > 0 {
+			return dense
+		}
 		return rapid.SliceOfNDistinct(rapid.OneOf(rapid.IntRange(0, 5), rapid.IntRange(900, 1100)), 0, 6, rapid.ID[int]).Draw(t, "numbers")
 	}
+}
+
+// treesEnv says how many random trees the tests of this file restore, each;
+// without it as many as rapid's -rapid.checks.
+const treesEnv = "REGROW_TEST_TREES"
+
+func checkTrees(t *testing.T, property func(*rapid.T)) {
+	t.Helper()
+	if n := os.Getenv(treesEnv); n != "" {
+		checks := flag.Lookup("rapid.checks")
+		was := checks.Value.String()
+		if err := checks.Value.Set(n); err != nil {
+			t.Fatalf("%s=%s: %v", treesEnv, n, err)
+		}
+		defer func() { _ = checks.Value.Set(was) }()
+	}
+	rapid.Check(t, property)
 }
 
 // TestPredictionIsReality restores random trees with every strategy, careful and
@@ -118,12 +157,58 @@ func TestPredictionIsReality(t *testing.T) {
 		t.Fatal(err)
 	}
 	counts := map[string]int{}
-	rapid.Check(t, func(rt *rapid.T) { predictionIsReality(t, rt, host, counts) })
+	checkTrees(t, func(rt *rapid.T) { predictionIsReality(t, rt, host, 0, counts) })
 	t.Logf("trees restored, what they found: %v", counts)
 }
 
-func predictionIsReality(t *testing.T, rt *rapid.T, host Host, counts map[string]int) {
-	tree := drawLab(rt, 6)
+const nearLimitEnv = "REGROW_TEST_NEAR_LIMIT"
+
+// TestPredictionNearLimit does the same in a process that may have few
+// descriptors, with tables that are full, or nearly so: what cannot be is refused
+// before anything starts, everything else comes as predicted.
+func TestPredictionNearLimit(t *testing.T) {
+	const limit = 64
+	if os.Getenv(nearLimitEnv) == "" {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", `ulimit -n "$1"; exec "$0" -test.run '^TestPredictionNearLimit$' -test.v -rapid.nofailfile`,
+			"/proc/self/exe", strconv.Itoa(limit))
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Args[3] = self
+		cmd.Env = append(os.Environ(), nearLimitEnv+"=1", "GOCOVERDIR="+t.TempDir())
+		cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
+		// Not a pipe: a task that is left would keep it open.
+		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		cmd.Stdout, cmd.Stderr = out, out
+		runErr := cmd.Run()
+		text, _ := os.ReadFile(out.Name())
+		if runErr != nil || !strings.Contains(string(text), "--- PASS") {
+			t.Fatalf("%v\n%s", runErr, text)
+		}
+		t.Logf("%s", text)
+		return
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	host, err := ThisHost()
+	if err != nil || host.HardFiles != limit {
+		t.Fatalf("the limit is %d, want %d (%v)", host.HardFiles, limit, err)
+	}
+	counts := map[string]int{}
+	checkTrees(t, func(rt *rapid.T) { predictionIsReality(t, rt, host, limit, counts) })
+	t.Logf("trees restored, what they found: %v", counts)
+}
+
+func predictionIsReality(t *testing.T, rt *rapid.T, host Host, limit int, counts map[string]int) {
+	tree := drawLab(rt, 6, limit)
 	o := PlanOptions{
 		Strategy: rapid.SampledFrom(Strategies()).Draw(rt, "strategy"),
 		Naive:    rapid.Bool().Draw(rt, "naive"),
@@ -133,6 +218,10 @@ func predictionIsReality(t *testing.T, rt *rapid.T, host Host, counts map[string
 		o.ServiceFD = &n
 	}
 	p, err := NewPlan(tree, host, o)
+	if _, refused := errors.AsType[*RefusedError](err); refused && limit > 0 {
+		counts["refused"]++
+		return
+	}
 	if err != nil {
 		rt.Fatal(err)
 	}

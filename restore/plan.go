@@ -175,6 +175,9 @@ func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 		return nil, err
 	}
 	pl.makeStored()
+	if err := pl.checkRunner(); err != nil {
+		return nil, err
+	}
 	pl.lend()
 	pl.meetings()
 	pids := pl.exactPIDs()
@@ -377,19 +380,8 @@ func (pl *planner) checkNumbers() error {
 	if p.options.Naive { // a helper of each sharer
 		pl.probe = max(pl.probe, uint64(len(p.tree.Tasks())+helpers))
 	}
-	for _, l := range p.lent {
-		if uint64(l.number) >= p.host.HardFiles {
-			return &RefusedError{p.tree.Source, p.tree.Root.Pos, fmt.Sprintf(
-				"task %q: the root has all %d open files of the tree at once, and the hard RLIMIT_NOFILE is %d (raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE; the strategy fdstore gives each task only its own)",
-				p.tree.Root.Name, len(p.lent), p.host.HardFiles)}
-		}
-		pl.probe = max(pl.probe, uint64(l.number+len(p.lent)))
-	}
-	if n := len(p.lent); uint64(2*n) > p.host.HardFiles { // see run.lend
-		return &RefusedError{p.tree.Source, p.tree.Root.Pos, fmt.Sprintf(
-			"the strategy inherit needs %d numbers in the process that restores, for each of the %d open files of the tree the one that the root will have and another one, "+
-				"and the hard RLIMIT_NOFILE is %d (raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE; the strategy fdstore needs no number twice)",
-			2*n, n, p.host.HardFiles)}
+	if err := pl.checkLent(); err != nil {
+		return err
 	}
 	pl.earlyLimit = pl.probe < p.host.SoftFiles
 	return nil

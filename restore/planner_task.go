@@ -300,6 +300,7 @@ func (tp *taskPlanner) gather() error {
 	made := map[int]bool{}
 	for _, d := range tp.targets {
 		if i := d.Open.Index; !tp.pl.stored[i] && !made[i] {
+			tp.letGo()
 			tp.make(d)
 			made[i] = true
 		}
@@ -308,6 +309,19 @@ func (tp *taskPlanner) gather() error {
 		return tp.full
 	}
 	return nil
+}
+
+// letGo closes the store, from which nothing more is pulled, before the task makes
+// files of its own in a table that is nearly full.
+func (tp *taskPlanner) letGo() {
+	const room = 3 // for a file that is looked at first, and one more
+	if tp.store < 0 || tp.table.at[tp.store].file >= 0 || uint64(tp.table.land(room)[room-1]) < tp.pl.plan.host.HardFiles {
+		return
+	}
+	tp.about(program.VerbClose, tp.task.Pos)
+	tp.call(unix.SYS_CLOSE, uint64(tp.store))
+	tp.table.release(tp.store)
+	tp.store = -1
 }
 
 func endOf(d *tasktree.Descriptor) fileEnd {
@@ -347,7 +361,7 @@ func (tp *taskPlanner) clearFull() error {
 	if numbers[endOf(here)] > 1 {
 		return nil
 	}
-	return &RefusedError{tp.pl.plan.tree.Source, here.Pos, fullTable(tp.task.Name, tp.pl.plan.host.HardFiles)}
+	return tp.fullTable(here.Pos, 0)
 }
 
 // spare gives the lowest number that is free or holds what this task does not
@@ -400,7 +414,7 @@ func (tp *taskPlanner) pull(files []fileEnd) {
 // inTable notes that the task's table has no room for number n.
 func (tp *taskPlanner) inTable(n int) {
 	if hard := tp.pl.plan.host.HardFiles; uint64(n) >= hard && tp.full == nil {
-		tp.full = &RefusedError{tp.pl.plan.tree.Source, tp.task.Pos, fullTable(tp.task.Name, hard)}
+		tp.full = tp.fullTable(tp.task.Pos, n+1)
 	}
 }
 

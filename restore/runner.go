@@ -46,25 +46,24 @@ type Options struct {
 
 // run is one restore under way.
 type run struct {
-	plan      *Plan
-	options   Options
-	log       logrus.FieldLogger
-	arena     *postfork.Arena
-	store     keeper // nil if no open file goes through one
-	slots     []slot
-	stuck     <-chan error // from an op of prepare that has not come back, nil: there is none
-	lent      map[int]bool // numbers that the root fills with open files, nil: not asked for yet
-	aboveLent int
-	gaveUp    atomic.Bool
-	mu        sync.Mutex // for made, as long as prepare runs
-	made      madeFiles
-	family    *family
-	root      int       // host pid, 0 before the clone
-	rootFD    int       // its pidfd
-	deadline  time.Time // of the release, if Options.Timeout is set
-	started   time.Time
-	elapsed   time.Duration
-	trace     *trace // nil if nobody asked for one
+	plan     *Plan
+	options  Options
+	log      logrus.FieldLogger
+	arena    *postfork.Arena
+	store    keeper // nil if no open file goes through one
+	slots    []slot
+	stuck    <-chan error // from an op of prepare that has not come back, nil: there is none
+	lent     map[int]bool // numbers that the root fills with open files, nil: not asked for yet
+	gaveUp   atomic.Bool
+	mu       sync.Mutex // for made, as long as prepare runs
+	made     madeFiles
+	family   *family
+	root     int       // host pid, 0 before the clone
+	rootFD   int       // its pidfd
+	deadline time.Time // of the release, if Options.Timeout is set
+	started  time.Time
+	elapsed  time.Duration
+	trace    *trace // nil if nobody asked for one
 }
 
 // slot holds a descriptor that the runner made, or borrowed from the caller.

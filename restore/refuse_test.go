@@ -1,0 +1,95 @@
+package restore
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"regrow/tasktree"
+	"regrow/tasktree/kind"
+)
+
+// crowded is one task with n descriptors, each of an open file of its own, which
+// another task shares if shared is set.
+func crowded(t *testing.T, n int, shared bool) *tasktree.Tree {
+	t.Helper()
+	tree := &tasktree.Tree{Source: "full.yaml", Root: &tasktree.Task{Name: "full", Pos: tasktree.Pos{Line: 1, Col: 1}}}
+	other := &tasktree.Task{Name: "other", Pos: tasktree.Pos{Line: 2, Col: 1}}
+	for i := range n {
+		name := fmt.Sprintf("f%d", i)
+		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: name, Pos: tree.Root.Pos, Spec: &kind.Reg{Path: text("/dev/null")}})
+		tree.Root.FDs = append(tree.Root.FDs, tasktree.Descriptor{FD: i, File: text(name), Pos: tree.Root.Pos})
+		if shared && i < n/2 {
+			other.FDs = append(other.FDs, tasktree.Descriptor{FD: i, File: text(name), Pos: other.Pos})
+		}
+	}
+	if shared {
+		tree.Root.Children = []*tasktree.Task{other}
+	}
+	if problems := tree.Check(); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	return tree
+}
+
+// TestRefusals holds that what the limit does not allow is refused with the
+// numbers, and that the limit which the message asks for is enough.
+func TestRefusals(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		tree     *tasktree.Tree
+		strategy Strategy
+		limit    int
+		want     string
+		enough   int
+	}{
+		{
+			"full table", crowded(t, 40, false), StrategyFDStore, 40,
+			`task "full" wants 40 numbers, and the strategy fdstore needs 1 more at a time (the store, or what a file is made with), 41 in all: the hard RLIMIT_NOFILE is 40 (raise it to 41 `, 41,
+		},
+		{
+			"full table, service", crowded(t, 40, true), StrategyService, 40,
+			`task "full" wants 40 numbers, and the strategy service needs 1 more at a time (the way to the service, or what a file is made with), 41 in all`, 41,
+		},
+		{
+			"inherit", crowded(t, 40, false), StrategyInherit, 84,
+			`the strategy inherit needs 85 numbers in the process that restores, for each of the 40 open files of the tree the one that the root will have and another one, and 5 for itself: the hard RLIMIT_NOFILE is 84 (raise it to 85 `, 85,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			host := Host{SoftFiles: uint64(c.limit), HardFiles: uint64(c.limit)}
+			_, err := NewPlan(c.tree, host, PlanOptions{Strategy: c.strategy})
+			if _, ok := errors.AsType[*RefusedError](err); !ok || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+			host.SoftFiles, host.HardFiles = uint64(c.enough), uint64(c.enough)
+			p, err := NewPlan(c.tree, host, PlanOptions{Strategy: c.strategy})
+			if err == nil {
+				err = p.Verify()
+			}
+			if err != nil {
+				t.Errorf("with a limit of %d: %v", c.enough, err)
+			}
+		})
+	}
+	// Many small tasks, so that only the process that restores has too many.
+	tree := &tasktree.Tree{Source: "many.yaml", Root: &tasktree.Task{Name: "root", Pos: tasktree.Pos{Line: 1, Col: 1}}}
+	for i := range 30 {
+		name := fmt.Sprintf("f%d", i)
+		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: name, Pos: tree.Root.Pos, Spec: &kind.Reg{Path: text("/dev/null")}})
+		for j := range 2 {
+			tree.Root.Children = append(tree.Root.Children, &tasktree.Task{Name: fmt.Sprintf("t%d-%d", i, j), FDs: []tasktree.Descriptor{{FD: 1, File: text(name)}}})
+		}
+	}
+	if problems := tree.Check(); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	const want = "many.yaml:1:1: restore: the process that restores has 30 open files of the tree at once, and 5 descriptors of its own (standard ones, the store, a pidfd), 35 in all: the hard RLIMIT_NOFILE is 34 (raise it to 35 "
+	if _, err := NewPlan(tree, Host{SoftFiles: 34, HardFiles: 34}, PlanOptions{}); err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if _, err := NewPlan(tree, Host{SoftFiles: 35, HardFiles: 35}, PlanOptions{}); err != nil {
+		t.Error(err)
+	}
+}
