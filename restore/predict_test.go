@@ -128,12 +128,12 @@ func TestInheritNeedsNumbersTwice(t *testing.T) {
 	if problems := tree.Check(); len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	for limit, fits := range map[uint64]bool{39: false, 40: true} {
+	for limit, fits := range map[uint64]bool{44: false, 45: true} {
 		host := testHost
 		host.SoftFiles, host.HardFiles = limit, limit
 		_, err := NewPlan(tree, host, PlanOptions{Strategy: StrategyInherit})
 		refused, ok := errors.AsType[*RefusedError](err)
-		if fits != (err == nil) || !fits && (!ok || !strings.Contains(refused.Error(), "needs 40 numbers")) {
+		if fits != (err == nil) || !fits && (!ok || !strings.Contains(refused.Error(), "needs 45 numbers")) {
 			t.Errorf("limit %d: %v", limit, err)
 		}
 	}
