@@ -65,13 +65,16 @@ func (tp *taskPlanner) ask(socket int, word uint64, file int) {
 
 // serviceHint explains what the kernel answers where the service is gone.
 func (pl *planner) serviceHint() int32 {
-	return pl.extra(extra{hints: []tasktree.Hint{
-		{Errno: int(unix.EPIPE), Text: "the service has ended"},
-		{Errno: int(unix.ECONNRESET), Text: "the service has ended"},
-		{Errno: int(unix.ETIMEDOUT), Text: "the service does not answer"},
-		{Errno: int(unix.EAGAIN), Text: "the service takes no message"},
-		{Errno: int(unix.EMFILE), Text: "the task's RLIMIT_NOFILE leaves no room for one more"},
-	}})
+	if pl.serviceHints == 0 {
+		pl.serviceHints = pl.extra(extra{hints: []tasktree.Hint{
+			{Errno: int(unix.EPIPE), Text: "the service has ended"},
+			{Errno: int(unix.ECONNRESET), Text: "the service has ended"},
+			{Errno: int(unix.ETIMEDOUT), Text: "the service does not answer"},
+			{Errno: int(unix.EAGAIN), Text: "the service takes no message"},
+			{Errno: int(unix.EMFILE), Text: "the task's RLIMIT_NOFILE leaves no room for one more"},
+		}})
+	}
+	return pl.serviceHints
 }
 
 // pop takes open files from the service, one by one. As long as it can, it asks
