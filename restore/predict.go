@@ -87,9 +87,17 @@ type Collision struct {
 }
 
 // String gives the collision as a message with its place.
-func (c Collision) String() string {
-	return fmt.Sprintf("%s: task %q: %s: fd %d was %s: lost is %s",
-		tasktree.At(c.source, tasktree.Pos{Line: c.Line, Col: c.Col}), c.Task, c.Op, c.FD, c.Was, c.Lost)
+func (c Collision) String() string { return c.place() + ": " + c.words() }
+
+// Warning gives the same as a warning.
+func (c Collision) Warning() string { return c.place() + ": warning: " + c.words() }
+
+func (c Collision) place() string {
+	return tasktree.At(c.source, tasktree.Pos{Line: c.Line, Col: c.Col})
+}
+
+func (c Collision) words() string {
+	return fmt.Sprintf("task %q: %s: fd %d was %s: lost is %s", c.Task, c.Op, c.FD, c.Was, c.Lost)
 }
 
 // Predict runs the plan against the model of descriptor tables. It is pure. An

@@ -65,7 +65,7 @@ func planOf(cmd *cobra.Command, path string, inherit inheritFlag, strategy strat
 	}
 	plan, err := restore.NewPlan(tree, host, options)
 	if err == nil {
-		return plan, nil
+		return plan, warnNaive(cmd.ErrOrStderr(), plan, options)
 	}
 	if _, refused := errors.AsType[*restore.RefusedError](err); refused && !refusedIsNo {
 		// One number too many is seldom all that the host lacks.

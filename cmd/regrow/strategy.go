@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -35,6 +36,21 @@ func (f *strategyFlags) options(o restore.PlanOptions) (restore.PlanOptions, err
 		return o, fmt.Errorf("--service-fd %d: the strategy inherit has no store, so no descriptor of one", *f.serviceFD.n)
 	}
 	return o, nil
+}
+
+// warnNaive tells beforehand what a naive plan will lose.
+func warnNaive(w io.Writer, plan *restore.Plan, o restore.PlanOptions) error {
+	if !o.Naive {
+		return nil
+	}
+	prediction, err := plan.Predict()
+	if err != nil {
+		return &exitError{exitNo, err}
+	}
+	for _, c := range prediction.Collisions {
+		_, _ = fmt.Fprintln(w, c.Warning())
+	}
+	return nil
 }
 
 func strategyList() string {

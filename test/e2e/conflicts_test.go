@@ -108,8 +108,12 @@ func TestNaiveRestore(t *testing.T) {
 	if res.status != 1 || !strings.Contains(res.errors, `tree.yaml:10:21: restore: task "second"`) || !strings.Contains(res.errors, "socket operation on non-socket") {
 		t.Errorf("fdstore: status %d: %s", res.status, res.errors)
 	}
-	rep := report(t, run(t, "restore", "-d", "--json", "--naive", "--strategy", "inherit", path))
+	res = run(t, "restore", "-d", "--json", "--naive", "--strategy", "inherit", path)
+	rep := report(t, res)
 	defer endTree(t)
+	if !strings.Contains(res.errors, `tree.yaml:7:11: warning: task "first": install fd 1 from file "a"`) {
+		t.Errorf("inherit: no warning of what will be lost: %s", res.errors)
+	}
 	if problems := prove(wantOf(t, path), rep); len(problems) == 0 {
 		t.Error("inherit: every table is right, although the restore was naive")
 	}

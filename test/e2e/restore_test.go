@@ -37,8 +37,11 @@ func TestHeldExamples(t *testing.T) {
 }
 
 func TestPipeline(t *testing.T) {
-	if res := run(t, "restore", "../../examples/pipeline.yaml"); res.status != 0 || res.out != "1000\n" {
-		t.Errorf("status %d, out %q, errors %q", res.status, res.out, res.errors)
+	for _, strategy := range restore.Strategies() {
+		res := run(t, "restore", "--strategy", strategy.String(), "../../examples/pipeline.yaml")
+		if res.status != 0 || res.out != "1000\n" {
+			t.Errorf("%s: status %d, out %q, errors %q", strategy, res.status, res.out, res.errors)
+		}
 	}
 }
 
