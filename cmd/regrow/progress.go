@@ -17,33 +17,68 @@ import (
 // showAfter is how long a restore may take before a bar is drawn.
 const showAfter = 500 * time.Millisecond
 
+// terminalPatience is how long the release waits for the bar to be removed. A
+// terminal may take nothing (Ctrl-S, a lost connection) for as long as it likes.
+const terminalPatience = 250 * time.Millisecond
+
 // progressOn gives what draws a restore's progress on a terminal, or nil if w is
-// none.
+// none. Drawing has a goroutine of its own, which may be stuck in a write: what
+// comes meanwhile is not drawn.
 func progressOn(w io.Writer, began time.Time) func(restore.Progress) {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return nil
 	}
-	var last atomic.Pointer[restore.Progress]
-	var bars *mpb.Progress
-	var bar *mpb.Bar
+	news, removed := make(chan restore.Progress), make(chan struct{})
+	go func() {
+		defer close(removed)
+		b := &progressBar{f: f}
+		for p := range news {
+			b.draw(p)
+		}
+		b.remove()
+	}()
 	return func(p restore.Progress) {
-		last.Store(&p)
-		if p.Over || time.Since(began) < showAfter {
-			if bar != nil {
-				bar.Abort(true)
-				bars.Wait()
+		switch {
+		case p.Over:
+			close(news)
+			select {
+			case <-removed:
+			case <-time.After(terminalPatience):
 			}
-			return
+		case time.Since(began) >= showAfter:
+			select {
+			case news <- p:
+			default: // it still draws
+			}
 		}
-		if bar == nil {
-			bars = mpb.New(mpb.WithOutput(f), mpb.WithWidth(24), mpb.WithRefreshRate(50*time.Millisecond))
-			bar = bars.AddBar(3*int64(p.Tasks), mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
-				p := last.Load()
-				return fmt.Sprintf(" forked %d, installed %d, released %d of %d", p.Forked, p.Installed, p.Released, p.Tasks)
-			})))
-		}
-		// A step a task and stage. A full bar would be over.
-		bar.SetCurrent(min(int64(p.Forked+p.Installed+p.Released), 3*int64(p.Tasks)-1))
+	}
+}
+
+// progressBar is a bar on a terminal, once there is something to draw.
+type progressBar struct {
+	f    *os.File
+	last atomic.Pointer[restore.Progress]
+	bars *mpb.Progress
+	bar  *mpb.Bar
+}
+
+func (b *progressBar) draw(p restore.Progress) {
+	b.last.Store(&p)
+	if b.bar == nil {
+		b.bars = mpb.New(mpb.WithOutput(b.f), mpb.WithWidth(24), mpb.WithRefreshRate(50*time.Millisecond))
+		b.bar = b.bars.AddBar(3*int64(p.Tasks), mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
+			p := b.last.Load()
+			return fmt.Sprintf(" forked %d, installed %d, released %d of %d", p.Forked, p.Installed, p.Released, p.Tasks)
+		})))
+	}
+	// A step a task and stage. A full bar would be over.
+	b.bar.SetCurrent(min(int64(p.Forked+p.Installed+p.Released), 3*int64(p.Tasks)-1))
+}
+
+func (b *progressBar) remove() {
+	if b.bar != nil {
+		b.bar.Abort(true)
+		b.bars.Wait()
 	}
 }

@@ -308,6 +308,57 @@ func TestProgress(t *testing.T) {
 	t.Error("no restore could be stopped in time")
 }
 
+// TestProgressOnStuckTerminal stops the terminal's output (Ctrl-S) while a restore
+// shows how far it is: the tree is released all the same.
+func TestProgressOnStuckTerminal(t *testing.T) {
+	if err := lookAtSources(); err != nil {
+		t.Fatal(err)
+	}
+	released := filepath.Join(t.TempDir(), "released")
+	path := write(t, strings.Replace(wideTree(200), "  - name: root\n", "  - name: root\n    run: [/bin/touch, "+released+"]\n", 1))
+	for range 20 {
+		term := newTerminal(t)
+		t.Cleanup(func() { endTree(t) })
+		if err := unix.IoctlSetWinsize(term.fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}); err != nil {
+			t.Fatal(err)
+		}
+		term.keys(regrow + " restore " + path + "\n")
+		stopped := 0
+		for deadline := time.Now().Add(20 * time.Second); stopped == 0 && time.Now().Before(deadline); {
+			if _, err := os.Stat(released); err == nil {
+				break
+			}
+			for _, job := range childrenOf(term.shell.Process.Pid) {
+				if root := childrenOf(job); len(root) == 1 && unix.Kill(root[0], unix.SIGSTOP) == nil {
+					stopped = root[0]
+				}
+			}
+		}
+		shown := false
+		if stopped != 0 {
+			for deadline := time.Now().Add(3 * time.Second); !shown && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+				shown = strings.Contains(term.output(), " of 201")
+			}
+			term.keys("\x13")
+			time.Sleep(200 * time.Millisecond) // a frame that the terminal does not take
+			_ = unix.Kill(stopped, unix.SIGCONT)
+		}
+		within(t, "the release", func() bool {
+			_, err := os.Stat(released)
+			return err == nil
+		})
+		term.hangUp()
+		within(t, "the end of regrow", func() bool { reapOrphans(); return len(children()) == 0 })
+		if shown {
+			return
+		}
+		if err := os.Remove(released); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Error("no restore could be stopped in time")
+}
+
 // TestNoProgress holds that nothing is drawn where standard error is no terminal.
 func TestNoProgress(t *testing.T) {
 	path := writeWide(t, 300)
