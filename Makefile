@@ -148,6 +148,7 @@ lint: ## Run golangci-lint, which checks the format, too
 vet: ## Run go vet, for both architectures
 	$(GO) vet $(PKGS)
 	GOARCH=arm64 CGO_ENABLED=0 $(GO) vet $(PKGS)
+	cd tools/plot && $(GO) vet ./...
 
 .PHONY: cover
 cover: ## Write coverage.out and print the sum
