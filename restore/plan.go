@@ -194,6 +194,7 @@ func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 		}
 	}
 	pl.addMessages()
+	pl.plan.arena.Forget()
 	return pl.plan, nil
 }
 

@@ -5,22 +5,32 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 )
 
 // tuneMemory lets a short run collect no garbage at all, and a large one keep its
-// memory small: the first collection comes when the Go runtime has 48 MiB, which a
-// tree of 1,000 tasks does not reach, and from then on the heap grows by half at
-// most between two of them. Does nothing if the environment says what to do.
+// memory small: the Go runtime collects when it has 60 MiB, which a tree of 1,000
+// tasks does not reach. Once more than half of that is in use after a collection,
+// that would be all the time; then the heap grows by a third between two of them.
+// Does nothing if the environment says what to do.
 func tuneMemory() {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	const first, growth = 48 << 20, 50
+	const room, growth = 60 << 20, 30
 	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(first)
-	// The first collection finds that nobody refers to this.
-	runtime.SetFinalizer(new([64]byte), func(*[64]byte) {
-		debug.SetGCPercent(growth)
-		debug.SetMemoryLimit(math.MaxInt64)
-	})
+	debug.SetMemoryLimit(room)
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	var collected func(*[64]byte)
+	collected = func(*[64]byte) {
+		metrics.Read(live)
+		if live[0].Value.Uint64() > room/2 {
+			debug.SetGCPercent(growth)
+			debug.SetMemoryLimit(math.MaxInt64)
+			return
+		}
+		runtime.SetFinalizer(new([64]byte), collected)
+	}
+	// The next collection finds that nobody refers to this.
+	runtime.SetFinalizer(new([64]byte), collected)
 }

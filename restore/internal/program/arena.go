@@ -21,6 +21,10 @@ func NewArena(base uint64, n int) *Arena {
 	}
 }
 
+// Forget lets go of what finds equal data. Data that is put in later is kept again
+// even if it was there.
+func (a *Arena) Forget() { a.seen = map[string]uint64{} }
+
 // Private gives the address of the private page.
 func (a *Arena) Private() uint64 { return a.Base - PrivateGap }
 

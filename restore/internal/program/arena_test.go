@@ -133,6 +133,10 @@ func TestArenaDeduplicates(t *testing.T) {
 	if again := a.String("/dev/null"); again != first || len(a.Data()) != size {
 		t.Error("an equal string was kept twice")
 	}
+	a.Forget()
+	if again := a.String("/dev/null"); again == first || len(a.Data()) == size {
+		t.Error("what was forgotten is found")
+	}
 	if a.String("/dev/nul") == first || a.Bytes([]byte("/dev/null")) == first {
 		t.Error("what only starts alike is not equal")
 	}
