@@ -91,6 +91,10 @@ func TestHostileDescriptions(t *testing.T) {
 	n, seed := fromEnv(t, "REGROW_TEST_HOSTILE", 100), fromEnv(t, "REGROW_TEST_SEED", 20261124)
 	rng := rand.New(rand.NewPCG(uint64(seed), 1))
 	bad, good := corpus(t)
+	if n < 1000 { // most end where the decoder refuses them, which other tests look at
+		rng.Shuffle(len(bad), func(i, j int) { bad[i], bad[j] = bad[j], bad[i] })
+		bad = bad[:min(len(bad), 40)]
+	}
 	texts := slices.Concat(bad, good)
 	whole := len(texts)
 	for range n { // of a good one most, since those get further
