@@ -56,12 +56,30 @@ func (c *checker) shareRule(t *Task) bool {
 	case owner == t:
 		return bad("task %q shares its table with itself", t.Name)
 	case owner.SharesFiles.Value != "":
-		return bad("task %q has no table of its own, but that of %q (write %q)", owner.Name, owner.SharesFiles.Value, owner.SharesFiles.Value)
+		end, circle := c.owner(t)
+		if circle {
+			return bad("task %q has its table from %q, and so on in a circle: one of them must have one of its own", t.Name, owner.Name)
+		}
+		return bad("task %q has no table of its own, but that of %q (write %q)", owner.Name, end, end)
 	case len(t.FDs) > 0:
 		return bad("task %q has the table of task %q, which is described there alone: leave fds out here", t.Name, owner.Name)
 	}
 	t.Owner = owner
 	return true
+}
+
+// owner follows a chain of tasks that share, to the name of the one at its end.
+// It reports true if there is none.
+func (c *checker) owner(t *Task) (name string, circle bool) {
+	for range c.tree.tasks {
+		name = t.SharesFiles.Value
+		next := c.tasks[name]
+		if next == nil || next.SharesFiles.Value == "" {
+			return name, false
+		}
+		t = next
+	}
+	return "", true
 }
 
 func (c *checker) badShare(t *Task, format string, args ...any) {

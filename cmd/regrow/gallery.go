@@ -71,8 +71,8 @@ func loadScenarios(paths []string, stderr io.Writer) (trees []*tasktree.Tree, er
 	bad := 0
 	for _, file := range files {
 		tree, err := images.Load(file)
-		if err == nil && (tree.Scenario == nil || len(tree.Scenario.Expect) == 0) {
-			err = fmt.Errorf("%s: nothing is expected of any strategy: say it under expect", file)
+		if err == nil {
+			err = expectsAll(tree)
 		}
 		if err != nil {
 			explain(stderr, err)
@@ -85,6 +85,18 @@ func loadScenarios(paths []string, stderr io.Writer) (trees []*tasktree.Tree, er
 		return nil, &exitError{exitUsage, nil}
 	}
 	return trees, nil
+}
+
+// expectsAll demands a word of a scenario for each strategy.
+func expectsAll(tree *tasktree.Tree) error {
+	s := tree.Scenario
+	if s == nil || len(s.Expect) == 0 {
+		return fmt.Errorf("%s: nothing is expected of any strategy: say it under expect", tree.Source)
+	}
+	if unsaid := s.Unsaid(); len(unsaid) > 0 {
+		return fmt.Errorf("%s: expect: nothing is said of %s", tasktree.At(tree.Source, s.Expect[0].Pos), strings.Join(unsaid, ", "))
+	}
+	return nil
 }
 
 // tryAll tries scenarios, each in a process of its own that is the caller which
