@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -81,6 +82,9 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 	if f.timeout < 0 {
 		return fmt.Errorf("--timeout %v: want a time that is not negative", f.timeout)
 	}
+	if err := f.spare(path); err != nil {
+		return err
+	}
 	log := logrus.New()
 	log.SetOutput(cmd.ErrOrStderr())
 	log.SetLevel(level)
@@ -122,6 +126,20 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 	}
 	if status != 0 {
 		return &exitError{status, nil}
+	}
+	return nil
+}
+
+// spare refuses to write over the description.
+func (f *restoreFlags) spare(description string) error {
+	read, err := os.Stat(description)
+	if err != nil {
+		return nil // standard input, or what is not there, as reading will tell
+	}
+	for _, out := range []struct{ flag, path string }{{"--trace", f.trace}, {"--pidfile", f.pidfile}} {
+		if written, err := os.Stat(out.path); err == nil && os.SameFile(read, written) {
+			return fmt.Errorf("%s %s: that is the description", out.flag, out.path)
+		}
 	}
 	return nil
 }
