@@ -61,7 +61,7 @@ func (r *run) look(predicted *Prediction) (*Observation, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := &privateNames{r: r, holders: map[fileEnd]holder{}}
+	names := &privateNames{r: r, holders: map[fileEnd]holder{}, channels: map[ownEnd]int{}}
 	for i := range rep.Tasks {
 		pid := rep.Tasks[i].HostPID
 		out := Outcome{Failed: r.noted(i), Table: map[int]Held{}}
@@ -262,6 +262,14 @@ type holder struct{ pid, fd int }
 type privateNames struct {
 	r       *run
 	holders map[fileEnd]holder
+
+	channels map[ownEnd]int // where each end of a task's channel was seen
+}
+
+// ownEnd is an end of the channel of one process.
+type ownEnd struct {
+	pid int
+	end fileEnd
 }
 
 // find names what a descriptor of a task is, nothing if it is none of the files
@@ -276,6 +284,9 @@ func (p *privateNames) find(task, pid, n int, hint string) (fileEnd, error) {
 			return fe, nil
 		}
 	}
+	if link, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, n)); err == nil && strings.HasPrefix(link, "socket:") {
+		return p.channel(pid, n, hint)
+	}
 	found := nothing
 	for _, fe := range p.candidates(task) {
 		if _, named := p.holders[fe]; named || !p.leadsTo(fe, pid, n) {
@@ -289,6 +300,34 @@ func (p *privateNames) find(task, pid, n int, hint string) (fileEnd, error) {
 		p.holders[found] = holder{pid, n}
 	}
 	return found, nil
+}
+
+// channel names a socket that is none of the tree's: in a task that asks a service
+// it is one of the two ends of its channel. Descriptors of one end are one open
+// file.
+func (p *privateNames) channel(pid, n int, hint string) (fileEnd, error) {
+	ends := []fileEnd{theChannel, theEnd}
+	if p.r.plan.options.Strategy != StrategyService {
+		return nothing, nil
+	}
+	if hint == p.r.plan.endName(theEnd) {
+		slices.Reverse(ends)
+	}
+	for _, end := range ends {
+		at, seen := p.channels[ownEnd{pid, end}]
+		if !seen {
+			p.channels[ownEnd{pid, end}] = n
+			return end, nil
+		}
+		order, err := kcmpFile(pid, pid, at, n)
+		if err != nil {
+			return nothing, fmt.Errorf("restore: %w", err)
+		}
+		if order == 0 {
+			return end, nil
+		}
+	}
+	return nothing, nil
 }
 
 // candidates lists what the task, or the owner of its table, makes for itself.
