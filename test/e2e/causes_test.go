@@ -92,7 +92,7 @@ func TestRealCauses(t *testing.T) {
 				more := strings.ReplaceAll(files, " f", " g")
 				return causeTree(dir, files+more, a+strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(a, ": f", ": g"), "name: a", "name: c"), "name: b", "name: d"))
 			},
-			want: []string{"restore: make file", "too many open files", "RLIMIT_NOFILE is 64", "ulimit -Hn"},
+			want: []string{"restore: the process that restores has 102 open files of the tree at once", "RLIMIT_NOFILE is 64", "ulimit -Hn"},
 		},
 		{
 			name: "another user's file", shell: asNobody,

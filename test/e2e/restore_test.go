@@ -157,7 +157,7 @@ func TestFewDescriptors(t *testing.T) {
 	}
 	for limit, want := range map[int][]string{
 		30: {":85:", `task "root"`, "fd 30", "the hard RLIMIT_NOFILE is 30", "ulimit -Hn"},
-		60: {"make file", "openat", "too many open files", "RLIMIT_NOFILE", "60"}, // the 80 shared ones are open at once in regrow
+		60: {"80 open files of the tree at once", "the hard RLIMIT_NOFILE is 60", "ulimit -Hn"}, // the shared ones, in regrow
 	} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			res := wait(t, start(t, fmt.Sprintf("ulimit -Sn %d; ulimit -Hn %d", limit, limit), "restore", "-d", write(t, yaml)))
