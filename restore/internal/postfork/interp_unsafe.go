@@ -52,53 +52,6 @@ func at(h *program.Head, addr uint64) unsafe.Pointer {
 //go:noinline
 func load(p *uint32) uint32 { return *p }
 
-// countDown takes one from a counter, with the kernel's help.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func countDown(h *program.Head, counter *uint32) {
-	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&h.Dummy)), futexWakeOp, 1, everybody,
-		uintptr(unsafe.Pointer(counter)), opCountDown)
-}
-
-// meet waits until a count is down to value and takes one off. Whoever waits for
-// another value wakes for nothing and waits again.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func meet(h *program.Head, counter *uint32, value uint64) syscall.Errno {
-	for {
-		v := load(counter)
-		if uint64(v) <= value {
-			break
-		}
-		if over(h) {
-			return program.ReasonCanceled
-		}
-		syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(counter)), futexWait, uintptr(v), uintptr(unsafe.Pointer(&h.Poll)), 0, 0)
-	}
-	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&h.Dummy)), futexWakeOp, 1, everybody,
-		uintptr(unsafe.Pointer(counter)), opCountOff)
-	return 0
-}
-
-// abort tells everybody that the restore has failed.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func abort(h *program.Head) {
-	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&h.Dummy)), futexWakeOp, 1, everybody,
-		uintptr(unsafe.Pointer(&h.Left)), opAbort&(1<<32-1))
-	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&h.Dummy)), futexWakeOp, 1, everybody,
-		uintptr(unsafe.Pointer(&h.Started)), opAbort&(1<<32-1))
-}
-
 // fail records what went wrong in which op, raises the abort flag and ends the
 // task.
 //
@@ -126,108 +79,6 @@ func tell(rec *program.Record, op *program.Op, errno int32, got int64) {
 	rec.Errno = errno
 }
 
-// over reports whether the restore has failed, or the runner is gone: its death
-// makes the kernel write FutexDead to Gate.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func over(h *program.Head) bool {
-	return load(&h.Left)&program.AbortBit != 0 || load(&h.Gate)&program.FutexDead != 0
-}
-
-// ready counts the task as ready and waits for the release.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func ready(h *program.Head) syscall.Errno {
-	countDown(h, &h.Left)
-	for !over(h) {
-		gate := load(&h.Gate)
-		if gate == program.GateOpen {
-			return 0
-		}
-		gateFutex(h, futexWait, gate)
-	}
-	// The kernel wakes one waiter when the runner dies; that one wakes the rest.
-	abort(h)
-	gateFutex(h, futexWake, everybody)
-	return program.ReasonCanceled
-}
-
-// gateFutex waits on the gate, or wakes those who do.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func gateFutex(h *program.Head, what uintptr, v uint32) {
-	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&h.Gate)), what, uintptr(v), uintptr(unsafe.Pointer(&h.Poll)), 0, 0)
-}
-
-// shed unmaps all that lies between the ranges to keep.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func shed(h *program.Head) (e syscall.Errno) {
-	from := uint64(0)
-	for i := uintptr(0); i < uintptr(h.NKeep) && e == 0; i++ {
-		k := (*program.Range)(unsafe.Add(unsafe.Pointer(&h.Keep), i*unsafe.Sizeof(program.Range{})))
-		if k.Lo > from {
-			_, _, e = syscall.RawSyscall6(syscall.SYS_MUNMAP, uintptr(from), uintptr(k.Lo-from), 0, 0, 0, 0)
-		}
-		from = k.Hi
-	}
-	return e
-}
-
-// name makes what nameArguments prepared the argument list. PR_SET_MM_MAP needs
-// no privilege (since Linux 3.18), but a kernel with CONFIG_CHECKPOINT_RESTORE.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func name(priv unsafe.Pointer) syscall.Errno {
-	_, _, e := syscall.RawSyscall6(syscall.SYS_PRCTL, unix.PR_SET_MM, unix.PR_SET_MM_MAP,
-		uintptr(unsafe.Add(priv, program.PrivMMMap)), mmMapSize, 0, 0)
-	if e == syscall.EINVAL {
-		return 0 // a kernel without it: the task keeps its comm
-	}
-	return e
-}
-
-// mmMapSize is the size of struct prctl_mm_map.
-const mmMapSize = 104
-
-// nameArguments copies the task's name to the private page, because the kernel
-// reads an argument list from private memory only, and describes the place.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func nameArguments(h *program.Head, priv unsafe.Pointer, addr, n uint64) {
-	const argStart, argEnd, envStart, envEnd = 7, 8, 9, 10
-	from := at(h, addr)
-	for i := uint64(0); i <= n; i++ {
-		*(*byte)(unsafe.Add(priv, program.PrivName+uintptr(i))) = *(*byte)(unsafe.Add(from, uintptr(i)))
-	}
-	mm := unsafe.Add(priv, program.PrivMMMap)
-	for i := range uintptr(mmMapSize / 8) {
-		*(*uint64)(unsafe.Add(mm, i*8)) = *(*uint64)(unsafe.Add(unsafe.Pointer(&h.MMMap), i*8))
-	}
-	*(*uint64)(unsafe.Add(mm, argStart*8)) = h.Private + program.PrivName
-	*(*uint64)(unsafe.Add(mm, argEnd*8)) = h.Private + program.PrivName + n + 1
-	*(*uint64)(unsafe.Add(mm, envStart*8)) = h.Private + program.PrivName + n + 1
-	*(*uint64)(unsafe.Add(mm, envEnd*8)) = h.Private + program.PrivName + n + 1
-}
-
 // refuse looks at the type of an open file.
 //
 //go:nosplit
@@ -248,19 +99,6 @@ func refuse(priv unsafe.Pointer, fd, types uint64) syscall.Errno {
 	return 0
 }
 
-// begin makes the task's death known: the kernel marks the words of the robust
-// list. Whoever is killed before is found by what it did not note.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func begin(a *[6]uint64, begun *uint32) syscall.Errno {
-	_, _, e := syscall.RawSyscall6(syscall.SYS_SET_ROBUST_LIST, uintptr(a[0]), uintptr(a[1]), 0, 0, 0, 0)
-	*begun = 1
-	return e
-}
-
 // pair makes a call that gives two descriptors and looks where they landed.
 //
 //go:nosplit
@@ -270,24 +108,6 @@ func begin(a *[6]uint64, begun *uint32) syscall.Errno {
 func pair(priv unsafe.Pointer, op *program.Op, a *[6]uint64) (int64, syscall.Errno) {
 	_, _, e := syscall.RawSyscall6(uintptr(op.Nr), uintptr(a[0]), uintptr(a[1]), uintptr(a[2]), uintptr(a[3]), 0, 0)
 	return *(*int64)(unsafe.Add(priv, program.PrivPair)), e
-}
-
-// hold lets go of everything that is ours and waits for the end. The robust
-// list points into the arena, so it goes first.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func hold(h *program.Head, holds *uint32) {
-	base, size := uintptr(h.Base), uintptr(h.Size)
-	*holds = 1 // before it is counted: whoever waits tells from this who was killed instead
-	countDown(h, &h.Started)
-	syscall.RawSyscall6(syscall.SYS_SET_ROBUST_LIST, 0, unsafe.Sizeof(program.Robust{}), 0, 0, 0, 0)
-	syscall.RawSyscall6(syscall.SYS_MUNMAP, base, size, 0, 0, 0, 0)
-	for {
-		syscall.RawSyscall6(syscall.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
-	}
 }
 
 // arguments gives the arguments of an op, in the private page and not on the

@@ -1,0 +1,85 @@
+package restore
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/postfork"
+	"regrow/restore/internal/program"
+)
+
+// mapArena maps the arena where the plan wants it, or plans again for another
+// place, and loads the plan.
+func (r *run) mapArena() error {
+	for try := range program.BaseTries {
+		size := r.plan.arenaSize()
+		arena, err := postfork.Map(r.plan.arena.Base, size)
+		if errors.Is(err, unix.EEXIST) && try < program.BaseTries-1 {
+			if r.plan, err = r.plan.rebased(r.plan.arena.Base + program.BaseStep); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("restore: memory for the plan: %w", err)
+		}
+		r.arena = arena
+		break
+	}
+	copy(r.arena.Bytes(), r.plan.arena.Data())
+	addr := r.plan.opsBase()
+	for i := range r.plan.tasks {
+		ops := r.plan.tasks[i].Ops
+		r.arena.PutOps(addr, ops)
+		rec := r.arena.Record(i)
+		rec.Ops = addr
+		r.initRecord(i, rec)
+		addr += uint64(len(ops)) * program.OpSize
+	}
+	return nil
+}
+
+// initRecord makes the record a robust list: when the task ends or execs, the
+// kernel marks Word and wakes the waiter of Head.Bell.
+func (r *run) initRecord(task int, rec *program.Record) {
+	const bellOffset = 12 // of Head.Bell
+	at := r.plan.arena.Record(task)
+	rec.Robust.Next = at + program.RecordNode
+	rec.Robust.Offset = program.RecordWord - program.RecordNode
+	rec.Robust.Pending = r.plan.arena.Base + bellOffset - rec.Robust.Offset
+	rec.Node = at
+}
+
+// opsBase gives the address of the first op.
+func (p *Plan) opsBase() uint64 {
+	return p.arena.Base + uint64(len(p.arena.Data())+7)&^7
+}
+
+func (p *Plan) arenaSize() int {
+	n := int(p.opsBase() - p.arena.Base)
+	for i := range p.tasks {
+		n += len(p.tasks[i].Ops) * program.OpSize
+	}
+	return n
+}
+
+func (r *run) fillHead() error {
+	h := r.arena.Head()
+	h.Left = uint32(len(r.plan.tasks))
+	h.Started = uint32(r.plan.held)
+	h.Poll = [2]int64{5, 0} // seconds: only for the case that two tasks die at the worst moment
+	if r.store != nil {
+		h.StoreFD, h.StoreNumber = uint64(r.store.fd()), r.store.number()
+	}
+	h.Base, h.Size = r.arena.Base, r.arena.Size()
+	h.Records = r.plan.arena.Record(0)
+	h.Private = r.plan.arena.Private()
+	mm, err := memoryMap(h.Private)
+	if err != nil {
+		return err
+	}
+	h.MMMap = mm
+	return nil
+}

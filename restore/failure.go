@@ -1,0 +1,92 @@
+package restore
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/postfork"
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// failure says why the restore was aborted: the first task that recorded a
+// reason of its own, else what the watch saw.
+func (r *run) failure(w *watch) error {
+	if cause := w.cause(); cause != nil {
+		return cause
+	}
+	var canceled error
+	for i := range r.plan.tasks {
+		e := r.taskError(i)
+		if e == nil {
+			continue
+		}
+		if !errors.Is(e, ErrCanceled) {
+			return e
+		}
+		canceled = e
+	}
+	if canceled != nil {
+		return canceled
+	}
+	return fmt.Errorf("%s: restore: %w", r.plan.tree.Source, ErrCanceled)
+}
+
+// noteFailure gives the first failure that a task of a naive plan has noted: it
+// went on, but the tree is not what was described.
+func (r *run) noteFailure() error {
+	for i := range r.plan.tasks {
+		if e := r.taskError(i); e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+// taskError explains the failure that a task has recorded, nil if it has none.
+func (r *run) taskError(i int) error {
+	rec, prog := r.arena.Record(i), &r.plan.tasks[i]
+	if rec.Errno == 0 {
+		return nil
+	}
+	op, note := &prog.Ops[rec.Op], prog.Notes[rec.Op]
+	reason, err := r.plan.reason(op, note, rec.Errno, rec.Got)
+	pid := int(rec.PID)
+	if i == 0 && r.plan.tree.HasNamespace(tasktree.NamespacePID) {
+		pid = 1
+	}
+	if note.Verb == program.VerbFork && errors.Is(err, unix.EEXIST) {
+		reason = r.plan.holder(int(op.Want))
+	}
+	return r.plan.opError(i, prog, int(rec.Op), pid, err, reason)
+}
+
+// end kills what there is of the tree, and waits until it is gone.
+func (r *run) end() {
+	if r.root == 0 {
+		return
+	}
+	h := r.arena.Head()
+	postfork.Raise(&h.Left, program.AbortBit)
+	postfork.Store(&h.Gate, program.FutexDead)
+	postfork.Wake(&h.Gate)
+	r.family.end(r.root, r.rootFD, r.taskPIDs())
+	_ = unix.Close(r.rootFD)
+}
+
+// taskPIDs gives the numbers of the tasks that have been made, where they are
+// the host's.
+func (r *run) taskPIDs() []int {
+	if r.plan.tree.HasNamespace(tasktree.NamespacePID) {
+		return nil // the kernel ends a namespace with its root
+	}
+	var pids []int
+	for i := range r.plan.tasks {
+		if pid := r.arena.Record(i).PID; pid > 0 {
+			pids = append(pids, int(pid))
+		}
+	}
+	return pids
+}

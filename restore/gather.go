@@ -1,0 +1,250 @@
+package restore
+
+import (
+	"golang.org/x/sys/unix"
+
+	"regrow/fdstore"
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// gather brings every open file of the task into its table: pulled from the
+// store or made by itself, at numbers that follow from the kernel's rule of the
+// lowest free one. The order of a message is chosen so that as many as possible
+// land where they belong.
+func (tp *taskPlanner) gather() error {
+	if tp.pl.plan.options.Strategy == StrategyInherit {
+		tp.gatherInherited()
+		return nil
+	}
+	var pulled []fileEnd
+	seen := map[fileEnd]bool{}
+	for _, d := range tp.targets {
+		fe := endOf(d)
+		if tp.pl.stored[fe.file] && !seen[fe] {
+			pulled = append(pulled, fe)
+			seen[fe] = true
+		}
+	}
+	if len(pulled) > 0 {
+		if err := tp.clearStore(); err != nil {
+			return err
+		}
+		if tp.pl.plan.options.Strategy == StrategyService {
+			if err := tp.pop(pulled); err != nil {
+				return err
+			}
+		} else {
+			tp.pull(pulled)
+		}
+	}
+	made := map[int]bool{}
+	for _, d := range tp.targets {
+		if i := d.Open.Index; !tp.pl.stored[i] && !made[i] {
+			tp.letGo()
+			tp.make(d)
+			made[i] = true
+		}
+	}
+	if tp.full != nil {
+		return tp.full
+	}
+	return nil
+}
+
+// clearStore moves the store's descriptor, or the channel to the service, off a
+// number that the task needs.
+func (tp *taskPlanner) clearStore() error {
+	if tp.wanted[tp.store] == nil {
+		return nil
+	}
+	to := tp.spare()
+	if to < 0 {
+		return tp.clearFull()
+	}
+	what := tp.table.at[tp.store]
+	tp.aboutDescriptor(program.VerbMove, tp.wanted[tp.store])
+	tp.want(tp.call(unix.SYS_DUP3, uint64(tp.store), uint64(to), unix.O_CLOEXEC), int64(to))
+	tp.numberHint()
+	tp.call(unix.SYS_CLOSE, uint64(tp.store))
+	tp.table.release(tp.store)
+	tp.table.take(to, what)
+	tp.store = to
+	return nil
+}
+
+// clearFull is for a table without any free number below the limit. The store
+// may then sit on a number whose open file has another number too: a dup3 of
+// that one replaces the store at the very end.
+func (tp *taskPlanner) clearFull() error {
+	numbers := map[fileEnd]int{}
+	for _, d := range tp.targets {
+		numbers[endOf(d)]++
+	}
+	here := tp.wanted[tp.store]
+	if numbers[endOf(here)] > 1 {
+		return nil
+	}
+	return tp.fullTable(here.Pos, 0)
+}
+
+// spare gives the lowest number that is free or holds what this task does not
+// need, is not described and is allowed, or -1.
+func (tp *taskPlanner) spare() int {
+	for n := 0; uint64(n) < tp.pl.plan.host.HardFiles; n++ {
+		what, taken := tp.table.at[n]
+		if taken && what.file >= 0 {
+			at, needed := tp.at[what]
+			taken = needed && at == n
+		}
+		if !taken && tp.wanted[n] == nil {
+			return n
+		}
+	}
+	return -1
+}
+
+// pull takes the open files out of the store, in as few messages as possible.
+//
+//	message in the root     store ──▶ files
+//	message in a shard      store ──▶ shard ──▶ files, shard closed
+//	... of a branch         store ──▶ branch ──▶ shard, branch closed ──▶ files, shard closed
+func (tp *taskPlanner) pull(files []fileEnd) {
+	for len(files) > 0 {
+		n := min(len(files), fdstore.MaxGroup)
+		depth := tp.pl.nextDepth()
+		// The sockets land before the files, on the lowest free numbers; the
+		// last one stays until the files are there.
+		way := tp.table.land(depth)
+		from := tp.store
+		if depth > 0 {
+			from = way[depth-1]
+			tp.table.take(from, theShard)
+		}
+		numbers := tp.table.land(n)
+		tp.inTable(max(from, numbers[n-1]))
+		var order []fileEnd
+		order, files = tp.landing(files, numbers)
+		place := tp.pl.plan.layout.Place(tp.pl.message(order, depth), n)
+		tp.pullSockets(place, way)
+		tp.pullMessage(from, place.Word, order, numbers)
+		if depth > 0 {
+			tp.call(unix.SYS_CLOSE, uint64(from))
+			tp.table.release(from)
+		}
+	}
+}
+
+// inTable notes that the task's table has no room for number n.
+func (tp *taskPlanner) inTable(n int) {
+	if hard := tp.pl.plan.host.HardFiles; uint64(n) >= hard && tp.full == nil {
+		tp.full = tp.fullTable(tp.task.Pos, n+1)
+	}
+}
+
+// landing chooses which of the files come with a message, and in which order:
+// those with a target among numbers land on it. It gives the other files back.
+func (tp *taskPlanner) landing(files []fileEnd, numbers []int) (order, rest []fileEnd) {
+	order = make([]fileEnd, len(numbers))
+	waiting := make(map[fileEnd]bool, len(files))
+	for _, fe := range files {
+		waiting[fe] = true
+	}
+	var open []int
+	for i, n := range numbers {
+		d := tp.wanted[n]
+		if d == nil || !waiting[endOf(d)] {
+			open = append(open, i)
+			continue
+		}
+		order[i] = endOf(d)
+		delete(waiting, endOf(d))
+	}
+	for _, fe := range files {
+		switch {
+		case !waiting[fe]:
+		case len(open) > 0:
+			order[open[0]] = fe
+			open = open[1:]
+		default:
+			rest = append(rest, fe)
+		}
+	}
+	return order, rest
+}
+
+// pullSockets goes the way to a message. Each socket lands on the next number,
+// and the one before is closed.
+func (tp *taskPlanner) pullSockets(p fdstore.Place, numbers []int) {
+	tp.about(program.VerbPull, tp.task.Pos)
+	from := tp.store
+	for i, w := range p.Way[:p.Depth] {
+		landed := tp.pl.plan.arena.Int32s([]int32{int32(numbers[i])})
+		tp.add(program.OpPull, uint64(from), uint64(w), 1, landed, unix.MSG_CMSG_CLOEXEC)
+		tp.numberHint()
+		if i > 0 {
+			tp.call(unix.SYS_CLOSE, uint64(from))
+		}
+		from = numbers[i]
+	}
+}
+
+func (tp *taskPlanner) pullMessage(from int, w fdstore.Word, files []fileEnd, numbers []int) {
+	flag := uint64(unix.MSG_CMSG_CLOEXEC)
+	inPlace, without := 0, 0
+	landed := make([]int32, len(numbers))
+	for i, n := range numbers {
+		landed[i] = int32(n)
+		if d := tp.wanted[n]; d != nil && endOf(d) == files[i] {
+			inPlace++
+			if !d.Cloexec {
+				without++
+			}
+		}
+	}
+	if 2*without > inPlace {
+		flag = 0 // fewer F_SETFD; nothing can exec before the table is finished
+	}
+	tp.about(program.VerbPull, tp.task.Pos)
+	tp.file, tp.end = int(files[0].file), int(files[0].end)
+	tp.add(program.OpPull, uint64(from), uint64(w), uint64(len(files)), tp.pl.plan.arena.Int32s(landed), flag)
+	tp.numberHint()
+	for i, n := range numbers {
+		tp.table.take(n, files[i])
+		tp.at[files[i]] = n
+		tp.cloexec[n] = flag != 0
+	}
+}
+
+// make lets the task make an open file that only it uses.
+func (tp *taskPlanner) make(d *tasktree.Descriptor) {
+	f := d.Open
+	tp.about(program.VerbMake, f.Pos)
+	tp.fd, tp.file = d.FD, f.Index
+	m := &taskMaker{taskPlanner: tp, file: f}
+	refs := f.Spec.Make(tp.pl.plan.tree, m)
+	used := map[int]bool{}
+	for _, u := range f.Uses {
+		used[u.End] = true
+	}
+	kept := map[int]bool{}
+	for end, ref := range refs {
+		if used[end] {
+			n := m.numbers[ref]
+			fe := fileEnd{int32(f.Index), int32(end)}
+			tp.table.take(n, fe)
+			tp.at[fe], tp.cloexec[n], kept[n] = n, true, true
+		}
+	}
+	for _, n := range m.numbers {
+		if what, taken := tp.table.at[n]; taken && what == helper && !kept[n] {
+			tp.drop(n)
+		}
+	}
+}
+
+// drop closes a number that a recipe does not need any more.
+func (tp *taskPlanner) drop(n int) {
+	tp.call(unix.SYS_CLOSE, uint64(n))
+	tp.table.release(n)
+}

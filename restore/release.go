@@ -1,0 +1,198 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/postfork"
+	"regrow/restore/internal/program"
+)
+
+// forkAndRelease makes the tree, waits until it is ready, and commits.
+//
+//	closed ──clone──▶ tasks count down Left ──0──▶ committed ──ops──▶ open: released
+//	                      │ abort, death, timeout              │ an op fails
+//	                      ▼                                    ▼
+//	                 tree is killed                       tree is killed
+func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
+	release, err := r.arena.OwnGate()
+	switch {
+	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS):
+		return nil, &HostError{r.plan.tree.Source, []Lack{{
+			Pos: r.plan.tree.Root.Pos, Err: err,
+			Msg: "a sandbox (a seccomp filter) refuses robust futexes, by which tasks learn that regrow was killed; allow set_robust_list and get_robust_list there",
+		}}}
+	case err != nil:
+		return nil, fmt.Errorf("restore: %w", err)
+	}
+	defer release()
+	maps, err := ownMaps()
+	if err != nil {
+		return nil, err
+	}
+	kept, err := keep(r.arena, maps)
+	if err != nil {
+		return nil, err
+	}
+	h := r.arena.Head()
+	h.NKeep = uint32(copy(h.Keep[:], kept))
+
+	watch := r.watch(ctx)
+	defer watch.stop()
+	r.started = time.Now()
+	restored := r.trace.stage("restore the tasks")
+	if err := r.spawn(maps); err != nil {
+		return nil, err
+	}
+	watch.rootFD(r.rootFD)
+	progress := r.reportProgress()
+	defer progress.stop()
+	if err := r.await(watch, &h.Left); err != nil {
+		return nil, err
+	}
+	if r.options.observe != nil {
+		return nil, r.options.observe(r)
+	}
+	if err := r.noteFailure(); err != nil {
+		return nil, err
+	}
+	if err := r.checkCommit(); err != nil {
+		return nil, err
+	}
+	if !watch.released() {
+		return nil, r.failure(watch)
+	}
+	if err := r.carryOut(&r.plan.commit); err != nil {
+		return nil, err
+	}
+	if r.plan.held < len(r.plan.tasks) {
+		progress.stop()
+	}
+	postfork.Store(&h.Gate, program.GateOpen)
+	restored()
+	r.trace.moment("released")
+	postfork.Wake(&h.Gate)
+	r.elapsed = time.Since(r.started)
+	r.log.WithFields(logrus.Fields{"tasks": len(r.plan.tasks), "elapsed": r.elapsed}).Info("released")
+	if err := r.awaitPrograms(watch); err != nil {
+		return nil, err
+	}
+	r.logOps()
+	return r.tree()
+}
+
+func (r *run) spawn(maps []mapping) error {
+	root := r.plan.tree.Root
+	pid, err := r.arena.Spawn(r.plan.rootClone, postfork.SpawnOptions{
+		OldClone: r.plan.host.OldClone,
+		Trace:    r.trace != nil,
+		Heap:     heap(maps, uint64(reflect.ValueOf(r).Pointer())),
+	})
+	if err == nil {
+		r.root = pid
+		r.rootFD = int(int32(r.arena.Head().RootPIDFD))
+		return nil
+	}
+	e := &OpError{
+		Source: r.plan.tree.Source, Pos: root.Pos, Task: root.Name, What: "fork", Call: r.plan.cloneName(), Err: err,
+	}
+	for _, h := range r.plan.extras[r.plan.forkHints].hints {
+		if errors.Is(err, unix.Errno(h.Errno)) {
+			e.Reason = h.Text
+		}
+	}
+	if errors.Is(err, unix.EEXIST) {
+		e.Pos, e.Reason = root.PID.Pos, r.plan.holder(int(root.PID.Value))
+	}
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
+		return &HostError{r.plan.tree.Source, []Lack{{
+			Pos: root.Pos, Err: err,
+			Msg: fmt.Sprintf("this kernel or a sandbox refuses %s for the root task (new namespaces and exact pids need CAP_SYS_ADMIN)", r.plan.cloneName()),
+		}}}
+	}
+	return e
+}
+
+// cloneName names the call that makes tasks.
+func (p *Plan) cloneName() string {
+	if p.host.OldClone {
+		return "clone"
+	}
+	return "clone3"
+}
+
+// await waits until a count of tasks is down to zero.
+func (r *run) await(w *watch, count *uint32) error {
+	for {
+		v := postfork.Load(count)
+		if v&program.AbortBit != 0 {
+			return r.failure(w)
+		}
+		if v == 0 {
+			return nil
+		}
+		postfork.Wait(count, v, time.Second)
+	}
+}
+
+// awaitHeld waits until every task without a program holds, or was killed after
+// release before it could: then nobody counts for it.
+func (r *run) awaitHeld(w *watch) error {
+	h := r.arena.Head()
+	for {
+		v := postfork.Load(&h.Started)
+		if v&program.AbortBit != 0 {
+			return r.failure(w)
+		}
+		if v == 0 || w.stopsWaiting() {
+			return nil
+		}
+		waiting := false
+		for i, task := range r.plan.tree.Tasks() {
+			rec := r.arena.Record(i)
+			if task.Holds() && postfork.Load(&rec.Holds) == 0 && postfork.Load(&rec.Word)&program.FutexDead == 0 {
+				waiting = true
+				break
+			}
+		}
+		if !waiting {
+			return nil
+		}
+		postfork.Wait(&h.Started, v, 20*time.Millisecond)
+	}
+}
+
+// awaitPrograms waits until every task holds or has begun its program.
+func (r *run) awaitPrograms(w *watch) error {
+	h := r.arena.Head()
+	if err := r.awaitHeld(w); err != nil {
+		return err
+	}
+	for i, task := range r.plan.tree.Tasks() {
+		if task.Holds() {
+			continue
+		}
+		rec := r.arena.Record(i)
+		for {
+			word := postfork.Load(&rec.Word)
+			if postfork.Load(&h.Started)&program.AbortBit != 0 {
+				return r.failure(w)
+			}
+			if word&program.FutexDead != 0 || i == 0 && w.rootDied() || w.stopsWaiting() {
+				break
+			}
+			postfork.Raise(&rec.Word, program.FutexWaiters)
+			postfork.Wait(&rec.Word, word|program.FutexWaiters, 100*time.Millisecond)
+		}
+	}
+	if postfork.Load(&h.Started)&program.AbortBit != 0 {
+		return r.failure(w)
+	}
+	return nil
+}
