@@ -15,4 +15,10 @@
 //
 // Release is the commit point: until then a failure, a signal or the death of
 // the runner leaves no task behind.
+//
+// How open files get into the tasks is a [Strategy], and each has a naive form
+// that loses descriptors as restorers did. [Plan.Predict] tells beforehand what a
+// plan needs and loses, [Observe] restores up to the commit point and reads back
+// what each descriptor really is. A program that uses [StrategyService] calls
+// [Init] first of all in main.
 package restore
