@@ -123,14 +123,21 @@ func (r *run) lend(op *program.Op) error {
 }
 
 // dupAside gives a descriptor of the same open file at the lowest number that the
-// root will not fill.
+// root will not fill. It goes on where it has found the last one: what has become
+// free below that since then is a number that the root will fill.
 func (r *run) dupAside(fd int) (int, error) {
-	for from := 0; ; {
-		to, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, from)
-		if err != nil || !r.lent[to] {
-			return to, err
+	for {
+		for r.lent[r.aside] {
+			r.aside++
+		}
+		to, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, r.aside)
+		if err != nil {
+			return -1, err
+		}
+		r.aside = to + 1
+		if !r.lent[to] {
+			return to, nil
 		}
 		_ = unix.Close(to)
-		from = to + 1
 	}
 }

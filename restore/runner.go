@@ -52,6 +52,7 @@ type run struct {
 	slots    []slot
 	stuck    <-chan error // from an op of prepare that has not come back, nil: there is none
 	lent     map[int]bool // numbers that the root fills with open files, nil: not asked for yet
+	aside    int          // no number below is free and not one of lent
 	gaveUp   atomic.Bool
 	mu       sync.Mutex // for made, as long as prepare runs
 	made     madeFiles
