@@ -60,10 +60,12 @@ BUILDS ?= "CGO_ENABLED=1 -race" "CGO_ENABLED=1 -cover" "CGO_ENABLED=1 -buildmode
 
 .PHONY: test-builds
 test-builds: ## Run the end-to-end tests with regrow built in each way
-	@set -eu; for build in $(BUILDS); do \
-		echo "go build $$build"; \
-		REGROW_TEST_ROOT=1 REGROW_TEST_BUILD="$$build" $(GO) test -count=1 ./test/e2e; \
-	done
+	@# Two at a time: the tests wait more than they compute. Each has a log, since
+	@# they end in any order.
+	@printf '%s\n' $(BUILDS) | xargs -d '\n' -n 1 -P 2 sh -c ' \
+		log=$$(mktemp); status=0; \
+		REGROW_TEST_ROOT=1 REGROW_TEST_BUILD="$$1" $(GO) test -count=1 ./test/e2e >"$$log" 2>&1 || status=1; \
+		echo "go build $$1"; cat "$$log"; rm -f "$$log"; exit $$status' sh
 
 # Which kernels test-vm, test-vm-hard and vm-shell boot: versions of Debian's (5.10,
 # 6.1, 6.12) and paths of images with commas between, all, or newest.
