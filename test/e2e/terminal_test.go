@@ -183,12 +183,12 @@ func TestTerminalHolds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			term := newTerminal(t)
 			t.Cleanup(func() { endTree(t) })
-			term.keys(regrow + " restore " + write(t, text) + "; echo status=$?.\n")
+			term.keys(regrow + " restore --json " + write(t, text) + "; echo status=$?.\n")
 			within(t, "the tree", func() bool {
 				jobs := childrenOf(term.shell.Process.Pid)
 				return len(jobs) == 1 && len(below(jobs[0])) == 2
 			})
-			time.Sleep(50 * time.Millisecond) // for the release
+			term.shows("elapsed_ns", 1) // the report, at release
 			term.keys("\x03")
 			term.shows("status=130.", 1)
 			term.keys("exit\n")
@@ -205,12 +205,12 @@ func TestTerminalHangsUp(t *testing.T) {
 	}
 	term := newTerminal(t)
 	t.Cleanup(func() { endTree(t) })
-	term.keys(regrow + " restore " + write(t, "version: 1\ntasks: [{name: a, run: [sleep, '1000'], children: [{name: b}]}]\n") + "\n")
+	term.keys(regrow + " restore --json " + write(t, "version: 1\ntasks: [{name: a, run: [sleep, '1000'], children: [{name: b}]}]\n") + "\n")
 	within(t, "the tree", func() bool {
 		jobs := childrenOf(term.shell.Process.Pid)
 		return len(jobs) == 1 && len(below(jobs[0])) == 2
 	})
-	time.Sleep(50 * time.Millisecond)
+	term.shows("elapsed_ns", 1)
 	term.hangUp()
 	within(t, "the end of all", func() bool {
 		reapOrphans()
