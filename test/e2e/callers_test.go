@@ -77,7 +77,7 @@ func TestCallers(t *testing.T) {
 		{name: "an endless stack", shell: "ulimit -s unlimited"},
 		{name: "2 GB of address space", shell: "ulimit -v 2000000"},
 		{name: "/proc that hides others", shell: `exec unshare --mount sh -c 'mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid 61235 --regid 61235 --clear-groups "$0" "$@"' "$0" "$@"`},
-		{name: "a read-only root file system", shell: `exec unshare --mount sh -c 'mount -o remount,bind,ro / && exec "$0" "$@"' "$0" "$@"`},
+		{name: "a read-only root file system", shell: `exec unshare --mount sh -c '{ test -z "$GOCOVERDIR" || mount -t tmpfs none "$GOCOVERDIR"; } && mount -o remount,bind,ro / && exec "$0" "$@"' "$0" "$@"`},
 		{name: "empty environment", shell: by(`env --ignore-environment ${GOCOVERDIR:+GOCOVERDIR="$GOCOVERDIR"}`)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
