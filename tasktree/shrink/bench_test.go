@@ -10,19 +10,19 @@ import (
 	"regrow/tasktree/shrink"
 )
 
-// BenchmarkTree shrinks 300 tasks with 3,000 descriptors of 200 files to what
+// BenchmarkTree shrinks 300 tasks with 3,000 descriptors of 100 files to what
 // still has a conflict with a naive strategy, and a full table to itself: of that
 // nothing can be left out, which takes the most questions.
 func BenchmarkTree(b *testing.B) {
 	text := func(s string) tasktree.Text { return tasktree.Text{Value: s} }
 	tree := &tasktree.Tree{Root: &tasktree.Task{Name: "root"}}
-	for i := range 200 {
+	for i := range 128 {
 		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d", i), Spec: &kind.Reg{Path: text("/dev/null")}})
 	}
 	for i := range 299 {
 		task := &tasktree.Task{Name: fmt.Sprintf("t%d", i)}
 		for n := range 10 {
-			task.FDs = append(task.FDs, tasktree.Descriptor{FD: (n*7 + i) % 13, File: text(fmt.Sprintf("f%d", (i*31+n*17)%200))})
+			task.FDs = append(task.FDs, tasktree.Descriptor{FD: (n*7 + i) % 13, File: text(fmt.Sprintf("f%d", (i*31+n*17)%100))})
 		}
 		tree.Root.Children = append(tree.Root.Children, task)
 	}
