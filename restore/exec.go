@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -27,22 +28,56 @@ type execve struct {
 func (tp *taskPlanner) find() execve {
 	a, task, p := tp.pl.plan.arena, tp.task, tp.pl.plan
 	envp, path := tp.pl.environment(task)
-	var candidates []uint64
-	for _, c := range programs(p.tree, p.host.Cwd, task, path) {
-		candidates = append(candidates, a.String(c))
-	}
+	places := tp.pl.places(task, path)
 	run := execve{cell: a.Cell(), envp: envp}
 	find := &writer{pl: tp.pl, prog: p.prepare}
 	if p.tree.HasNamespace(tasktree.NamespaceUser) {
 		find = &tp.writer
 	}
 	find.about(program.VerbFind, task.Run[0].Pos)
-	find.add(program.OpFind, a.Words(candidates), uint64(len(candidates)), run.cell, uint64(task.Index))
+	find.add(program.OpFind, places.addr, uint64(places.n), run.cell, uint64(task.Index))
 	find.note().Extra = tp.pl.extra(extra{path: task.Run[0].Value, hints: tp.pl.rightsHint()})
 	if find != &tp.writer {
 		p.prepare = find.prog
 	}
 	return run
+}
+
+// maxPlaces bounds the places where programs are looked for, each counted once:
+// many folders in PATH for many programs would cost without end.
+const maxPlaces = 500_000
+
+// places are those where a program may be: an array of addresses in the arena.
+type places struct {
+	addr uint64
+	n    int
+}
+
+// places gives the places of a task's program, the same for tasks that look for
+// the same one in the same folders.
+func (pl *planner) places(task *tasktree.Task, path string) places {
+	p := pl.plan
+	key := task.Run[0].Value + "\x00" + task.Cwd.Value + "\x00" + path
+	found, known := pl.lookedUp[key]
+	if known {
+		return found
+	}
+	var addrs []uint64
+	for _, c := range programs(p.tree, p.host.Cwd, task, pl.folders(path)) {
+		if pl.placeCount++; pl.placeCount > maxPlaces {
+			pl.tooManyPlaces = &RefusedError{p.tree.Source, task.Run[0].Pos, fmt.Sprintf(
+				"task %q: its program %q is looked for in the folders of PATH, and those of all programs are more than %d places "+
+					"(write the program with its path, or fewer folders)", task.Name, task.Run[0].Value, maxPlaces)}
+			break
+		}
+		addrs = append(addrs, p.arena.String(c))
+	}
+	found = places{p.arena.Words(addrs), len(addrs)}
+	if pl.lookedUp == nil {
+		pl.lookedUp = map[string]places{}
+	}
+	pl.lookedUp[key] = found
+	return found
 }
 
 // exec plans that a task becomes its program.
@@ -62,10 +97,26 @@ func (tp *taskPlanner) exec(run execve) {
 	}})
 }
 
+// folders gives the folders of a PATH, each once: what was not there is not there.
+// Most tasks have the same PATH, so the last answer is kept.
+func (pl *planner) folders(path string) []string {
+	if pl.foldersOf != path || pl.lastFolders == nil {
+		pl.foldersOf, pl.lastFolders = path, nil
+		seen := map[string]bool{}
+		for dir := range strings.SplitSeq(path, ":") {
+			if !seen[dir] {
+				seen[dir] = true
+				pl.lastFolders = append(pl.lastFolders, dir)
+			}
+		}
+	}
+	return pl.lastFolders
+}
+
 // programs lists the paths where a task's program may be, in the order in which
 // they are tried. They are absolute where that is possible, because the task
 // has changed its folder by then.
-func programs(t *tasktree.Tree, cwd string, task *tasktree.Task, path string) []string {
+func programs(t *tasktree.Tree, cwd string, task *tasktree.Task, folders []string) []string {
 	absolute := func(p string) string {
 		if filepath.IsAbs(p) || cwd == "" {
 			return p
@@ -80,8 +131,8 @@ func programs(t *tasktree.Tree, cwd string, task *tasktree.Task, path string) []
 	if task.Cwd.Value != "" {
 		folder = absolute(t.Join(task.Cwd.Value))
 	}
-	var found []string
-	for dir := range strings.SplitSeq(path, ":") {
+	found := make([]string, 0, len(folders))
+	for _, dir := range folders {
 		switch {
 		case dir == "":
 			found = append(found, folder+"/"+name)

@@ -26,7 +26,13 @@ type planner struct {
 	scratch      scratch
 	readyPaths   map[string]string
 	envp         uint64 // for tasks that add nothing to it
-	probe        uint64 // highest number that a task can need, see checkNumbers
+	lookedUp     map[string]places
+	placeCount   int // see maxPlaces
+	foldersOf    string
+	lastFolders  []string
+
+	tooManyPlaces *RefusedError
+	probe         uint64 // highest number that a task can need, see checkNumbers
 }
 
 // inherited finds the caller's descriptors that the tree asks for.

@@ -173,6 +173,7 @@ func valid() []shape {
 		{"programs", format(head+childrens, "{name: %x, run: [a%x]},", "]}]")},
 		{"programs with a variable each", format(head+childrens, "{name: %x, run: [a%x], env: {A: %x}},", "]}]")},
 		{"programs in many folders", head + "tasks: [{name: a, run: [a], env: &e {PATH: '" + folders + "'}, children: [" + listed(20_000, "{name: t%x, run: [b%x], env: *e}") + "]}]"},
+		{"programs in many folders of their own", head + "tasks: [{name: a, run: [a], env: &e {PATH: '" + listed(50_000, "/%x:") + "'}, children: [" + listed(40, "{name: t%x, run: [b%x], env: *e}") + "]}]"},
 		{"programs in as many folders as is allowed", head + "tasks: [{name: a, run: [a], env: &e {PATH: '" + folders + "'}, children: [" + listed(40, "{name: t%x, run: [b%x], env: *e}") + "]}]"},
 		{"arguments by alias", head + "tasks: [{name: a, run: &l [" + strings.Repeat("x,", 2000) + "], children: [" + listed(20_000, "{name: t%x, run: *l}") + "]}]"},
 		{"arguments by alias, as many as is allowed", head + "tasks: [{name: a, run: &l [" + strings.Repeat("x,", 2000) + "], children: [" + listed(120, "{name: t%x, run: *l}") + "]}]" + strings.Repeat("#", size/2)},
