@@ -25,10 +25,13 @@ type execve struct {
 // places in PATH has it. The answer goes into a cell. The runner does it before
 // the first clone, unless the task has other rights: then it looks itself, while
 // its folder is still the runner's.
-func (tp *taskPlanner) find() execve {
+func (tp *taskPlanner) find() (execve, error) {
 	a, task, p := tp.pl.plan.arena, tp.task, tp.pl.plan
 	envp, path := tp.pl.environment(task)
-	places := tp.pl.places(task, path)
+	places, err := tp.pl.places(task, path)
+	if err != nil {
+		return execve{}, err
+	}
 	run := execve{cell: a.Cell(), envp: envp}
 	find := &writer{pl: tp.pl, prog: p.prepare}
 	if p.tree.HasNamespace(tasktree.NamespaceUser) {
@@ -40,7 +43,7 @@ func (tp *taskPlanner) find() execve {
 	if find != &tp.writer {
 		p.prepare = find.prog
 	}
-	return run
+	return run, nil
 }
 
 // maxPlaces bounds the places where programs are looked for, each counted once:
@@ -55,20 +58,19 @@ type places struct {
 
 // places gives the places of a task's program, the same for tasks that look for
 // the same one in the same folders.
-func (pl *planner) places(task *tasktree.Task, path string) places {
+func (pl *planner) places(task *tasktree.Task, path string) (places, error) {
 	p := pl.plan
 	key := task.Run[0].Value + "\x00" + task.Cwd.Value + "\x00" + path
 	found, known := pl.lookedUp[key]
 	if known {
-		return found
+		return found, nil
 	}
 	var addrs []uint64
 	for _, c := range programs(p.tree, p.host.Cwd, task, pl.folders(path)) {
 		if pl.placeCount++; pl.placeCount > maxPlaces {
-			pl.tooManyPlaces = &RefusedError{p.tree.Source, task.Run[0].Pos, fmt.Sprintf(
+			return places{}, &RefusedError{p.tree.Source, task.Run[0].Pos, fmt.Sprintf(
 				"task %q: its program %q is looked for in the folders of PATH, and those of all programs are more than %d places "+
 					"(write the program with its path, or fewer folders)", task.Name, task.Run[0].Value, maxPlaces)}
-			break
 		}
 		addrs = append(addrs, p.arena.String(c))
 	}
@@ -77,7 +79,7 @@ func (pl *planner) places(task *tasktree.Task, path string) places {
 		pl.lookedUp = map[string]places{}
 	}
 	pl.lookedUp[key] = found
-	return found
+	return found, nil
 }
 
 // exec plans that a task becomes its program.

@@ -184,9 +184,6 @@ func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 		if err := tp.plan(); err != nil {
 			return nil, err
 		}
-		if pl.tooManyPlaces != nil {
-			return nil, pl.tooManyPlaces
-		}
 		pl.plan.tasks[task.Index] = tp.result()
 		if task.Holds() {
 			pl.plan.held++

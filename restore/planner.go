@@ -30,9 +30,7 @@ type planner struct {
 	placeCount   int // see maxPlaces
 	foldersOf    string
 	lastFolders  []string
-
-	tooManyPlaces *RefusedError
-	probe         uint64 // highest number that a task can need, see checkNumbers
+	probe        uint64 // highest number that a task can need, see checkNumbers
 }
 
 // inherited finds the caller's descriptors that the tree asks for.

@@ -115,8 +115,7 @@ func (tp *taskPlanner) plan() error {
 	} else if err := tp.whileOthersWait(tp.fill); err != nil {
 		return err
 	}
-	tp.finish()
-	return nil
+	return tp.finish()
 }
 
 // fill makes the table what the description says.
@@ -284,14 +283,17 @@ func endOf(d *tasktree.Descriptor) fileEnd {
 }
 
 // finish makes the task ready and says what it does once released.
-func (tp *taskPlanner) finish() {
+func (tp *taskPlanner) finish() error {
 	a, task := tp.pl.plan.arena, tp.task
 	if !tp.pl.earlyLimit {
 		tp.limit()
 	}
 	var run execve
 	if !task.Holds() {
-		run = tp.find()
+		var err error
+		if run, err = tp.find(); err != nil {
+			return err
+		}
 	}
 	if task.Cwd.Value != "" {
 		tp.about(program.VerbChdir, task.Cwd.Pos)
@@ -312,7 +314,8 @@ func (tp *taskPlanner) finish() {
 	if task.Holds() {
 		tp.about(program.VerbHold, task.Pos)
 		tp.add(program.OpHold, a.Record(task.Index)+program.RecordHolds)
-		return
+		return nil
 	}
 	tp.exec(run)
+	return nil
 }

@@ -89,7 +89,7 @@ func TestCosts(t *testing.T) {
 			// Processors that others use, too, make each step take longer: the
 			// best of a few runs counts.
 			cost := measure(t, path)
-			for tries := 1; cost.time > maxTime && tries < 20; tries++ {
+			for tries := 1; cost.time > maxTime && tries < 8; tries++ {
 				cost = measure(t, path)
 			}
 			t.Logf("%v, %d MiB, status %d", cost.time, cost.memory>>10, cost.status)
