@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -79,10 +80,40 @@ func standIn() error {
 			// What the terminal has sent to the group, too: there may not have
 			// been a stand-in yet, and it knows what it gets twice.
 			if sig, ok := got.(unix.Signal); ok && sig != unix.SIGCHLD {
+				awaitHandler(pid, sig)
 				_ = unix.PidfdSendSignal(pidfd, sig, nil, 0) // it may have ended: ended tells
 			}
 		}
 	}
+}
+
+// awaitHandler waits until a child that is starting does something about a signal:
+// until its runtime has set handlers, USR1 and USR2 would end it.
+func awaitHandler(pid int, sig unix.Signal) {
+	const patience = 500 // ms; a stand-in needs 1 to 3
+	for range patience {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil || handles(string(text), sig) {
+			return // no such process, or no such /proc: no reason to wait
+		}
+		time.Sleep(time.Millisecond) //nolint:forbidigo // nothing tells of a handler
+	}
+}
+
+// handles reads from /proc/PID/status whether a process catches or ignores a
+// signal, or its first thread blocks it.
+func handles(status string, sig unix.Signal) bool {
+	for line := range strings.Lines(status) {
+		name, mask, _ := strings.Cut(line, ":")
+		switch name {
+		case "SigBlk", "SigIgn", "SigCgt":
+			bits, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+			if err != nil || bits>>(uint(sig)-1)&1 != 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func withoutStandIn(env []string) []string {

@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -158,6 +157,41 @@ func TestForeignChildrenStatus(t *testing.T) {
 	endTree(t)
 }
 
+// TestForeignChildrenSignalAtStart sends USR1 as soon as there is a stand-in, which
+// may have no handlers yet: it lives on and reads its description.
+func TestForeignChildrenSignalAtStart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 30 {
+		fifo, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fifo.WriteString("version: 2\n"); err != nil {
+			t.Fatal(err)
+		}
+		r := start(t, "sleep 1000 >/dev/null 2>&1 & exec <"+path, "restore", "-")
+		pid := r.cmd.Process.Pid
+		standIn := false
+		for deadline := time.Now().Add(20 * time.Second); !standIn && time.Now().Before(deadline); { // without a pause
+			exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+			standIn = exe == regrow && len(childrenOf(pid)) > 1
+		}
+		if !standIn {
+			t.Fatal("there is no stand-in")
+		}
+		r.signal(t, unix.SIGUSR1)
+		time.Sleep(20 * time.Millisecond)
+		fifo.Close()
+		if res := wait(t, r); res.status != 2 {
+			t.Fatalf("status %d, want 2: %s", res.status, res.errors)
+		}
+		endTree(t)
+	}
+}
+
 // TestForeignChildrenKilled kills regrow: before release nothing of the tree is
 // left, after it the tree lives on. The caller's child lives in both cases.
 func TestForeignChildrenKilled(t *testing.T) {
@@ -196,14 +230,7 @@ func TestForeignChildrenKilled(t *testing.T) {
 
 // TestForeignChildrenTerminal presses keys: each signal reaches the root once.
 func TestForeignChildrenTerminal(t *testing.T) {
-	if _, err := exec.LookPath("bash"); err != nil {
-		need(t, "bash")
-	}
-	if err := lookAtSources(); err != nil {
-		t.Fatal(err)
-	}
 	term := newTerminal(t)
-	t.Cleanup(func() { endTree(t) })
 	term.keys("sh -c 'sleep 1000 & exec " + regrow + " restore " + write(t, trapping) + "'; echo status=$?.\n")
 	term.shows("ready\r", 1)
 	term.keys("\x03")
@@ -238,14 +265,7 @@ func TestForeignChildrenTerminal(t *testing.T) {
 // TestForeignChildrenKeyAtStart presses Ctrl-C while regrow starts itself again,
 // at another moment each time: it never is a key that nobody has got.
 func TestForeignChildrenKeyAtStart(t *testing.T) {
-	if _, err := exec.LookPath("bash"); err != nil {
-		need(t, "bash")
-	}
-	if err := lookAtSources(); err != nil {
-		t.Fatal(err)
-	}
 	term := newTerminal(t)
-	t.Cleanup(func() { endTree(t) })
 	job := "sh -c 'sleep 0.2 & exec " + regrow + " restore " + write(t, heldTree) + "'\n"
 	for i := range 60 {
 		term.keys(job)
