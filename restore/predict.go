@@ -161,7 +161,7 @@ func (p *Plan) traffic(pr *Prediction) {
 
 // ownDescriptors is what a Go program that restores has open besides the files:
 // its standard descriptors, what the runtime waits with, the store, a pidfd.
-const ownDescriptors = 8
+const ownDescriptors = 9
 
 // openAtOnce gives the most descriptors that the files of the runner take at a time
 // while it makes them.

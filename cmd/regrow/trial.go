@@ -156,6 +156,8 @@ func (t *trial) run(ctx context.Context, tree *tasktree.Tree, host restore.Host,
 	switch host, isHost := errors.AsType[*restore.HostError](err); {
 	case isHost:
 		t.Real = verdict{Outcome: lacks, Because: host.Error()}
+	case fullTable(err):
+		t.Real = verdict{Outcome: lacks, Because: err.Error() + limitOfFiles()}
 	case err != nil:
 		t.Real = verdict{Outcome: tasktree.Breaks, Because: err.Error()}
 	default:
