@@ -26,6 +26,12 @@ type terminal struct {
 
 func newTerminal(t *testing.T) *terminal {
 	t.Helper()
+	if _, err := exec.LookPath("bash"); err != nil {
+		need(t, "bash")
+	}
+	if err := lookAtSources(); err != nil {
+		t.Fatal(err)
+	}
 	// Not os.OpenFile: File.Fd would make reads block, and Close wait for them.
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -63,6 +69,7 @@ func newTerminal(t *testing.T) *terminal {
 			}
 		}
 	}()
+	t.Cleanup(func() { endTree(t) })
 	return term
 }
 
@@ -119,14 +126,7 @@ func stopped(pid int) bool {
 // TestTerminal uses the keys of a terminal on a tree: each signal reaches the
 // root once, from the terminal itself, and regrow does not add another one.
 func TestTerminal(t *testing.T) {
-	if _, err := exec.LookPath("bash"); err != nil {
-		need(t, "bash")
-	}
-	if err := lookAtSources(); err != nil {
-		t.Fatal(err)
-	}
 	term := newTerminal(t)
-	t.Cleanup(func() { endTree(t) })
 	term.keys(regrow + " restore " + write(t, trapping) + "; echo status=$?\n")
 	term.shows("ready\r", 1)
 	term.keys("\x03")
@@ -172,9 +172,6 @@ func TestTerminal(t *testing.T) {
 // a namespace: the tree ends, and the shell goes on.
 func TestTerminalHolds(t *testing.T) {
 	needRoot(t)
-	if err := lookAtSources(); err != nil {
-		t.Fatal(err)
-	}
 	for name, text := range map[string]string{
 		"holds":               "version: 1\ntasks: [{name: a, children: [{name: b}]}]\n",
 		"pid 1":               "version: 1\nnamespaces: [pid]\ntasks: [{name: a, run: [sleep, '1000'], children: [{name: b}]}]\n",
@@ -182,7 +179,6 @@ func TestTerminalHolds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			term := newTerminal(t)
-			t.Cleanup(func() { endTree(t) })
 			term.keys(regrow + " restore --json " + write(t, text) + "; echo status=$?.\n")
 			within(t, "the tree", func() bool {
 				jobs := childrenOf(term.shell.Process.Pid)
@@ -200,11 +196,7 @@ func TestTerminalHolds(t *testing.T) {
 
 // TestTerminalHangsUp takes the terminal away: the tree ends with its session.
 func TestTerminalHangsUp(t *testing.T) {
-	if err := lookAtSources(); err != nil {
-		t.Fatal(err)
-	}
 	term := newTerminal(t)
-	t.Cleanup(func() { endTree(t) })
 	term.keys(regrow + " restore --json " + write(t, "version: 1\ntasks: [{name: a, run: [sleep, '1000'], children: [{name: b}]}]\n") + "\n")
 	within(t, "the tree", func() bool {
 		jobs := childrenOf(term.shell.Process.Pid)

@@ -266,24 +266,8 @@ func TestProgress(t *testing.T) {
 	path := write(t, b.String())
 	for range 20 {
 		term := newTerminal(t)
-		t.Cleanup(func() { endTree(t) })
-		if err := unix.IoctlSetWinsize(term.fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}); err != nil {
-			t.Fatal(err)
-		}
-		term.keys(regrow + " restore " + path + "; echo status=$?.\n")
-		stopped := 0
-		for deadline := time.Now().Add(20 * time.Second); stopped == 0 && time.Now().Before(deadline) && !strings.Contains(term.output(), "status=0."); {
-			for _, job := range childrenOf(term.shell.Process.Pid) {
-				if root := childrenOf(job); len(root) == 1 && unix.Kill(root[0], unix.SIGSTOP) == nil {
-					stopped = root[0]
-				}
-			}
-		}
-		shown := false
+		stopped, shown := term.stopped(path, tasks, func() bool { return strings.Contains(term.output(), "status=0.") })
 		if stopped != 0 {
-			for deadline := time.Now().Add(3 * time.Second); !shown && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-				shown = strings.Contains(term.output(), fmt.Sprintf(" of %d", tasks))
-			}
 			_ = unix.Kill(stopped, unix.SIGCONT)
 		}
 		term.shows("status=0.", 1)
@@ -308,6 +292,28 @@ func TestProgress(t *testing.T) {
 	t.Error("no restore could be stopped in time")
 }
 
+// stopped starts a restore of so many tasks, stops its root before the restore is
+// over, and gives the root's pid, 0 if it was too late, and whether the terminal
+// then shows how far the restore is. The shell prints regrow's status.
+func (term *terminal) stopped(path string, tasks int, over func() bool) (pid int, shown bool) {
+	term.t.Helper()
+	if err := unix.IoctlSetWinsize(term.fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}); err != nil {
+		term.t.Fatal(err)
+	}
+	term.keys(regrow + " restore " + path + "; echo status=$?.\n")
+	for deadline := time.Now().Add(20 * time.Second); pid == 0 && time.Now().Before(deadline) && !over(); {
+		for _, job := range childrenOf(term.shell.Process.Pid) {
+			if root := childrenOf(job); len(root) == 1 && unix.Kill(root[0], unix.SIGSTOP) == nil {
+				pid = root[0]
+			}
+		}
+	}
+	for deadline := time.Now().Add(3 * time.Second); pid != 0 && !shown && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		shown = strings.Contains(term.output(), fmt.Sprintf(" of %d", tasks))
+	}
+	return pid, shown
+}
+
 // TestProgressOnStuckTerminal stops the terminal's output (Ctrl-S) while a restore
 // shows how far it is: the tree is released all the same.
 func TestProgressOnStuckTerminal(t *testing.T) {
@@ -318,27 +324,11 @@ func TestProgressOnStuckTerminal(t *testing.T) {
 	path := write(t, strings.Replace(wideTree(200), "  - name: root\n", "  - name: root\n    run: [/bin/touch, "+released+"]\n", 1))
 	for range 20 {
 		term := newTerminal(t)
-		t.Cleanup(func() { endTree(t) })
-		if err := unix.IoctlSetWinsize(term.fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}); err != nil {
-			t.Fatal(err)
-		}
-		term.keys(regrow + " restore " + path + "\n")
-		stopped := 0
-		for deadline := time.Now().Add(20 * time.Second); stopped == 0 && time.Now().Before(deadline); {
-			if _, err := os.Stat(released); err == nil {
-				break
-			}
-			for _, job := range childrenOf(term.shell.Process.Pid) {
-				if root := childrenOf(job); len(root) == 1 && unix.Kill(root[0], unix.SIGSTOP) == nil {
-					stopped = root[0]
-				}
-			}
-		}
-		shown := false
+		stopped, shown := term.stopped(path, 201, func() bool {
+			_, err := os.Stat(released)
+			return err == nil
+		})
 		if stopped != 0 {
-			for deadline := time.Now().Add(3 * time.Second); !shown && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-				shown = strings.Contains(term.output(), " of 201")
-			}
 			term.keys("\x13")
 			time.Sleep(200 * time.Millisecond) // a frame that the terminal does not take
 			_ = unix.Kill(stopped, unix.SIGCONT)
