@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"regrow/test/vm/job"
 )
 
@@ -27,9 +30,6 @@ type batch struct {
 	empty  string // initramfs with nothing to do
 	setups []setup
 	skip   map[string]map[string]string // by run, by test: why
-	table  *table
-	// measures are what tests have measured on the kernel that is being tried.
-	measures []string
 	// leftOut are packages that no guest runs.
 	leftOut []finding
 }
@@ -55,7 +55,7 @@ var withoutC = map[string][]string{
 
 // prepare builds all that the machines need.
 func (o options) prepare(ctx context.Context, cache, dir string) (*batch, error) {
-	b := &batch{options: o, dir: dir, skip: map[string]map[string]string{}, table: newTable()}
+	b := &batch{options: o, dir: dir, skip: map[string]map[string]string{}}
 	w, err := newWorkshop(ctx, dir, o.arch)
 	if err != nil {
 		return nil, err
@@ -84,19 +84,34 @@ func (o options) prepare(ctx context.Context, cache, dir string) (*batch, error)
 	if err != nil {
 		return nil, err
 	}
-	full := setup{name: "", memory: o.memory, runs: runs}
-	if full.initramfs, err = b.write(img, "full", runs); err != nil {
-		return nil, err
-	}
-	b.setups = append(b.setups, full)
 	small, err := regexp.MatchString(o.run, smallTest)
 	if err != nil {
 		return nil, err
 	}
-	if i := slices.IndexFunc(runs, func(r job.Run) bool { return r.Name == "test/e2e" }); i >= 0 && small {
+	i := slices.IndexFunc(runs, func(r job.Run) bool { return r.Name == endToEnd })
+	if i < 0 {
+		return b, b.addFull(img, "", runs)
+	}
+	// These take longer than all others together, and come first for that.
+	err = b.addFull(img, " end to end", runs[i:i+1])
+	if others := slices.Concat(runs[:i], runs[i+1:]); err == nil && len(others) > 0 {
+		err = b.addFull(img, "", others)
+	}
+	if err == nil && small {
 		err = b.addSmall(ctx, w, programs, runs[i])
 	}
 	return b, err
+}
+
+// endToEnd is the package of the end-to-end tests.
+const endToEnd = "test/e2e"
+
+// addFull makes a machine that has all there is in an image.
+func (b *batch) addFull(img *image, name string, runs []job.Run) (err error) {
+	full := setup{name: name, memory: b.memory, runs: runs}
+	full.initramfs, err = b.write(img, fmt.Sprintf("full%d", len(b.setups)), runs)
+	b.setups = append(b.setups, full)
+	return err
 }
 
 // base is an image with the guest's first process and regrow.
@@ -265,40 +280,60 @@ func (b *batch) addSmall(ctx context.Context, w *workshop, programs string, run 
 	return err
 }
 
-// all tries all kernels, one after the other.
+// all boots each kernel with each setup, several machines at a time, and tells
+// what came of it, kernel by kernel.
 func (b *batch) all(ctx context.Context, kernels []kernel) (ok bool, err error) {
-	var sums []string
+	began := time.Now()
+	tried := make([][]trial, len(kernels))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(b.atOnce)
+	for s := range b.setups {
+		for i, k := range kernels {
+			tried[i] = append(tried[i], trial{})
+			group.Go(func() (err error) {
+				tried[i][s], err = b.try(ctx, k, b.setups[s])
+				return err
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return false, err
+	}
+	progress("%d machines took %.0f s", len(kernels)*len(b.setups), time.Since(began).Seconds())
 	ok = true
-	for _, k := range kernels {
-		began := time.Now()
-		all, release, err := b.try(ctx, k)
-		if err != nil {
-			return false, err
+	table := newTable()
+	var sums []string
+	for i, k := range kernels {
+		all := verdict{skipped: b.leftOut}
+		release := ""
+		for _, t := range tried[i] {
+			all.add(t.verdict)
+			release = cmp.Or(release, t.results.release)
+			for _, text := range t.results.measures() {
+				fmt.Printf("     %s  %s\n", k.name, text)
+			}
 		}
-		for _, text := range b.measures {
-			fmt.Printf("     %s  %s\n", k.name, text)
-		}
-		b.measures = nil
-		for _, f := range all.skipped {
-			fmt.Printf("SKIP %s  %s: %s\n", k.name, f.name, f.why)
-		}
-		for _, f := range all.failed {
-			fmt.Printf("FAIL %s  %s\n%s\n", k.name, f.name, indent(f.why))
-		}
-		progress("%s took %.0f s", k.name, time.Since(began).Seconds())
+		table.add(release, tried[i])
+		all.print(k.name)
 		sums = append(sums, fmt.Sprintf("%s %s: %d passed, %d failed, %d skipped", k.name, release, all.passed, len(all.failed), len(all.skipped)))
 		ok = ok && len(all.failed) == 0
 	}
-	if len(b.table.features) > 0 {
-		fmt.Printf("\n%s\n", b.table.markdown())
-	}
-	if len(b.table.features) > 0 && b.whole() {
-		if err := b.table.write("docs/kernels.md"); err != nil {
-			return false, err
+	if len(table.features) > 0 {
+		fmt.Printf("\n%s\n", table.markdown())
+		if b.whole() {
+			if err := table.write("docs/kernels.md"); err != nil {
+				return false, err
+			}
 		}
 	}
 	fmt.Println(strings.Join(sums, "\n"))
 	return ok, nil
+}
+
+// trial is what came of one machine.
+type trial struct {
+	results *results
+	verdict verdict
 }
 
 // boots is how often a kernel is booted that does not come up. While it starts, a
@@ -307,53 +342,45 @@ func (b *batch) all(ctx context.Context, kernels []kernel) (ok bool, err error) 
 // after the guest's first word counts at once.
 const boots = 3
 
-// try boots one kernel in each machine and sums up.
-func (b *batch) try(ctx context.Context, k kernel) (all verdict, release string, err error) {
-	all.skipped = append(all.skipped, b.leftOut...)
-	for _, s := range b.setups {
-		m := machine{arch: b.arch, accel: b.accel, kernel: k.image, initramfs: s.initramfs, memory: s.memory, dir: b.dir}
-		r := newResults(s.runs)
-		r.ended = func(run *runResult) {
-			v := run.verdict(b.skip[run.run.Name])
-			mark := "ok  "
-			if len(v.failed) > 0 {
-				mark = "FAIL"
-			}
-			progress("%s %s  %s: %d passed, %d failed, %d skipped (%.0f s)", mark, k.name, run.run.Name, v.passed, len(v.failed), len(v.skipped), run.elapsed.Seconds())
-		}
-		if b.verbose {
-			r.line = func(text string) { fmt.Println(text) }
-		}
-		progress("boot %s%s", k.name, s.name)
-		bootErr := m.boot(ctx, r.take)
-		for again := 1; again < boots && r.release == "" && bootErr != nil && ctx.Err() == nil; again++ {
-			progress("%s%s did not come up, boot %d of %d: %v\n%s", k.name, s.name, again+1, boots, bootErr, indent(m.tail()))
-			bootErr = m.boot(ctx, r.take)
-		}
-		if ctx.Err() != nil {
-			return all, "", context.Cause(ctx)
-		}
-		if err := r.close(); err != nil {
-			return all, "", err
-		}
-		all.add(b.judge(m, r, bootErr))
-		if release == "" {
-			release = r.release
-			b.table.add(r)
-		}
+// try boots one kernel with one setup. An error is one of the host.
+func (b *batch) try(ctx context.Context, k kernel, s setup) (trial, error) {
+	dir, err := os.MkdirTemp(b.dir, "machine")
+	if err != nil {
+		return trial{}, err
 	}
-	return all, release, nil
+	m := machine{arch: b.arch, accel: b.accel, kernel: k.image, initramfs: s.initramfs, memory: s.memory, dir: dir}
+	r := newResults(s.runs)
+	r.ended = func(run *runResult) {
+		v := run.verdict(b.skip[run.run.Name])
+		mark := "ok  "
+		if len(v.failed) > 0 {
+			mark = "FAIL"
+		}
+		progress("%s %s  %s: %d passed, %d failed, %d skipped (%.0f s%s)",
+			mark, k.name, run.run.Name, v.passed, len(v.failed), len(v.skipped), run.elapsed.Seconds(), run.slowest())
+	}
+	if b.verbose {
+		r.line = func(text string) { fmt.Println(text) }
+	}
+	progress("boot %s%s", k.name, s.name)
+	bootErr := m.boot(ctx, r.take)
+	for again := 1; again < boots && r.release == "" && bootErr != nil && ctx.Err() == nil; again++ {
+		progress("%s%s did not come up, boot %d of %d: %v\n%s", k.name, s.name, again+1, boots, bootErr, indent(m.tail()))
+		bootErr = m.boot(ctx, r.take)
+	}
+	if ctx.Err() != nil {
+		return trial{}, context.Cause(ctx)
+	}
+	if err := r.close(); err != nil {
+		return trial{}, err
+	}
+	return trial{r, b.judge(m, r, bootErr)}, nil
 }
 
 // judge sums up what came of one machine.
 func (b *batch) judge(m machine, r *results, bootErr error) (all verdict) {
 	for _, run := range r.runs {
 		all.add(run.verdict(b.skip[run.run.Name]))
-		for _, name := range run.order {
-			if text := run.tests[name].attrs["measure"]; text != "" {
-				b.measures = append(b.measures, name+": "+text)
-			}
-		}
 	}
 	if bootErr != nil {
 		all.failed = append(all.failed, finding{"machine", bootErr.Error() + "\nthe console's last lines:\n" + m.tail()})

@@ -23,8 +23,12 @@ type options struct {
 	hard           bool
 	seed           int
 	memory         int
+	atOnce         int
 	timeout        time.Duration
 }
+
+// mostAtOnce bounds the memory that machines take where there are many processors.
+const mostAtOnce = 4
 
 // everything is the pattern of all packages.
 const everything = "./..."
@@ -40,9 +44,10 @@ func main() {
 	flag.BoolVar(&o.hard, "hard", false, "many more rounds of the tests that draw at random")
 	flag.IntVar(&o.seed, "seed", 20261124, "`number` that what is drawn at random follows from")
 	flag.IntVar(&o.memory, "memory", 3072, "the machine's memory in `MiB`")
+	flag.IntVar(&o.atOnce, "at-once", min(runtime.NumCPU(), mostAtOnce), "`number` of machines at once")
 	flag.DurationVar(&o.timeout, "timeout", 30*time.Minute, "for one package in one machine")
 	flag.Parse()
-	if flag.NArg() > 0 {
+	if flag.NArg() > 0 || o.atOnce < 1 {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -86,7 +91,7 @@ func (o options) do(ctx context.Context) (ok bool, err error) {
 		return true, m.shell(ctx)
 	}
 	b.accel = accelerator(ctx, machine{arch: o.arch, kernel: kernels[0].image, initramfs: b.empty, memory: 512, dir: dir})
-	progress("%d kernels, %s, %s", len(kernels), o.arch, b.accel)
+	progress("%d kernels, %s, %s, %d machines at once", len(kernels), o.arch, b.accel, o.atOnce)
 	return b.all(ctx, kernels)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type testResult struct {
 	outcome outcome
 	output  strings.Builder
 	attrs   map[string]string
+	seconds float64
 }
 
 // runResult is what is known of a job's run.
@@ -125,6 +127,7 @@ type decoder struct {
 // event is a line of test2json, see go doc test2json.
 type event struct {
 	Action, Test, Output, Key, Value string
+	Elapsed                          float64
 }
 
 func newDecoder(run *runResult) (*decoder, error) {
@@ -186,8 +189,37 @@ func (run *runResult) take(e event) {
 	case "attr":
 		t.attrs[e.Key] = e.Value
 	case "pass", "fail", "skip":
-		t.outcome = outcome(e.Action)
+		t.outcome, t.seconds = outcome(e.Action), e.Elapsed
 	}
+}
+
+// slowest names the tests that took most of a run's time, "" if it was short.
+func (run *runResult) slowest() string {
+	const most, worth = 3, 10
+	var long []string
+	for name, t := range run.tests {
+		if t.seconds >= worth && !strings.Contains(name, "/") {
+			long = append(long, name)
+		}
+	}
+	slices.SortFunc(long, func(a, b string) int { return cmp.Compare(run.tests[b].seconds, run.tests[a].seconds) })
+	var b strings.Builder
+	for _, name := range long[:min(most, len(long))] {
+		fmt.Fprintf(&b, ", %s %.0f", name, run.tests[name].seconds)
+	}
+	return b.String()
+}
+
+// measures are what the tests have measured.
+func (r *results) measures() (all []string) {
+	for _, run := range r.runs {
+		for _, name := range run.order {
+			if text := run.tests[name].attrs["measure"]; text != "" {
+				all = append(all, name+": "+text)
+			}
+		}
+	}
+	return all
 }
 
 // verdict is the sum of a run: names with what is to be said of them.
@@ -200,6 +232,16 @@ func (v *verdict) add(w verdict) {
 	v.passed += w.passed
 	v.failed = append(v.failed, w.failed...)
 	v.skipped = append(v.skipped, w.skipped...)
+}
+
+// print tells what a reader must see of a kernel.
+func (v *verdict) print(kernel string) {
+	for _, f := range v.skipped {
+		fmt.Printf("SKIP %s  %s: %s\n", kernel, f.name, f.why)
+	}
+	for _, f := range v.failed {
+		fmt.Printf("FAIL %s  %s\n%s\n", kernel, f.name, indent(f.why))
+	}
 }
 
 // finding is something that a reader must see.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -18,26 +19,28 @@ type table struct {
 
 func newTable() *table { return &table{answers: map[[2]string]string{}} }
 
-// add takes a kernel's results.
-func (t *table) add(r *results) {
-	t.kernels = append(t.kernels, r.release)
-	for _, run := range r.runs {
-		for _, name := range run.order {
-			attrs := run.tests[name].attrs
-			feature := attrs["feature"]
-			if feature == "" {
-				continue
+// add takes what came of a kernel.
+func (t *table) add(release string, tried []trial) {
+	t.kernels = append(t.kernels, release)
+	for _, trial := range tried {
+		for _, run := range trial.results.runs {
+			for _, name := range run.order {
+				t.answer(release, run.tests[name].attrs)
 			}
-			if !slices.Contains(t.features, feature) {
-				t.features = append(t.features, feature)
-			}
-			answer := attrs["answer"]
-			if answer == "" {
-				answer = "LOST"
-			}
-			t.answers[[2]string{r.release, feature}] = answer
 		}
 	}
+}
+
+// answer takes what a test has said of a feature, if it is one that does.
+func (t *table) answer(release string, attrs map[string]string) {
+	feature := attrs["feature"]
+	if feature == "" {
+		return
+	}
+	if !slices.Contains(t.features, feature) {
+		t.features = append(t.features, feature)
+	}
+	t.answers[[2]string{release, feature}] = cmp.Or(attrs["answer"], "LOST")
 }
 
 // markdown writes the table.

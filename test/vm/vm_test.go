@@ -188,13 +188,12 @@ func TestTable(t *testing.T) {
 	table := newTable()
 	for release, answer := range map[string]string{"6.1": "passed"} {
 		r := newResults([]job.Run{{Name: "a"}})
-		r.release = release
 		for _, f := range []string{"one", "two"} {
 			r.runs[0].order = append(r.runs[0].order, f)
 			r.runs[0].tests[f] = &testResult{attrs: map[string]string{"feature": f, "answer": answer}}
 			answer = ""
 		}
-		table.add(r)
+		table.add(release, []trial{{results: r}})
 	}
 	const want = "| feature | 6.1 |\n|---|---|\n| one | passed |\n| two | LOST |\n"
 	if got := table.markdown(); got != want {
