@@ -16,6 +16,7 @@ import (
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
+	"regrow/test/drawn"
 )
 
 // TestPlanKeepsModel holds every plan of a random tree against the model.
@@ -23,7 +24,7 @@ func TestPlanKeepsModel(t *testing.T) {
 	rapid.Check(t, planKeepsModel)
 }
 
-func FuzzPlan(f *testing.F) { f.Fuzz(rapid.MakeFuzz(planKeepsModel)) }
+func FuzzPlan(f *testing.F) { f.Fuzz(drawn.Fuzz(planKeepsModel)) }
 
 // planKeepsModel demands of any valid tree that it is planned, and the model
 // agrees, or that it is refused with the line that cannot be.

@@ -8,13 +8,14 @@ import (
 	"pgregory.net/rapid"
 
 	"regrow/tasktree"
+	"regrow/test/drawn"
 )
 
 // TestCheckProperty feeds random trees: half of them keep the rules, the others
 // break what they can.
 func TestCheckProperty(t *testing.T) { rapid.Check(t, checkProperty) }
 
-func FuzzCheck(f *testing.F) { f.Fuzz(rapid.MakeFuzz(checkProperty)) }
+func FuzzCheck(f *testing.F) { f.Fuzz(drawn.Fuzz(checkProperty)) }
 
 func checkProperty(t *rapid.T) {
 	d := drawer{T: t, clean: rapid.Bool().Draw(t, "clean")}

@@ -1,0 +1,2 @@
+// Package drawn fuzzes what rapid draws.
+package drawn
