@@ -1,6 +1,8 @@
 package restore
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"regrow/fdstore"
@@ -17,15 +19,17 @@ func (tp *taskPlanner) gather() error {
 		tp.gatherInherited()
 		return nil
 	}
-	var pulled []fileEnd
-	seen := map[fileEnd]bool{}
+	pulled := tp.pl.scratch.pulled[:0]
+	seen := &tp.pl.scratch.marked
+	seen.reset()
 	for _, d := range tp.targets {
 		fe := endOf(d)
-		if tp.pl.stored[fe.file] && !seen[fe] {
+		if tp.pl.stored[fe.file] && !seen.has(fe) {
 			pulled = append(pulled, fe)
-			seen[fe] = true
+			seen.set(fe, true)
 		}
 	}
+	tp.pl.scratch.pulled = pulled
 	if len(pulled) > 0 {
 		if err := tp.clearStore(); err != nil {
 			return err
@@ -38,12 +42,13 @@ func (tp *taskPlanner) gather() error {
 			tp.pull(pulled)
 		}
 	}
-	made := map[int]bool{}
+	seen.reset() // pulling needs it, too
 	for _, d := range tp.targets {
-		if i := d.Open.Index; !tp.pl.stored[i] && !made[i] {
+		file := fileEnd{file: int32(d.Open.Index)}
+		if !tp.pl.stored[file.file] && !seen.has(file) {
 			tp.letGo()
 			tp.make(d)
-			made[i] = true
+			seen.set(file, true)
 		}
 	}
 	if tp.full != nil {
@@ -55,15 +60,15 @@ func (tp *taskPlanner) gather() error {
 // clearStore moves the store's descriptor, or the channel to the service, off a
 // number that the task needs.
 func (tp *taskPlanner) clearStore() error {
-	if tp.wanted[tp.store] == nil {
+	if tp.wants(tp.store) == nil {
 		return nil
 	}
 	to := tp.spare()
 	if to < 0 {
 		return tp.clearFull()
 	}
-	what := tp.table.at[tp.store]
-	tp.aboutDescriptor(program.VerbMove, tp.wanted[tp.store])
+	what := tp.table.holds(tp.store)
+	tp.aboutDescriptor(program.VerbMove, tp.wants(tp.store))
 	tp.want(tp.call(unix.SYS_DUP3, uint64(tp.store), uint64(to), unix.O_CLOEXEC), int64(to))
 	tp.numberHint()
 	tp.call(unix.SYS_CLOSE, uint64(tp.store))
@@ -81,7 +86,7 @@ func (tp *taskPlanner) clearFull() error {
 	for _, d := range tp.targets {
 		numbers[endOf(d)]++
 	}
-	here := tp.wanted[tp.store]
+	here := tp.wants(tp.store)
 	if numbers[endOf(here)] > 1 {
 		return nil
 	}
@@ -92,12 +97,12 @@ func (tp *taskPlanner) clearFull() error {
 // need, is not described and is allowed, or -1.
 func (tp *taskPlanner) spare() int {
 	for n := 0; uint64(n) < tp.pl.plan.host.HardFiles; n++ {
-		what, taken := tp.table.at[n]
+		what, taken := tp.table.at.get(n)
 		if taken && what.file >= 0 {
-			at, needed := tp.at[what]
+			at, needed := tp.at.get(what)
 			taken = needed && at == n
 		}
-		if !taken && tp.wanted[n] == nil {
+		if !taken && tp.wants(n) == nil {
 			return n
 		}
 	}
@@ -115,13 +120,15 @@ func (tp *taskPlanner) pull(files []fileEnd) {
 		depth := tp.pl.nextDepth()
 		// The sockets land before the files, on the lowest free numbers; the
 		// last one stays until the files are there.
-		way := tp.table.land(depth)
+		sc := &tp.pl.scratch
+		way := tp.table.land(sc.way, depth)
 		from := tp.store
 		if depth > 0 {
 			from = way[depth-1]
 			tp.table.take(from, theShard)
 		}
-		numbers := tp.table.land(n)
+		numbers := tp.table.land(sc.numbers, n)
+		sc.way, sc.numbers = way, numbers
 		tp.inTable(max(from, numbers[n-1]))
 		var order []fileEnd
 		order, files = tp.landing(files, numbers)
@@ -143,26 +150,29 @@ func (tp *taskPlanner) inTable(n int) {
 }
 
 // landing chooses which of the files come with a message, and in which order:
-// those with a target among numbers land on it. It gives the other files back.
+// those with a target among numbers land on it. It gives the other files back. The
+// next call uses the memory of order.
 func (tp *taskPlanner) landing(files []fileEnd, numbers []int) (order, rest []fileEnd) {
-	order = make([]fileEnd, len(numbers))
-	waiting := make(map[fileEnd]bool, len(files))
+	sc := &tp.pl.scratch
+	order = slices.Grow(sc.order[:0], len(numbers))[:len(numbers)]
+	waiting := &sc.marked
+	waiting.reset()
 	for _, fe := range files {
-		waiting[fe] = true
+		waiting.set(fe, true)
 	}
-	var open []int
+	open := sc.open[:0]
 	for i, n := range numbers {
-		d := tp.wanted[n]
-		if d == nil || !waiting[endOf(d)] {
-			open = append(open, i)
+		if d := tp.wants(n); d != nil && waiting.has(endOf(d)) {
+			order[i] = endOf(d)
+			waiting.remove(endOf(d))
 			continue
 		}
-		order[i] = endOf(d)
-		delete(waiting, endOf(d))
+		open = append(open, i)
 	}
+	sc.order, sc.open = order, open
 	for _, fe := range files {
 		switch {
-		case !waiting[fe]:
+		case !waiting.has(fe):
 		case len(open) > 0:
 			order[open[0]] = fe
 			open = open[1:]
@@ -192,16 +202,17 @@ func (tp *taskPlanner) pullSockets(p fdstore.Place, numbers []int) {
 func (tp *taskPlanner) pullMessage(from int, w fdstore.Word, files []fileEnd, numbers []int) {
 	flag := uint64(unix.MSG_CMSG_CLOEXEC)
 	inPlace, without := 0, 0
-	landed := make([]int32, len(numbers))
+	landed := tp.pl.scratch.landed[:0]
 	for i, n := range numbers {
-		landed[i] = int32(n)
-		if d := tp.wanted[n]; d != nil && endOf(d) == files[i] {
+		landed = append(landed, int32(n))
+		if d := tp.wants(n); d != nil && endOf(d) == files[i] {
 			inPlace++
 			if !d.Cloexec {
 				without++
 			}
 		}
 	}
+	tp.pl.scratch.landed = landed
 	if 2*without > inPlace {
 		flag = 0 // fewer F_SETFD; nothing can exec before the table is finished
 	}
@@ -211,8 +222,8 @@ func (tp *taskPlanner) pullMessage(from int, w fdstore.Word, files []fileEnd, nu
 	tp.numberHint()
 	for i, n := range numbers {
 		tp.table.take(n, files[i])
-		tp.at[files[i]] = n
-		tp.cloexec[n] = flag != 0
+		tp.at.set(files[i], n)
+		tp.cloexec.set(n, flag != 0)
 	}
 }
 
@@ -233,11 +244,13 @@ func (tp *taskPlanner) make(d *tasktree.Descriptor) {
 			n := m.numbers[ref]
 			fe := fileEnd{int32(f.Index), int32(end)}
 			tp.table.take(n, fe)
-			tp.at[fe], tp.cloexec[n], kept[n] = n, true, true
+			tp.at.set(fe, n)
+			tp.cloexec.set(n, true)
+			kept[n] = true
 		}
 	}
 	for _, n := range m.numbers {
-		if what, taken := tp.table.at[n]; taken && what == helper && !kept[n] {
+		if tp.table.holds(n) == helper && !kept[n] {
 			tp.drop(n)
 		}
 	}

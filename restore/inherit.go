@@ -90,9 +90,9 @@ func (tp *taskPlanner) gatherInherited() {
 		needed[endOf(d)] = true
 	}
 	for _, l := range tp.pl.plan.lent {
-		tp.cloexec[l.number] = true
+		tp.cloexec.set(l.number, true)
 		if needed[l.fileEnd] {
-			tp.at[l.fileEnd] = l.number
+			tp.at.set(l.fileEnd, l.number)
 		}
 	}
 }

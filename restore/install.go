@@ -16,23 +16,24 @@ import (
 //	at:      3 ─ log   4 ─ jobs.r      wanted:  3 ─ jobs.r   4 ─ log
 //	ops:     dup3(3, 5)   dup3(4, 3)   dup3(5, 4)            5 is closed by clean
 func (tp *taskPlanner) install() error {
-	uses := map[fileEnd]int{} // moves still to come from where the file is
+	uses := &tp.pl.scratch.uses // moves still to come from where the file is
+	uses.reset()
 	var pending []*tasktree.Descriptor
 	for _, d := range tp.targets {
-		if tp.table.at[d.FD] != endOf(d) || !tp.taken(d.FD) {
-			uses[endOf(d)]++
+		if fe := endOf(d); tp.table.holds(d.FD) != fe {
+			uses.set(fe, uses.value(fe)+1)
 			pending = append(pending, d)
 		}
 	}
 	for len(pending) > 0 {
 		var blocked []*tasktree.Descriptor
 		for _, d := range pending {
-			if tp.blocked(d.FD, uses) {
+			if tp.blocked(d.FD) {
 				blocked = append(blocked, d)
 				continue
 			}
 			tp.move(d)
-			uses[endOf(d)]--
+			uses.set(endOf(d), uses.value(endOf(d))-1)
 		}
 		if len(blocked) == len(pending) {
 			if err := tp.breakCycle(blocked[0]); err != nil {
@@ -42,7 +43,7 @@ func (tp *taskPlanner) install() error {
 		pending = blocked
 	}
 	for _, d := range tp.targets {
-		if tp.cloexec[d.FD] != d.Cloexec {
+		if tp.closes(d.FD) != d.Cloexec {
 			tp.aboutDescriptor(program.VerbInstall, d)
 			tp.setCloexec(d)
 		}
@@ -58,19 +59,14 @@ func (tp *taskPlanner) setCloexec(d *tasktree.Descriptor) {
 	}
 	tp.call(unix.SYS_FCNTL, uint64(d.FD), unix.F_SETFD, flag)
 	tp.note().Extra = tp.pl.extra(extra{name: "fcntl(F_SETFD)"})
-	tp.cloexec[d.FD] = d.Cloexec
-}
-
-func (tp *taskPlanner) taken(n int) bool {
-	_, taken := tp.table.at[n]
-	return taken
+	tp.cloexec.set(d.FD, d.Cloexec)
 }
 
 // blocked reports whether number n holds an open file that others still need
 // from there. The store is never needed any more.
-func (tp *taskPlanner) blocked(n int, uses map[fileEnd]int) bool {
-	what, taken := tp.table.at[n]
-	return taken && what.file >= 0 && tp.at[what] == n && uses[what] > 0
+func (tp *taskPlanner) blocked(n int) bool {
+	what := tp.table.holds(n)
+	return what.file >= 0 && tp.place(what) == n && tp.pl.scratch.uses.value(what) > 0
 }
 
 // move installs one descriptor. The open file is from then on taken from there,
@@ -82,17 +78,18 @@ func (tp *taskPlanner) move(d *tasktree.Descriptor) {
 		flag = unix.O_CLOEXEC
 	}
 	tp.aboutDescriptor(program.VerbInstall, d)
-	tp.want(tp.call(unix.SYS_DUP3, uint64(tp.at[fe]), uint64(d.FD), flag), int64(d.FD))
+	tp.want(tp.call(unix.SYS_DUP3, uint64(tp.place(fe)), uint64(d.FD), flag), int64(d.FD))
 	tp.numberHint()
 	tp.table.take(d.FD, fe)
-	tp.at[fe], tp.cloexec[d.FD] = d.FD, d.Cloexec
+	tp.at.set(fe, d.FD)
+	tp.cloexec.set(d.FD, d.Cloexec)
 }
 
 // breakCycle moves what stands on a number to a spare one.
 func (tp *taskPlanner) breakCycle(d *tasktree.Descriptor) error {
-	what := tp.table.at[d.FD]
+	what := tp.table.holds(d.FD)
 	to := tp.spare()
-	if to < 0 && tp.store >= 0 && tp.table.at[tp.store].file < 0 && tp.wanted[tp.store] == nil {
+	if to < 0 && tp.store >= 0 && tp.table.holds(tp.store).file < 0 && tp.wants(tp.store) == nil {
 		to = tp.store
 	}
 	if to < 0 {
@@ -102,7 +99,7 @@ func (tp *taskPlanner) breakCycle(d *tasktree.Descriptor) error {
 	tp.want(tp.call(unix.SYS_DUP3, uint64(d.FD), uint64(to), unix.O_CLOEXEC), int64(to))
 	tp.numberHint()
 	tp.table.take(to, what)
-	tp.at[what] = to
+	tp.at.set(what, to)
 	return nil
 }
 
@@ -110,8 +107,8 @@ func (tp *taskPlanner) breakCycle(d *tasktree.Descriptor) error {
 // may cover free numbers, but no described one.
 func (tp *taskPlanner) clean() {
 	var extra []int
-	for _, n := range tp.table.numbers() {
-		if tp.wanted[n] == nil {
+	for n := range tp.table.at.all() {
+		if tp.wants(n) == nil {
 			extra = append(extra, n)
 		}
 	}

@@ -48,7 +48,7 @@ func (m *taskMaker) took(n int) tasktree.Ref {
 
 func (m *taskMaker) CallPair(c tasktree.Call) (tasktree.Ref, tasktree.Ref) {
 	op := m.recipe(program.OpPair, c)
-	numbers := m.table.land(2)
+	numbers := m.table.land(nil, 2)
 	m.inTable(numbers[1])
 	m.want(op, int64(numbers[0])|int64(numbers[1])<<32)
 	m.note().Makes = 2

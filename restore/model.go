@@ -3,7 +3,6 @@ package restore
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +24,8 @@ type model struct {
 	visit func(task, op int, changed map[int]cell) // after each op; may be nil
 	later bool                                     // parents go on before their children; else children run first
 
-	tables   []*modelTable // by task; nil: not forked yet
+	tables   []*modelTable            // by task; nil: not forked yet
+	wants    [][]*tasktree.Descriptor // by task, see wantOf
 	pcs      []int
 	runnable []int
 	waiting  map[uint64][]int  // tasks at an OpMeet, by its count
@@ -79,7 +79,7 @@ func (p *Plan) simulate(visit func(task, op int, changed map[int]cell)) (*model,
 func newModel(p *Plan) *model {
 	n := len(p.tasks)
 	m := &model{
-		plan: p, tables: make([]*modelTable, n), pcs: make([]int, n), failed: make([]failure, n),
+		plan: p, tables: make([]*modelTable, n), wants: make([][]*tasktree.Descriptor, n), pcs: make([]int, n), failed: make([]failure, n),
 		helpers: make([]int, n), own: make([]int, n), wrong: make([]bool, n),
 		waiting: map[uint64][]int{}, counts: map[uint64]uint32{}, lentAt: map[uint64]fileEnd{}, seen: map[*event]bool{},
 	}
@@ -90,7 +90,7 @@ func newModel(p *Plan) *model {
 }
 
 func (m *model) run() error {
-	m.begin(0, &modelTable{m: m, cells: map[int]cell{}})
+	m.begin(0, &modelTable{m: m})
 	for len(m.runnable) > 0 {
 		last := len(m.runnable) - 1
 		i := m.runnable[last]
@@ -206,6 +206,16 @@ func (m *model) meet(i int, op *program.Op) bool {
 	return true
 }
 
+// wantOf gives the descriptors of the owner of a table, by number.
+func (m *model) wantOf(owner *tasktree.Task) []*tasktree.Descriptor {
+	want := m.wants[owner.Index]
+	if want == nil {
+		want = m.plan.sorted(nil, owner)
+		m.wants[owner.Index] = want
+	}
+	return want
+}
+
 // fork gives the child its table: a copy, or the same one.
 func (m *model) fork(i int, op *program.Op) error {
 	child := int(op.Args[1])
@@ -214,11 +224,11 @@ func (m *model) fork(i int, op *program.Op) error {
 	}
 	flags := program.WordsAt(m.plan.arena.Base, m.plan.arena.Data(), op.Args[0], 1)
 	if flags != nil && flags[0]&unix.CLONE_FILES != 0 {
-		m.tables[i].shall(m.plan.sorted(m.plan.tree.Tasks()[child].Carried))
+		m.tables[i].shall(m.wantOf(m.plan.tree.Tasks()[child].Carried))
 		m.begin(child, m.tables[i])
 		return nil
 	}
-	m.begin(child, m.tables[i].copyFor(m.plan.sorted(m.plan.tree.Tasks()[child].Table())))
+	m.begin(child, m.tables[i].copyFor(m.wantOf(m.plan.tree.Tasks()[child].Table())))
 	return nil
 }
 
@@ -226,9 +236,9 @@ func (m *model) fork(i int, op *program.Op) error {
 // is wrong is put down to the op that destroyed it.
 func (m *model) compare(i int, t *modelTable) error {
 	task := m.plan.tree.Tasks()[i]
-	want := m.plan.sorted(task.Table())
+	want := m.wantOf(task.Table())
 	for _, d := range want {
-		c, ok := t.cells[d.FD]
+		c, ok := t.cells.get(d.FD)
 		if ok && c.what == endOf(d) && c.cloexec == d.Cloexec && !c.look {
 			continue
 		}
@@ -238,11 +248,11 @@ func (m *model) compare(i int, t *modelTable) error {
 		m.wrong[i] = true
 		m.lost(t, d.FD, endOf(d), fmt.Sprintf("fd %d, installed from file %q at line %d", d.FD, d.File.Value, d.Pos.Line))
 	}
-	if len(t.cells) == len(want) {
+	if t.cells.count == len(want) {
 		return nil
 	}
 	if !m.plan.options.Naive {
-		return fmt.Errorf("%d descriptors in the end (%v), want %d", len(t.cells), slices.Sorted(maps.Keys(t.cells)), len(want))
+		return fmt.Errorf("%d descriptors in the end (%v), want %d", t.cells.count, t.cells.numbers(), len(want))
 	}
 	m.wrong[i] = true
 	return nil
@@ -250,9 +260,9 @@ func (m *model) compare(i int, t *modelTable) error {
 
 // expect notes a collision if number n does not hold what an op of a naive plan
 // takes it for.
-func (m *model) expect(t *modelTable, n int, what fileEnd, lost string) {
-	if c, ok := t.cells[n]; m.plan.options.Naive && (!ok || c.what != what) {
-		m.lost(t, n, what, lost)
+func (m *model) expect(t *modelTable, n int, what fileEnd, lost func() string) {
+	if c, ok := t.cells.get(n); m.plan.options.Naive && (!ok || c.what != what) {
+		m.lost(t, n, what, lost())
 	}
 }
 

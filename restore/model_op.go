@@ -3,8 +3,6 @@ package restore
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -51,10 +49,10 @@ func (m *model) call(t *modelTable, op *program.Op, note program.Note) error {
 	case unix.SYS_SETSOCKOPT:
 		return m.needsHelper(t, int(a[0]), theChannel)
 	case unix.SYS_UNSHARE:
-		m.tables[m.task] = t.copyFor(t.m.plan.sorted(m.plan.tree.Tasks()[m.task].Table()))
+		m.tables[m.task] = t.copyFor(m.wantOf(m.plan.tree.Tasks()[m.task].Table()))
 	case unix.SYS_CLOSE:
 		if note.Verb == program.VerbHelper {
-			m.expect(t, int(a[0]), theStore, fmt.Sprintf("the helper of task %q", m.name(m.task)))
+			m.expect(t, int(a[0]), theStore, func() string { return fmt.Sprintf("the helper of task %q", m.name(m.task)) })
 			m.own[m.task]--
 		}
 		if err := needs(t, int(a[0])); err != nil {
@@ -62,7 +60,7 @@ func (m *model) call(t *modelTable, op *program.Op, note program.Note) error {
 		}
 		t.drop(int(a[0]))
 	case unix.SYS_CLOSE_RANGE:
-		for _, n := range slices.Collect(maps.Keys(t.cells)) {
+		for _, n := range t.cells.numbers() {
 			if uint64(n) >= a[0] && uint64(n) <= a[1] {
 				t.drop(n)
 			}
@@ -73,12 +71,12 @@ func (m *model) call(t *modelTable, op *program.Op, note program.Note) error {
 		}
 		switch a[1] {
 		case unix.F_DUPFD_CLOEXEC:
-			c := t.cells[int(a[0])]
+			c, _ := t.cells.get(int(a[0]))
 			c.cloexec = true
 			m.own[m.task]++
 			return m.lands(t, int(op.Want), c)
 		case unix.F_SETFD:
-			c := t.cells[int(a[0])]
+			c, _ := t.cells.get(int(a[0]))
 			c.cloexec = a[2]&unix.FD_CLOEXEC != 0
 			t.put(int(a[0]), c)
 		}
@@ -102,16 +100,16 @@ func (m *model) dup(t *modelTable, op *program.Op, note program.Note) error {
 	if op.Mode(0) == program.ModeValue {
 		if note.Verb == program.VerbInstall {
 			what := fileEnd{note.File, int32(note.End)}
-			m.expect(t, from, what, fmt.Sprintf("file %q, still to be installed as fd %d", m.plan.endName(what), to))
+			m.expect(t, from, what, func() string { return fmt.Sprintf("file %q, still to be installed as fd %d", m.plan.endName(what), to) })
 		}
 		if err := needs(t, from); err != nil {
 			return err
 		}
-		source = t.cells[from]
+		source, _ = t.cells.get(from)
 	} else if fe, lent := m.lentAt[op.Args[0]]; lent {
 		source.what = fe
 	}
-	if was, taken := t.cells[to]; !m.plan.options.Naive && taken && !was.look && wants(t.want, to, was.what) {
+	if was, taken := t.cells.get(to); !m.plan.options.Naive && taken && !was.look && wants(t.want, to, was.what) {
 		return fmt.Errorf("number %d already holds what it shall hold", to)
 	}
 	source.cloexec = op.Args[2]&unix.O_CLOEXEC != 0
@@ -152,7 +150,7 @@ func (m *model) place(t *modelTable, n int, c cell) error {
 }
 
 func needs(t *modelTable, n int) error {
-	if _, ok := t.cells[n]; !ok {
+	if !t.cells.has(n) {
 		return opFails{unix.EBADF}
 	}
 	return nil
@@ -161,9 +159,11 @@ func needs(t *modelTable, n int) error {
 // pull takes a message out of a socket of the store: the root, or one that an
 // earlier pull has delivered.
 func (m *model) pull(t *modelTable, op *program.Op, note program.Note) error {
-	from, ok := t.cells[int(op.Args[0])]
+	from, ok := t.cells.get(int(op.Args[0]))
 	if m.plan.options.Naive {
-		m.expect(t, int(op.Args[0]), theStore, fmt.Sprintf("the store, before file %q was pulled for fd %d", m.plan.endName(fileEnd{note.File, int32(note.End)}), note.FD))
+		m.expect(t, int(op.Args[0]), theStore, func() string {
+			return fmt.Sprintf("the store, before file %q was pulled for fd %d", m.plan.endName(fileEnd{note.File, int32(note.End)}), note.FD)
+		})
 		if !ok {
 			return opFails{unix.EBADF}
 		}
@@ -216,7 +216,9 @@ func (m *model) send(t *modelTable, op *program.Op, note program.Note) error {
 		}
 		return m.needsHelper(t, to, theStore)
 	}
-	m.expect(t, to, theChannel, fmt.Sprintf("the channel, before file %q was popped for fd %d", m.plan.endName(fileEnd{note.File, int32(note.End)}), note.FD))
+	m.expect(t, to, theChannel, func() string {
+		return fmt.Sprintf("the channel, before file %q was popped for fd %d", m.plan.endName(fileEnd{note.File, int32(note.End)}), note.FD)
+	})
 	return m.needsHelper(t, to, theChannel)
 }
 
@@ -236,7 +238,7 @@ func (m *model) take(t *modelTable, op *program.Op, note program.Note) error {
 // needsHelper demands a helper at a number. In a naive plan the kernel answers
 // where there is none.
 func (m *model) needsHelper(t *modelTable, n int, what fileEnd) error {
-	c, ok := t.cells[n]
+	c, ok := t.cells.get(n)
 	switch {
 	case ok && c.what == what:
 		return nil

@@ -1,7 +1,6 @@
 package restore
 
 import (
-	"maps"
 	"slices"
 
 	"regrow/fdstore"
@@ -20,7 +19,7 @@ type cell struct {
 type modelTable struct {
 	m       *model
 	want    []*tasktree.Descriptor // what it shall be, ascending
-	cells   map[int]cell
+	cells   numbered[cell]
 	low     int          // no number below is free
 	extras  int          // cells that are not as described
 	changed map[int]cell // what the op that runs has changed; nothing: free now
@@ -36,7 +35,7 @@ type event struct {
 
 // copyFor gives a copy for a task that shall have other descriptors.
 func (t *modelTable) copyFor(want []*tasktree.Descriptor) *modelTable {
-	c := &modelTable{m: t.m, cells: maps.Clone(t.cells), low: t.low}
+	c := &modelTable{m: t.m, cells: t.cells.clone(), low: t.low}
 	c.shall(want)
 	return c
 }
@@ -44,7 +43,7 @@ func (t *modelTable) copyFor(want []*tasktree.Descriptor) *modelTable {
 // shall says what the table is to be in the end.
 func (t *modelTable) shall(want []*tasktree.Descriptor) {
 	t.want, t.extras = want, 0
-	for n, held := range t.cells {
+	for n, held := range t.cells.all() {
 		if !wants(want, n, held.what) {
 			t.extras++
 		}
@@ -53,7 +52,7 @@ func (t *modelTable) shall(want []*tasktree.Descriptor) {
 
 func (t *modelTable) put(n int, c cell) {
 	t.leave(n)
-	t.cells[n] = c
+	t.cells.set(n, c)
 	t.note(n, c)
 	if !wants(t.want, n, c.what) {
 		t.extras++
@@ -63,14 +62,14 @@ func (t *modelTable) put(n int, c cell) {
 
 func (t *modelTable) drop(n int) {
 	t.leave(n)
-	delete(t.cells, n)
+	t.cells.remove(n)
 	t.note(n, cell{what: nothing})
 	t.low = min(t.low, n)
 }
 
 // leave is for the end of what a number holds.
 func (t *modelTable) leave(n int) {
-	was, taken := t.cells[n]
+	was, taken := t.cells.get(n)
 	if !taken {
 		return
 	}
@@ -95,7 +94,7 @@ func (t *modelTable) note(n int, c cell) {
 // next gives the number that the kernel gives out next: the lowest free one.
 func (t *modelTable) next() int {
 	for {
-		if _, taken := t.cells[t.low]; !taken {
+		if !t.cells.has(t.low) {
 			return t.low
 		}
 		t.low++

@@ -30,7 +30,7 @@ func (tp *taskPlanner) naive() error {
 	tp.lenient = true
 	defer func() { tp.lenient = false }()
 	for _, l := range tp.pl.plan.lent {
-		tp.cloexec[l.number] = true
+		tp.cloexec.set(l.number, true)
 	}
 	tp.channel = -1
 	if tp.pl.plan.options.Strategy == StrategyService && tp.pulls() {
@@ -82,11 +82,11 @@ func (tp *taskPlanner) fetch(d *tasktree.Descriptor) int {
 	fe := endOf(d)
 	switch {
 	case !tp.pl.stored[fe.file]:
-		if n, made := tp.at[fe]; made { // the other end was made with this one
+		if n, made := tp.at.get(fe); made { // the other end was made with this one
 			return n
 		}
 		tp.make(d)
-		return tp.at[fe]
+		return tp.place(fe)
 	case tp.pl.plan.options.Strategy == StrategyInherit:
 		i := slices.IndexFunc(tp.pl.plan.lent, func(l lent) bool { return l.fileEnd == fe })
 		return tp.pl.plan.lent[i].number
@@ -104,7 +104,7 @@ func (tp *taskPlanner) fetch(d *tasktree.Descriptor) int {
 		note := &tp.prog.Notes[len(tp.prog.Notes)-1-i]
 		note.FD, note.Line, note.Col = int32(d.FD), int32(d.Pos.Line), int32(d.Pos.Col)
 	}
-	if tp.table.at[from] != what || uint64(n) >= tp.pl.plan.host.HardFiles {
+	if tp.table.holds(from) != what || uint64(n) >= tp.pl.plan.host.HardFiles {
 		tp.table.release(n)
 		return -1
 	}
@@ -115,9 +115,9 @@ func (tp *taskPlanner) fetch(d *tasktree.Descriptor) int {
 // the way.
 func (tp *taskPlanner) put(d *tasktree.Descriptor, from int, helper bool) {
 	tp.aboutDescriptor(program.VerbInstall, d)
-	what, taken := tp.table.at[from]
+	what, taken := tp.table.at.get(from)
 	if from == d.FD {
-		if taken && tp.cloexec[from] != d.Cloexec {
+		if taken && tp.closes(from) != d.Cloexec {
 			tp.setCloexec(d)
 		}
 		return
@@ -130,7 +130,7 @@ func (tp *taskPlanner) put(d *tasktree.Descriptor, from int, helper bool) {
 	tp.numberHint()
 	if taken {
 		tp.table.take(d.FD, what)
-		tp.cloexec[d.FD] = d.Cloexec
+		tp.cloexec.set(d.FD, d.Cloexec)
 	}
 	if helper {
 		tp.call(unix.SYS_CLOSE, uint64(from)).Allow = uint16(unix.EBADF)

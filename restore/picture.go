@@ -84,7 +84,7 @@ func (p *Plan) Picture() (*Picture, error) {
 	for i := range pic.Tasks {
 		pic.Tasks[i].Table = map[int]string{}
 		if m.tables[i] != nil {
-			for n, c := range m.tables[i].cells {
+			for n, c := range m.tables[i].cells.all() {
 				pic.Tasks[i].Table[n] = p.cellName(c)
 			}
 		}

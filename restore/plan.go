@@ -160,6 +160,7 @@ func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 			words:  map[fdstore.Word]fdstore.ID{}, slotsOf: map[fileEnd]int32{},
 		},
 		messageIDs: map[string]fdstore.ID{},
+		scratch:    newScratch(t),
 		extraIDs:   map[string]int32{},
 		readyPaths: map[string]string{},
 	}

@@ -23,29 +23,30 @@ type taskPlanner struct {
 	channel int                    // where the task's own way to a service is
 	store   int                    // where the store's descriptor is, -1: the task has none
 	targets []*tasktree.Descriptor // ascending
-	wanted  map[int]*tasktree.Descriptor
-	at      map[fileEnd]int // where each open file is after gather
-	cloexec map[int]bool    // numbers in place that have FD_CLOEXEC now
+	wanted  *numbered[*tasktree.Descriptor]
+	at      *byFile[int]    // where each open file is after gather
+	cloexec *numbered[bool] // numbers in place: whether they have FD_CLOEXEC now
 	full    *RefusedError   // a recipe needs a number that there is not
 }
 
 func newTaskPlanner(pl *planner, task *tasktree.Task, pids []int32) *taskPlanner {
 	sc := &pl.scratch
-	sc.reset(len(task.FDs))
+	sc.reset()
+	sc.targets = pl.plan.sorted(sc.targets, task)
 	tp := &taskPlanner{
 		writer:  writer{pl: pl, prog: program.Program{Ops: sc.ops[:0], Notes: sc.notes[:0]}},
 		task:    task,
-		targets: pl.plan.sorted(task),
+		targets: sc.targets,
 		pids:    pids,
 		table:   &sc.table,
 		store:   pl.plan.storeFD,
-		wanted:  sc.wanted,
-		at:      sc.at,
-		cloexec: sc.cloexec,
+		wanted:  &sc.wanted,
+		at:      &sc.at,
+		cloexec: &sc.cloexec,
 	}
 	for i := range task.FDs {
 		d := &task.FDs[i]
-		tp.wanted[d.FD] = d
+		tp.wanted.set(d.FD, d)
 	}
 	if tp.store >= 0 {
 		tp.table.take(tp.store, theStore)
@@ -63,42 +64,64 @@ func (tp *taskPlanner) result() program.Program {
 	return program.Program{Ops: slices.Clone(tp.prog.Ops), Notes: slices.Clone(tp.prog.Notes)}
 }
 
+// wants gives the descriptor that shall be at a number, nil if there is none.
+func (tp *taskPlanner) wants(n int) *tasktree.Descriptor {
+	d, _ := tp.wanted.get(n)
+	return d
+}
+
+// place gives the number where an open file is.
+func (tp *taskPlanner) place(fe fileEnd) int { return tp.at.value(fe) }
+
+// closes reports whether a number has FD_CLOEXEC.
+func (tp *taskPlanner) closes(n int) bool {
+	cloexec, _ := tp.cloexec.get(n)
+	return cloexec
+}
+
 // scratch is what planning a task works with: used again for the next task,
 // since most of a large tree's tasks are small and alike.
 type scratch struct {
 	table   table
-	wanted  map[int]*tasktree.Descriptor
-	at      map[fileEnd]int
-	cloexec map[int]bool
+	wanted  numbered[*tasktree.Descriptor]
+	at      byFile[int]
+	uses    byFile[int]
+	marked  byFile[bool]
+	cloexec numbered[bool]
+	targets []*tasktree.Descriptor
 	ops     []program.Op
 	notes   []program.Note
 	key     []byte
-	size    int // descriptors that the maps had room for at most
+
+	pulled, order      []fileEnd
+	way, numbers, open []int
+	landed             []int32
 }
 
-// reset empties the scratch for a task with n descriptors.
-func (sc *scratch) reset(n int) {
-	const large = 1024 // clearing a map costs as much as its largest size ever
-	if sc.wanted == nil || sc.size > large && n < large {
-		sc.table.at = make(map[int]fileEnd, n)
-		sc.wanted = make(map[int]*tasktree.Descriptor, n)
-		sc.at = make(map[fileEnd]int, n)
-		sc.cloexec = make(map[int]bool, n)
-		sc.size = 0
+func newScratch(t *tasktree.Tree) scratch {
+	ends := 1
+	for _, f := range t.Files {
+		ends = max(ends, len(f.Spec.Ends()))
 	}
-	clear(sc.table.at)
-	clear(sc.wanted)
-	clear(sc.at)
-	clear(sc.cloexec)
-	sc.table.free = 0
-	sc.size = max(sc.size, n)
+	n := len(t.Files)
+	return scratch{at: newByFile[int](n, ends), uses: newByFile[int](n, ends), marked: newByFile[bool](n, ends)}
 }
 
-// sorted gives a task's descriptors by number.
-func (p *Plan) sorted(task *tasktree.Task) []*tasktree.Descriptor {
-	all := make([]*tasktree.Descriptor, len(task.FDs))
+// reset empties the scratch for a task.
+func (sc *scratch) reset() {
+	sc.table.at.reset()
+	sc.table.free = 0
+	sc.wanted.reset()
+	sc.cloexec.reset()
+	sc.at.reset()
+}
+
+// sorted gives a task's descriptors by number, in memory that is used again if it
+// is large enough.
+func (p *Plan) sorted(in []*tasktree.Descriptor, task *tasktree.Task) []*tasktree.Descriptor {
+	all := slices.Grow(in[:0], len(task.FDs))
 	for i := range task.FDs {
-		all[i] = &task.FDs[i]
+		all = append(all, &task.FDs[i])
 	}
 	slices.SortFunc(all, func(a, b *tasktree.Descriptor) int { return a.FD - b.FD })
 	return all
@@ -269,7 +292,7 @@ func (pl *planner) clone(task *tasktree.Task, pid int32) uint64 {
 // files of its own in a table that is nearly full.
 func (tp *taskPlanner) letGo() {
 	const room = 3 // for a file that is looked at first, and one more
-	if tp.store < 0 || tp.table.at[tp.store].file >= 0 || uint64(tp.table.land(room)[room-1]) < tp.pl.plan.host.HardFiles {
+	if tp.store < 0 || tp.table.holds(tp.store).file >= 0 || uint64(tp.table.land(nil, room)[room-1]) < tp.pl.plan.host.HardFiles {
 		return
 	}
 	tp.about(program.VerbClose, tp.task.Pos)

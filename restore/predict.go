@@ -114,11 +114,11 @@ func (p *Plan) Predict() (*Prediction, error) {
 	p.traffic(pr)
 	for i, task := range p.tree.Tasks() {
 		t := TaskPrediction{Name: task.Name, Helpers: m.helpers[i], Calls: calls(&p.tasks[i]), Right: !m.wrong[i]}
-		t.Outcome = Outcome{Failed: p.failedOp(i, m.failed[i]), Table: make(map[int]Held, len(m.tables[i].cells))}
+		t.Outcome = Outcome{Failed: p.failedOp(i, m.failed[i]), Table: make(map[int]Held, m.tables[i].cells.count)}
 		if task.Sharer() {
 			t.Shares = task.Owner.Name
 		}
-		for n, c := range m.tables[i].cells {
+		for n, c := range m.tables[i].cells.all() {
 			t.Table[n] = Held{p.endName(c.what), c.cloexec}
 		}
 		pr.Tasks = append(pr.Tasks, t)

@@ -101,7 +101,7 @@ func (r *run) sharing(reports []TaskReport) {
 // numbers gives the descriptors that a task has once it holds or runs.
 func (p *Plan) numbers(task *tasktree.Task) []int {
 	var numbers []int
-	for _, d := range p.sorted(task.Table()) {
+	for _, d := range p.sorted(nil, task.Table()) {
 		if task.Holds() || !d.Cloexec {
 			numbers = append(numbers, d.FD)
 		}

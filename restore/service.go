@@ -31,7 +31,7 @@ const (
 func (tp *taskPlanner) openChannel() {
 	tp.about(program.VerbChannel, tp.task.Pos)
 	private := tp.pl.plan.arena.Private()
-	numbers := tp.table.land(2)
+	numbers := tp.table.land(nil, 2)
 	tp.inTable(numbers[1])
 	op := tp.add(program.OpPair, unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0, private+program.PrivPair)
 	op.Nr = unix.SYS_SOCKETPAIR
@@ -89,7 +89,7 @@ func (tp *taskPlanner) pop(files []fileEnd) error {
 	}
 	tp.channel = tp.store
 	for len(files) > 0 {
-		numbers := tp.table.land(1)
+		numbers := tp.table.land(nil, 1)
 		tp.inTable(numbers[0])
 		var order []fileEnd
 		order, files = tp.landing(files, numbers)
@@ -105,7 +105,7 @@ func (tp *taskPlanner) popFile(fe fileEnd, n int) {
 	word := service.PopWord(service.ID(tp.pl.message([]fileEnd{fe}, 0)))
 	tp.ask(tp.channel, word, -1)
 	flag := uint64(unix.MSG_CMSG_CLOEXEC)
-	if d := tp.wanted[n]; d != nil && endOf(d) == fe && !d.Cloexec {
+	if d := tp.wants(n); d != nil && endOf(d) == fe && !d.Cloexec {
 		flag = 0 // no F_SETFD; nothing can exec before the table is finished
 	}
 	limit := uint64(0)
@@ -115,7 +115,8 @@ func (tp *taskPlanner) popFile(fe fileEnd, n int) {
 	tp.add(program.OpTake, uint64(tp.channel), word, 1, tp.pl.plan.arena.Int32s([]int32{int32(n)}), flag, limit)
 	tp.note().Extra = tp.pl.serviceHint()
 	tp.table.take(n, fe)
-	tp.at[fe], tp.cloexec[n] = n, flag != 0
+	tp.at.set(fe, n)
+	tp.cloexec.set(n, flag != 0)
 }
 
 // wordOf gives what a pull of a message asks for.

@@ -1,15 +1,12 @@
 package restore
 
-import (
-	"maps"
-	"slices"
-)
+import "slices"
 
 // table is the planner's view of one task's descriptor table: which numbers are
 // taken, and by what. The kernel gives out the lowest free number, so whoever
 // knows the table knows where the next descriptor lands.
 type table struct {
-	at   map[int]fileEnd
+	at   numbered[fileEnd]
 	free int // no number below is free
 }
 
@@ -26,30 +23,36 @@ var (
 // lowest gives the number that the next descriptor will land at.
 func (t *table) lowest() int {
 	for {
-		if _, taken := t.at[t.free]; !taken {
+		if !t.at.has(t.free) {
 			return t.free
 		}
 		t.free++
 	}
 }
 
-func (t *table) take(n int, what fileEnd) { t.at[n] = what }
+func (t *table) take(n int, what fileEnd) { t.at.set(n, what) }
 
 func (t *table) release(n int) {
-	delete(t.at, n)
+	t.at.remove(n)
 	t.free = min(t.free, n)
 }
 
-// land gives the lowest n free numbers, ascending, without taking them.
-func (t *table) land(n int) []int {
-	numbers := make([]int, 0, n)
+// land gives the lowest n free numbers, ascending, without taking them, in memory
+// that is used again if it is large enough.
+func (t *table) land(in []int, n int) []int {
+	numbers := slices.Grow(in[:0], n)
 	for i := t.lowest(); len(numbers) < n; i++ {
-		if _, taken := t.at[i]; !taken {
+		if !t.at.has(i) {
 			numbers = append(numbers, i)
 		}
 	}
 	return numbers
 }
 
-// numbers gives what is taken, ascending.
-func (t *table) numbers() []int { return slices.Sorted(maps.Keys(t.at)) }
+// holds gives what is at a number, nothing if it is free.
+func (t *table) holds(n int) fileEnd {
+	if what, taken := t.at.get(n); taken {
+		return what
+	}
+	return nothing
+}

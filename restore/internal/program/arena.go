@@ -10,6 +10,7 @@ type Arena struct {
 	Base uint64
 	data []byte // from Base on
 	seen map[string]uint64
+	text []byte // of one call, used again by the next
 }
 
 // NewArena makes an arena for a plan of n tasks: Head and Records come first.
@@ -49,7 +50,10 @@ func (a *Arena) Bytes(b []byte) uint64 {
 }
 
 // String gives the address of s with a NUL behind it.
-func (a *Arena) String(s string) uint64 { return a.Bytes(append([]byte(s), 0)) }
+func (a *Arena) String(s string) uint64 {
+	a.text = append(append(a.text[:0], s...), 0)
+	return a.Bytes(a.text)
+}
 
 // Strings gives the address of an array of pointers to the strings with a null
 // pointer behind them, as execve takes it.
@@ -63,20 +67,24 @@ func (a *Arena) Strings(ss []string) uint64 {
 
 // Words gives the address of an array of 64-bit numbers.
 func (a *Arena) Words(words []uint64) uint64 {
-	b := make([]byte, 0, 8*len(words))
-	for _, w := range words {
-		b = binary.NativeEndian.AppendUint64(b, w)
-	}
-	return a.Bytes(b)
+	return a.Bytes(a.encode(words))
 }
 
 // Int32s gives the address of an array of 32-bit numbers.
 func (a *Arena) Int32s(numbers []int32) uint64 {
-	b := make([]byte, 0, 4*len(numbers))
+	a.text = a.text[:0]
 	for _, n := range numbers {
-		b = binary.NativeEndian.AppendUint32(b, uint32(n))
+		a.text = binary.NativeEndian.AppendUint32(a.text, uint32(n))
 	}
-	return a.Bytes(b)
+	return a.Bytes(a.text)
+}
+
+func (a *Arena) encode(words []uint64) []byte {
+	a.text = a.text[:0]
+	for _, w := range words {
+		a.text = binary.NativeEndian.AppendUint64(a.text, w)
+	}
+	return a.text
 }
 
 // Cell gives the address of 8 bytes of its own that may be written.
@@ -104,7 +112,7 @@ func (a *Arena) Clone(c CloneArgs) uint64 {
 		setTID, setTIDSize = a.Int32s([]int32{c.PID}), 1
 	}
 	words := [CloneArgsSize / 8]uint64{c.Flags, c.PIDFD, c.Child, c.Parent, c.Signal, 0, 0, 0, setTID, setTIDSize, 0}
-	return a.Words(words[:])
+	return a.put(a.encode(words[:])) // never twice the same
 }
 
 func (a *Arena) put(b []byte) uint64 {

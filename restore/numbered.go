@@ -1,0 +1,161 @@
+package restore
+
+import (
+	"iter"
+	"maps"
+	"slices"
+)
+
+// numbered maps descriptor numbers to values. Nearly all numbers are low: these
+// stand in an array, the others in a map.
+type numbered[T any] struct {
+	low   []held[T] // by number
+	high  map[int]T
+	count int
+}
+
+// held is a number's value, if it has one.
+type held[T any] struct {
+	value T
+	there bool
+}
+
+// lowNumbers is how many numbers the array may have.
+const lowNumbers = 1024
+
+func (m *numbered[T]) get(n int) (value T, there bool) {
+	if uint(n) < uint(len(m.low)) {
+		h := &m.low[n]
+		return h.value, h.there
+	}
+	value, there = m.high[n]
+	return value, there
+}
+
+func (m *numbered[T]) has(n int) bool {
+	_, there := m.get(n)
+	return there
+}
+
+func (m *numbered[T]) set(n int, value T) {
+	if uint(n) >= lowNumbers {
+		if m.high == nil {
+			m.high = map[int]T{}
+		}
+		m.count -= len(m.high)
+		m.high[n] = value
+		m.count += len(m.high)
+		return
+	}
+	if n >= len(m.low) {
+		const atLeast = 32
+		m.low = slices.Grow(m.low, max(n+1, atLeast)-len(m.low))[:n+1]
+	}
+	if !m.low[n].there {
+		m.count++
+	}
+	m.low[n] = held[T]{value, true}
+}
+
+func (m *numbered[T]) remove(n int) {
+	if uint(n) < uint(len(m.low)) {
+		if m.low[n].there {
+			m.count--
+		}
+		m.low[n] = held[T]{}
+		return
+	}
+	m.count -= len(m.high)
+	delete(m.high, n)
+	m.count += len(m.high)
+}
+
+// reset removes all. A map that was large goes: clearing it would cost as much as
+// its largest size ever.
+func (m *numbered[T]) reset() {
+	const large = 1024
+	if len(m.high) > large {
+		m.high = nil
+	}
+	clear(m.low)
+	clear(m.high)
+	m.low, m.count = m.low[:0], 0
+}
+
+func (m *numbered[T]) clone() numbered[T] {
+	return numbered[T]{slices.Clone(m.low), maps.Clone(m.high), m.count}
+}
+
+// all gives the numbers that have a value, ascending.
+func (m *numbered[T]) all() iter.Seq2[int, T] {
+	return func(yield func(int, T) bool) {
+		for n := range m.low {
+			if h := &m.low[n]; h.there && !yield(n, h.value) {
+				return
+			}
+		}
+		if len(m.high) == 0 {
+			return
+		}
+		for _, n := range slices.Sorted(maps.Keys(m.high)) {
+			if !yield(n, m.high[n]) {
+				return
+			}
+		}
+	}
+}
+
+// numbers gives the numbers that have a value, ascending.
+func (m *numbered[T]) numbers() []int {
+	numbers := make([]int, 0, m.count)
+	for n := range m.all() {
+		numbers = append(numbers, n)
+	}
+	return numbers
+}
+
+// byFile maps the ends of open files to values, for one task after the other.
+// All tasks use the same array, and a reset costs nothing.
+type byFile[T any] struct {
+	ends  int          // of a file at most
+	round uint32       // of the values that count
+	slots []roundOf[T] // by file and end
+}
+
+// roundOf is a value and the round that it was set in.
+type roundOf[T any] struct {
+	value T
+	round uint32
+}
+
+func newByFile[T any](files, ends int) byFile[T] {
+	return byFile[T]{ends: ends, round: 1, slots: make([]roundOf[T], files*ends)}
+}
+
+func (m *byFile[T]) slot(fe fileEnd) *roundOf[T] { return &m.slots[int(fe.file)*m.ends+int(fe.end)] }
+
+func (m *byFile[T]) get(fe fileEnd) (value T, there bool) {
+	if s := m.slot(fe); s.round == m.round {
+		return s.value, true
+	}
+	return value, false
+}
+
+func (m *byFile[T]) has(fe fileEnd) bool { return m.slot(fe).round == m.round }
+
+// value gives what is set, or zero.
+func (m *byFile[T]) value(fe fileEnd) T {
+	value, _ := m.get(fe)
+	return value
+}
+
+func (m *byFile[T]) set(fe fileEnd, value T) { *m.slot(fe) = roundOf[T]{value, m.round} }
+
+func (m *byFile[T]) remove(fe fileEnd) { m.slot(fe).round = 0 }
+
+func (m *byFile[T]) reset() {
+	if m.round++; m.round == 0 { // after 4 billion tasks
+		clear(m.slots)
+		m.round = 1
+	}
+}

@@ -1,0 +1,67 @@
+package restore
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// TestNumbered holds a numbered map against Go's.
+func TestNumbered(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var got numbered[int]
+		want := map[int]int{}
+		for range rapid.IntRange(0, 60).Draw(t, "ops") {
+			n := rapid.OneOf(rapid.IntRange(0, 40), rapid.IntRange(lowNumbers-2, lowNumbers+2), rapid.Just(1<<20)).Draw(t, "number")
+			switch rapid.SampledFrom([]string{"set", "set", "remove", "clone", "reset"}).Draw(t, "op") {
+			case "set":
+				v := rapid.IntRange(0, 3).Draw(t, "value")
+				got.set(n, v)
+				want[n] = v
+			case "remove":
+				got.remove(n)
+				delete(want, n)
+			case "clone":
+				other := got.clone()
+				got.set(n, -1)
+				got = other
+			case "reset":
+				if n%8 == 0 { // seldom
+					got.reset()
+					clear(want)
+				}
+			}
+			v, there := got.get(n)
+			if wantV, wantThere := want[n]; v != wantV || there != wantThere || got.has(n) != there {
+				t.Fatalf("number %d: %d %v, want %d %v", n, v, there, wantV, wantThere)
+			}
+			if all := maps.Collect(got.all()); !maps.Equal(all, want) || got.count != len(want) {
+				t.Fatalf("%v, %d in all, want %v", all, got.count, want)
+			}
+			if numbers := got.numbers(); !slices.Equal(numbers, slices.Sorted(maps.Keys(want))) || got.has(-1) {
+				t.Fatalf("numbers %v, want those of %v", numbers, want)
+			}
+		}
+	})
+}
+
+// TestByFile holds that a reset forgets all, after 4 billion of them, too.
+func TestByFile(t *testing.T) {
+	m := newByFile[int](3, 2)
+	fe, other := fileEnd{2, 1}, fileEnd{2, 0}
+	for _, round := range []uint32{1, 2, 1<<32 - 1} {
+		m.round = round
+		m.set(fe, 7)
+		m.set(other, 8)
+		m.remove(other)
+		if v, there := m.get(fe); v != 7 || !there || m.value(other) != 0 || m.has(other) {
+			t.Fatalf("round %d: %d %v, other %v", round, v, there, m.has(other))
+		}
+		m.reset()
+		if m.has(fe) || m.has(other) {
+			t.Fatalf("round %d: there after a reset", round)
+		}
+	}
+}
