@@ -233,24 +233,39 @@ func manyBigFDs(n int) string {
 	return b.String()
 }
 
+// forked gives how many children the root of a restore has.
+func forked(regrow int) int {
+	if root := childrenOf(regrow); len(root) == 1 {
+		return len(childrenOf(root[0]))
+	}
+	return 0
+}
+
 // TestKillStorm kills everything at once, at random moments and from many sides:
 // regrow, its tasks, and what they have made meanwhile. Nothing is left.
 func TestKillStorm(t *testing.T) {
 	rounds := fromEnv(t, "REGROW_TEST_STORMS", 30)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "tree.yaml")
-	if err := os.WriteFile(path, []byte(killedTree(dir)), 0o644); err != nil {
+	// So many that looking for them is quicker than making them, on an emulated
+	// processor, too.
+	const tasks = 300
+	var wide strings.Builder
+	for i := range tasks {
+		fmt.Fprintf(&wide, "      - {name: t%d, fds: {0: made, 5: there}}\n", i)
+	}
+	if err := os.WriteFile(path, []byte(causeTree(dir, "", wide.String())), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	early := 0
 	for round := range rounds {
 		_ = os.Remove(filepath.Join(dir, "made"))
-		if err := os.WriteFile(filepath.Join(dir, "cut"), []byte("whole"), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "there"), []byte("whole"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		r := start(t, "", "restore", "--json", path)
-		wanted := 1 + round%killedTasks
-		for deadline := time.Now().Add(10 * time.Second); len(below(r.cmd.Process.Pid)) < wanted && time.Now().Before(deadline); {
+		wanted := 1 + round*tasks*9/(8*rounds)
+		for deadline := time.Now().Add(10 * time.Second); forked(r.cmd.Process.Pid) < wanted && time.Now().Before(deadline); {
 			if r.output() != "" {
 				break
 			}

@@ -131,7 +131,7 @@ type event struct {
 }
 
 func newDecoder(run *runResult) (*decoder, error) {
-	d := &decoder{cmd: exec.Command("go", "tool", "test2json"), done: make(chan error, 1)}
+	d := &decoder{cmd: exec.Command("go", "tool", "test2json", "-t"), done: make(chan error, 1)}
 	in, err := d.cmd.StdinPipe()
 	if err != nil {
 		return nil, err
