@@ -46,8 +46,8 @@ import (
 // in any piece, makes the whole text be parsed in one, and what that finds counts.
 
 const (
-	piecesBytes = 256 << 10 // length of a text from which on it is read in pieces
-	runEntries  = 2         // at least, of a run
+	piecesBytes = 32 << 10 // length of a text from which on it is read in pieces
+	runEntries  = 2        // at least, of a run
 )
 
 // run is a list or mapping whose entries are lines of their own.

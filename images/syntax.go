@@ -18,6 +18,11 @@ func junk(text []byte) (tasktree.Pos, string) {
 	}
 	pos := tasktree.Pos{Line: 1, Col: 1}
 	for i := 0; i < len(text); {
+		if c := text[i]; c >= ' ' && c < 0x7f { // nearly all
+			pos.Col++
+			i++
+			continue
+		}
 		c, size := utf8.DecodeRune(text[i:])
 		switch {
 		case c == utf8.RuneError && size == 1:

@@ -239,7 +239,7 @@ func (c *checker) pid(task *Task, path *KeyPath) {
 }
 
 func (c *checker) descriptors(task *Task, path *KeyPath) {
-	seen := make(map[int]Pos, len(task.FDs))
+	seen := seenNumbers{fds: task.FDs, highest: -1}
 	at := func(d *Descriptor) *KeyPath { return path.Sub("fds").Sub(strconv.Itoa(d.FD)) }
 	for i := range task.FDs {
 		d := &task.FDs[i]
@@ -248,13 +248,41 @@ func (c *checker) descriptors(task *Task, path *KeyPath) {
 			c.bad(d.Pos, at(d), "descriptor %d is out of range, want 0 to %d", d.FD, MaxFD)
 			continue
 		}
-		if first, twice := seen[d.FD]; twice {
-			c.bad(d.Pos, at(d), "descriptor %d is given twice%s", d.FD, alsoAt(first))
+		if first := seen.before(i); first != nil {
+			c.bad(d.Pos, at(d), "descriptor %d is given twice%s", d.FD, alsoAt(first.Pos))
 			continue
 		}
-		seen[d.FD] = d.Pos
 		c.resolve(task, d, at)
 	}
+}
+
+// seenNumbers finds numbers that are given twice. As long as they ascend, as most
+// people write them, none is.
+type seenNumbers struct {
+	fds     []Descriptor
+	highest int
+	at      map[int]int // index by number, once they do not ascend
+}
+
+// before gives the first descriptor with the number of fds[i] before that one, or
+// nil. It is called for ascending i.
+func (s *seenNumbers) before(i int) *Descriptor {
+	n := s.fds[i].FD
+	if s.at == nil {
+		if n > s.highest {
+			s.highest = n
+			return nil
+		}
+		s.at = make(map[int]int, len(s.fds))
+		for j := range s.fds[:i] {
+			s.at[s.fds[j].FD] = j
+		}
+	}
+	if first, twice := s.at[n]; twice {
+		return &s.fds[first]
+	}
+	s.at[n] = i
+	return nil
 }
 
 // resolve finds the open file that a descriptor names.

@@ -128,6 +128,16 @@ func TestCheck(t *testing.T) {
 			[]string{`11:1: tasks[0].fds.3: descriptor 3 is given twice (first at 10:1)`},
 		},
 		{
+			"descriptors twice, in any order",
+			tree(task(9, "a", fd(10, 5, "log"), fd(11, -1, "log"), fd(12, 5, "log"), fd(13, 7, "log"), fd(14, 2, "log"), fd(15, 7, "log"), fd(16, 2, "log")), file(5, "log", plain)),
+			[]string{
+				`11:1: tasks[0].fds.-1: descriptor -1 is out of range, want 0 to 1073741823`,
+				`12:1: tasks[0].fds.5: descriptor 5 is given twice (first at 10:1)`,
+				`15:1: tasks[0].fds.7: descriptor 7 is given twice (first at 13:1)`,
+				`16:1: tasks[0].fds.2: descriptor 2 is given twice (first at 14:1)`,
+			},
+		},
+		{
 			"unknown files", tree(task(9, "a", fd(10, 0, "lgo"), fd(11, 1, "job.r"), fd(12, 2, "else"), fd(13, 3, "")), file(5, "log", plain), file(6, "jobs", twoEnd)),
 			[]string{
 				`10:30: tasks[0].fds.0: unknown open file "lgo" (did you mean "log", defined at 5:1?)`,
