@@ -15,8 +15,8 @@ import (
 //go:embed floor/floor.c
 var floorC string
 
-// build makes the two programs. The floor is static: a dynamic binary has more
-// pages to copy for each fork and would be a softer floor.
+// build makes the two programs, both without a dynamic C library: a binary with
+// one has more memory to copy for each fork, and takes longer to start.
 func (b *bench) build(ctx context.Context) error {
 	if _, _, err := b.command(ctx, buildTimeout, strings.NewReader(floorC),
 		"gcc", "-O2", "-static", "-Wall", "-x", "c", "-o", b.floor, "-"); err != nil {
@@ -27,7 +27,7 @@ func (b *bench) build(ctx context.Context) error {
 	}
 	b.regrow = b.dir + "/regrow"
 	if _, _, err := b.command(ctx, buildTimeout, nil,
-		"go", "build", "-o", b.regrow, "regrow/cmd/regrow"); err != nil {
+		"env", "CGO_ENABLED=0", "go", "build", "-o", b.regrow, "regrow/cmd/regrow"); err != nil {
 		return fmt.Errorf("build regrow (run this inside its module): %w", err)
 	}
 	return nil
