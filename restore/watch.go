@@ -26,6 +26,7 @@ type watch struct {
 	rootGone  bool
 	impatient bool // the context has ended
 	still     stillness
+	suspect   int // of the last look at every process: task that is not there, 0: none
 }
 
 func (r *run) watch(ctx context.Context) *watch {
@@ -114,15 +115,26 @@ func (w *watch) look() {
 	}
 	left := int(postfork.Load(&w.r.arena.Head().Left))
 	if w.still.stands([3]int{forked, len(fresh), left}) && len(fresh) > 0 {
-		if dead := w.stillborn(fresh); dead >= 0 {
-			w.raise(dead)
+		if missing := w.stillborn(fresh); w.confirmed(missing) {
+			w.raise(missing)
 		}
 	}
 }
 
+// confirmed reports whether the last look at every process has missed the same
+// task. One look is not enough: what /proc lists as children need not be complete
+// while some of them come and go, see proc_pid_task(5).
+func (w *watch) confirmed(missing int) bool {
+	again := missing != 0 && missing == w.suspect
+	if w.suspect = missing; missing != 0 {
+		w.still.patience = 20 * time.Millisecond // the second look comes soon
+	}
+	return again
+}
+
 // stillborn finds a task that was killed before it could make its death known,
-// or gives -1. fresh are the tasks that were forked and have not done so. It reads
-// /proc for every task.
+// or gives 0, for the root is not among them. fresh are the tasks that were forked
+// and have not done so. It reads /proc for every task.
 func (w *watch) stillborn(fresh []int) int {
 	living := w.r.living()
 	for _, i := range fresh {
@@ -130,7 +142,7 @@ func (w *watch) stillborn(fresh []int) int {
 			return i
 		}
 	}
-	return -1
+	return 0
 }
 
 // stillness finds out whether a restore stands still, since only then a look at
