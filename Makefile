@@ -77,7 +77,7 @@ ARCH ?= $(shell $(GO) env GOARCH)
 VMFLAGS ?=
 
 .PHONY: test-vm
-test-vm: ## Run all tests in virtual machines, one for each KERNEL (all)
+test-vm: ## Run all tests in virtual machines, with each KERNEL (all)
 	$(GO) run ./test/vm -arch $(ARCH) -kernel '$(KERNEL)' $(VMFLAGS)
 
 .PHONY: test-vm-hard

@@ -284,12 +284,14 @@ func (b *batch) addSmall(ctx context.Context, w *workshop, programs string, run 
 // what came of it, kernel by kernel.
 func (b *batch) all(ctx context.Context, kernels []kernel) (ok bool, err error) {
 	began := time.Now()
-	tried := make([][]trial, len(kernels))
+	tried := make([][]trial, len(kernels)) // by kernel and setup; each machine writes its own
+	for i := range tried {
+		tried[i] = make([]trial, len(b.setups))
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(b.atOnce)
 	for s := range b.setups {
 		for i, k := range kernels {
-			tried[i] = append(tried[i], trial{})
 			group.Go(func() (err error) {
 				tried[i][s], err = b.try(ctx, k, b.setups[s])
 				return err
@@ -297,6 +299,11 @@ func (b *batch) all(ctx context.Context, kernels []kernel) (ok bool, err error) 
 		}
 	}
 	if err := group.Wait(); err != nil {
+		for i, k := range kernels {
+			for _, t := range tried[i] {
+				t.verdict.print(k.name) // what others have found out is not lost
+			}
+		}
 		return false, err
 	}
 	progress("%d machines took %.0f s", len(kernels)*len(b.setups), time.Since(began).Seconds())
@@ -304,7 +311,7 @@ func (b *batch) all(ctx context.Context, kernels []kernel) (ok bool, err error) 
 	table := newTable()
 	var sums []string
 	for i, k := range kernels {
-		all := verdict{skipped: b.leftOut}
+		all := verdict{skipped: slices.Clone(b.leftOut)}
 		release := ""
 		for _, t := range tried[i] {
 			all.add(t.verdict)
@@ -344,6 +351,9 @@ const boots = 3
 
 // try boots one kernel with one setup. An error is one of the host.
 func (b *batch) try(ctx context.Context, k kernel, s setup) (trial, error) {
+	if ctx.Err() != nil {
+		return trial{}, context.Cause(ctx)
+	}
 	dir, err := os.MkdirTemp(b.dir, "machine")
 	if err != nil {
 		return trial{}, err
@@ -360,7 +370,7 @@ func (b *batch) try(ctx context.Context, k kernel, s setup) (trial, error) {
 			mark, k.name, run.run.Name, v.passed, len(v.failed), len(v.skipped), run.elapsed.Seconds(), run.slowest())
 	}
 	if b.verbose {
-		r.line = func(text string) { fmt.Println(text) }
+		r.line = func(text string) { fmt.Printf("%s%s: %s\n", k.name, s.name, text) }
 	}
 	progress("boot %s%s", k.name, s.name)
 	bootErr := m.boot(ctx, r.take)

@@ -316,3 +316,21 @@ func TestMachines(t *testing.T) {
 		})
 	}
 }
+
+// TestSlowest holds that the tests that took longest are named, in their order.
+func TestSlowest(t *testing.T) {
+	r := newResults([]job.Run{{Name: "a"}})
+	messages := []job.Message{{Kind: job.Start, Run: "a"}}
+	for _, test := range []string{"TestA (12.30s)", "TestB (99.00s)", "TestC (9.90s)", "TestD (14.00s)", "TestE (20.00s)"} {
+		name, _, _ := strings.Cut(test, " ")
+		messages = append(messages, marked("=== RUN   "+name), marked("--- PASS: "+test), marked("=== NAME  "))
+	}
+	for _, m := range append(messages, job.Message{Kind: job.End, Run: "a"}) {
+		if err := r.take(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := r.runs[0].slowest(), ", TestB 99, TestE 20, TestD 14"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
