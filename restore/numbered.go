@@ -6,11 +6,11 @@ import (
 	"slices"
 )
 
-// numbered maps descriptor numbers to values. Nearly all numbers are low: these
-// stand in an array, the others in a map.
+// numbered maps descriptor numbers to values. Nearly all numbers are low and close
+// together: these stand in an array, the others in a map.
 type numbered[T any] struct {
 	low   []held[T] // by number
-	high  map[int]T
+	high  map[int]T // none that the array has a place for
 	count int
 }
 
@@ -19,9 +19,6 @@ type held[T any] struct {
 	value T
 	there bool
 }
-
-// lowNumbers is how many numbers the array may have.
-const lowNumbers = 1024
 
 func (m *numbered[T]) get(n int) (value T, there bool) {
 	if uint(n) < uint(len(m.low)) {
@@ -38,7 +35,11 @@ func (m *numbered[T]) has(n int) bool {
 }
 
 func (m *numbered[T]) set(n int, value T) {
-	if uint(n) >= lowNumbers {
+	switch {
+	case uint(n) < uint(len(m.low)):
+	case m.fits(n):
+		m.grow(n + 1)
+	default:
 		if m.high == nil {
 			m.high = map[int]T{}
 		}
@@ -47,14 +48,35 @@ func (m *numbered[T]) set(n int, value T) {
 		m.count += len(m.high)
 		return
 	}
-	if n >= len(m.low) {
-		const atLeast = 32
-		m.low = slices.Grow(m.low, max(n+1, atLeast)-len(m.low))[:n+1]
-	}
 	if !m.low[n].there {
 		m.count++
 	}
 	m.low[n] = held[T]{value, true}
+}
+
+// fits reports whether the array may become so long that it has a number: a low
+// one, or one that leaves it no emptier than three in four. The model has a table
+// for each task, and one high number must not make all of them large.
+func (m *numbered[T]) fits(n int) bool {
+	const low, most = 64, 1024
+	return uint(n) < low || uint(n) < most && n < 4*m.count
+}
+
+// grow makes the array longer, and takes what it then has a place for out of the
+// map.
+func (m *numbered[T]) grow(size int) {
+	const atLeast = 32
+	from := len(m.low)
+	m.low = slices.Grow(m.low, max(size, atLeast)-from)[:size]
+	if len(m.high) == 0 {
+		return
+	}
+	for n := from; n < size; n++ {
+		if value, there := m.high[n]; there {
+			m.low[n] = held[T]{value, true}
+			delete(m.high, n)
+		}
+	}
 }
 
 func (m *numbered[T]) remove(n int) {

@@ -13,8 +13,8 @@ func TestNumbered(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var got numbered[int]
 		want := map[int]int{}
-		for range rapid.IntRange(0, 60).Draw(t, "ops") {
-			n := rapid.OneOf(rapid.IntRange(0, 40), rapid.IntRange(lowNumbers-2, lowNumbers+2), rapid.Just(1<<20)).Draw(t, "number")
+		for range rapid.IntRange(0, 200).Draw(t, "ops") {
+			n := rapid.OneOf(rapid.IntRange(0, 40), rapid.IntRange(60, 130), rapid.IntRange(1022, 1026), rapid.Just(1<<20)).Draw(t, "number")
 			switch rapid.SampledFrom([]string{"set", "set", "remove", "clone", "reset"}).Draw(t, "op") {
 			case "set":
 				v := rapid.IntRange(0, 3).Draw(t, "value")
@@ -63,5 +63,32 @@ func TestByFile(t *testing.T) {
 		if m.has(fe) || m.has(other) {
 			t.Fatalf("round %d: there after a reset", round)
 		}
+	}
+}
+
+// TestNumberedReset holds that a large map goes with a reset, and that what comes
+// after it is as in a new one.
+func TestNumberedReset(t *testing.T) {
+	var m numbered[string]
+	for n := range 3000 {
+		m.set(n, "x")
+	}
+	if len(m.low) != 1024 || len(m.high) != 3000-1024 {
+		t.Errorf("%d numbers in the array, %d in the map", len(m.low), len(m.high))
+	}
+	m.reset()
+	if m.high != nil || m.count != 0 || m.has(5) || m.has(2000) {
+		t.Errorf("after a reset: %d numbers, %d in the map", m.count, len(m.high))
+	}
+	m.set(9, "y")
+	for n := range m.all() {
+		if n != 9 {
+			t.Errorf("%d is back", n)
+		}
+		break
+	}
+	m.set(255, "z") // alone: in the map
+	if len(m.low) > 64 || !m.has(255) {
+		t.Errorf("one high number makes an array of %d", len(m.low))
 	}
 }

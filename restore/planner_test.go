@@ -67,7 +67,7 @@ func anyOrder(t *rapid.T, p *Plan) {
 	}
 	for i := range p.tasks {
 		if !maps.Equal(maps.Collect(m.tables[i].cells.all()), maps.Collect(later.tables[i].cells.all())) || m.failed[i] != later.failed[i] {
-			t.Fatalf("task %d: %v, with parents first %v", i, m.tables[i].cells, later.tables[i].cells)
+			t.Fatalf("task %d: %v, with parents first %v", i, maps.Collect(m.tables[i].cells.all()), maps.Collect(later.tables[i].cells.all()))
 		}
 	}
 }

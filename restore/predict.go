@@ -160,7 +160,8 @@ func (p *Plan) traffic(pr *Prediction) {
 }
 
 // ownDescriptors is what a Go program that restores has open besides the files:
-// its standard descriptors, what the runtime waits with, the store, a pidfd.
+// its standard descriptors, two that the runtime waits with and one that it reads
+// its cgroup's limit from, the store, a pidfd, and what it reads of /proc at a time.
 const ownDescriptors = 9
 
 // openAtOnce gives the most descriptors that the files of the runner take at a time

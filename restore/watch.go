@@ -114,7 +114,11 @@ func (w *watch) look() {
 		}
 	}
 	left := int(postfork.Load(&w.r.arena.Head().Left))
-	if w.still.stands([3]int{forked, len(fresh), left}) && len(fresh) > 0 {
+	now := [3]int{forked, len(fresh), left}
+	if now != w.still.seen {
+		w.suspect = 0
+	}
+	if w.still.stands(now) && len(fresh) > 0 {
 		if missing := w.stillborn(fresh); w.confirmed(missing) {
 			w.raise(missing)
 		}
@@ -154,7 +158,8 @@ type stillness struct {
 	patience time.Duration
 }
 
-// stands reports that nothing has changed for a while, which is longer each time.
+// stands reports that nothing has changed for a while, which is longer each time,
+// unless a second look was asked for.
 func (s *stillness) stands(now [3]int) bool {
 	const first, longest = 60 * time.Millisecond, time.Second
 	if now != s.seen || s.since.IsZero() {
