@@ -96,10 +96,45 @@ func syntaxError(text []byte, err error) (tasktree.Pos, string) {
 // which 1.2 cut down to the first two. "\r\n" is one end.
 const lineBreaks = "\n\r\u0085\u2028\u2029"
 
-var lineEnd = regexp.MustCompile("\r\n|[" + lineBreaks + "]")
-
 // splitLines gives a text's lines without their ends, numbered as yaml.v3 does.
-func splitLines(text string) []string { return lineEnd.Split(text, -1) }
+func splitLines(text string) []string {
+	lines := make([]string, 0, strings.Count(text, "\n")+1)
+	from := 0
+	for at := 0; at < len(text); {
+		n := lineBreak(text[at:])
+		if n == 0 {
+			at++
+			continue
+		}
+		lines = append(lines, text[from:at])
+		at += n
+		from = at
+	}
+	return append(lines, text[from:])
+}
+
+// lineBreak gives the length of the end of a line that a text begins with, 0 if
+// it begins with none.
+func lineBreak(text string) int {
+	switch text[0] {
+	case '\n':
+		return 1
+	case '\r':
+		if strings.HasPrefix(text, "\r\n") {
+			return 2
+		}
+		return 1
+	case "\u0085"[0]:
+		if strings.HasPrefix(text, "\u0085") {
+			return len("\u0085")
+		}
+	case "\u2028"[0]:
+		if strings.HasPrefix(text, "\u2028") || strings.HasPrefix(text, "\u2029") {
+			return len("\u2028")
+		}
+	}
+	return 0
+}
 
 // find gives the first place that matches.
 func find(lines []string, re *regexp.Regexp) (tasktree.Pos, bool) {
