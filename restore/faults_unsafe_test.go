@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -204,10 +205,33 @@ func snapshot(t testing.TB, dir string) string {
 
 const faultsEnv = "REGROW_TEST_FAULTS"
 
+// Of the faults, only one in so many is tried, the seed says which: an emulated
+// processor takes minutes for all of them.
+const (
+	faultStepEnv = "REGROW_TEST_FAULT_STEP"
+	seedEnv      = "REGROW_TEST_SEED"
+)
+
+// numberFrom gives the number that a variable has, or another one.
+func numberFrom(t *testing.T, variable string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("%s=%s", variable, text)
+	}
+	return n
+}
+
 // TestEveryOpFails makes every op of plans that use every op and every kind fail
 // once, with each errno that its call can answer. It runs in a process of its
 // own, since the filter cannot be taken off.
 func TestEveryOpFails(t *testing.T) {
+	// Read here, too: go test has to know what a result depends on.
+	all := faults{step: numberFrom(t, faultStepEnv, 1), seed: numberFrom(t, seedEnv, 1)}
 	if os.Getenv(faultsEnv) == "" {
 		self, err := os.Executable()
 		if err != nil {
@@ -248,7 +272,6 @@ func TestEveryOpFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	host.Ignored |= 1 << (unix.SIGUSR1 - 1) // one rt_sigaction at least
-	var all faults
 	t.Run("plain", func(t *testing.T) { all.everyOp(t, host, PlanOptions{Detach: true}) })
 	t.Run("service", func(t *testing.T) { all.everyOp(t, host, PlanOptions{Strategy: StrategyService}) })
 	t.Run("inherit", func(t *testing.T) { all.everyOp(t, host, PlanOptions{Strategy: StrategyInherit}) })
@@ -264,7 +287,7 @@ func TestEveryOpFails(t *testing.T) {
 	} else {
 		t.Run("user", func(t *testing.T) { all.everyOp(t, host, PlanOptions{}, both...) })
 	}
-	t.Logf("%d faults in %d calls", all.n, len(all.calls))
+	t.Logf("%d of %d faults in %d calls", all.tried, all.n, len(all.calls))
 	for _, name := range slices.Sorted(maps.Keys(errnos)) {
 		if !all.calls[name] {
 			t.Errorf("no plan has the call %s", name)
@@ -282,7 +305,10 @@ func TestEveryOpFails(t *testing.T) {
 }
 
 type faults struct {
-	n     int
+	step, seed int
+
+	n     int // in all
+	tried int
 	calls map[string]bool
 	kinds map[program.OpKind]bool
 }
@@ -334,6 +360,10 @@ func (f *faults) everyOp(t *testing.T, host Host, o PlanOptions, namespaces ...t
 					continue
 				}
 				f.n++
+				if (f.n+f.seed)%f.step != 0 {
+					continue
+				}
+				f.tried++
 				f.one(t, p, fault{task: prog.task, op: i, call: name, errno: errno, released: released}, dir, before)
 				if t.Failed() {
 					return
