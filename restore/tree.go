@@ -107,7 +107,11 @@ func (t *Tree) RootHandles(sig unix.Signal) bool {
 	if t.plan.tree.Root.Holds() {
 		return false
 	}
-	return !t.plan.tree.HasNamespace(tasktree.NamespacePID) || catches(t.root, sig)
+	if !t.plan.tree.HasNamespace(tasktree.NamespacePID) {
+		return true
+	}
+	caught, _ := Catches(t.root, sig) // a root that is gone catches nothing
+	return caught
 }
 
 // End kills what is left of the tree and returns when nothing is.

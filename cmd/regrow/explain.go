@@ -13,10 +13,21 @@ import (
 // explain prints an error. One of a description starts each line with its place
 // already.
 func explain(w io.Writer, err error) {
-	if op, isOp := errors.AsType[*restore.OpError](err); fullTable(err) && (!isOp || op.Reason == "") {
-		err = fmt.Errorf("%w (regrow's own table of descriptors is full%s)", err, limitOfFiles())
+	_, _ = fmt.Fprintln(w, withCure(err))
+}
+
+// withCure adds to a full table of regrow's own what allows more. Its soft limit
+// was raised already.
+func withCure(err error) error {
+	if op, isOp := errors.AsType[*restore.OpError](err); !fullTable(err) || isOp && op.Reason != "" {
+		return err
 	}
-	_, _ = fmt.Fprintln(w, err)
+	cure := ""
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
+		cure = fmt.Sprintf(": the hard RLIMIT_NOFILE is %d, raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE", limit.Max)
+	}
+	return fmt.Errorf("%w (regrow's own table of descriptors is full%s)", err, cure)
 }
 
 // fullTable reports whether regrow itself, and no task, has as many descriptors as
@@ -24,13 +35,4 @@ func explain(w io.Writer, err error) {
 func fullTable(err error) bool {
 	op, isOp := errors.AsType[*restore.OpError](err)
 	return errors.Is(err, unix.EMFILE) && (!isOp || op.Task == "")
-}
-
-// limitOfFiles says what allows more: regrow has raised its soft limit already.
-func limitOfFiles() string {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return ""
-	}
-	return fmt.Sprintf(": the hard RLIMIT_NOFILE is %d, raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE", limit.Max)
 }

@@ -92,28 +92,11 @@ func standIn() error {
 func awaitHandler(pid int, sig unix.Signal) {
 	const patience = 500 // ms; a stand-in needs 1 to 3
 	for range patience {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		if err != nil || handles(string(text), sig) {
-			return // no such process, or no such /proc: no reason to wait
+		if caught, err := restore.Catches(pid, sig); caught || err != nil {
+			return // or no such process, or no such /proc: no reason to wait
 		}
 		time.Sleep(time.Millisecond) //nolint:forbidigo // nothing tells of a handler
 	}
-}
-
-// handles reads from /proc/PID/status whether a process catches or ignores a
-// signal, or its first thread blocks it.
-func handles(status string, sig unix.Signal) bool {
-	for line := range strings.Lines(status) {
-		name, mask, _ := strings.Cut(line, ":")
-		switch name {
-		case "SigBlk", "SigIgn", "SigCgt":
-			bits, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
-			if err != nil || bits>>(uint(sig)-1)&1 != 0 {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 func withoutStandIn(env []string) []string {

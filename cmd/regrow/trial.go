@@ -157,7 +157,7 @@ func (t *trial) run(ctx context.Context, tree *tasktree.Tree, host restore.Host,
 	case isHost:
 		t.Real = verdict{Outcome: lacks, Because: host.Error()}
 	case fullTable(err):
-		t.Real = verdict{Outcome: lacks, Because: err.Error() + limitOfFiles()}
+		t.Real = verdict{Outcome: lacks, Because: withCure(err).Error()}
 	case err != nil:
 		t.Real = verdict{Outcome: tasktree.Breaks, Because: err.Error()}
 	default:
