@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -37,21 +39,50 @@ func asksForCaller(s *tasktree.Scenario) bool {
 	return c.NoFile.Value != 0 || c.Open.Value != 0 || len(c.InheritFD) > 0
 }
 
-// inCaller starts regrow anew as the caller that a description asks for, if this
-// process is not it and no flag says otherwise, and reports whether that was all
-// there is to do.
-func (f *conflictsFlags) inCaller(cmd *cobra.Command, path string, tree *tasktree.Tree) (done bool, err error) {
-	if f.asCaller >= 0 || path == "-" || f.flagsOfCaller(cmd) || !asksForCaller(tree.Scenario) {
-		return false, nil
+// load decodes a description and, if that asks for a caller which this process is
+// not and no flag says otherwise, starts regrow anew as this caller: then that was
+// all there is to do.
+func (f *conflictsFlags) load(cmd *cobra.Command, path string) (tree *tasktree.Tree, done bool, err error) {
+	var text bytes.Buffer // what came on standard input, which is to be read again
+	tree, err = load(path, io.TeeReader(cmd.InOrStdin(), &text))
+	if err != nil || f.asCaller >= 0 || f.flagsOfCaller(cmd) || !asksForCaller(tree.Scenario) {
+		return tree, false, err
 	}
-	status, err := runAsCaller(cmd.Context(), tree.Scenario, [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, os.Args[1:]...)
+	standard := [3]*os.File{os.Stdin, os.Stdout, os.Stderr}
+	if path == "-" {
+		if standard[0], err = asStandardInput(tree.Scenario, text.Bytes()); err != nil {
+			return nil, true, &exitError{exitUsage, fmt.Errorf("%s: %w", tree.Source, err)}
+		}
+		defer closeFiles(standard[:1])
+	}
+	status, err := runAsCaller(cmd.Context(), tree.Scenario, standard, os.Args[1:]...)
 	if err != nil {
-		return true, &exitError{exitNo, fmt.Errorf("conflicts: %w", err)}
+		return nil, true, &exitError{exitNo, fmt.Errorf("conflicts: %w", err)}
 	}
 	if status != exitOK {
-		return true, &exitError{status, nil}
+		return nil, true, &exitError{status, nil}
 	}
-	return true, nil
+	return tree, true, nil
+}
+
+// asStandardInput gives a description that came on standard input to the caller
+// that it asks for.
+func asStandardInput(s *tasktree.Scenario, text []byte) (*os.File, error) {
+	for _, fd := range s.Caller.InheritFD {
+		if fd.FD.Value == 0 {
+			return nil, errors.New("caller.inherit_fd: the caller's descriptor 0 is what this description comes from; give it as a file")
+		}
+	}
+	fd, err := unix.MemfdCreate("description", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	file := os.NewFile(uintptr(fd), "description")
+	if _, err := file.WriteAt(text, 0); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
 }
 
 // flagsOfCaller reports whether flags say what the caller is: then the one who

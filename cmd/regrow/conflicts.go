@@ -142,11 +142,8 @@ func (f *conflictsFlags) conflicts(cmd *cobra.Command, path string) error {
 	if _, err := f.strategy.options(restore.PlanOptions{}); err != nil {
 		return err
 	}
-	tree, err := load(path, cmd.InOrStdin())
-	if err != nil {
-		return err
-	}
-	if done, err := f.inCaller(cmd, path, tree); done || err != nil {
+	tree, done, err := f.load(cmd, path)
+	if done || err != nil {
 		return err
 	}
 	warn(cmd.ErrOrStderr(), tree)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"regrow/restore"
 	"regrow/tasktree"
@@ -77,6 +78,7 @@ by id and install them at their numbers.`,
 		SilenceUsage:      true,
 		Args:              noSuchCommand,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: roomForRuntime,
 		DisableAutoGenTag: true,
 		Version:           versionLine(),
 	}
@@ -85,6 +87,22 @@ by id and install them at their numbers.`,
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newRestore(), newCheck(), newPlan(), newConflicts(), newVersion())
 	return root
+}
+
+// roomForRuntime demands a few free descriptors before any command begins. With
+// the first file the Go runtime opens an epoll instance and an eventfd, and where it
+// gets none it ends the process with a traceback.
+func roomForRuntime(*cobra.Command, []string) error {
+	for range 2 {
+		var pipe [2]int
+		if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+			return os.NewSyscallError("pipe2", err)
+		}
+		for _, fd := range pipe {
+			defer unix.Close(fd)
+		}
+	}
+	return nil
 }
 
 // noSuchCommand says which command was probably meant.

@@ -62,11 +62,8 @@ func symptomOf(tree *tasktree.Tree, host restore.Host, o restore.PlanOptions) (s
 
 // shrinkTree is regrow conflicts --shrink.
 func (f *conflictsFlags) shrinkTree(cmd *cobra.Command, path string) error {
-	tree, err := load(path, cmd.InOrStdin())
-	if err != nil {
-		return err
-	}
-	if done, err := f.inCaller(cmd, path, tree); done || err != nil {
+	tree, done, err := f.load(cmd, path)
+	if done || err != nil {
 		return err
 	}
 	host, err := restore.ThisHost()

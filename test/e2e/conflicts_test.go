@@ -174,13 +174,15 @@ tasks: [{name: root, fds: {9: made}}]
 }
 
 // TestConflictsFullTable lets regrow itself have too few descriptors: the message
-// says so, with the limit and the cure.
+// says so, with the limit and the cure, even where the Go runtime would have too
+// few for its own.
 func TestConflictsFullTable(t *testing.T) {
 	path := write(t, "version: 1\nfiles: {p: {type: pipe}}\ntasks: [{name: root, fds: {0: p.r, 1: p.w}, children: [{name: c, fds: {7: p.w}}]}]\n")
-	for _, limit := range []int{10, 11} {
+	for limit := 5; limit <= 11; limit++ {
 		res := wait(t, start(t, fmt.Sprintf("ulimit -n %d", limit), "conflicts", "--run", path))
 		want := fmt.Sprintf("the hard RLIMIT_NOFILE is %d", limit)
-		if res.status != 1 || !strings.Contains(res.errors, want) || !strings.Contains(res.errors, "ulimit -Hn") {
+		begun := limit >= 10 || limit > 6 && res.status == 1 // the runtime may keep a file of the cgroup open, and one more
+		if status := map[bool]int{false: 2, true: 1}[begun]; res.status != status || !strings.Contains(res.errors, want) || !strings.Contains(res.errors, "ulimit -Hn") || strings.Contains(res.errors, "goroutine") {
 			t.Errorf("limit %d: status %d, %q", limit, res.status, res.errors)
 		}
 		nobody(t)

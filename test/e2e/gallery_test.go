@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"regrow/images"
 	"regrow/restore"
 	"regrow/tasktree"
@@ -147,6 +149,14 @@ tasks:
 		if hit := slices.ContainsFunc(f.Prediction.Collisions, func(c restore.Collision) bool { return c.FD == 9 && strings.HasPrefix(c.Was, "[") }); f.Naive && f.Strategy == "fdstore" && !hit {
 			t.Errorf("naive fdstore: nothing happens to the store at 9: %v", f.Prediction.Collisions)
 		}
+	}
+	fromPipe := wait(t, start(t, "cat <<'END' |\n"+description+"END\n\"$0\" \"$@\"; exit $?", "conflicts", "--run", "--json", "--naive", "-"))
+	if want := strings.ReplaceAll(res.out, path, `\u003cstdin\u003e`); fromPipe.status != res.status || fromPipe.out != want {
+		t.Errorf("on standard input: status %d, %s\n%s", fromPipe.status, fromPipe.errors, cmp.Diff(want, fromPipe.out))
+	}
+	itself := strings.Replace(description, "log: 7", "log: 0", 1)
+	if res := wait(t, start(t, "cat <<'END' |\n"+itself+"END\n\"$0\" \"$@\"; exit $?", "conflicts", "-")); res.status != 2 || !strings.Contains(res.errors, "descriptor 0 is what this description comes from") {
+		t.Errorf("a caller with descriptor 0 on standard input: status %d: %s", res.status, res.errors)
 	}
 	tooLow := strings.Replace(description, "nofile: 200", "nofile: 61", 1)
 	if err := os.WriteFile(path, []byte(tooLow), 0o644); err != nil {
