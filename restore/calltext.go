@@ -37,7 +37,7 @@ func (p *Plan) callText(op *program.Op, note program.Note) string {
 		if id := p.messageOf(op); id >= 0 {
 			what = fmt.Sprintf("message %d", id)
 		}
-		return fmt.Sprintf("pull(%d, %s) -> %s", op.Args[0], what, strings.Trim(fmt.Sprint(numbers), "[]"))
+		return fmt.Sprintf("pull(%d, %s) -> %s", op.Args[0], what, numbersText(numbers))
 	case program.OpTake:
 		numbers := program.Int32sAt(p.arena.Base, p.arena.Data(), op.Args[3], 1)
 		return fmt.Sprintf("pop(%d, %d) -> %d", op.Args[0], p.messageOf(op), numbers[0])
@@ -82,6 +82,26 @@ func (p *Plan) callText(op *program.Op, note program.Note) string {
 		}
 	}
 	return name + "(" + strings.Join(args, ", ") + ")"
+}
+
+// numbersText shows numbers, long runs by their ends: "3 5 6 10-260".
+func numbersText(numbers []int32) string {
+	const long = 16
+	var words []string
+	for len(numbers) > 0 {
+		n := 1
+		for n < len(numbers) && numbers[n] == numbers[0]+int32(n) {
+			n++
+		}
+		if n >= long {
+			words = append(words, fmt.Sprintf("%d-%d", numbers[0], numbers[n-1]))
+			numbers = numbers[n:]
+			continue
+		}
+		words = append(words, strconv.Itoa(int(numbers[0])))
+		numbers = numbers[1:]
+	}
+	return strings.Join(words, " ")
 }
 
 // argument shows one argument of a call, see argText.

@@ -116,29 +116,55 @@ func (tp *taskPlanner) spare() int {
 //	... of a branch         store ──▶ branch ──▶ shard, branch closed ──▶ files, shard closed
 func (tp *taskPlanner) pull(files []fileEnd) {
 	for len(files) > 0 {
-		n := min(len(files), fdstore.MaxGroup)
-		depth := tp.pl.nextDepth()
-		// The sockets land before the files, on the lowest free numbers; the
-		// last one stays until the files are there.
-		sc := &tp.pl.scratch
-		way := tp.table.land(sc.way, depth)
-		from := tp.store
-		if depth > 0 {
-			from = way[depth-1]
-			tp.table.take(from, theShard)
-		}
-		numbers := tp.table.land(sc.numbers, n)
-		sc.way, sc.numbers = way, numbers
-		tp.inTable(max(from, numbers[n-1]))
+		way := tp.way()
 		var order []fileEnd
-		order, files = tp.landing(files, numbers)
-		place := tp.pl.plan.layout.Place(tp.pl.message(order, depth), n)
-		tp.pullSockets(place, way)
-		tp.pullMessage(from, place.Word, order, numbers)
-		if depth > 0 {
-			tp.call(unix.SYS_CLOSE, uint64(from))
-			tp.table.release(from)
-		}
+		var numbers []int
+		order, numbers, files = tp.landNext(files)
+		tp.takeMessage(way, order, numbers)
+	}
+	if tp.pl.bringsAgain() {
+		tp.pullAgain()
+	}
+}
+
+// way gives where the sockets on the way to the next message land: before its files,
+// on the lowest free numbers. The last one stays until the files are there. The next
+// call uses the memory.
+func (tp *taskPlanner) way() []int {
+	way := tp.table.land(tp.pl.scratch.way, tp.pl.nextDepth())
+	tp.pl.scratch.way = way
+	if n := len(way); n > 0 {
+		tp.table.take(way[n-1], theShard)
+	}
+	return way
+}
+
+// landNext chooses what the next message brings, and where that lands. It gives the
+// files back that do not come with it. The next call uses the memory of order and
+// numbers.
+func (tp *taskPlanner) landNext(files []fileEnd) (order []fileEnd, numbers []int, rest []fileEnd) {
+	if tp.pl.bringsAgain() {
+		return tp.landingAgain(files)
+	}
+	numbers = tp.table.land(tp.pl.scratch.numbers, min(len(files), fdstore.MaxGroup))
+	tp.pl.scratch.numbers = numbers
+	order, rest = tp.landing(files, numbers)
+	return order, numbers, rest
+}
+
+// takeMessage goes a way to the next message and takes that.
+func (tp *taskPlanner) takeMessage(way []int, order []fileEnd, numbers []int) {
+	depth, from := len(way), tp.store
+	if depth > 0 {
+		from = way[depth-1]
+	}
+	tp.inTable(max(from, numbers[len(numbers)-1]))
+	place := tp.pl.plan.layout.Place(tp.pl.message(order, depth), len(order))
+	tp.pullSockets(place, way)
+	tp.pullMessage(from, place.Word, order, numbers)
+	if depth > 0 {
+		tp.call(unix.SYS_CLOSE, uint64(from))
+		tp.table.release(from)
 	}
 }
 
@@ -155,11 +181,7 @@ func (tp *taskPlanner) inTable(n int) {
 func (tp *taskPlanner) landing(files []fileEnd, numbers []int) (order, rest []fileEnd) {
 	sc := &tp.pl.scratch
 	order = slices.Grow(sc.order[:0], len(numbers))[:len(numbers)]
-	waiting := &sc.marked
-	waiting.reset()
-	for _, fe := range files {
-		waiting.set(fe, true)
-	}
+	waiting := tp.waiting(files)
 	open := sc.open[:0]
 	for i, n := range numbers {
 		if d := tp.wants(n); d != nil && waiting.has(endOf(d)) {
@@ -170,6 +192,23 @@ func (tp *taskPlanner) landing(files []fileEnd, numbers []int) (order, rest []fi
 		open = append(open, i)
 	}
 	sc.order, sc.open = order, open
+	return order, fillOpen(order, open, files, waiting)
+}
+
+// waiting marks the files that have no place in a message yet. The next call uses
+// its memory.
+func (tp *taskPlanner) waiting(files []fileEnd) *byFile[bool] {
+	waiting := &tp.pl.scratch.marked
+	waiting.reset()
+	for _, fe := range files {
+		waiting.set(fe, true)
+	}
+	return waiting
+}
+
+// fillOpen puts files that still wait where a message has places for any, and gives
+// the others back.
+func fillOpen(order []fileEnd, open []int, files []fileEnd, waiting *byFile[bool]) (rest []fileEnd) {
 	for _, fe := range files {
 		switch {
 		case !waiting.has(fe):
@@ -180,7 +219,7 @@ func (tp *taskPlanner) landing(files []fileEnd, numbers []int) (order, rest []fi
 			rest = append(rest, fe)
 		}
 	}
-	return order, rest
+	return rest
 }
 
 // pullSockets goes the way to a message. Each socket lands on the next number,
@@ -222,8 +261,11 @@ func (tp *taskPlanner) pullMessage(from int, w fdstore.Word, files []fileEnd, nu
 	tp.numberHint()
 	for i, n := range numbers {
 		tp.table.take(n, files[i])
-		tp.at.set(files[i], n)
 		tp.cloexec.set(n, flag != 0)
+		// A number that is right stays as it is, so the file is taken from there.
+		if d := tp.wants(n); d != nil && endOf(d) == files[i] || !tp.at.has(files[i]) {
+			tp.at.set(files[i], n)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"errors"
 	"fmt"
 
 	"regrow/fdstore"
@@ -41,6 +42,7 @@ type PlanOptions struct {
 
 	base   uint64         // where the arena lies; 0: program.DefaultBase
 	layout fdstore.Layout // of the store, for tests; 0: by the number of messages
+	once   bool           // no message brings an open file more than once
 }
 
 // Plan is everything that restoring a tree will do, decided beforehand. It is
@@ -148,6 +150,44 @@ func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 	if t.Tasks() == nil {
 		return nil, fmt.Errorf("restore: the tree was not checked")
 	}
+	plan, err := newPlan(t, host, o)
+	_, refused := errors.AsType[*RefusedError](err)
+	if !o.once && (refused || err == nil && (plan.overInFlight() || plan.overFlat())) {
+		// Bringing files again saves calls, but it takes numbers early that a full
+		// table needs for a while, and more room in the store.
+		o.once = true
+		return newPlan(t, host, o)
+	}
+	return plan, err
+}
+
+// overInFlight reports whether the files that messages bring again make those in
+// flight more than an ordinary user may have: as many as RLIMIT_NOFILE allows, which
+// the runtime has raised to the hard limit (unix(7), ETOOMANYREFS).
+func (p *Plan) overInFlight() bool {
+	all, once := 0, 0
+	for _, m := range p.messages {
+		all += len(m)
+	}
+	if uint64(all) <= p.host.HardFiles {
+		return false
+	}
+	for _, m := range p.messages {
+		seen := map[fileEnd]bool{}
+		for _, fe := range m {
+			seen[fe] = true
+		}
+		once += len(seen)
+	}
+	return uint64(once) <= p.host.HardFiles
+}
+
+// overFlat reports whether the store has more messages than one socket should.
+func (p *Plan) overFlat() bool {
+	return p.options.Strategy == StrategyFDStore && !p.options.Naive && p.layout == fdstore.Flat && p.options.layout == 0 && len(p.messages) > flatMessages
+}
+
+func newPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 	if o.base == 0 {
 		o.base = program.DefaultBase
 	}

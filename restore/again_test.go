@@ -1,0 +1,143 @@
+package restore
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+	"regrow/tasktree/kind"
+)
+
+// againTree has a task whose descriptors are what a function says, and one more
+// that shares every file, so that all come out of the store.
+func againTree(t testing.TB, files, from, to int, file func(n int) int) *tasktree.Tree {
+	t.Helper()
+	tree := &tasktree.Tree{Root: &tasktree.Task{Name: "root"}}
+	other, task := &tasktree.Task{Name: "other"}, &tasktree.Task{Name: "task"}
+	for i := range files {
+		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d", i), Spec: &kind.Reg{Path: text("/dev/null")}})
+		other.FDs = append(other.FDs, tasktree.Descriptor{FD: 4000 + 2*i, File: text(tree.Files[i].Name)})
+	}
+	for n := from; n < to; n++ {
+		if f := file(n); f >= 0 {
+			task.FDs = append(task.FDs, tasktree.Descriptor{FD: n, File: text(tree.Files[f].Name)})
+		}
+	}
+	tree.Root.Children = []*tasktree.Task{task, other}
+	if problems := tree.Check(); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	return tree
+}
+
+func TestFilesComeAgain(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		files, from, to int
+		file            func(n int) int
+		messages        string // of the task in the order of its pulls, by file
+		dups            int
+	}{
+		{name: "standard descriptors on one log", files: 2, to: 4, file: func(n int) int { return n / 3 }, messages: "0 0 0 1"},
+		{name: "right above where they land", files: 2, from: 3, to: 5, file: func(n int) int { return n - 3 }, messages: "0 1 0 1"},
+		{name: "far above where they land", files: 2, from: 9, to: 11, file: func(n int) int { return n - 9 }, messages: "0 1", dups: 2},
+		{name: "one file, more than a message holds", files: 1, from: 1, to: 1 + 3*253, file: func(int) int { return 0 }, messages: "0 x253, 0 x253, 0 x253"},
+		{name: "three files in turn", files: 3, to: 3 * 253, file: func(n int) int { return n % 3 }, messages: "0 1 2 x84.3, 1 2 0 x84, 1 2 0 x84", dups: 3},
+		{name: "a gap, where the store is", files: 1, to: 60, file: func(n int) int { return map[bool]int{true: -1}[n == 30] }, messages: "0 x59"},
+		{name: "a gap of two", files: 1, to: 60, file: func(n int) int { return map[bool]int{true: -1}[n/2 == 15] }, messages: "0 x30, 0 x29"},
+		{name: "every fourth number", files: 1, to: 400, file: func(n int) int { return map[bool]int{true: -1}[n%4 > 0] }, messages: "0", dups: 99},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := mustPlan(t, againTree(t, c.files, c.from, c.to, c.file), testHost)
+			if err := p.Verify(); err != nil {
+				t.Fatal(err)
+			}
+			var pulls []string
+			dups := 0
+			for i := range p.tasks[1].Ops {
+				op := &p.tasks[1].Ops[i]
+				if op.Kind == program.OpPull {
+					pulls = append(pulls, contents(p.messages[p.messageOf(op)]))
+				}
+				if op.Nr == unix.SYS_DUP3 {
+					dups++
+				}
+			}
+			if got := strings.Join(pulls, ", "); got != c.messages || dups != c.dups {
+				t.Errorf("messages %s and %d dup3, want %s and %d", got, dups, c.messages, c.dups)
+			}
+		})
+	}
+}
+
+// contents tells the files of a message: each, or a period and how often it comes.
+func contents(message []fileEnd) string {
+	var names []string
+	for _, fe := range message {
+		names = append(names, fmt.Sprint(fe.file))
+	}
+	const short = 8
+	if len(names) <= short {
+		return strings.Join(names, " ")
+	}
+	period := len(message) - longestBorder(message)
+	times := strings.TrimSuffix(fmt.Sprintf("%.1f", float64(len(message))/float64(period)), ".0")
+	return strings.Join(names[:period], " ") + " x" + times
+}
+
+// TestOnceIfNeeded holds that nothing is refused, or beyond what an ordinary user
+// may have in flight, because files come again.
+func TestOnceIfNeeded(t *testing.T) {
+	again := func(p *Plan) bool {
+		return slices.ContainsFunc(p.messages, func(m []fileEnd) bool {
+			return len(m) > 1 && slices.Contains(m[1:], m[0])
+		})
+	}
+	scattered := func(n int) int { return n * n % 7 }
+	for _, hard := range []uint64{4096, 93} {
+		host := testHost
+		host.HardFiles, host.SoftFiles = hard, min(host.SoftFiles, hard)
+		tree := againTree(t, 7, 0, 90, scattered)
+		for i := range tree.Root.Children[1].FDs { // below any of these limits
+			tree.Root.Children[1].FDs[i].FD = 10 + 2*i
+		}
+		p := mustPlan(t, tree, host)
+		if got, want := again(p), hard > 93; got != want {
+			t.Errorf("hard limit %d: files come again: %v, want %v", hard, got, want)
+		}
+		if err := p.Verify(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestLongestBorder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		files := rapid.SliceOfN(rapid.Map(rapid.Int32Range(0, 1), func(n int32) fileEnd { return fileEnd{file: n} }), 0, 12).Draw(t, "files")
+		want := 0
+		for n := range files {
+			if slices.Equal(files[:n], files[len(files)-n:]) {
+				want = n
+			}
+		}
+		if got := longestBorder(files); got != want {
+			t.Errorf("%v: %d, want %d", files, got, want)
+		}
+	})
+}
+
+func TestNumbersText(t *testing.T) {
+	numbers := []int32{0, 1, 2, 7}
+	for n := int32(10); n < 26; n++ {
+		numbers = append(numbers, n)
+	}
+	if got, want := numbersText(append(numbers, 30)), "0 1 2 7 10-25 30"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
