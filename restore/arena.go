@@ -28,7 +28,8 @@ func (r *run) mapArena() error {
 		r.arena = arena
 		break
 	}
-	copy(r.arena.Bytes(), r.plan.arena.Data())
+	// What lies before the first Record is zero as it is, and not to be touched.
+	copy(r.arena.Bytes()[program.HeadSize:], r.plan.arena.Data()[program.HeadSize:])
 	addr := r.plan.opsBase()
 	for i := range r.plan.tasks {
 		ops := r.plan.tasks[i].Ops

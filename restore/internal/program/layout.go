@@ -87,8 +87,13 @@ const (
 	HeadPrivate   = 80
 	HeadInterp    = 88
 	HeadRootPIDFD = 104
-	HeadSize      = 4096
 )
+
+// HeadSize is how far the first Record is from Base. Head needs one page, and the
+// others are never touched, so they do not exist: a task that reads Head gets that
+// page alone, where the kernel would map its neighbours with it (fault_around_bytes,
+// 64 KiB) and have to unmap them when the task lets go of the plan.
+const HeadSize = 1 << 16
 
 // MaxKeep is how many ranges of memory a task can keep when it sheds the rest.
 const MaxKeep = 192

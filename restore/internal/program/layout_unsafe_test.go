@@ -51,8 +51,8 @@ func TestLayout(t *testing.T) {
 			t.Errorf("%s is %d, want %d", c.name, c.got, c.want)
 		}
 	}
-	if size := unsafe.Sizeof(head); size > HeadSize {
-		t.Errorf("Head has %d bytes, and Records follow after %d", size, HeadSize)
+	if size := unsafe.Sizeof(head); size > PageSize {
+		t.Errorf("Head has %d bytes, and a page has %d", size, PageSize)
 	}
 	// A 32-bit word that the kernel takes for a futex or a number must be aligned.
 	for name, offset := range map[string]uintptr{
