@@ -23,6 +23,7 @@ var opNames = map[program.OpKind]string{
 	program.OpName: "prctl(PR_SET_MM_MAP)", program.OpReady: "wait", program.OpHold: "hold",
 	program.OpReopen: "openat", program.OpCreate: "openat", program.OpCaller: "fcntl(F_GETFD)",
 	program.OpAdd: "sendmsg", program.OpLend: "fcntl(F_DUPFD_CLOEXEC)", program.OpMeet: "meet", program.OpFind: "faccessat", program.OpTruncate: "ftruncate",
+	program.OpHelp: "clone3", program.OpEnd: "exit_group(helper)", program.OpReap: "wait4(helper)",
 }
 
 func opName(op *program.Op) string {

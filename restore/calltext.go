@@ -43,6 +43,8 @@ func (p *Plan) callText(op *program.Op, note program.Note) string {
 		return fmt.Sprintf("pop(%d, %d) -> %d", op.Args[0], p.messageOf(op), numbers[0])
 	case program.OpFork:
 		return fmt.Sprintf("%s -> task %q", p.cloneName(), p.tree.Tasks()[op.Args[1]].Name)
+	case program.OpHelp:
+		return fmt.Sprintf("%s -> a helper, which forks %s", p.cloneName(), count(int(op.Args[2])-1, "task"))
 	case program.OpCreate:
 		return fmt.Sprintf("openat(%s, %s|O_CREAT, %#o)", str(0), openFlags(op.Args[1]), op.Args[2])
 	case program.OpAdd:

@@ -152,6 +152,8 @@ func (p *Plan) reason(op *program.Op, note program.Note, errno int32, got int64)
 		return "the path is a socket, which open(2) cannot open", nil
 	case program.ReasonForeign:
 		return "the store does not deliver this message", nil
+	case program.ReasonHelper:
+		return "the process that forks beside the task was killed", nil
 	case program.ReasonCanceled:
 		return "", ErrCanceled
 	}

@@ -62,6 +62,7 @@ var errnos = map[string][]unix.Errno{
 	"close":                   {unix.EBADF, unix.EINTR, unix.EIO, unix.ENOSPC, unix.EDQUOT},
 	"close_range":             {unix.EINVAL, unix.EMFILE, unix.ENOMEM},
 	"dup3":                    {unix.EBADF, unix.EBUSY, unix.EINTR, unix.EINVAL, unix.EMFILE, unix.ENOMEM},
+	"exit_group(helper)":      {unix.EINTR},
 	"execve":                  {unix.E2BIG, unix.EACCES, unix.EAGAIN, unix.EINVAL, unix.EIO, unix.EISDIR, unix.ELIBBAD, unix.ELOOP, unix.EMFILE, unix.ENAMETOOLONG, unix.ENFILE, unix.ENOENT, unix.ENOEXEC, unix.ENOMEM, unix.ENOTDIR, unix.EPERM, unix.ETXTBSY},
 	"faccessat":               {unix.EACCES, unix.EIO, unix.ELOOP, unix.ENAMETOOLONG, unix.ENOENT, unix.ENOMEM, unix.ENOTDIR, unix.EROFS, unix.EISDIR},
 	"fcntl(F_DUPFD_CLOEXEC)":  {unix.EBADF, unix.EINVAL, unix.EMFILE},
@@ -92,6 +93,7 @@ var errnos = map[string][]unix.Errno{
 	"socketpair":              {unix.EAFNOSUPPORT, unix.EMFILE, unix.ENFILE, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT},
 	"unshare":                 {unix.EMFILE, unix.ENOMEM, unix.EPERM},
 	"wait":                    {unix.EINTR, unix.ENOSYS},
+	"wait4(helper)":           {unix.ECHILD, unix.EINVAL},
 	"write":                   {unix.EAGAIN, unix.EBADF, unix.EFBIG, unix.EINTR, unix.EIO, unix.ENOMEM, unix.ENOSPC, unix.EPIPE},
 }
 
@@ -156,6 +158,8 @@ func referenceTree(t testing.TB, dir string, namespaces ...tasktree.Namespace) *
 			Children: []*tasktree.Task{{Name: "below", Pos: at(), FDs: []tasktree.Descriptor{fd(0, "made", false)}}},
 		},
 		{Name: "shares", Pos: at(), SharesFiles: word("holds")},
+		{Name: "second", Pos: at()}, // with the next one enough for a helper
+		{Name: "third", Pos: at()},
 	}}
 	for _, n := range namespaces {
 		tree.Namespaces = append(tree.Namespaces, tasktree.NamespaceItem{Name: n, Pos: at()})
@@ -274,6 +278,7 @@ func TestEveryOpFails(t *testing.T) {
 	host.Ignored |= 1 << (unix.SIGUSR1 - 1) // one rt_sigaction at least
 	t.Run("plain", func(t *testing.T) { all.everyOp(t, host, PlanOptions{Detach: true}) })
 	t.Run("service", func(t *testing.T) { all.everyOp(t, host, PlanOptions{Strategy: StrategyService}) })
+	t.Run("helpers", func(t *testing.T) { all.everyOp(t, host, PlanOptions{help: 1}) })
 	t.Run("inherit", func(t *testing.T) { all.everyOp(t, host, PlanOptions{Strategy: StrategyInherit}) })
 	late := host
 	late.SoftFiles = 8 // the limit comes last

@@ -3,6 +3,7 @@ package restore
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -21,12 +22,13 @@ type Host struct {
 	Cwd                  string // absolute; "" if the current folder has no path
 	UID, GID             int    // effective, as the caller's user namespace has them
 	OldClone             bool   // clone3(2) is refused, as sandboxes of containers do: clone(2) makes the tasks
+	Processors           int    // that the tasks may use at a time: a large tree is forked by as many; 0 is 1
 }
 
 // ThisHost reads the attributes of the calling process. With an error, which is
 // that /proc cannot be read, only Ignored is missing.
 func ThisHost() (Host, error) {
-	h := Host{Environ: os.Environ(), UID: os.Geteuid(), GID: os.Getegid(), OldClone: !postfork.HasClone3()}
+	h := Host{Environ: os.Environ(), UID: os.Geteuid(), GID: os.Getegid(), OldClone: !postfork.HasClone3(), Processors: runtime.GOMAXPROCS(0)}
 	h.SoftFiles, h.HardFiles = early.Files()
 	if cwd, err := unix.Getwd(); err == nil && strings.HasPrefix(cwd, "/") {
 		h.Cwd = cwd

@@ -32,9 +32,28 @@ func (m *model) op(t *modelTable, op *program.Op, note program.Note) error {
 		}
 	case program.OpRefuse:
 		return needs(t, int(op.Args[0]))
+	case program.OpHelp:
+		return m.help(op)
 	case program.OpCall:
 		return m.call(t, op, note)
 	default: // the others leave the table as it is
+	}
+	return nil
+}
+
+// help demands that a helper does nothing but fork. Its table is a copy of the
+// task's, which that does not change, so the children get what they would have got
+// from the task.
+func (m *model) help(op *program.Op) error {
+	part := m.plan.tasks[m.task].Ops[m.at+1:]
+	n := int(op.Args[2])
+	if n < 1 || n > len(part) || part[n-1].Kind != program.OpEnd {
+		return fmt.Errorf("the part of a helper, %d ops, has no end", n)
+	}
+	for i := range part[:n-1] {
+		if part[i].Kind != program.OpFork {
+			return fmt.Errorf("a helper shall do op %s", opName(&part[i]))
+		}
 	}
 	return nil
 }

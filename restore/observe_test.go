@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"regrow/restore/internal/program"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 )
@@ -212,6 +213,7 @@ func predictionIsReality(t *testing.T, rt *rapid.T, host Host, limit int, counts
 	o := PlanOptions{
 		Strategy: rapid.SampledFrom(Strategies()).Draw(rt, "strategy"),
 		Naive:    rapid.Bool().Draw(rt, "naive"),
+		help:     rapid.IntRange(0, 2).Draw(rt, "helpers"),
 	}
 	if rapid.IntRange(0, 3).Draw(rt, "service fd") == 0 {
 		n := rapid.IntRange(0, 12).Draw(rt, "number")
@@ -247,6 +249,11 @@ func predictionIsReality(t *testing.T, rt *rapid.T, host Host, limit int, counts
 	counts[form]++
 	if slices.ContainsFunc(tree.Tasks(), (*tasktree.Task).Sharer) {
 		counts[form+" with shared tables"]++
+	}
+	if slices.ContainsFunc(p.tasks, func(prog program.Program) bool {
+		return slices.ContainsFunc(prog.Ops, func(op program.Op) bool { return op.Kind == program.OpHelp })
+	}) {
+		counts[form+" with helpers"]++
 	}
 	if len(pr.Collisions) > 0 {
 		counts[form+" collides"]++

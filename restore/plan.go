@@ -3,6 +3,7 @@ package restore
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"regrow/fdstore"
 	"regrow/restore/internal/program"
@@ -43,6 +44,7 @@ type PlanOptions struct {
 	base   uint64         // where the arena lies; 0: program.DefaultBase
 	layout fdstore.Layout // of the store, for tests; 0: by the number of messages
 	once   bool           // no message brings an open file more than once
+	help   int            // helpers of each task that forks more children than that, for tests; 0: by what pays
 }
 
 // Plan is everything that restoring a tree will do, decided beforehand. It is
@@ -218,6 +220,7 @@ func newPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 	pl.lend()
 	pl.meetings()
 	pids := pl.exactPIDs()
+	pl.exact = slices.ContainsFunc(pids, func(pid int32) bool { return pid != 0 })
 	pl.plan.rootClone = pl.clone(t.Root, pids[0])
 	pl.plan.forkHints = pl.forkHint()
 	for _, task := range t.Tasks() {

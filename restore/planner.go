@@ -16,6 +16,7 @@ type planner struct {
 	plan         *Plan
 	stored       []bool // by file index: comes through the store
 	earlyLimit   bool   // the root sets RLIMIT_NOFILE for all, before it forks
+	exact        bool   // a task has an exact pid
 	callerFDs    map[string]int
 	meets        map[*tasktree.Task]*meeting // by owner of the table
 	messageIDs   map[string]fdstore.ID       // by content

@@ -37,6 +37,7 @@ func planKeepsModel(t *rapid.T) {
 		Strategy: rapid.SampledFrom(Strategies()).Draw(t, "strategy"), Naive: rapid.Bool().Draw(t, "naive"),
 		// Shards from the second message on, so that small trees have some.
 		layout: rapid.SampledFrom([]fdstore.Layout{0, 1}).Draw(t, "layout"),
+		help:   rapid.IntRange(0, 2).Draw(t, "helpers"),
 	})
 	if err != nil {
 		checkRefusal(t, tree, host, err)

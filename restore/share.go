@@ -111,10 +111,10 @@ func (tp *taskPlanner) fork() {
 		tp.meet(table, tp.pl.meets[table].start)
 	}
 	tp.forkChildren(own)
-	tp.forkChildren(nil)
+	tp.forkWithHelp()
 }
 
-// forkChildren makes the children that go on with a table, nil: with copies.
+// forkChildren makes the children that go on with a table.
 func (tp *taskPlanner) forkChildren(table *tasktree.Task) {
 	for _, child := range tp.task.Children {
 		if child.Carried == table {

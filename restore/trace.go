@@ -2,9 +2,11 @@ package restore
 
 import (
 	"bufio"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -111,7 +113,7 @@ type traceEvent struct {
 
 const (
 	traceProcess = 1 // all lanes belong to one
-	runnerLane   = 0 // task i has the lane i + 1
+	runnerLane   = 0 // task i has the lane i + 1, helpers those behind
 )
 
 // writeTrace writes everything that was noted.
@@ -135,15 +137,16 @@ func (r *run) writeTrace(out io.Writer, failed error) error {
 }
 
 type traceWriter struct {
-	out    *bufio.Writer
-	r      *run
-	zero   int64
-	end    int64
-	count  int
-	err    error
-	forked int64 // when the last task began
-	ready  int64 // when the last task waited for the release, 0: not all did
-	missed bool  // a task was not ready
+	out     *bufio.Writer
+	r       *run
+	zero    int64
+	end     int64
+	count   int
+	err     error
+	forked  int64 // when the last task began
+	ready   int64 // when the last task waited for the release, 0: not all did
+	missed  bool  // a task was not ready
+	helpers int   // lanes that they have, behind those of the tasks
 }
 
 func (w *traceWriter) text(s string) {
@@ -174,8 +177,8 @@ func (w *traceWriter) name(what string, lane int, name string) {
 
 func (w *traceWriter) micros(ns int64) float64 { return float64(ns-w.zero) / 1000 }
 
-// span writes something that lasts.
-func (w *traceWriter) span(e traceEvent, begin, end int64) {
+// lasting writes something that lasts.
+func (w *traceWriter) lasting(e traceEvent, begin, end int64) {
 	dur := float64(max(end-begin, 0)) / 1000
 	e.Phase, e.TS, e.Dur = "X", w.micros(begin), &dur
 	w.event(e)
@@ -203,10 +206,10 @@ func (w *traceWriter) runner(failed error) {
 		if end == 0 {
 			end = w.end
 		}
-		w.span(traceEvent{Name: s.name, Cat: "stage", Lane: runnerLane}, s.begin, end)
+		w.lasting(traceEvent{Name: s.name, Cat: "stage", Lane: runnerLane}, s.begin, end)
 	}
 	for _, s := range t.steps {
-		w.span(w.opEvent(s.prog, s.op, runnerLane), s.begin, s.end)
+		w.lasting(w.opEvent(s.prog, s.op, runnerLane), s.begin, s.end)
 	}
 	if failed != nil {
 		w.event(traceEvent{Name: "failed", Cat: "error", Phase: "i", Scope: "g", TS: w.micros(w.end), Args: map[string]any{"error": failed.Error()}})
@@ -249,43 +252,78 @@ func opCategory(v program.Verb) string {
 	return ""
 }
 
-// task writes a task's lane, if the task was made.
+// task writes a task's lane, if the task was made, and those of its helpers.
 func (w *traceWriter) task(i int) {
 	p, rec := w.r.plan, w.r.arena.Record(i)
-	prog := &p.tasks[i]
-	ops := w.r.arena.Ops(rec.Ops, len(prog.Ops))
-	lane := i + 1
+	ops := w.r.arena.Ops(rec.Ops, len(p.tasks[i].Ops))
 	if ops[0].At == 0 {
 		w.missed = true
 		return
 	}
 	w.forked = max(w.forked, ops[0].At)
-	w.name("thread_name", lane, fmt.Sprintf("%s (pid %d)", p.tree.Tasks()[i].Name, w.r.taskPID(i)))
-	isReady := false
-	for j := range ops {
+	w.name("thread_name", i+1, fmt.Sprintf("%s (pid %d)", p.tree.Tasks()[i].Name, w.r.taskPID(i)))
+	var own []int
+	for j := 0; j < len(ops); j++ {
+		own = append(own, j)
+		if ops[j].Kind != program.OpHelp {
+			continue
+		}
+		if helper := w.r.helper(&ops[j]); helper != 0 {
+			n := int(ops[j].Args[2])
+			w.helpers++
+			lane := len(p.tasks) + w.helpers
+			w.name("thread_name", lane, fmt.Sprintf("%s, helper (pid %d)", p.tree.Tasks()[i].Name, helper))
+			w.ops(i, ops, lane, span(j+1, n))
+			j += n
+		}
+	}
+	w.ops(i, ops, i+1, own)
+	ready := ops[slices.IndexFunc(ops, func(op program.Op) bool { return op.Kind == program.OpReady })].At
+	w.ready = max(w.ready, ready)
+	w.missed = w.missed || ready == 0
+}
+
+// span gives n numbers from one on.
+func span(from, n int) []int {
+	numbers := make([]int, n)
+	for i := range numbers {
+		numbers[i] = from + i
+	}
+	return numbers
+}
+
+// ops writes what one process did, in its lane: some of a task's ops, in their order.
+// Each lasts until the next one.
+func (w *traceWriter) ops(task int, ops []program.Op, lane int, which []int) {
+	p, rec := w.r.plan, w.r.arena.Record(task)
+	prog := &p.tasks[task]
+	for k, j := range which {
 		if ops[j].At == 0 {
 			break
 		}
 		end := w.end // the program's last op, or the one that failed
-		if j+1 < len(ops) && ops[j+1].At != 0 {
-			end = ops[j+1].At
+		switch {
+		case k+1 < len(which) && ops[which[k+1]].At != 0:
+			end = ops[which[k+1]].At
+		case ops[j].Kind == program.OpEnd:
+			end = ops[j].At
 		}
 		e := w.opEvent(prog, j, lane)
 		if rec.Errno != 0 && int(rec.Op) == j {
 			words, err := p.reason(&prog.Ops[j], prog.Notes[j], rec.Errno, rec.Got)
 			e.Cat, e.Args["error"] = "error", fmt.Sprint(words, err)
 		}
-		w.span(e, ops[j].At, end)
-		switch ops[j].Kind {
-		case program.OpFork:
+		w.lasting(e, ops[j].At, end)
+		if ops[j].Kind == program.OpFork {
 			w.arrow(int(ops[j].Args[1]), lane, ops[j].At, end)
-		case program.OpReady:
-			isReady = true
-			w.ready = max(w.ready, ops[j].At)
-		default: // the others are no point where tasks meet
 		}
 	}
-	w.missed = w.missed || !isReady
+}
+
+// helper gives the pid of the helper that an OpHelp has made, 0 if none.
+func (r *run) helper(op *program.Op) int {
+	cell := r.arena.Bytes()[op.Args[3]-r.arena.Base:]
+	return int(int32(binary.NativeEndian.Uint64(cell)))
 }
 
 // arrow draws from a fork to what the child does first.

@@ -60,10 +60,22 @@ func load(p *uint32) uint32 { return *p }
 //go:nocheckptr
 //go:noinline
 func fail(h *program.Head, rec *program.Record, op *program.Op, errno int32, got int64) {
-	tell(rec, op, errno, got)
+	if errno != program.ReasonCanceled || rec.Errno == 0 { // what a helper could not do says more
+		tell(rec, op, errno, got)
+	}
 	abort(h)
+	exit(125)
+}
+
+// exit ends the process.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func exit(status uintptr) {
 	for {
-		syscall.RawSyscall6(syscall.SYS_EXIT_GROUP, 125, 0, 0, 0, 0, 0)
+		syscall.RawSyscall6(syscall.SYS_EXIT_GROUP, status, 0, 0, 0, 0, 0)
 	}
 }
 
@@ -152,29 +164,33 @@ type forkFunc func(nr, a0, a1, a2, a3 uintptr, h *program.Head, task uint64) int
 //go:norace
 //go:nocheckptr
 //go:noinline
-func fork(h *program.Head, op *program.Op) (pid int64, e syscall.Errno) {
+func fork(h *program.Head, priv unsafe.Pointer, op *program.Op) (pid int64, e syscall.Errno) {
 	if over(h) {
 		return 0, program.ReasonCanceled
 	}
-	return clone(h, op)
+	args := at(h, op.Args[0])
+	if *(*uint64)(unsafe.Add(priv, program.PrivHelps)) != 0 {
+		args = asSibling(priv, args)
+	}
+	return clone(h, args, op.Flags, op.Args[1])
 }
 
-// clone makes a child as the struct clone_args of an OpFork says. With
-// FlagOldClone by clone(2), which takes the same flags below 1<<32, and either the
-// pidfd or the parent's copy of the tid. Its last two arguments, child_tid and tls,
-// change places between architectures; tls means nothing without CLONE_SETTLS.
+// clone makes a child as a struct clone_args says, which begins with task, see
+// interp. With FlagOldClone by clone(2), which takes the same flags below 1<<32, and
+// either the pidfd or the parent's copy of the tid. Its last two arguments, child_tid
+// and tls, change places between architectures; tls means nothing without
+// CLONE_SETTLS.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 //go:noinline
-func clone(h *program.Head, op *program.Op) (pid int64, e syscall.Errno) {
-	args := at(h, op.Args[0])
-	if op.Flags&program.FlagOldClone == 0 {
-		pid = forkBy(unix.SYS_CLONE3, uintptr(args), program.CloneArgsSize, 0, 0, h, op.Args[1])
+func clone(h *program.Head, args unsafe.Pointer, flags program.OpFlags, task uint64) (pid int64, e syscall.Errno) {
+	if flags&program.FlagOldClone == 0 {
+		pid = forkBy(unix.SYS_CLONE3, uintptr(args), program.CloneArgsSize, 0, 0, h, task)
 	} else {
 		a := (*program.OldClone)(args)
-		pid = forkBy(syscall.SYS_CLONE, uintptr(a.Flags|a.Signal), 0, uintptr(a.PIDFD|a.Parent), uintptr(a.Child), h, op.Args[1])
+		pid = forkBy(syscall.SYS_CLONE, uintptr(a.Flags|a.Signal), 0, uintptr(a.PIDFD|a.Parent), uintptr(a.Child), h, task)
 	}
 	if pid < 0 {
 		return 0, syscall.Errno(-pid)
@@ -237,7 +253,7 @@ func other(h *program.Head, priv unsafe.Pointer, op *program.Op, a *[6]uint64) (
 //go:norace
 //go:nocheckptr
 //go:noinline
-func stage(h *program.Head, kind program.OpKind, a *[6]uint64) syscall.Errno {
+func stage(h *program.Head, priv unsafe.Pointer, kind program.OpKind, a *[6]uint64) syscall.Errno {
 	if kind == program.OpBegin {
 		return begin(a, (*uint32)(at(h, a[2])))
 	}
@@ -246,6 +262,12 @@ func stage(h *program.Head, kind program.OpKind, a *[6]uint64) syscall.Errno {
 	}
 	if kind == program.OpMeet {
 		return meet(h, (*uint32)(at(h, a[0])), a[1])
+	}
+	if kind == program.OpEnd {
+		return end(priv)
+	}
+	if kind == program.OpReap {
+		return reap(h, (*[2]int32)(at(h, a[0])))
 	}
 	if kind == program.OpHold {
 		hold(h, (*uint32)(at(h, a[0])))
@@ -286,13 +308,16 @@ func check(h *program.Head, rec *program.Record, op *program.Op, got int64, e sy
 //go:nocheckptr
 //go:noinline
 func one(h *program.Head, priv unsafe.Pointer, rec *program.Record, op *program.Op) *program.Op {
+	if op.Kind == program.OpHelp {
+		return help(h, op)
+	}
 	a := arguments(h, priv, op)
 	var got int64
 	var e syscall.Errno
 	if op.Kind == program.OpCall {
 		got, e = call(op.Nr, a)
 	} else if op.Kind == program.OpFork {
-		got, e = fork(h, op)
+		got, e = fork(h, priv, op)
 	} else if op.Kind == program.OpPull {
 		for e = pull(h, priv, a); e == again; e = pull(h, priv, a) {
 			if e = tryAgain(h, priv, a); e != 0 {
@@ -306,7 +331,7 @@ func one(h *program.Head, priv unsafe.Pointer, rec *program.Record, op *program.
 	} else if op.Kind == program.OpFind { // not by way of other: it calls deeper
 		got, e = 0, find(h, priv, a)
 	} else if op.Kind >= program.OpBegin {
-		got, e = 0, stage(h, op.Kind, a)
+		got, e = 0, stage(h, priv, op.Kind, a)
 	} else {
 		got, e = other(h, priv, op, a)
 	}
@@ -314,15 +339,16 @@ func one(h *program.Head, priv unsafe.Pointer, rec *program.Record, op *program.
 	return (*program.Op)(unsafe.Add(unsafe.Pointer(op), program.OpSize))
 }
 
-// interp runs the program of a task, from its first op on. It does not return.
+// interp runs the program of a task, from its first op on, or a helper's part of
+// one, see help. It does not return.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 //go:noinline
 func interp(h *program.Head, priv unsafe.Pointer, task uint64) {
-	rec := record(h, task)
-	op := (*program.Op)(at(h, rec.Ops))
+	rec := record(h, taskOf(h, task))
+	op := first(h, priv, task)
 	for {
 		op = one(h, priv, rec, op)
 	}
@@ -335,8 +361,8 @@ func interp(h *program.Head, priv unsafe.Pointer, task uint64) {
 //go:nocheckptr
 //go:noinline
 func interpTraced(h *program.Head, priv unsafe.Pointer, task uint64) {
-	rec := record(h, task)
-	op := (*program.Op)(at(h, rec.Ops))
+	rec := record(h, taskOf(h, task))
+	op := first(h, priv, task)
 	for {
 		op.At = clock(priv)
 		op = one(h, priv, rec, op)

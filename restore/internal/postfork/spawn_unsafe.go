@@ -23,7 +23,7 @@ import (
 func cloneRoot(h *program.Head, op *program.Op, all, old uintptr) (int64, syscall.Errno) {
 	const setMask = 2
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, all, old, 8, 0, 0)
-	pid, e := clone(h, op)
+	pid, e := clone(h, at(h, op.Args[0]), op.Flags, 0)
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, old, 0, 8, 0, 0)
 	return pid, e
 }

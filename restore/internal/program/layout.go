@@ -31,6 +31,7 @@ const (
 	PrivPair    = 480
 	PrivArgs    = 496
 	PrivTries   = 544
+	PrivHelps   = 552 // 1 in a helper
 	PrivStat    = 560
 	PrivCmsg    = 704
 	PrivCmsgLen = 16 + 4*253 + 4 // cmsghdr, SCM_MAX_FD descriptors, padding
@@ -91,7 +92,7 @@ const (
 
 // HeadSize is how far the first Record is from Base. Head needs one page, and the
 // others are never touched, so they do not exist: a task that reads Head gets that
-// page alone, where the kernel would map its neighbours with it (fault_around_bytes,
+// page alone, where the kernel would map those beside it, too (fault_around_bytes,
 // 64 KiB) and have to unmap them when the task lets go of the plan.
 const HeadSize = 1 << 16
 
@@ -146,4 +147,5 @@ const (
 	ReasonSocket   // the path is a socket
 	ReasonForeign  // the store did not deliver the message, after all tries
 	ReasonCanceled // another task failed, or the runner is gone
+	ReasonHelper   // a helper was killed before it had forked all that it should
 )

@@ -1,0 +1,80 @@
+package restore
+
+import (
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// A helper is worth its own fork and end from some children on, and many helpers
+// stand in each other's way: they all change the same lists of the kernel.
+const (
+	leastToHelp = 16
+	mostHelpers = 7
+)
+
+// forkWithHelp makes the children that get copies of the table. Where there are many,
+// helpers fork most of them, so that each processor forks, and what it forks runs
+// where it was forked:
+//
+//	task    makes helpers ─ forks its part ─ waits for the helpers ─ forks the rest
+//	helper  forks its part, children of the task by CLONE_PARENT ─ ends
+//
+// The rest is one child for each helper: there are never more processes at a time
+// than the tree has tasks, which may be all that a limit allows.
+func (tp *taskPlanner) forkWithHelp() {
+	var plain []*tasktree.Task
+	for _, child := range tp.task.Children {
+		if child.Carried == nil {
+			plain = append(plain, child)
+		}
+	}
+	helpers := tp.pl.helpersFor(len(plain))
+	part := (len(plain) - helpers) / (helpers + 1)
+	cells := make([]uint64, helpers)
+	for i := range cells {
+		cells[i] = tp.pl.plan.arena.Cell()
+		tp.about(program.VerbFork, tp.task.Pos)
+		tp.help(part+1, cells[i])
+		for _, child := range plain[:part] {
+			tp.forkChild(child)
+		}
+		plain = plain[part:]
+		tp.about(program.VerbFork, tp.task.Pos)
+		tp.add(program.OpEnd)
+	}
+	own := len(plain) - helpers
+	for _, child := range plain[:own] {
+		tp.forkChild(child)
+	}
+	tp.about(program.VerbFork, tp.task.Pos)
+	for _, cell := range cells {
+		tp.add(program.OpReap, cell)
+	}
+	for _, child := range plain[own:] {
+		tp.forkChild(child)
+	}
+}
+
+// help makes a helper for the next so many ops.
+func (tp *taskPlanner) help(ops int, cell uint64) {
+	args := tp.pl.plan.arena.Clone(program.CloneArgs{Signal: uint64(unix.SIGCHLD)})
+	op := tp.add(program.OpHelp, args, uint64(tp.task.Index), uint64(ops), cell)
+	if tp.pl.plan.host.OldClone {
+		op.Flags |= program.FlagOldClone
+	}
+}
+
+// helpersFor gives how many helpers a task has that forks so many children. There is
+// none where pids are exact, or numbered from 1 in a namespace of their own: a helper
+// takes a pid.
+func (pl *planner) helpersFor(children int) int {
+	switch {
+	case pl.exact || pl.plan.options.Naive:
+		return 0
+	case pl.plan.options.help > 0:
+		return min(pl.plan.options.help, children/2)
+	}
+	return max(0, min(pl.plan.host.Processors-1, children/leastToHelp-1, mostHelpers))
+}

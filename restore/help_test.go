@@ -1,0 +1,157 @@
+package restore
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// crowd has a root with many children.
+func crowd(t testing.TB, children int) *tasktree.Tree {
+	t.Helper()
+	tree := &tasktree.Tree{Source: "crowd.yaml", Root: &tasktree.Task{Name: "root", Pos: tasktree.Pos{Line: 1, Col: 1}}}
+	for i := range children {
+		tree.Root.Children = append(tree.Root.Children, &tasktree.Task{Name: fmt.Sprintf("t%d", i), Pos: tasktree.Pos{Line: 2 + i, Col: 1}})
+	}
+	if problems := tree.Check(); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	return tree
+}
+
+// TestHelpers looks at how a root shares its forks: every child is forked once, and
+// there are never more processes at a time than tasks.
+func TestHelpers(t *testing.T) {
+	for _, c := range []struct{ children, processors, helpers int }{
+		{children: 1000, processors: 0},
+		{children: 1000, processors: 1},
+		{children: 31, processors: 8},
+		{children: 32, processors: 8, helpers: 1},
+		{children: 1000, processors: 2, helpers: 1},
+		{children: 1000, processors: 4, helpers: 3},
+		{children: 1000, processors: 64, helpers: 7},
+	} {
+		t.Run(fmt.Sprintf("%d children, %d processors", c.children, c.processors), func(t *testing.T) {
+			host := testHost
+			host.Processors = c.processors
+			p := mustPlan(t, crowd(t, c.children), host)
+			if err := p.Verify(); err != nil {
+				t.Fatal(err)
+			}
+			processes, most, helpers := 1, 1, 0 // if all of a helper's part is done as soon as it can be
+			for i := range p.tasks[0].Ops {
+				switch p.tasks[0].Ops[i].Kind {
+				case program.OpFork:
+					processes++
+				case program.OpHelp:
+					processes++
+					helpers++
+				case program.OpReap:
+					processes--
+				default:
+				}
+				most = max(most, processes)
+			}
+			if helpers != c.helpers || processes != 1+c.children || most > 1+c.children {
+				t.Errorf("%d helpers, %d processes in the end, %d at a time; want %d, and %d", helpers, processes, most, c.helpers, 1+c.children)
+			}
+		})
+	}
+}
+
+// TestNoHelpers holds that pids which are exact, or count from 1, stay so.
+func TestNoHelpers(t *testing.T) {
+	host := testHost
+	host.Processors = 8
+	exact, namespace := crowd(t, 100), crowd(t, 100)
+	exact.Root.Children[50].PID = tasktree.Number{Value: 4711, Pos: tasktree.Pos{Line: 52, Col: 1}}
+	namespace.Namespaces = []tasktree.NamespaceItem{{Name: tasktree.NamespacePID, Pos: tasktree.Pos{Line: 1, Col: 1}}}
+	for name, tree := range map[string]*tasktree.Tree{"exact": exact, "namespace": namespace} {
+		if problems := tree.Check(); len(problems) > 0 {
+			t.Fatal(problems)
+		}
+		p := mustPlan(t, tree, host)
+		if slices.ContainsFunc(p.tasks[0].Ops, func(op program.Op) bool { return op.Kind == program.OpHelp }) {
+			t.Errorf("%s: the root has a helper", name)
+		}
+	}
+}
+
+// helped gives a plan of a root with three helpers, and its OpHelps.
+func helped(t *testing.T, oldClone bool) (*Plan, []int) {
+	t.Helper()
+	host, err := ThisHost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	host.OldClone = oldClone
+	p, err := NewPlan(crowd(t, 40), host, PlanOptions{help: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var helps []int
+	for i := range p.tasks[0].Ops {
+		if p.tasks[0].Ops[i].Kind == program.OpHelp {
+			helps = append(helps, i)
+		}
+	}
+	if len(helps) != 3 {
+		t.Fatalf("%d helpers", len(helps))
+	}
+	return p, helps
+}
+
+// TestHelperEnds lets a helper end before it has done its part: the restore fails
+// and says so.
+func TestHelperEnds(t *testing.T) {
+	p, helps := helped(t, false)
+	p.faulty = true
+	op := &p.tasks[0].Ops[helps[1]+5]
+	*op = program.Op{Kind: program.OpCall, Nr: unix.SYS_EXIT_GROUP, Args: [6]uint64{3}}
+	tree, err := Start(t.Context(), p, Options{Timeout: time.Minute})
+	if err == nil {
+		tree.Abort()
+		t.Fatal("the restore went well")
+	}
+	if want := `crowd.yaml:1:1: restore: task "root"`; !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), "wait4(helper): the process that forks beside the task was killed") {
+		t.Error(err)
+	}
+	if left := Children(); len(left) > 0 {
+		t.Errorf("processes are left: %v", left)
+	}
+}
+
+// TestHelpersByClone makes helpers and tasks by either call, and by the task alone
+// where no helper can be made.
+func TestHelpersByClone(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		old, noHelpers bool
+	}{{name: "clone3"}, {name: "clone", old: true}, {name: "no helpers", noHelpers: true}, {name: "no helpers by clone", old: true, noHelpers: true}} {
+		t.Run(c.name, func(t *testing.T) {
+			p, helps := helped(t, c.old)
+			for _, i := range helps {
+				if c.noHelpers { // flags that the kernel refuses together
+					at := p.tasks[0].Ops[i].Args[0] - p.arena.Base
+					binary.NativeEndian.PutUint64(p.arena.Data()[at:], unix.CLONE_NEWNS|unix.CLONE_FS)
+				}
+			}
+			tree, err := Start(t.Context(), p, Options{Timeout: time.Minute})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tree.Abort()
+			if n := len(children(tree.RootPID())); n != 40 {
+				t.Errorf("the root has %d children, want 40", n)
+			}
+		})
+	}
+}
