@@ -82,7 +82,7 @@ test-vm: ## Run all tests in virtual machines, with each KERNEL (all)
 
 .PHONY: test-vm-hard
 test-vm-hard: ## Run them with many more random rounds, with the newest kernel
-	$(GO) run ./test/vm -arch $(ARCH) -kernel '$(if $(filter all,$(KERNEL)),newest,$(KERNEL))' -hard -timeout 3h $(VMFLAGS)
+	$(GO) run ./test/vm -arch $(ARCH) -kernel '$(if $(filter all,$(KERNEL)),newest,$(KERNEL))' -hard -timeout 2h $(VMFLAGS)
 
 .PHONY: vm-shell
 vm-shell: ## Give a shell in a virtual machine that has regrow

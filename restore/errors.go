@@ -105,7 +105,8 @@ var (
 	ErrTimeout = errors.New("timeout before release")
 	// ErrCanceled says that the context ended before release.
 	ErrCanceled = errors.New("canceled before release")
-	// ErrTaskDied says that a task was killed from outside before release.
+	// ErrTaskDied says that a task, or a helper of one, was killed from outside
+	// before release.
 	ErrTaskDied = errors.New("died before release")
 )
 
@@ -153,7 +154,7 @@ func (p *Plan) reason(op *program.Op, note program.Note, errno int32, got int64)
 	case program.ReasonForeign:
 		return "the store does not deliver this message", nil
 	case program.ReasonHelper:
-		return "the process that forks beside the task was killed", nil
+		return "a process that forks beside the task was killed", ErrTaskDied
 	case program.ReasonCanceled:
 		return "", ErrCanceled
 	}

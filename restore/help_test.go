@@ -2,6 +2,7 @@ package restore
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -121,7 +122,7 @@ func TestHelperEnds(t *testing.T) {
 		tree.Abort()
 		t.Fatal("the restore went well")
 	}
-	if want := `crowd.yaml:1:1: restore: task "root"`; !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), "wait4(helper): the process that forks beside the task was killed") {
+	if want := `crowd.yaml:1:1: restore: task "root"`; !strings.HasPrefix(err.Error(), want) || !errors.Is(err, ErrTaskDied) || !strings.Contains(err.Error(), "wait4(helper): died before release (a process that forks beside the task was killed)") {
 		t.Error(err)
 	}
 	if left := Children(); len(left) > 0 {

@@ -177,13 +177,15 @@ tasks: [{name: root, fds: {9: made}}]
 // says so, with the limit and the cure, even where the Go runtime would have too
 // few for its own.
 func TestConflictsFullTable(t *testing.T) {
-	path := write(t, "version: 1\nfiles: {p: {type: pipe}}\ntasks: [{name: root, fds: {0: p.r, 1: p.w}, children: [{name: c, fds: {7: p.w}}]}]\n")
+	path := write(t, "version: 1\nfiles: {p: {type: pipe}}\ntasks: [{name: root, fds: {0: p.r, 1: p.w}, children: [{name: c, fds: {3: p.w}}]}]\n")
 	for limit := 5; limit <= 11; limit++ {
 		res := wait(t, start(t, fmt.Sprintf("ulimit -n %d", limit), "conflicts", "--run", path))
-		want := fmt.Sprintf("the hard RLIMIT_NOFILE is %d", limit)
-		begun := limit >= 10 || limit > 6 && res.status == 1 // the runtime may keep a file of the cgroup open, and one more
-		if status := map[bool]int{false: 2, true: 1}[begun]; res.status != status || !strings.Contains(res.errors, want) || !strings.Contains(res.errors, "ulimit -Hn") || strings.Contains(res.errors, "goroutine") {
-			t.Errorf("limit %d: status %d, %q", limit, res.status, res.errors)
+		// How many of its own regrow has by when depends on the host: the runtime may
+		// keep a file of the cgroup open, and with few left a form is refused.
+		text := res.out + res.errors
+		if res.status != 1 && res.status != 2 || limit < 7 && res.status != 2 || strings.Contains(text, "goroutine") ||
+			!strings.Contains(text, fmt.Sprintf("the hard RLIMIT_NOFILE is %d", limit)) || !strings.Contains(text, "ulimit -Hn") {
+			t.Errorf("limit %d: status %d, %q", limit, res.status, text)
 		}
 		nobody(t)
 	}

@@ -223,7 +223,7 @@ type rounds struct {
 // Under emulation all takes ten times as long, so that few must do each time.
 var (
 	fewRounds  = rounds{kills: 30, storms: 8, hostile: 50, restores: 1000, checks: 20, sockets: 16_400, faultStep: 4}
-	hardRounds = rounds{kills: 1000, storms: 300, hostile: 5000, restores: 3000, checks: 1000, sockets: 20_000, faultStep: 1}
+	hardRounds = rounds{kills: 600, storms: 150, hostile: 3000, restores: 3000, checks: 1000, sockets: 20_000, faultStep: 1}
 )
 
 func (b *batch) rounds() rounds {
