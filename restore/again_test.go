@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"regrow/fdstore"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
@@ -139,5 +141,68 @@ func TestNumbersText(t *testing.T) {
 	}
 	if got, want := numbersText(append(numbers, 30)), "0 1 2 7 10-25 30"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestAgainKeepsModel plans large tables of few files, with gaps, near limits and in
+// both layouts of the store.
+func TestAgainKeepsModel(t *testing.T) {
+	again := 0
+	rapid.Check(t, func(t *rapid.T) {
+		tree := &tasktree.Tree{Root: &tasktree.Task{Name: "root"}}
+		files := rapid.IntRange(1, 6).Draw(t, "files")
+		for i := range files {
+			tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d", i), Spec: &kind.Reg{Path: text("/dev/null")}})
+		}
+		highest := 0
+		for i := range rapid.IntRange(1, 3).Draw(t, "tasks") {
+			task := &tasktree.Task{Name: fmt.Sprintf("t%d", i)}
+			n := rapid.IntRange(0, 30).Draw(t, "first")
+			for range rapid.IntRange(0, 8).Draw(t, "runs") {
+				n += rapid.SampledFrom([]int{0, 0, 1, 3, 40}).Draw(t, "gap")
+				from, step := rapid.IntRange(0, files-1).Draw(t, "file"), rapid.IntRange(0, 2).Draw(t, "step")
+				cloexec := rapid.IntRange(0, 2).Draw(t, "cloexec")
+				for j := range rapid.IntRange(1, 200).Draw(t, "length") {
+					task.FDs = append(task.FDs, tasktree.Descriptor{
+						FD: n, File: text(tree.Files[(from+j*step)%files].Name), Cloexec: cloexec == 1 || cloexec == 2 && j%3 == 0,
+					})
+					highest = max(highest, n)
+					n++
+				}
+			}
+			tree.Root.Children = append(tree.Root.Children, task)
+		}
+		if problems := tree.Check(); len(problems) > 0 {
+			t.Fatal(problems)
+		}
+		host := testHost
+		host.HardFiles = uint64(highest + rapid.SampledFrom([]int{1, 2, 5, 5000}).Draw(t, "room"))
+		host.SoftFiles = min(host.SoftFiles, host.HardFiles)
+		o := PlanOptions{layout: rapid.SampledFrom([]fdstore.Layout{0, 1}).Draw(t, "layout")}
+		p, err := NewPlan(tree, host, o)
+		if err == nil {
+			err = p.Verify()
+		}
+		o.once = true
+		if _, refused := errors.AsType[*RefusedError](err); refused {
+			if _, err := NewPlan(tree, host, o); err == nil {
+				t.Fatal("refused because files come again")
+			}
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plain, err := NewPlan(tree, host, o); err == nil && !p.options.once {
+			again++
+			for i := range p.tasks {
+				if got, want := calls(&p.tasks[i]), calls(&plain.tasks[i]); got > want+4 { // a store, where there was none
+					t.Fatalf("task %d: %d calls, %d if no file comes again", i, got, want)
+				}
+			}
+		}
+	})
+	if again == 0 {
+		t.Error("no plan brings a file again")
 	}
 }
