@@ -7,13 +7,6 @@ import (
 // fewAgain is for how many numbers a message is not worth its two calls.
 const fewAgain = 16
 
-// bringsAgain reports whether messages may bring an open file more than once: the
-// kernel installs what a message brings for a third of what a dup3 costs.
-func (pl *planner) bringsAgain() bool {
-	o := pl.plan.options
-	return o.Strategy == StrategyFDStore && !o.Naive && !o.once
-}
-
 // landingAgain chooses what the next message brings, and where that lands. A number
 // that it reaches gets what it wants of the store at once, also if the task has that
 // open file already:

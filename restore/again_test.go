@@ -119,6 +119,77 @@ func TestOnceIfNeeded(t *testing.T) {
 	}
 }
 
+// privateTree has tasks with files of their own, each at many numbers.
+func privateTree(t testing.TB, tasks, files, numbers int) *tasktree.Tree {
+	t.Helper()
+	tree := &tasktree.Tree{Root: &tasktree.Task{Name: "root"}}
+	next := uint32(1)
+	for i := range tasks {
+		task := &tasktree.Task{Name: fmt.Sprintf("t%d", i)}
+		for j := range files {
+			tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d-%d", i, j), Spec: &kind.Reg{Path: text("/dev/null")}})
+		}
+		for n := range numbers {
+			next = next*1664525 + 1013904223 // in no order that comes again
+			task.FDs = append(task.FDs, tasktree.Descriptor{FD: n, File: text(tree.Files[i*files+int(next>>16)%files].Name)})
+		}
+		tree.Root.Children = append(tree.Root.Children, task)
+	}
+	if problems := tree.Check(); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	return tree
+}
+
+// TestOnceIfFewerInFlight has trees whose files would fill what a user may have in
+// flight, if they came again: they do not, if that helps.
+func TestOnceIfFewerInFlight(t *testing.T) {
+	for _, c := range []struct {
+		name                  string
+		tasks, files, numbers int
+		hard                  uint64
+		once                  bool
+	}{
+		{name: "private files", tasks: 100, files: 12, numbers: 720, hard: 1500, once: true},
+		{name: "private files, room for them", tasks: 10, files: 12, numbers: 720, hard: 100000},
+		{name: "many numbers in no order", tasks: 10, files: 50, numbers: 1000, hard: 1024, once: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			host := testHost
+			host.HardFiles, host.SoftFiles = c.hard, min(host.SoftFiles, c.hard)
+			p := mustPlan(t, privateTree(t, c.tasks, c.files, c.numbers), host)
+			if p.options.once != c.once || uint64(p.inFlight()) > c.hard {
+				t.Errorf("once %v, %d in flight, want %v and at most %d", p.options.once, p.inFlight(), c.once, c.hard)
+			}
+			if err := p.Verify(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestPipesStay holds that a pipe of one task is made by that task, however often it
+// has it: nobody else may have an end.
+func TestPipesStay(t *testing.T) {
+	tree := &tasktree.Tree{
+		Files: []*tasktree.OpenFile{{Name: "p", Spec: &kind.Pipe{}}, {Name: "r", Spec: &kind.Reg{Path: text("/dev/null")}}},
+		Root:  &tasktree.Task{Name: "root"},
+	}
+	for n := range 2 * fewAgain {
+		tree.Root.FDs = append(tree.Root.FDs, tasktree.Descriptor{FD: n, File: text([]string{"p.r", "p.w", "r"}[n%3])})
+	}
+	if problems := tree.Check(); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	p := mustPlan(t, tree, testHost)
+	if len(p.messages) > 0 {
+		t.Errorf("%d messages", len(p.messages))
+	}
+	if err := p.Verify(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLongestBorder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		files := rapid.SliceOfN(rapid.Map(rapid.Int32Range(0, 1), func(n int32) fileEnd { return fileEnd{file: n} }), 0, 12).Draw(t, "files")

@@ -62,7 +62,7 @@ func (e *HostError) Unwrap() []error {
 type OpError struct {
 	Source string
 	Pos    tasktree.Pos
-	Task   string // "" if the runner itself failed
+	Task   string // "" if the runner itself failed, and not for one task
 	PID    int    // of the task, in the tree's pid namespace; 0 if there was none yet
 	What   string // what the step was for: `install fd 5 from file "log"`
 	Call   string // "dup3", `openat "/tmp/x"`
@@ -124,6 +124,8 @@ func (p *Plan) opError(task int, prog *program.Program, i int, pid int, err erro
 	}
 	if task >= 0 {
 		e.Task = p.tree.Tasks()[task].Name
+	} else if note.Verb == program.VerbMake && !p.tree.Files[note.File].Shared() {
+		e.Task = p.tree.Files[note.File].Uses[0].Task.Name // that it is made for
 	}
 	if task < 0 && errors.Is(err, unix.EMFILE) && reason == "" {
 		e.Reason = fmt.Sprintf("%d open files of the tree are open here at once, and the hard RLIMIT_NOFILE is %d: "+

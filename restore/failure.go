@@ -76,8 +76,8 @@ func (r *run) end() {
 	_ = unix.Close(r.rootFD)
 }
 
-// taskPIDs gives the numbers of the tasks that have been made, where they are
-// the host's.
+// taskPIDs gives the numbers of the tasks and the helpers that have been made, where
+// they are the host's.
 func (r *run) taskPIDs() []int {
 	if r.plan.tree.HasNamespace(tasktree.NamespacePID) {
 		return nil // the kernel ends a namespace with its root
@@ -86,6 +86,11 @@ func (r *run) taskPIDs() []int {
 	for i := range r.plan.tasks {
 		if pid := r.arena.Record(i).PID; pid > 0 {
 			pids = append(pids, int(pid))
+		}
+		for j := range r.plan.tasks[i].Ops {
+			if op := &r.plan.tasks[i].Ops[j]; op.Kind == program.OpHelp {
+				pids = append(pids, r.helper(op))
+			}
 		}
 	}
 	return pids

@@ -406,6 +406,8 @@ func (f *faults) one(t *testing.T, p *Plan, x fault, dir, before string) {
 		prog, task = &p.tasks[x.task], p.tree.Tasks()[x.task].Name
 	} else if prog.Notes[x.op].Verb == program.VerbFind {
 		task = p.tree.Tasks()[prog.Ops[x.op].Args[3]].Name
+	} else if file := prog.Notes[x.op].File; prog.Notes[x.op].Verb == program.VerbMake && !p.tree.Files[file].Shared() {
+		task = p.tree.Files[file].Uses[0].Task.Name
 	}
 	note := prog.Notes[x.op]
 	if e.Pos.Line != int(note.Line) || e.Pos.Line == 0 || e.Task != task || x.task >= 0 && e.PID == 0 {

@@ -130,6 +130,41 @@ func TestHelperEnds(t *testing.T) {
 	}
 }
 
+// TestHelpModel spoils how a root is helped: the model does not accept it.
+func TestHelpModel(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(ops []program.Op, help int)
+		want  string
+	}{
+		{"its part does not end", func(ops []program.Op, help int) { ops[help].Args[2]-- }, "has no end"},
+		{"it closes", func(ops []program.Op, help int) {
+			ops[help+2] = program.Op{Kind: program.OpCall, Nr: unix.SYS_CLOSE}
+		}, "a helper shall do op close"},
+		{"it chooses pids", func(ops []program.Op, help int) { ops[help+1].Flags |= program.FlagWant }, "a helper shall do op clone3"},
+		{"the task goes on beside it", func(ops []program.Op, help int) {
+			reap := slices.IndexFunc(ops, func(op program.Op) bool { return op.Kind == program.OpReap })
+			ops[reap] = program.Op{Kind: program.OpEnd}
+		}, "1 helpers still work"},
+		{"another is waited for", func(ops []program.Op, help int) {
+			reap := slices.IndexFunc(ops, func(op program.Op) bool { return op.Kind == program.OpReap })
+			ops[reap].Args[0] += 8
+			ops[reap+1].Args[0] = ops[reap].Args[0]
+		}, "no helper has the cell"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, helps := helped(t, false)
+			if err := p.Verify(); err != nil {
+				t.Fatal(err)
+			}
+			c.spoil(p.tasks[0].Ops, helps[0])
+			if err := p.Verify(); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
 // TestHelpersByClone makes helpers and tasks by either call, and by the task alone
 // where no helper can be made.
 func TestHelpersByClone(t *testing.T) {

@@ -32,6 +32,7 @@ type model struct {
 	counts   map[uint64]uint32 // of OpMeet, by address
 	sockets  map[fdstore.Word]fdstore.Word
 	lentAt   map[uint64]fileEnd // by cell
+	working  []map[uint64]bool  // by task: cells of the helpers that it has not reaped
 	task, at int                // the op that runs
 
 	failed     []failure // by task: the first op that fails
@@ -80,7 +81,7 @@ func newModel(p *Plan) *model {
 	n := len(p.tasks)
 	m := &model{
 		plan: p, tables: make([]*modelTable, n), wants: make([][]*tasktree.Descriptor, n), pcs: make([]int, n), failed: make([]failure, n),
-		helpers: make([]int, n), own: make([]int, n), wrong: make([]bool, n),
+		working: make([]map[uint64]bool, n), helpers: make([]int, n), own: make([]int, n), wrong: make([]bool, n),
 		waiting: map[uint64][]int{}, counts: map[uint64]uint32{}, lentAt: map[uint64]fileEnd{}, seen: map[*event]bool{},
 	}
 	for _, l := range p.lent {

@@ -13,6 +13,9 @@ import (
 // op applies one op to a table. An opFails error says that the kernel refuses
 // it, any other one that the plan is wrong.
 func (m *model) op(t *modelTable, op *program.Op, note program.Note) error {
+	if err := m.besideHelpers(op); err != nil {
+		return err
+	}
 	switch op.Kind {
 	case program.OpPull:
 		return m.pull(t, op, note)
@@ -41,9 +44,9 @@ func (m *model) op(t *modelTable, op *program.Op, note program.Note) error {
 	return nil
 }
 
-// help demands that a helper does nothing but fork. Its table is a copy of the
-// task's, which that does not change, so the children get what they would have got
-// from the task.
+// help demands that a helper does nothing but fork plain children. Its table is a
+// copy of the task's, which that does not change as long as the helper works, so the
+// children get what they would have got from the task.
 func (m *model) help(op *program.Op) error {
 	part := m.plan.tasks[m.task].Ops[m.at+1:]
 	n := int(op.Args[2])
@@ -51,9 +54,34 @@ func (m *model) help(op *program.Op) error {
 		return fmt.Errorf("the part of a helper, %d ops, has no end", n)
 	}
 	for i := range part[:n-1] {
-		if part[i].Kind != program.OpFork {
-			return fmt.Errorf("a helper shall do op %s", opName(&part[i]))
+		f := &part[i]
+		if f.Kind != program.OpFork || f.Flags&program.FlagWant != 0 || m.plan.tree.Tasks()[f.Args[1]].Carried != nil {
+			return fmt.Errorf("a helper shall do op %s", opName(f))
 		}
+	}
+	if m.working[m.task] == nil {
+		m.working[m.task] = map[uint64]bool{}
+	}
+	m.working[m.task][op.Args[3]] = true
+	return nil
+}
+
+// besideHelpers demands that a task only forks and waits as long as a helper of its
+// works.
+func (m *model) besideHelpers(op *program.Op) error {
+	switch op.Kind {
+	case program.OpFork, program.OpHelp, program.OpEnd:
+		return nil
+	case program.OpReap:
+		if !m.working[m.task][op.Args[0]] {
+			return fmt.Errorf("no helper has the cell %#x", op.Args[0])
+		}
+		delete(m.working[m.task], op.Args[0])
+		return nil
+	default:
+	}
+	if n := len(m.working[m.task]); n > 0 {
+		return fmt.Errorf("%d helpers still work", n)
 	}
 	return nil
 }

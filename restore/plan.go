@@ -153,36 +153,38 @@ func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 		return nil, fmt.Errorf("restore: the tree was not checked")
 	}
 	plan, err := newPlan(t, host, o)
-	_, refused := errors.AsType[*RefusedError](err)
-	if !o.once && (refused || err == nil && (plan.overInFlight() || plan.overFlat())) {
-		// Bringing files again saves calls, but it takes numbers early that a full
-		// table needs for a while, and more room in the store.
-		o.once = true
-		return newPlan(t, host, o)
+	if _, refused := errors.AsType[*RefusedError](err); o.once || err != nil && !refused || err == nil && !plan.overInFlight() && !plan.overFlat() {
+		return plan, err
 	}
-	return plan, err
+	// Bringing files again saves calls, but it takes numbers early that a full table
+	// needs for a while, and more room in the store.
+	o.once = true
+	once, onceErr := newPlan(t, host, o)
+	if err == nil && (onceErr != nil || plan.overFlat() == once.overFlat() && plan.inFlight() <= once.inFlight()) {
+		return plan, nil
+	}
+	return once, onceErr
 }
 
-// overInFlight reports whether the files that messages bring again make those in
-// flight more than an ordinary user may have: as many as RLIMIT_NOFILE allows, which
-// the runtime has raised to the hard limit (unix(7), ETOOMANYREFS).
-func (p *Plan) overInFlight() bool {
-	all, once := 0, 0
-	for _, m := range p.messages {
-		all += len(m)
-	}
-	if uint64(all) <= p.host.HardFiles {
-		return false
-	}
-	for _, m := range p.messages {
-		seen := map[fileEnd]bool{}
-		for _, fe := range m {
-			seen[fe] = true
-		}
-		once += len(seen)
-	}
-	return uint64(once) <= p.host.HardFiles
+// bringsAgain reports whether messages may bring an open file more than once: the
+// kernel installs what a message brings for a third of what a dup3 costs.
+func (p *Plan) bringsAgain() bool {
+	return p.options.Strategy == StrategyFDStore && !p.options.Naive && !p.options.once
 }
+
+// inFlight gives how many open files lie in the store.
+func (p *Plan) inFlight() int {
+	n := 0
+	for _, m := range p.messages {
+		n += len(m)
+	}
+	return n
+}
+
+// overInFlight reports whether that is more than an ordinary user may have, all
+// processes together: as many as RLIMIT_NOFILE allows, which the runtime has raised to
+// the hard limit (unix(7), ETOOMANYREFS).
+func (p *Plan) overInFlight() bool { return uint64(p.inFlight()) > p.host.HardFiles }
 
 // overFlat reports whether the store has more messages than one socket should.
 func (p *Plan) overFlat() bool {

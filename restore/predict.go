@@ -27,8 +27,8 @@ type Prediction struct {
 	Messages int `json:"messages"`
 	// InFlight is the most open files that lie in sockets at a time.
 	InFlight int `json:"in_flight"`
-	// NoFile is the RLIMIT_NOFILE that the restore needs at least, of the tasks
-	// and of the process that restores.
+	// NoFile is the RLIMIT_NOFILE that this plan needs, of the tasks and of the
+	// process that restores. With less, NewPlan may find another plan.
 	NoFile uint64 `json:"nofile"`
 
 	// Collisions are the descriptors that were in each other's way, by the place
@@ -137,9 +137,7 @@ func (p *Plan) Predict() (*Prediction, error) {
 // traffic counts what carries open files: the messages that lie in a store, or
 // those that go to and from a service, where each task has one under way.
 func (p *Plan) traffic(pr *Prediction) {
-	for _, message := range p.messages {
-		pr.InFlight += len(message)
-	}
+	pr.InFlight = p.inFlight()
 	if p.options.Strategy != StrategyService {
 		return
 	}

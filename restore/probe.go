@@ -151,7 +151,7 @@ func probePlan(t *tasktree.Tree, host Host, base uint64) *Plan {
 // probe carries a probePlan out and takes the task's end.
 func (p *Plan) probe(arena *postfork.Arena) error {
 	const patience = 10 * time.Second // the task makes a dozen calls
-	copy(arena.Bytes(), p.arena.Data())
+	copy(arena.Bytes()[program.HeadSize:], p.arena.Data()[program.HeadSize:])
 	arena.PutOps(p.opsBase(), p.tasks[0].Ops)
 	h, rec := arena.Head(), arena.Record(0)
 	h.Base, h.Size, h.Records, h.Private = arena.Base, arena.Size(), p.arena.Record(0), p.arena.Private()

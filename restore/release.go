@@ -81,6 +81,12 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 	postfork.Wake(&h.Gate)
 	r.elapsed = time.Since(r.started)
 	r.log.WithFields(logrus.Fields{"tasks": len(r.plan.tasks), "elapsed": r.elapsed}).Info("released")
+	// At once, for as long as this process has an end of a pipe the tree does not learn
+	// that its last task has closed it; but not sooner, for 10,000 tasks wait 100 ms.
+	r.closeSlots()
+	if err := r.closeStore(); err != nil {
+		r.log.WithError(err).Warn("the store could not be closed") // the tree has all of it
+	}
 	if err := r.awaitPrograms(watch); err != nil {
 		return nil, err
 	}

@@ -54,6 +54,7 @@ type run struct {
 	lent     map[int]bool // numbers that the root fills with open files, nil: not asked for yet
 	aside    int          // no number below is free and not one of lent
 	gaveUp   atomic.Bool
+	short    bool       // of a store, of room in it, or of a number in the table
 	mu       sync.Mutex // for made, as long as prepare runs
 	made     madeFiles
 	family   *family
@@ -98,6 +99,21 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 	if o.Began.IsZero() {
 		o.Began = time.Now()
 	}
+	for {
+		r := newRun(p, o)
+		tree, err := r.attempt(ctx)
+		if p = r.leaner(); p == nil {
+			r.finishTrace(err)
+			return r.leave(tree, err)
+		}
+		r.log.WithError(err).Info("planned again: each message brings an open file once")
+		if _, err := r.leave(nil, nil); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func newRun(p *Plan, o Options) *run {
 	r := &run{plan: p, options: o, log: o.Log, rootFD: -1, deadline: o.Began.Add(o.Timeout)}
 	if r.log == nil {
 		quiet := logrus.New()
@@ -107,18 +123,21 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 	if o.Trace != nil {
 		r.trace = newTrace()
 	}
-	if err := CheckHost(p.tree, p.host); err != nil {
-		r.finishTrace(err)
+	return r
+}
+
+// attempt carries the plan out. If that fails, nothing of the tree is left.
+func (r *run) attempt(ctx context.Context) (*Tree, error) {
+	if err := CheckHost(r.plan.tree, r.plan.host); err != nil {
 		return nil, err
 	}
 	family, err := newFamily()
 	if err != nil {
-		r.finishTrace(err)
 		return nil, err
 	}
 	r.family = family
 	tree, err := r.start(ctx)
-	if err != nil || o.observe != nil {
+	if err != nil || r.options.observe != nil {
 		if r.root != 0 { // before the sweep: a service is a child, too
 			err = errors.Join(err, r.closeStore())
 		}
@@ -126,7 +145,27 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 		r.giveUp()
 		r.family.leave()
 	}
-	r.finishTrace(err)
+	return tree, err
+}
+
+// leaner gives the plan with which no message brings an open file more than once, if
+// the store or a number in its table was all that this process could not get, and that
+// plan needs less of them. Otherwise it gives nil.
+func (r *run) leaner() *Plan {
+	if !r.short || r.root != 0 || r.plan.faulty || !r.plan.bringsAgain() {
+		return nil
+	}
+	o := r.plan.options
+	o.once = true
+	p, err := NewPlan(r.plan.tree, r.plan.host, o)
+	if err != nil || p.inFlight() >= r.plan.inFlight() && p.openAtOnce() >= r.plan.openAtOnce() {
+		return nil
+	}
+	return p
+}
+
+// leave lets go of what only the restore needed, now or when a stuck op comes back.
+func (r *run) leave(tree *Tree, err error) (*Tree, error) {
 	if r.stuck != nil {
 		go func() {
 			if err := <-r.stuck; err != nil { // Start has failed already, for another reason
@@ -181,7 +220,8 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 	r.slots = make([]slot, r.plan.slots)
 	var err error
 	if r.store, err = newKeeper(r.plan); err != nil {
-		return nil, fmt.Errorf("restore: %w", err)
+		r.short = true
+		return nil, r.noStore(err)
 	}
 	made := r.trace.stage("make the shared files")
 	if err := r.prepare(ctx); err != nil {
@@ -203,6 +243,19 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 	}
 	checked()
 	return r.forkAndRelease(ctx)
+}
+
+// noStore says why there is no store.
+func (r *run) noStore(err error) error {
+	for _, no := range []unix.Errno{unix.EPERM, unix.EACCES, unix.EAFNOSUPPORT} {
+		if errors.Is(err, no) {
+			return &HostError{r.plan.tree.Source, []Lack{{
+				Pos: r.plan.tree.Root.Pos, Err: err,
+				Msg: "a sandbox (a seccomp filter) refuses Unix sockets, in which open files are kept for the tasks; allow AF_UNIX there, or restore with --strategy inherit",
+			}}}
+		}
+	}
+	return fmt.Errorf("restore: %w", err)
 }
 
 func (r *run) closeSlots() {

@@ -273,11 +273,11 @@ func (w *traceWriter) task(i int) {
 			w.helpers++
 			lane := len(p.tasks) + w.helpers
 			w.name("thread_name", lane, fmt.Sprintf("%s, helper (pid %d)", p.tree.Tasks()[i].Name, helper))
-			w.ops(i, ops, lane, span(j+1, n))
+			w.ops(i, ops, lane, span(j+1, n), 0) // one that was killed has left no time of it
 			j += n
 		}
 	}
-	w.ops(i, ops, i+1, own)
+	w.ops(i, ops, i+1, own, w.end)
 	ready := ops[slices.IndexFunc(ops, func(op program.Op) bool { return op.Kind == program.OpReady })].At
 	w.ready = max(w.ready, ready)
 	w.missed = w.missed || ready == 0
@@ -293,20 +293,18 @@ func span(from, n int) []int {
 }
 
 // ops writes what one process did, in its lane: some of a task's ops, in their order.
-// Each lasts until the next one.
-func (w *traceWriter) ops(task int, ops []program.Op, lane int, which []int) {
+// Each lasts until the next one, the program's last, or the one that failed, until
+// last.
+func (w *traceWriter) ops(task int, ops []program.Op, lane int, which []int, last int64) {
 	p, rec := w.r.plan, w.r.arena.Record(task)
 	prog := &p.tasks[task]
 	for k, j := range which {
 		if ops[j].At == 0 {
 			break
 		}
-		end := w.end // the program's last op, or the one that failed
-		switch {
-		case k+1 < len(which) && ops[which[k+1]].At != 0:
+		end := last
+		if k+1 < len(which) && ops[which[k+1]].At != 0 {
 			end = ops[which[k+1]].At
-		case ops[j].Kind == program.OpEnd:
-			end = ops[j].At
 		}
 		e := w.opEvent(prog, j, lane)
 		if rec.Errno != 0 && int(rec.Op) == j {

@@ -83,7 +83,7 @@ func TestRealCauses(t *testing.T) {
 				return causeTree(dir, "  big: {type: reg, path: "+dir+"/big, flags: [O_CREAT], content: "+strings.Repeat("x", 100_000)+"}\n",
 					"      - {name: b, fds: {0: big}}\n")
 			},
-			want: []string{"tree.yaml:5:26: restore: make file \"big\"", "openat", "/big\"", "no space left on device"},
+			want: []string{"tree.yaml:5:26: restore: task \"b\": make file \"big\"", "openat", "/big\"", "no space left on device"},
 		},
 		{
 			name: "limit of 64 descriptors", shell: "ulimit -n 64",

@@ -34,6 +34,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, refused(what, os.Args[1:]))
 		os.Exit(1)
 	}
+	if files := os.Getenv(inFlightEnv); files != "" {
+		fmt.Fprintln(os.Stderr, flying(files, os.Args[1:]))
+		os.Exit(1)
+	}
 	os.Exit(runAll(m))
 }
 

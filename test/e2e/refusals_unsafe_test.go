@@ -57,6 +57,10 @@ func refuses(t *testing.T, nr, arg int, errno unix.Errno) string {
 	return fmt.Sprintf("export %s='%d %d %d'; set -- %q /usr/bin/env -u %s \"$0\" \"$@\"; exec \"$@\"", refusesEnv, nr, arg, errno, self, refusesEnv)
 }
 
+// nobodyElse gives a user that no other run of these tests has: the kernel counts the
+// processes of a user.
+func nobodyElse() int { return 30000 + os.Getpid()%30000 }
+
 // TestCallersRefused starts regrow where it cannot do its work: it says exactly
 // why, and nothing is left.
 func TestCallersRefused(t *testing.T) {
@@ -85,11 +89,15 @@ func TestCallersRefused(t *testing.T) {
 			[]string{"tree.yaml:4:11: host: ", "a sandbox (a seccomp filter) refuses robust futexes", "set_robust_list: operation not permitted"},
 		},
 		{
+			"Unix sockets refused", refuses(t, unix.SYS_SOCKET, unix.AF_UNIX, unix.EAFNOSUPPORT), 3, 3,
+			[]string{"tree.yaml:4:11: host: ", "a sandbox (a seccomp filter) refuses Unix sockets", "--strategy inherit", "address family not supported by protocol"},
+		},
+		{
 			"close_range missing", refuses(t, unix.SYS_CLOSE_RANGE, -1, unix.ENOSYS), 3, 3,
 			[]string{"tree.yaml", "host: ", "close_range is missing (Linux 5.9)"},
 		},
 		{
-			"no more processes", `exec setpriv --reuid 61236 --regid 61236 --clear-groups bash -c 'ulimit -u 40; exec "$0" "$@"' "$0" "$@"`, 125, 1,
+			"no more processes", fmt.Sprintf(`exec setpriv --reuid %d --regid 61236 --clear-groups bash -c 'ulimit -u 40; exec "$0" "$@"' "$0" "$@"`, nobodyElse()), 125, 1,
 			[]string{"tree.yaml", "restore: task ", "fork: clone3: resource temporarily unavailable (over RLIMIT_NPROC"},
 		},
 	} {

@@ -79,7 +79,8 @@ func exit(status uintptr) {
 	}
 }
 
-// tell writes down what went wrong in which op.
+// tell writes down what went wrong in which op. A task and its helpers may do so at
+// the same time. What is told then is of a fork of each, and one of the reasons.
 //
 //go:nosplit
 //go:norace

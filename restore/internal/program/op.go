@@ -110,7 +110,7 @@ const (
 	FlagWant OpFlags = 1 << iota
 	// FlagMustCreate belongs to OpCreate.
 	FlagMustCreate
-	// FlagOldClone belongs to OpFork: clone3 is refused here.
+	// FlagOldClone belongs to OpFork and OpHelp: clone3 is refused here.
 	FlagOldClone
 	// FlagNote makes a failure of the op noted in the task's Record, and the
 	// task goes on: as a restorer does that does not look.

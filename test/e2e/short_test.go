@@ -1,0 +1,121 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// inFlightEnv makes the test binary a program that runs another one as an ordinary
+// user with so many files in flight.
+const inFlightEnv = "REGROW_TEST_IN_FLIGHT"
+
+// flying becomes args. It returns only if that fails.
+func flying(files string, args []string) error {
+	const limit, each = 64, 60 // a message may go over the limit, the next one is refused
+	var n int
+	if _, err := fmt.Sscan(files, &n); err != nil {
+		return err
+	}
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return err
+	}
+	if err := unix.Setgroups(nil); err != nil {
+		return err
+	}
+	if err := syscall.Setgid(nobodyID); err != nil {
+		return err
+	}
+	if err := syscall.Setuid(nobodyElse()); err != nil {
+		return err
+	}
+	if err := syscall.Setrlimit(unix.RLIMIT_NOFILE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
+		return err
+	}
+	for n > 0 {
+		files := make([]int, min(n, each))
+		if err := unix.Sendmsg(ends[0], []byte{0}, unix.UnixRights(files...), nil, 0); err != nil {
+			return err
+		}
+		n -= len(files)
+	}
+	return unix.Exec(args[0], args, os.Environ())
+}
+
+// TestShort has regrow where it can do with no store, or with less of one, and the
+// plan that costs the fewest calls needs more: it restores all the same.
+func TestShort(t *testing.T) {
+	needRoot(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	many := func(file string, from, to int) string {
+		var fds []string
+		for n := from; n < to; n++ {
+			fds = append(fds, fmt.Sprintf("%d: %s", n, file))
+		}
+		return strings.Join(fds, ", ")
+	}
+	const leftOpen = `ulimit -n 500; for ((n = 10; n < 490; n++)); do eval "exec $n</dev/null"; done`
+	private, tasks := "", ""
+	for i := range 20 {
+		private += fmt.Sprintf("  f%d: {type: reg, path: /dev/null}\n", i)
+		tasks += fmt.Sprintf("      - {name: t%d, fds: {%s}}\n", i, many(fmt.Sprintf("f%d", i), 3, 23))
+	}
+	for _, c := range []struct{ name, shell, files, tasks string }{
+		{
+			name:  "no Unix sockets",
+			shell: refuses(t, unix.SYS_SOCKET, unix.AF_UNIX, unix.EAFNOSUPPORT),
+			files: "  f: {type: reg, path: /dev/zero}\n",
+			tasks: "      - {name: t, fds: {" + many("f", 3, 40) + "}}\n",
+		},
+		{
+			name:  "numbers that the caller left taken",
+			shell: "exec bash -c '" + leftOpen + `; exec "$0" "$@"' "$0" "$@"`,
+			files: private, tasks: tasks,
+		},
+		{
+			name:  "files of the user in flight",
+			shell: fmt.Sprintf("export %s=120; set -- %q /usr/bin/env -u %s \"$0\" \"$@\"; exec \"$@\"", inFlightEnv, self, inFlightEnv),
+			files: "  f: {type: reg, path: /dev/zero}\n",
+			tasks: "      - {name: t, fds: {" + many("f", 3, 40) + "}}\n",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := openFolder(t) + "/tree.yaml"
+			if err := os.WriteFile(path, []byte("version: 1\nfiles:\n"+c.files+"tasks:\n  - name: root\n    children:\n"+c.tasks), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			res := wait(t, start(t, c.shell, "restore", "-d", "--json", "--log-level", "info", path))
+			defer endTree(t)
+			if !strings.Contains(res.errors, "planned again") {
+				t.Errorf("not planned again: %s", res.errors)
+			}
+			for _, problem := range prove(wantOf(t, path), report(t, res)) {
+				t.Error(problem)
+			}
+		})
+	}
+}
+
+// TestPipeOfOneTask has a program that writes to a pipe which it alone had the other
+// end of, at many numbers: with exec that end is gone, and regrow has none either.
+func TestPipeOfOneTask(t *testing.T) {
+	var ends []string
+	for n := 10; n < 30; n++ {
+		ends = append(ends, fmt.Sprintf("%d: {file: p.r, cloexec: true}", n))
+	}
+	path := write(t, `version: 1
+files: {p: {type: pipe}, err: {type: inherit, key: stderr}}
+tasks: [{name: t, run: [/bin/sh, -c, "trap '' PIPE; echo x && echo taken >&2"], fds: {1: p.w, 2: err, `+strings.Join(ends, ", ")+`}}]
+`)
+	if res := run(t, "restore", path); res.status != 1 || strings.Contains(res.errors, "taken") {
+		t.Errorf("status %d: %s", res.status, res.errors)
+	}
+}
