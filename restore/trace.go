@@ -120,7 +120,7 @@ const (
 func (r *run) writeTrace(out io.Writer, failed error) error {
 	w := &traceWriter{out: bufio.NewWriter(out), r: r, zero: r.trace.began, end: monotonic()}
 	w.text(`{"displayTimeUnit":"ns","traceEvents":[`)
-	w.name("process_name", runnerLane, "regrow restore "+r.plan.tree.Source)
+	w.event(traceEvent{Name: "process_name", Phase: "M", Lane: runnerLane, Args: map[string]any{"name": "regrow restore " + r.plan.tree.Source}})
 	w.runner(failed)
 	if r.arena != nil {
 		for i := range r.plan.tasks {
@@ -167,12 +167,10 @@ func (w *traceWriter) event(e traceEvent) {
 	w.text("\n" + string(line))
 }
 
-// name names a lane, or with process_name all of them.
-func (w *traceWriter) name(what string, lane int, name string) {
-	w.event(traceEvent{Name: what, Phase: "M", Lane: lane, Args: map[string]any{"name": name}})
-	if what == "thread_name" {
-		w.event(traceEvent{Name: "thread_sort_index", Phase: "M", Lane: lane, Args: map[string]any{"sort_index": lane}})
-	}
+// name names a lane. Viewers show lanes in ascending order.
+func (w *traceWriter) name(lane, order int, name string) {
+	w.event(traceEvent{Name: "thread_name", Phase: "M", Lane: lane, Args: map[string]any{"name": name}})
+	w.event(traceEvent{Name: "thread_sort_index", Phase: "M", Lane: lane, Args: map[string]any{"sort_index": order}})
 }
 
 func (w *traceWriter) micros(ns int64) float64 { return float64(ns-w.zero) / 1000 }
@@ -196,7 +194,7 @@ func (w *traceWriter) runner(failed error) {
 	t := w.r.trace
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	w.name("thread_name", runnerLane, "regrow")
+	w.name(runnerLane, 0, "regrow")
 	for _, s := range t.stages {
 		if s.moment {
 			w.event(traceEvent{Name: s.name, Cat: "barrier", Phase: "i", Scope: "g", TS: w.micros(s.begin)})
@@ -261,7 +259,8 @@ func (w *traceWriter) task(i int) {
 		return
 	}
 	w.forked = max(w.forked, ops[0].At)
-	w.name("thread_name", i+1, fmt.Sprintf("%s (pid %d)", p.tree.Tasks()[i].Name, w.r.taskPID(i)))
+	order := (i + 1) * (mostHelpers + 1) // with room for those that help it
+	w.name(i+1, order, fmt.Sprintf("%s (pid %d)", p.tree.Tasks()[i].Name, w.r.taskPID(i)))
 	var own []int
 	for j := 0; j < len(ops); j++ {
 		own = append(own, j)
@@ -272,7 +271,8 @@ func (w *traceWriter) task(i int) {
 			n := int(ops[j].Args[2])
 			w.helpers++
 			lane := len(p.tasks) + w.helpers
-			w.name("thread_name", lane, fmt.Sprintf("%s, helper (pid %d)", p.tree.Tasks()[i].Name, helper))
+			order++
+			w.name(lane, order, fmt.Sprintf("%s, helper (pid %d)", p.tree.Tasks()[i].Name, helper))
 			w.ops(i, ops, lane, span(j+1, n), 0) // one that was killed has left no time of it
 			j += n
 		}

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"image/color"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -22,6 +24,10 @@ type event struct {
 	Lane int     `json:"tid"`
 	TS   float64 `json:"ts"`
 	Dur  float64 `json:"dur"`
+	Args struct {
+		Name  string `json:"name"`
+		Order int    `json:"sort_index"`
+	} `json:"args"`
 }
 
 // category is a kind of op that has a color of its own.
@@ -39,9 +45,10 @@ var categories = []category{
 	{"barrier", "waits for the others", color.RGBA{0xdd, 0xdd, 0xdd, 0xff}},
 }
 
-// lanes draws a trace, a line a task, the root on top.
+// lanes draws a trace, a line a process, the root on top and what helps it below.
 type lanes struct {
-	spans    []event
+	spans    []event // Lane is the line, from 1 on
+	helpers  int
 	begin    float64 // the first clone
 	ready    float64 // all tasks wait
 	released float64
@@ -56,7 +63,7 @@ func drawTrace(dir string) error {
 		return err
 	}
 	const detail = 12
-	first := l.spans[slices.IndexFunc(l.spans, func(e event) bool { return e.Lane == 2 })].TS
+	first := l.spans[slices.IndexFunc(l.spans, func(e event) bool { return e.Lane == 2+l.helpers })].TS
 	to := l.released
 	if i := slices.IndexFunc(l.spans, func(e event) bool { return e.Lane == detail+1 }); i >= 0 {
 		to = l.spans[i].TS
@@ -67,8 +74,8 @@ func drawTrace(dir string) error {
 		from, to    float64
 		height      vg.Length
 	}{
-		{"trace.svg", fmt.Sprintf("A restore of %d tasks with 10 descriptors, a line a task", l.last), l.last, l.begin, l.released + (l.released-l.begin)/50, 14},
-		{"trace-detail.svg", fmt.Sprintf("The root and the first %d tasks", detail-1), detail, first - 100, to, 7},
+		{"trace.svg", fmt.Sprintf("A restore of %d tasks with 10 descriptors, a line a process", l.last-1-l.helpers), l.last, l.begin, l.released + (l.released-l.begin)/50, 14},
+		{"trace-detail.svg", fmt.Sprintf("The root, what helps it to fork, and the first %d tasks", detail-1-l.helpers), detail, first - 100, to, 7},
 	} {
 		p := plot.New()
 		p.Title.Text = f.title
@@ -117,8 +124,19 @@ func readTrace(path string) (*lanes, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	l := &lanes{}
+	orders := map[int]int{} // by lane of the trace
 	for _, e := range trace.Events {
+		if e.Name == "thread_sort_index" {
+			orders[e.Lane] = e.Args.Order
+		}
+	}
+	sorted := slices.Sorted(maps.Values(orders))
+	for _, e := range trace.Events {
+		lane := e.Lane
+		e.Lane, _ = slices.BinarySearch(sorted, orders[lane]) // line 0 is regrow's own
 		switch {
+		case e.Name == "thread_name" && strings.Contains(e.Args.Name, ", helper "):
+			l.helpers++
 		case e.Ph == "i" && e.Name == "released":
 			l.released = e.TS
 		case e.Ph == "i" && e.Name == "all tasks ready":
