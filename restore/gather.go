@@ -122,7 +122,7 @@ func (tp *taskPlanner) pull(files []fileEnd) {
 		order, numbers, files = tp.landNext(files)
 		tp.takeMessage(way, order, numbers)
 	}
-	if tp.pl.plan.bringsAgain() {
+	if tp.pl.plan.options.bringsAgain() {
 		tp.pullAgain()
 	}
 }
@@ -143,7 +143,7 @@ func (tp *taskPlanner) way() []int {
 // files back that do not come with it. The next call uses the memory of order and
 // numbers.
 func (tp *taskPlanner) landNext(files []fileEnd) (order []fileEnd, numbers []int, rest []fileEnd) {
-	if tp.pl.plan.bringsAgain() {
+	if tp.pl.plan.options.bringsAgain() {
 		return tp.landingAgain(files)
 	}
 	numbers = tp.table.land(tp.pl.scratch.numbers, min(len(files), fdstore.MaxGroup))

@@ -153,7 +153,7 @@ func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 		return nil, fmt.Errorf("restore: the tree was not checked")
 	}
 	plan, err := newPlan(t, host, o)
-	if _, refused := errors.AsType[*RefusedError](err); o.once || err != nil && !refused || err == nil && !plan.overInFlight() && !plan.overFlat() {
+	if _, refused := errors.AsType[*RefusedError](err); !o.bringsAgain() || err != nil && !refused || err == nil && !plan.overInFlight() && !plan.overFlat() {
 		return plan, err
 	}
 	// Bringing files again saves calls, but it takes numbers early that a full table
@@ -168,8 +168,8 @@ func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 
 // bringsAgain reports whether messages may bring an open file more than once: the
 // kernel installs what a message brings for a third of what a dup3 costs.
-func (p *Plan) bringsAgain() bool {
-	return p.options.Strategy == StrategyFDStore && !p.options.Naive && !p.options.once
+func (o PlanOptions) bringsAgain() bool {
+	return o.Strategy == StrategyFDStore && !o.Naive && !o.once
 }
 
 // inFlight gives how many open files lie in the store.

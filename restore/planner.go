@@ -64,12 +64,12 @@ func (pl *planner) inherited() error {
 	return nil
 }
 
-// place decides which open files the runner makes and puts in the store: the
-// shared ones, those that a task has so often that pulling them again is cheaper
-// than dup3 (none with ends: as long as regrow has an end, the other end does not
-// learn that the task has closed it), those that only the runner can make, all files of one path if one of
-// them creates it, since then their order counts, and simply all if the tasks have
-// other rights.
+// place decides which open files the runner makes and puts in the store: the shared
+// ones; those that a task has so often that pulling them again is cheaper than dup3
+// (none with ends: as long as regrow has an end, the other end does not learn that the
+// task has closed it); those that only the runner can make; all files of one path if
+// one of them creates it, since then their order counts; and simply all if the tasks
+// have other rights.
 func (pl *planner) place() {
 	t := pl.plan.tree
 	pl.stored = make([]bool, len(t.Files))
@@ -82,7 +82,7 @@ func (pl *planner) place() {
 		traits := f.Spec.Traits(t)
 		// Opened in a user namespace, a file would be opened with other rights.
 		pl.stored[i] = traits.ByRunner || f.Shared() || t.HasNamespace(tasktree.NamespaceUser) || pl.plan.options.Strategy == StrategyInherit ||
-			pl.plan.bringsAgain() && len(f.Uses) >= fewAgain && len(f.Spec.Ends()) == 0
+			pl.plan.options.bringsAgain() && len(f.Uses) >= fewAgain && len(f.Spec.Ends()) == 0
 		if traits.Path != "" {
 			clean := traits.Path
 			if !filepath.IsAbs(clean) {

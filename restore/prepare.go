@@ -71,7 +71,6 @@ func (r *run) carryOut(prog *program.Program) error {
 			f.reason, _ = r.plan.reason(op, prog.Notes[i], program.ReasonUnwanted, got)
 		}
 		if f.err != nil || f.reason != "" {
-			r.short = op.Kind == program.OpAdd || errors.Is(f.err, unix.EMFILE)
 			task := -1
 			if prog.Notes[i].Verb == program.VerbFind {
 				task = int(op.Args[3])

@@ -13,6 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"regrow/fdstore"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
 )
@@ -54,7 +55,7 @@ type run struct {
 	lent     map[int]bool // numbers that the root fills with open files, nil: not asked for yet
 	aside    int          // no number below is free and not one of lent
 	gaveUp   atomic.Bool
-	short    bool       // of a store, of room in it, or of a number in the table
+	short    bool       // of a store, of room in it, or of a number in the table, before the clone
 	mu       sync.Mutex // for made, as long as prepare runs
 	made     madeFiles
 	family   *family
@@ -99,16 +100,19 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 	if o.Began.IsZero() {
 		o.Began = time.Now()
 	}
-	for {
+	for again := false; ; again = true {
 		r := newRun(p, o)
+		if again {
+			r.trace.moment("planned again")
+		}
 		tree, err := r.attempt(ctx)
 		if p = r.leaner(); p == nil {
 			r.finishTrace(err)
 			return r.leave(tree, err)
 		}
 		r.log.WithError(err).Info("planned again: each message brings an open file once")
-		if _, err := r.leave(nil, nil); err != nil {
-			return nil, err
+		if _, left := r.leave(nil, nil); left != nil {
+			return nil, errors.Join(err, left)
 		}
 	}
 }
@@ -137,6 +141,7 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 	}
 	r.family = family
 	tree, err := r.start(ctx)
+	r.short = r.short || r.root == 0 && lacksRoom(err)
 	if err != nil || r.options.observe != nil {
 		if r.root != 0 { // before the sweep: a service is a child, too
 			err = errors.Join(err, r.closeStore())
@@ -152,7 +157,7 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 // the store or a number in its table was all that this process could not get, and that
 // plan needs less of them. Otherwise it gives nil.
 func (r *run) leaner() *Plan {
-	if !r.short || r.root != 0 || r.plan.faulty || !r.plan.bringsAgain() {
+	if !r.short || r.root != 0 || r.plan.faulty || !r.plan.options.bringsAgain() {
 		return nil
 	}
 	o := r.plan.options
@@ -162,6 +167,12 @@ func (r *run) leaner() *Plan {
 		return nil
 	}
 	return p
+}
+
+// lacksRoom reports whether what an attempt could not get was a number in the table, or
+// room in the store.
+func lacksRoom(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, fdstore.ErrInFlight) || errors.Is(err, fdstore.ErrFull)
 }
 
 // leave lets go of what only the restore needed, now or when a stuck op comes back.
@@ -248,7 +259,7 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 // noStore says why there is no store.
 func (r *run) noStore(err error) error {
 	for _, no := range []unix.Errno{unix.EPERM, unix.EACCES, unix.EAFNOSUPPORT} {
-		if errors.Is(err, no) {
+		if r.plan.options.Strategy == StrategyFDStore && errors.Is(err, no) {
 			return &HostError{r.plan.tree.Source, []Lack{{
 				Pos: r.plan.tree.Root.Pos, Err: err,
 				Msg: "a sandbox (a seccomp filter) refuses Unix sockets, in which open files are kept for the tasks; allow AF_UNIX there, or restore with --strategy inherit",

@@ -302,7 +302,7 @@ func (w *traceWriter) ops(task int, ops []program.Op, lane int, which []int, las
 		if ops[j].At == 0 {
 			break
 		}
-		end := last
+		end := max(last, ops[j].At)
 		if k+1 < len(which) && ops[which[k+1]].At != 0 {
 			end = ops[which[k+1]].At
 		}

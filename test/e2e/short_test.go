@@ -47,6 +47,15 @@ func flying(files string, args []string) error {
 	return unix.Exec(args[0], args, os.Environ())
 }
 
+// many puts a file at many numbers.
+func many(file string, from, to int) string {
+	var fds []string
+	for n := from; n < to; n++ {
+		fds = append(fds, fmt.Sprintf("%d: %s", n, file))
+	}
+	return strings.Join(fds, ", ")
+}
+
 // TestShort has regrow where it can do with no store, or with less of one, and the
 // plan that costs the fewest calls needs more: it restores all the same.
 func TestShort(t *testing.T) {
@@ -54,13 +63,6 @@ func TestShort(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
-	}
-	many := func(file string, from, to int) string {
-		var fds []string
-		for n := from; n < to; n++ {
-			fds = append(fds, fmt.Sprintf("%d: %s", n, file))
-		}
-		return strings.Join(fds, ", ")
 	}
 	const leftOpen = `ulimit -n 500; for ((n = 10; n < 490; n++)); do eval "exec $n</dev/null"; done`
 	private, tasks := "", ""
@@ -102,6 +104,33 @@ func TestShort(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestShortOfNumbers takes more and more numbers away, so that each step of a restore
+// is the first one that finds none.
+func TestShortOfNumbers(t *testing.T) {
+	files, tasks := "  p: {type: pipe}\n", ""
+	for i := range 20 {
+		files = fmt.Sprintf("  f%02d: {type: reg, path: /dev/null}\n", i) + files
+		tasks += fmt.Sprintf("      - {name: t%d, fds: {30: p.r, 31: p.w, %s}}\n", i, many(fmt.Sprintf("f%02d", i), 3, 23))
+	}
+	path := write(t, "version: 1\nfiles:\n"+files+"tasks:\n  - name: root\n    children:\n"+tasks)
+	again := 0
+	for taken := 470; taken <= 488; taken++ {
+		shell := fmt.Sprintf(`exec bash -c 'ulimit -n 500; for ((n = 10; n < %d; n++)); do eval "exec $n</dev/null"; done; exec "$0" "$@"' "$0" "$@"`, taken)
+		res := wait(t, start(t, shell, "restore", "-d", "--json", "--log-level", "info", path))
+		if res.status != 0 {
+			t.Errorf("%d taken: status %d, %s", taken, res.status, res.errors)
+		}
+		if strings.Contains(res.errors, "planned again") {
+			again++
+		}
+		endTree(t)
+	}
+	if again == 0 {
+		t.Error("never planned again")
+	}
+	t.Logf("planned again %d times", again)
 }
 
 // TestPipeOfOneTask has a program that writes to a pipe which it alone had the other

@@ -141,16 +141,23 @@ func truncated(priv unsafe.Pointer) bool {
 	return (*syscall.Msghdr)(unsafe.Add(priv, program.PrivMsghdr)).Flags&unix.MSG_CTRUNC != 0
 }
 
-// giveBack closes what came with a message that is not the one.
+// giveBack closes what came with a message that is not the one. Mostly that is one run
+// of numbers.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 //go:noinline
 func giveBack(priv unsafe.Pointer) {
-	for i := received(priv); i > 0; i-- {
-		fd := *(*int32)(unsafe.Add(priv, program.PrivCmsg+cmsgHeader+uintptr(4*(i-1))))
-		syscall.RawSyscall6(syscall.SYS_CLOSE, uintptr(fd), 0, 0, 0, 0, 0)
+	n := received(priv)
+	got := unsafe.Add(priv, program.PrivCmsg+cmsgHeader)
+	for i := uint64(0); i < n; {
+		first := *(*int32)(unsafe.Add(got, 4*i))
+		last := first
+		for i++; i < n && *(*int32)(unsafe.Add(got, 4*i)) == last+1; i++ {
+			last++
+		}
+		syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, uintptr(first), uintptr(last), 0, 0, 0, 0)
 	}
 }
 

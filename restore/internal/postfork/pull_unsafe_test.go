@@ -86,6 +86,36 @@ func TestPull(t *testing.T) {
 	}
 }
 
+// TestGiveBack lets a wrong message land around a number that is taken: that stays.
+func TestGiveBack(t *testing.T) {
+	a, h, priv := head(t)
+	s, err := fdstore.New(fdstore.Options{Layout: fdstore.Flat})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.AddFDs(make([]int, 4)); err != nil {
+		t.Fatal(err)
+	}
+	landing := free(t, 5)
+	if err := unix.Dup3(0, int(landing[2]), unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(int(landing[2]))
+	h.StoreNumber = s.Number() + 1
+	if e := pull(h, priv, &[6]uint64{uint64(s.FD()), uint64(fdstore.Flat.Place(0, 4).Word), 4, a.Base + program.HeadSize}); e != again {
+		t.Errorf("got %d, want %d", e, again)
+	}
+	if n := received(priv); n != 4 {
+		t.Errorf("%d descriptors came", n)
+	}
+	for i, fd := range landing {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); (err == nil) != (i == 2) {
+			t.Errorf("descriptor %d is open: %v", fd, err == nil)
+		}
+	}
+}
+
 // limit lowers the limit of open files for a test.
 func limit(t *testing.T, n uint64) {
 	t.Helper()
