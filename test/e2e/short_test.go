@@ -70,12 +70,22 @@ func TestShort(t *testing.T) {
 		private += fmt.Sprintf("  f%d: {type: reg, path: /dev/null}\n", i)
 		tasks += fmt.Sprintf("      - {name: t%d, fds: {%s}}\n", i, many(fmt.Sprintf("f%d", i), 3, 23))
 	}
-	for _, c := range []struct{ name, shell, files, tasks string }{
+	for _, c := range []struct {
+		name, shell, files, tasks string
+		inherit                   bool // the strategy, and not planned again
+	}{
 		{
 			name:  "no Unix sockets",
 			shell: refuses(t, unix.SYS_SOCKET, unix.AF_UNIX, unix.EAFNOSUPPORT),
 			files: "  f: {type: reg, path: /dev/zero}\n",
 			tasks: "      - {name: t, fds: {" + many("f", 3, 40) + "}}\n",
+		},
+		{
+			name:    "no Unix sockets, and shared files",
+			shell:   refuses(t, unix.SYS_SOCKET, unix.AF_UNIX, unix.EAFNOSUPPORT),
+			files:   "  p: {type: pipe}\n",
+			tasks:   "      - {name: t, fds: {3: p.r}}\n      - {name: u, fds: {3: p.w}}\n",
+			inherit: true,
 		},
 		{
 			name:  "numbers that the caller left taken",
@@ -94,10 +104,14 @@ func TestShort(t *testing.T) {
 			if err := os.WriteFile(path, []byte("version: 1\nfiles:\n"+c.files+"tasks:\n  - name: root\n    children:\n"+c.tasks), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			res := wait(t, start(t, c.shell, "restore", "-d", "--json", "--log-level", "info", path))
+			args := []string{"restore", "-d", "--json", "--log-level", "info", path}
+			if c.inherit {
+				args = append(args, "--strategy", "inherit")
+			}
+			res := wait(t, start(t, c.shell, args...))
 			defer endTree(t)
-			if !strings.Contains(res.errors, "planned again") {
-				t.Errorf("not planned again: %s", res.errors)
+			if again := strings.Contains(res.errors, "planned again"); again == c.inherit {
+				t.Errorf("planned again: %v, %s", again, res.errors)
 			}
 			for _, problem := range prove(wantOf(t, path), report(t, res)) {
 				t.Error(problem)
