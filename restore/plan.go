@@ -153,7 +153,9 @@ func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 		return nil, fmt.Errorf("restore: the tree was not checked")
 	}
 	plan, err := newPlan(t, host, o)
-	if _, refused := errors.AsType[*RefusedError](err); !o.bringsAgain() || err != nil && !refused || err == nil && !plan.overInFlight() && !plan.overFlat() {
+	_, refused := errors.AsType[*RefusedError](err)
+	over := err == nil && (plan.overInFlight() || plan.overFlat())
+	if !o.bringsAgain() || !refused && !over {
 		return plan, err
 	}
 	// Bringing files again saves calls, but it takes numbers early that a full table

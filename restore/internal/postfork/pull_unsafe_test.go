@@ -28,19 +28,26 @@ func free(t *testing.T, n int) []int32 {
 	return numbers
 }
 
-// TestPull pulls out of a real store. What is refused must leave no descriptor.
-func TestPull(t *testing.T) {
-	a, h, priv := head(t)
+// store makes a store with messages of so many files, each standard input.
+func store(t *testing.T, counts ...int) *fdstore.Store {
+	t.Helper()
 	s, err := fdstore.New(fdstore.Options{Layout: fdstore.Flat})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
-	for id, count := range []int{1, 3} {
-		if got, err := s.AddFDs(make([]int, count)); err != nil || int(got) != id { // each file is standard input
+	t.Cleanup(func() { _ = s.Close() })
+	for id, count := range counts {
+		if got, err := s.AddFDs(make([]int, count)); err != nil || int(got) != id {
 			t.Fatal(got, err)
 		}
 	}
+	return s
+}
+
+// TestPull pulls out of a real store. What is refused must leave no descriptor.
+func TestPull(t *testing.T) {
+	a, h, priv := head(t)
+	s := store(t, 1, 3)
 	numbersAt := a.Base + program.HeadSize + 512
 	numbers := (*[4]int32)(unsafe.Pointer(&a.Bytes()[program.HeadSize+512]))
 
@@ -89,14 +96,7 @@ func TestPull(t *testing.T) {
 // TestGiveBack lets a wrong message land around a number that is taken: that stays.
 func TestGiveBack(t *testing.T) {
 	a, h, priv := head(t)
-	s, err := fdstore.New(fdstore.Options{Layout: fdstore.Flat})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if _, err := s.AddFDs(make([]int, 4)); err != nil {
-		t.Fatal(err)
-	}
+	s := store(t, 4)
 	landing := free(t, 5)
 	if err := unix.Dup3(0, int(landing[2]), unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)
