@@ -2,6 +2,12 @@
 
 package restore
 
-// spareThreads is 0: the C library reserves up to 136 MiB of address space for a
-// thread, stack and arena, and ends the process if RLIMIT_AS has no room for it.
-const spareThreads = 0
+import "golang.org/x/sys/unix"
+
+// roomForThreads reports that address space is no concern: the C library reserves
+// up to 136 MiB of it for a thread, stack and arena, and a program that uses C ends
+// if RLIMIT_AS has no room for that.
+func roomForThreads() bool {
+	var limit unix.Rlimit
+	return unix.Getrlimit(unix.RLIMIT_AS, &limit) == nil && limit.Cur == unix.RLIM_INFINITY
+}

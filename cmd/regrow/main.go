@@ -26,6 +26,7 @@ const (
 func main() {
 	restore.Init() // this process may be one that keeps open files for another
 	tuneMemory()
+	tuneProcessors()
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

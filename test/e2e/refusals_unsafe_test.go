@@ -100,6 +100,11 @@ func TestCallersRefused(t *testing.T) {
 			"no more processes", fmt.Sprintf(`exec setpriv --reuid %d --regid 61236 --clear-groups bash -c 'ulimit -u 40; exec "$0" "$@"' "$0" "$@"`, nobodyElse()), 125, 1,
 			[]string{"tree.yaml", "restore: task ", "fork: clone3: resource temporarily unavailable (over RLIMIT_NPROC"},
 		},
+		{
+			// Nor is there one for a thread, and the Go runtime wants many.
+			"no more processes, many processors", fmt.Sprintf(`exec setpriv --reuid %d --regid 61236 --clear-groups bash -c 'ulimit -u 150; export GOMAXPROCS=16 GOGC=1; exec "$0" "$@"' "$0" "$@"`, nobodyElse()), 125, 1,
+			[]string{"tree.yaml", "restore: task ", "fork: clone3: resource temporarily unavailable (over RLIMIT_NPROC"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := path
@@ -109,7 +114,7 @@ func TestCallersRefused(t *testing.T) {
 				}
 				file = filepath.Join(openFolder(t), "tree.yaml")
 				children := ""
-				for i := range 60 {
+				for i := range 300 {
 					children += fmt.Sprintf("      - {name: t%d}\n", i)
 				}
 				if err := os.WriteFile(file, []byte("version: 1\ntasks:\n  - name: root\n    children:\n"+children), 0o644); err != nil {

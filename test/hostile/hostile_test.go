@@ -113,7 +113,7 @@ func measure(t *testing.T, path string) cost {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	// As regrow sets it, see cmd/regrow/memory.go.
+	// As regrow sets it, see cmd/regrow/tune.go.
 	cmd.Env = append(os.Environ(), descriptionEnv+"="+path, "GOGC=50", "GOCOVERDIR="+t.TempDir())
 	var stderr strings.Builder
 	cmd.Stderr = &stderr

@@ -34,3 +34,14 @@ func tuneMemory() {
 	// The next collection finds that nobody refers to this.
 	runtime.SetFinalizer(new([64]byte), collected)
 }
+
+// tuneProcessors bounds what the Go runtime uses of a large machine: reading a
+// description is the most parallel thing that regrow does, and a restore makes a
+// thread for each processor beforehand, at some 70 µs. Does nothing if the
+// environment says how many.
+func tuneProcessors() {
+	const most = 16
+	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) > most {
+		runtime.GOMAXPROCS(most)
+	}
+}
