@@ -32,7 +32,6 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 		return nil, fmt.Errorf("restore: %w", err)
 	}
 	defer release()
-	readyThreads()
 	maps, err := ownMaps()
 	if err != nil {
 		return nil, err

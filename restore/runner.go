@@ -135,6 +135,9 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 	if err := CheckHost(r.plan.tree, r.plan.host); err != nil {
 		return nil, err
 	}
+	if err := r.readyThreads(); err != nil {
+		return nil, err
+	}
 	family, err := newFamily()
 	if err != nil {
 		return nil, err

@@ -4,10 +4,10 @@ package restore
 
 import "golang.org/x/sys/unix"
 
-// roomForThreads reports that address space is no concern: the C library reserves
+// spaceForThreads reports that address space is no concern: the C library reserves
 // up to 136 MiB of it for a thread, stack and arena, and a program that uses C ends
 // if RLIMIT_AS has no room for that.
-func roomForThreads() bool {
+func spaceForThreads() bool {
 	var limit unix.Rlimit
 	return unix.Getrlimit(unix.RLIMIT_AS, &limit) == nil && limit.Cur == unix.RLIM_INFINITY
 }

@@ -2,5 +2,5 @@
 
 package restore
 
-// roomForThreads: the Go runtime takes the stack of a thread from its heap.
-func roomForThreads() bool { return true }
+// spaceForThreads: the Go runtime takes the stack of a thread from its heap.
+func spaceForThreads() bool { return true }

@@ -141,6 +141,42 @@ func TestCallersRefused(t *testing.T) {
 	}
 }
 
+// TestHardlyAnyProcess has limits at which the Go runtime can hardly begin: a small
+// tree is restored, or it is refused and no file is left, and in no case does the
+// runtime end regrow.
+func TestHardlyAnyProcess(t *testing.T) {
+	needRoot(t)
+	if err := os.Chmod(filepath.Dir(regrow), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	folder := openFolder(t)
+	made := filepath.Join(folder, "made")
+	file := filepath.Join(folder, "tree.yaml")
+	yaml := fmt.Sprintf("version: 1\nfiles: {made: {type: reg, path: %s, flags: [O_RDWR, O_CREAT], mode: '0600'}}\ntasks: [{name: a, fds: {3: made}, run: [sh, -c, 'exit 7']}]\n", made)
+	if err := os.WriteFile(file, []byte(yaml), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	restored, refused := 0, 0
+	for limit := 9; limit < 40; limit++ {
+		shell := fmt.Sprintf(`exec setpriv --reuid %d --regid 61236 --clear-groups bash -c 'ulimit -u %d; exec "$0" "$@"' "$0" "$@"`, nobodyElse(), limit)
+		res := wait(t, start(t, shell, "restore", file))
+		_, err := os.Stat(made)
+		switch {
+		case res.status == 7 && err == nil:
+			restored++
+		case res.status == 125 && os.IsNotExist(err) && strings.Contains(res.errors, "tree.yaml:3:") && strings.Contains(res.errors, "RLIMIT_NPROC"):
+			refused++
+		default:
+			t.Errorf("limit %d: status %d, the file: %v: %s", limit, res.status, err, res.errors)
+		}
+		_ = os.Remove(made)
+		nobody(t)
+	}
+	if restored < 10 {
+		t.Errorf("%d restored, %d refused", restored, refused)
+	}
+}
+
 // TestStoppedCaller stops the process that has started regrow: regrow does not
 // wait for it.
 func TestStoppedCaller(t *testing.T) {
