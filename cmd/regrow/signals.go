@@ -15,8 +15,9 @@ import (
 
 // signals receives what is sent to regrow.
 type signals struct {
-	c    chan os.Signal
-	pipe chan os.Signal
+	c     chan os.Signal
+	child chan os.Signal // SIGCHLD, apart: thousands of them must not crowd out the others
+	pipe  chan os.Signal
 }
 
 // ending are the signals that ask regrow to stop.
@@ -27,20 +28,22 @@ var ending = []unix.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT}
 // that a reader who has gone away is an error of the write, and not regrow's
 // death in the middle of a restore.
 func catch() *signals {
-	s := &signals{c: make(chan os.Signal, 64), pipe: make(chan os.Signal, 1)}
+	s := &signals{c: make(chan os.Signal, 64), child: make(chan os.Signal, 1), pipe: make(chan os.Signal, 1)}
 	for _, sig := range []unix.Signal{
-		unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGCHLD,
+		unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH,
 	} {
-		if sig == unix.SIGCHLD || !signal.Ignored(sig) {
+		if !signal.Ignored(sig) {
 			signal.Notify(s.c, sig)
 		}
 	}
+	signal.Notify(s.child, unix.SIGCHLD)
 	signal.Notify(s.pipe, unix.SIGPIPE)
 	return s
 }
 
 func (s *signals) stop() {
 	signal.Stop(s.c)
+	signal.Stop(s.child)
 	signal.Stop(s.pipe)
 }
 
@@ -59,7 +62,7 @@ func (s *signals) untilRelease(parent context.Context) (ctx context.Context, don
 				return
 			case got := <-s.c:
 				sig, ok := got.(unix.Signal)
-				if !ok || sig == unix.SIGCHLD {
+				if !ok {
 					continue
 				}
 				all = append(all, sig)
@@ -111,13 +114,14 @@ func (s *signals) stay(tree *restore.Tree, came []unix.Signal, announced <-chan 
 		status restore.Status
 		err    error
 	}
-	ended := make(chan end, 1)
+	ended, gone := make(chan end, 1), make(chan struct{})
 	go func() {
 		status, err := tree.Wait()
+		close(gone)
 		ended <- end{status, err}
 	}()
+	go s.reapUntil(gone, tree)
 	p := &passer{tree: tree}
-	p.pass(unix.SIGCHLD) // what came before release was for the restore
 	for _, sig := range came {
 		p.pass(sig)
 	}
@@ -151,6 +155,19 @@ func (s *signals) stay(tree *restore.Tree, came []unix.Signal, announced <-chan 
 	}
 }
 
+// reapUntil takes the status of each orphan of the tree that ends, until the tree has
+// ended. It may take long where there are thousands, so it is nobody else's work.
+func (s *signals) reapUntil(gone <-chan struct{}, tree *restore.Tree) {
+	for {
+		tree.ReapOrphans() // a SIGCHLD that came before release was for the restore
+		select {
+		case <-gone:
+			return
+		case <-s.child:
+		}
+	}
+}
+
 // passer passes signals to a tree.
 type passer struct {
 	tree   *restore.Tree
@@ -160,9 +177,6 @@ type passer struct {
 
 func (p *passer) pass(sig unix.Signal) {
 	switch sig { //nolint:exhaustive // the others have one rule
-	case unix.SIGCHLD:
-		p.tree.ReapOrphans()
-		return
 	case unix.SIGUSR1, unix.SIGUSR2:
 		_ = p.tree.Signal(sig)
 		return

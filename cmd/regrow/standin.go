@@ -79,7 +79,7 @@ func standIn() error {
 		case got := <-signals.c:
 			// What the terminal has sent to the group, too: there may not have
 			// been a stand-in yet, and it knows what it gets twice.
-			if sig, ok := got.(unix.Signal); ok && sig != unix.SIGCHLD {
+			if sig, ok := got.(unix.Signal); ok {
 				awaitHandler(pid, sig)
 				_ = unix.PidfdSendSignal(pidfd, sig, nil, 0) // it may have ended: ended tells
 			}
