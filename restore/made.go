@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -51,7 +52,7 @@ func (r *run) create(op *program.Op) (int64, opFailure) {
 	flags, mode := int(op.Args[1]), uint32(op.Args[2])
 	content := program.At(r.plan.arena.Base, r.plan.arena.Data(), op.Args[3], op.Args[4])
 	if flags&unix.O_TMPFILE == unix.O_TMPFILE {
-		fd, err := unix.Open(path, flags, ownerOnly)
+		fd, err := open(path, flags, ownerOnly)
 		if err != nil {
 			return 0, opFailure{err: err}
 		}
@@ -61,7 +62,7 @@ func (r *run) create(op *program.Op) (int64, opFailure) {
 	flags &^= unix.O_EXCL
 	const links = 40 // MAXSYMLINKS: a dangling link is followed, as open does
 	for range links {
-		fd, err := unix.Open(path, flags|unix.O_CREAT|unix.O_EXCL, ownerOnly)
+		fd, err := open(path, flags|unix.O_CREAT|unix.O_EXCL, ownerOnly)
 		if err == nil {
 			var st unix.Stat_t
 			if err := unix.Fstat(fd, &st); err != nil {
@@ -78,25 +79,37 @@ func (r *run) create(op *program.Op) (int64, opFailure) {
 		got, f := int64(0), opFailure{err: err, reason: "O_EXCL and content are for a file that is made"}
 		if op.Flags&program.FlagMustCreate == 0 {
 			got, f = r.openThere(path, flags, tasktree.FileTypes(op.Args[5]))
-		} else if _, err := os.Stat(path); err != nil && !exclusive {
-			f.err = unix.ENOENT // a dangling link, perhaps
+		} else if err := unix.Stat(path, new(unix.Stat_t)); err != nil && !exclusive {
+			f = opFailure{err: err} // ENOENT: a dangling link, perhaps
 		}
 		target, lerr := os.Readlink(path)
 		if !errors.Is(f.err, unix.ENOENT) || lerr != nil || flags&unix.O_NOFOLLOW != 0 {
 			return got, f
 		}
 		if !filepath.IsAbs(target) {
-			target = filepath.Dir(path) + "/" + target
+			// Not filepath.Dir: to the kernel "link/.." is not the folder of link.
+			target = path[:strings.LastIndexByte(path, '/')+1] + target
 		}
 		path = target
 	}
 	return 0, opFailure{err: unix.ELOOP}
 }
 
+// open opens a file: again if a signal has interrupted that, as network and FUSE
+// file systems let it.
+func open(path string, flags int, mode uint32) (int, error) {
+	for {
+		fd, err := unix.Open(path, flags, mode)
+		if !errors.Is(err, unix.EINTR) {
+			return fd, err
+		}
+	}
+}
+
 // openThere opens a file that was there before: looked at first, since opening
 // a FIFO would block or let its other side through.
 func (r *run) openThere(path string, flags int, types tasktree.FileTypes) (int64, opFailure) {
-	look, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC|flags&unix.O_NOFOLLOW, 0)
+	look, err := open(path, unix.O_PATH|unix.O_CLOEXEC|flags&unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return 0, opFailure{err: err}
 	}
@@ -104,7 +117,7 @@ func (r *run) openThere(path string, flags int, types tasktree.FileTypes) (int64
 	if f := refuse(look, types); f.err != nil || f.reason != "" {
 		return 0, f
 	}
-	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", look), flags&^unix.O_NOFOLLOW, 0)
+	fd, err := open(fmt.Sprintf("/proc/self/fd/%d", look), flags&^unix.O_NOFOLLOW, 0)
 	return int64(fd), opFailure{err: err}
 }
 
@@ -144,7 +157,7 @@ func (r *run) write(fd, flags int, content []byte) opFailure {
 	if flags&unix.O_ACCMODE == unix.O_RDONLY || flags&(unix.O_APPEND|unix.O_DIRECT) != 0 {
 		// The description's own file cannot write this at offset 0.
 		var err error
-		if w, err = unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_WRONLY|unix.O_CLOEXEC, 0); err != nil {
+		if w, err = open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_WRONLY|unix.O_CLOEXEC, 0); err != nil {
 			return r.closing(fd, err)
 		}
 		defer unix.Close(w)

@@ -118,7 +118,7 @@ func (r *run) step(op *program.Op) (int64, opFailure) {
 	case program.OpRefuse:
 		return 0, refuse(int(args[0]), tasktree.FileTypes(args[1]))
 	case program.OpReopen:
-		fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", args[0]), int(args[1]), 0)
+		fd, err := open(fmt.Sprintf("/proc/self/fd/%d", args[0]), int(args[1]), 0)
 		return int64(fd), opFailure{err: err}
 	case program.OpCreate:
 		return r.create(op)
@@ -209,16 +209,21 @@ func truncate(fd int) error {
 }
 
 // truncates reports whether a file is one that O_TRUNC cuts, and an error if the
-// kernel would refuse that: append-only and immutable files.
+// kernel would refuse that: append-only and immutable files, and memory files sealed
+// against shrinking.
 func truncates(fd int) (bool, error) {
 	var st unix.Statx_t
-	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_TYPE, &st)
+	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_TYPE|unix.STATX_SIZE, &st)
 	switch {
 	case err != nil:
 		return false, err
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
 		return false, nil
 	case st.Attributes&(unix.STATX_ATTR_APPEND|unix.STATX_ATTR_IMMUTABLE) != 0:
+		return false, unix.EPERM
+	}
+	// EINVAL: no file that has seals.
+	if seals, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0); err == nil && seals&unix.F_SEAL_SHRINK != 0 && st.Size > 0 {
 		return false, unix.EPERM
 	}
 	return true, nil

@@ -100,6 +100,70 @@ tasks: [{name: root, fds: {3: a, 4: b}}]
 	nobody(t)
 }
 
+// TestTruncatesSealed has a memory file that is sealed against shrinking: nothing is
+// cut there either.
+func TestTruncatesSealed(t *testing.T) {
+	dir := t.TempDir()
+	plain := filepath.Join(dir, "plain")
+	if err := os.WriteFile(plain, []byte("keep"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.MemfdCreate("sealed", unix.MFD_ALLOW_SEALING|unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, []byte("sealed")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK); err != nil {
+		t.Fatal(err)
+	}
+	res := run(t, "restore", write(t, fmt.Sprintf(`version: 1
+files:
+  plain: {type: reg, path: %s, flags: [O_RDWR, O_TRUNC]}
+  sealed: {type: reg, path: /proc/%d/fd/%d, flags: [O_RDWR, O_TRUNC]}
+tasks: [{name: root, fds: {3: plain, 4: sealed}}]
+`, plain, os.Getpid(), fd)))
+	if res.status != 125 || !strings.Contains(res.errors, `tree.yaml:4:`) || !strings.Contains(res.errors, `truncate file "sealed"`) {
+		t.Errorf("status %d: %s", res.status, res.errors)
+	}
+	if text, _ := os.ReadFile(plain); string(text) != "keep" {
+		t.Errorf("the other file has %q now", text)
+	}
+	nobody(t)
+}
+
+// TestMadeWhereOpenMakes makes a file through a dangling link whose path leads over
+// another link and "..": what is meant by that only the kernel knows.
+func TestMadeWhereOpenMakes(t *testing.T) {
+	dir := t.TempDir()
+	for _, d := range []string{"a/sub", "run"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, target := range map[string]string{"run/over": "../a/sub", "a/dangling": "target"} {
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "run", "tree.yaml")
+	if err := os.WriteFile(path, []byte(`version: 1
+files: {f: {type: reg, path: over/../dangling, flags: [O_RDWR, O_CREAT], content: made}}
+tasks: [{name: root, fds: {3: f}, run: ["true"]}]
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if res := run(t, "restore", path); res.status != 0 {
+		t.Errorf("status %d: %s", res.status, res.errors)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "a", "target")); string(text) != "made" {
+		t.Errorf("the link's target has %q, %v", text, err)
+	}
+	nobody(t)
+}
+
 // setAppendOnly does what chattr +a does, see ioctl_iflags(2).
 func setAppendOnly(path string, on bool) error {
 	const appendOnly = 0x20 // FS_APPEND_FL of linux/fs.h
