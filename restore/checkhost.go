@@ -64,6 +64,8 @@ func (c *hostCheck) always() {
 	switch err := c.ask.proc(); {
 	case errors.Is(err, errForeignProc):
 		c.lack(root.Pos, nil, "task %q: %v; mount one for this (unshare --mount-proc)", root.Name, err)
+	case errors.Is(err, errNoChildren):
+		c.lack(root.Pos, nil, "task %q: %v, and a tree's descendants are found by that; use one that has it", root.Name, err)
 	case err != nil:
 		c.lack(root.Pos, err, "task %q: /proc is needed; mount it (mount -t proc proc /proc)", root.Name)
 	}

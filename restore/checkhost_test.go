@@ -108,6 +108,8 @@ func TestLacking(t *testing.T) {
 	limits.closeRange, limits.proc, limits.choosePIDs = able().closeRange, able().proc, able().choosePIDs
 	foreign := able()
 	foreign.proc = func() error { return errForeignProc }
+	childless := able()
+	childless.proc = func() error { return errNoChildren }
 	soft := able() // the pipes of the user together
 	soft.pipe = func(size int64) error {
 		if size < 16<<20 {
@@ -131,6 +133,7 @@ func TestLacking(t *testing.T) {
 		{"limits alone", Host{HardFiles: 64}, limits, nil},
 		{"old clone", Host{HardFiles: 1 << 20, OldClone: true}, able(), []tasktree.Namespace{user, pid}},
 		{"another proc", roomy, foreign, nil},
+		{"no children in proc", roomy, childless, nil},
 		{"moment of the pipes", roomy, soft, nil},
 		{"exact pids", roomy, noPIDs, nil},
 		{"exact pids in user alone", roomy, able(), []tasktree.Namespace{user}},

@@ -66,10 +66,20 @@ var thisKernel = probes{
 // errForeignProc says that /proc belongs to another pid namespace.
 var errForeignProc = errors.New("/proc belongs to another pid namespace")
 
+// errNoChildren says that /proc does not list the children of a process.
+var errNoChildren = errors.New("this kernel was built without CONFIG_PROC_CHILDREN")
+
 func ownProc() error {
 	self, err := os.Readlink("/proc/self")
-	if err == nil && self != strconv.Itoa(os.Getpid()) {
+	switch {
+	case err != nil:
+		return err
+	case self != strconv.Itoa(os.Getpid()):
 		return errForeignProc
+	}
+	err = unix.Access("/proc/thread-self/children", unix.R_OK)
+	if errors.Is(err, unix.ENOENT) {
+		return errNoChildren
 	}
 	return err
 }

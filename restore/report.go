@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -22,7 +23,7 @@ type TaskReport struct {
 	Name    string `json:"name"`
 	Parent  string `json:"parent"`   // "" for the root
 	PID     int    `json:"pid"`      // inside the tree's pid namespace
-	HostPID int    `json:"host_pid"` // as the caller sees it; 0 if it has already ended
+	HostPID int    `json:"host_pid"` // as the caller sees it; in a pid namespace 0 if it had already ended
 	FDs     []int  `json:"fds"`      // ascending; a program has lost the close-on-exec ones
 
 	// Shares is what the task shares with another one, by kcmp(2), nil for
@@ -117,36 +118,53 @@ func (r *run) hostPIDs(tasks []TaskReport) {
 		byPID[tasks[i].PID] = i
 	}
 	for _, host := range descendants(r.root) {
-		if i, ok := byPID[innermostPID(host)]; ok && i > 0 {
+		if i, ok := byPID[r.pidInTree(host)]; ok && i > 0 {
 			tasks[i].HostPID = host
 		}
 	}
 }
 
 // living gives the processes at and below the root that have not ended, by their
-// numbers in the tree's pid namespace.
-func (r *run) living() map[int]bool {
+// numbers in the tree's pid namespace. It is an error if there is no descriptor left
+// for a look at them.
+func (r *run) living() (map[int]bool, error) {
+	folder, err := os.Open("/proc/self/task")
+	if err != nil {
+		return nil, err
+	}
+	status, err := os.Open("/proc/self/status")
+	if err == nil {
+		err = status.Close()
+	}
+	if err = errors.Join(err, folder.Close()); err != nil {
+		return nil, err
+	}
 	alive := map[int]bool{}
 	for _, host := range append(descendants(r.root), r.root) {
 		if state, _, err := stat(host); err == nil && state != "Z" && state != "X" {
-			alive[innermostPID(host)] = true
+			alive[r.pidInTree(host)] = true
 		}
 	}
-	return alive
+	return alive, nil
 }
 
-// innermostPID gives the number of a process in its own pid namespace, 0 if it
-// is gone. See NSpid in proc_pid_status(5).
-func innermostPID(host int) int {
+// pidInTree gives the number of a process in the tree's pid namespace, 0 if it is
+// gone. It may have more of them, where a program has made namespaces below. See
+// NSpid in proc_pid_status(5).
+func (r *run) pidInTree(host int) int {
+	if !r.plan.tree.HasNamespace(tasktree.NamespacePID) {
+		return host
+	}
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(host) + "/status")
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(status)) {
 		if list, ok := strings.CutPrefix(line, "NSpid:"); ok {
-			fields := strings.Fields(list)
-			pid, _ := strconv.Atoi(fields[len(fields)-1])
-			return pid
+			if fields := strings.Fields(list); len(fields) > 1 { // this process's namespace, the tree's, ...
+				pid, _ := strconv.Atoi(fields[1])
+				return pid
+			}
 		}
 	}
 	return 0

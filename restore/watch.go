@@ -140,7 +140,10 @@ func (w *watch) confirmed(missing int) bool {
 // or gives 0, for the root is not among them. fresh are the tasks that were forked
 // and have not done so. It reads /proc for every task.
 func (w *watch) stillborn(fresh []int) int {
-	living := w.r.living()
+	living, err := w.r.living()
+	if err != nil {
+		return 0 // not known
+	}
 	for _, i := range fresh {
 		if !living[int(w.r.arena.Record(i).PID)] {
 			return i

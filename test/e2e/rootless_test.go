@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -394,4 +395,31 @@ func TestRootlessExample(t *testing.T) {
 		}
 		nobody(t)
 	}
+}
+
+// TestHostPIDs has a root that makes a pid namespace below the tree's, whose processes
+// have the same numbers there as tasks have in the tree's.
+func TestHostPIDs(t *testing.T) {
+	needRoot(t)
+	yaml := "version: 1\nnamespaces: [pid]\ntasks:\n  - name: root\n" +
+		"    run: [unshare, --fork, --pid, sh, -c, 'sleep 30 & sleep 30 & sleep 30 & sleep 30 & wait']\n    children:\n"
+	for i := range 60 {
+		yaml += fmt.Sprintf("      - {name: t%d, run: [sleep, '30']}\n", i)
+	}
+	path := write(t, yaml)
+	for range 3 {
+		res := run(t, "restore", "-d", "--json", path)
+		for _, task := range report(t, res).Tasks {
+			if task.HostPID == 0 {
+				t.Errorf("task %s: no host pid", task.Name)
+				continue
+			}
+			inside := strings.Fields(field(t, task.HostPID, "NSpid"))
+			if want := []string{strconv.Itoa(task.HostPID), strconv.Itoa(task.PID)}; !slices.Equal(inside, want) {
+				t.Errorf("task %s: NSpid %v, want %v", task.Name, inside, want)
+			}
+		}
+		endTree(t)
+	}
+	nobody(t)
 }

@@ -100,7 +100,9 @@ tasks:
     fds: {1: out, 2: out}
     run: [sh, -c, 'trap "exit 7" TERM; i=0; while [ $((i+=1)) -le %d ]; do (exec sleep 60 &); done; echo ready; while :; do sleep 0.02; done']
 `, orphans))
-	within(t, "the root's orphans", func() bool { return strings.Contains(r.output(), "ready") && len(childrenOf(r.cmd.Process.Pid)) > orphans })
+	within(t, "the root's orphans", func() bool {
+		return strings.Contains(r.output(), "ready") && len(childrenOf(r.cmd.Process.Pid)) > orphans
+	})
 	sleeping := slices.DeleteFunc(childrenOf(r.cmd.Process.Pid), func(pid int) bool { return pid == root })
 	for i, pid := range sleeping {
 		_ = unix.Kill(pid, unix.SIGKILL)
