@@ -31,10 +31,15 @@ func openPIDFile(path string) (*pidFile, error) {
 		return p, nil
 	}
 	if errors.Is(err, fs.ErrExist) {
+		_, there := os.Stat(path)
 		p.f, err = os.OpenFile(path, flags|os.O_CREATE, 0o644)
+		p.made = errors.Is(there, fs.ErrNotExist) // where a link leads
 	}
 	if err != nil {
 		return nil, fmt.Errorf("pid file: %w", err)
+	}
+	if real, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", p.f.Fd())); err == nil {
+		p.path = real // behind links; remove looks whether it is that
 	}
 	if st, err := p.f.Stat(); err != nil || !st.Mode().IsRegular() {
 		_ = p.f.Close()
