@@ -72,7 +72,7 @@ func (r *run) end() {
 	postfork.Raise(&h.Left, program.AbortBit)
 	postfork.Store(&h.Gate, program.FutexDead)
 	postfork.Wake(&h.Gate)
-	r.family.end(r.root, r.rootFD, r.taskPIDs())
+	r.family.end(r.root, r.rootFD, r.taskPIDs)
 	_ = unix.Close(r.rootFD)
 }
 

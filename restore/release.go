@@ -74,6 +74,7 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 	if r.plan.held < len(r.plan.tasks) {
 		progress.stop()
 	}
+	r.family.note()
 	postfork.Store(&h.Gate, program.GateOpen)
 	restored()
 	r.trace.moment("released")

@@ -141,7 +141,7 @@ func (r *run) living() (map[int]bool, error) {
 	}
 	alive := map[int]bool{}
 	for _, host := range append(descendants(r.root), r.root) {
-		if state, _, err := stat(host); err == nil && state != "Z" && state != "X" {
+		if state, _, _, err := stat(host); err == nil && state != "Z" && state != "X" {
 			alive[r.pidInTree(host)] = true
 		}
 	}

@@ -40,6 +40,12 @@ type Options struct {
 	// nothing is traced, and tasks do not look at the clock.
 	Trace io.Writer
 
+	// Alone says that this program has no children when it calls Start, and starts
+	// none before the tree has ended: then every child that it comes to have is the
+	// tree's, and ends with it. Default: only the tasks are the tree's, with what is
+	// found below them; what its programs leave as orphans (daemons) may outlive it.
+	Alone bool
+
 	observe func(*run) error // looks at the tree when it is ready, and the restore ends there
 }
 
@@ -138,7 +144,7 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 	if err := r.readyThreads(); err != nil {
 		return nil, err
 	}
-	family, err := newFamily()
+	family, err := newFamily(r.options.Alone)
 	if err != nil {
 		return nil, err
 	}

@@ -75,11 +75,13 @@ func (t *Tree) Wait() (Status, error) {
 	}
 }
 
-// ReapOrphans takes the status of orphans of the tree that have ended. Call it
-// on SIGCHLD: a subreaper that does not would collect them until the end.
+// ReapOrphans takes the status of orphans of the tree that have ended: of its tasks,
+// and with [Options.Alone] of all that its programs have left. Call it on SIGCHLD: a
+// subreaper that does not would collect them until the end. It may be called beside
+// Wait by another goroutine.
 func (t *Tree) ReapOrphans() {
-	for _, pid := range children(os.Getpid()) {
-		if pid != t.root && !t.family.foreign[pid] && len(t.family.foreign) == 0 {
+	for _, pid := range t.family.children(nil, t.taskPIDs) {
+		if pid != t.root {
 			reap(pid)
 		}
 	}
@@ -114,21 +116,27 @@ func (t *Tree) RootHandles(sig unix.Signal) bool {
 	return caught
 }
 
-// End kills what is left of the tree and returns when nothing is.
+// End kills what is left of the tree and returns when nothing is. Without
+// [Options.Alone] that does not mean what the programs had orphaned.
 func (t *Tree) End() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.rootFD < 0 {
 		return
 	}
-	var tasks []int
+	t.family.end(t.root, t.rootFD, t.taskPIDs)
+	t.letGo()
+}
+
+// taskPIDs gives the numbers that the tasks had at release.
+func (t *Tree) taskPIDs() []int {
+	var pids []int
 	for _, task := range t.report.Tasks {
 		if task.HostPID > 0 {
-			tasks = append(tasks, task.HostPID)
+			pids = append(pids, task.HostPID)
 		}
 	}
-	t.family.end(t.root, t.rootFD, tasks)
-	t.letGo()
+	return pids
 }
 
 // Abort ends the tree as a restore that has failed: as End does, and the files

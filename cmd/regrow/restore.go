@@ -146,7 +146,7 @@ func (f *restoreFlags) spare(description string) error {
 
 // start carries the plan out, watched as the flags say.
 func (f *restoreFlags) start(ctx context.Context, cmd *cobra.Command, plan *restore.Plan, log *logrus.Logger, began time.Time) (*restore.Tree, error) {
-	options := restore.Options{Timeout: f.timeout, Began: began, Log: log}
+	options := restore.Options{Timeout: f.timeout, Began: began, Log: log, Alone: true}
 	if !log.IsLevelEnabled(logrus.InfoLevel) { // a log and a bar would be in each other's way
 		options.Progress = progressOn(cmd.ErrOrStderr(), began)
 	}

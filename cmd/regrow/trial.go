@@ -151,7 +151,7 @@ func (t *trial) run(ctx context.Context, tree *tasktree.Tree, host restore.Host,
 	}()
 	var seen *restore.Observation
 	if err == nil {
-		seen, err = restore.Observe(ctx, plan, restore.Options{Timeout: trialTimeout}, prediction)
+		seen, err = restore.Observe(ctx, plan, restore.Options{Timeout: trialTimeout, Alone: true}, prediction)
 	}
 	switch host, isHost := errors.AsType[*restore.HostError](err); {
 	case isHost:
@@ -170,7 +170,7 @@ func (t *trial) run(ctx context.Context, tree *tasktree.Tree, host restore.Host,
 // others restores what a scenario wants to live beside the tree.
 func others(ctx context.Context, plan *restore.Plan, s *tasktree.Scenario) (trees []*restore.Tree, err error) {
 	for range max(int(s.Caller.Restores.Value), 1) - 1 {
-		tree, err := restore.Start(ctx, plan, restore.Options{Timeout: trialTimeout})
+		tree, err := restore.Start(ctx, plan, restore.Options{Timeout: trialTimeout, Alone: true})
 		if err != nil {
 			return trees, err
 		}
