@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,33 +84,6 @@ func TestSignalsPass(t *testing.T) {
 	r.signal(t, unix.SIGTERM)
 	if res := wait(t, r); res.status != 128+int(unix.SIGTERM) {
 		t.Errorf("status %d, want 143: %s", res.status, res.errors)
-	}
-	nobody(t)
-}
-
-// TestSignalAmongOrphans sends a TERM while more orphans of the tree end than regrow
-// can look at in that time: it is not lost among their SIGCHLD.
-func TestSignalAmongOrphans(t *testing.T) {
-	const orphans = 1200
-	r, root := startedTree(t, fmt.Sprintf(`version: 1
-files: {out: {type: inherit, key: stdout}}
-tasks:
-  - name: root
-    fds: {1: out, 2: out}
-    run: [sh, -c, 'trap "exit 7" TERM; i=0; while [ $((i+=1)) -le %d ]; do (exec sleep 60 &); done; echo ready; while :; do sleep 0.02; done']
-`, orphans))
-	within(t, "the root's orphans", func() bool {
-		return strings.Contains(r.output(), "ready") && len(childrenOf(r.cmd.Process.Pid)) > orphans
-	})
-	sleeping := slices.DeleteFunc(childrenOf(r.cmd.Process.Pid), func(pid int) bool { return pid == root })
-	for i, pid := range sleeping {
-		_ = unix.Kill(pid, unix.SIGKILL)
-		if i == len(sleeping)/2 {
-			r.signal(t, unix.SIGTERM)
-		}
-	}
-	if res := wait(t, r); res.status != 7 {
-		t.Errorf("status %d, want 7: %s", res.status, res.errors)
 	}
 	nobody(t)
 }
