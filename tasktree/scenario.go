@@ -117,6 +117,9 @@ func (c *checker) scenario() {
 	}
 	number(s.Caller.NoFile, caller.Sub("nofile"), 1, MaxFD)
 	number(s.Caller.Open, caller.Sub("open"), 4, MaxCallerOpen)
+	if limit, open := s.Caller.NoFile.Value, s.Caller.Open; limit > 0 && open.Value >= limit {
+		c.bad(open.Pos, caller.Sub("open"), "with %d descriptors open no number is free below nofile, %d: that caller can do nothing (want less than %[2]d, or a higher nofile)", open.Value, limit)
+	}
 	number(s.Caller.Restores, caller.Sub("restores"), 1, MaxRestores)
 	if s.Caller.ServiceFD != nil {
 		number(*s.Caller.ServiceFD, caller.Sub("service_fd"), 0, MaxFD)

@@ -50,6 +50,12 @@ func TestScenario(t *testing.T) {
 				"caller.service_fd: -1 is out of range, want 0 to 1073741823",
 			},
 		},
+		{"room above the open ones", &tasktree.Scenario{Caller: tasktree.Caller{NoFile: number(121), Open: number(120)}}, nil},
+		{
+			"no room above the open ones",
+			&tasktree.Scenario{Caller: tasktree.Caller{NoFile: number(120), Open: number(120)}},
+			[]string{"caller.open: with 120 descriptors open no number is free below nofile, 120: that caller can do nothing (want less than 120, or a higher nofile)"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tree := &tasktree.Tree{Root: &tasktree.Task{Name: "a"}, Scenario: c.s}

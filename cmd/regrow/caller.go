@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,12 @@ import (
 // Descriptors have to be placed where no Go runtime runs yet, whose own ones
 // could be there; a limit is read before main, so it has to be set before exec.
 const asCallerFlag = "as-caller"
+
+// madeAsCaller reports whether this process was started as the caller that a
+// description asks for.
+func madeAsCaller() bool {
+	return len(os.Args) > 2 && strings.HasPrefix(os.Args[2], "--"+asCallerFlag+"=") // where runAsCaller puts it
+}
 
 // asksForCaller reports whether a description wants a caller that this process
 // is not.

@@ -24,7 +24,10 @@ func withCure(err error) error {
 	}
 	cure := ""
 	var limit unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
+	switch limited := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil; {
+	case limited && madeAsCaller():
+		cure = fmt.Sprintf(": this is the caller that the description asks for, and its RLIMIT_NOFILE is %d; say a higher caller.nofile, or less of caller.open", limit.Max)
+	case limited:
 		cure = fmt.Sprintf(": the hard RLIMIT_NOFILE is %d, raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE", limit.Max)
 	}
 	return fmt.Errorf("%w (regrow's own table of descriptors is full%s)", err, cure)

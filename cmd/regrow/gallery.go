@@ -145,7 +145,21 @@ func tryAsCaller(ctx context.Context, tree *tasktree.Tree) (*gallery, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, fmt.Errorf("status %d: %s", status, strings.TrimSpace(string(said)))
+	because := strings.TrimSpace(string(said))
+	if status == exitHost {
+		g.Scenarios = []scenarioResult{{tree.Source, lacking(tree.Scenario, because)}}
+		return g, nil
+	}
+	return nil, fmt.Errorf("status %d: %s", status, because)
+}
+
+// lacking gives the trials of a scenario whose caller could not even begin.
+func lacking(s *tasktree.Scenario, because string) (all []trial) {
+	nothing := verdict{Outcome: lacks, Because: because}
+	for _, e := range s.Expect {
+		all = append(all, trial{Strategy: e.Strategy, Naive: e.Naive, Expected: e.Outcome.Value, Predicted: nothing, Real: nothing})
+	}
+	return all
 }
 
 // checkScenarios is regrow conflicts --check.
@@ -208,7 +222,7 @@ func (g *gallery) write(w io.Writer) error {
 			trials++
 			all := t.surprises()
 			if t.Real.Outcome == lacks {
-				all = append(all, t.Real.Because)
+				all = append(all, tasktree.StrategyName(t.Strategy, t.Naive)+": "+t.Real.Because)
 			}
 			if len(all) > 0 {
 				odd++

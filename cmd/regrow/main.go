@@ -92,12 +92,13 @@ by id and install them at their numbers.`,
 
 // roomForRuntime demands a few free descriptors before any command begins. With
 // the first file the Go runtime opens an epoll instance and an eventfd, and where it
-// gets none it ends the process with a traceback.
+// gets none it ends the process with a traceback. What is too low is a limit of
+// this host, whether the description is valid or not.
 func roomForRuntime(*cobra.Command, []string) error {
 	for range 2 {
 		var pipe [2]int
 		if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-			return os.NewSyscallError("pipe2", err)
+			return &exitError{exitHost, fmt.Errorf("regrow: no room to begin: %w", os.NewSyscallError("pipe2", err))}
 		}
 		for _, fd := range pipe {
 			defer unix.Close(fd)

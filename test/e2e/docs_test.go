@@ -1,0 +1,51 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// fenced is a block of a page in which a description stands.
+var fenced = regexp.MustCompile("(?s)\n```yaml\n(version: 1\n.*?)```\n")
+
+// documented gives the description of a page that has some words in it.
+func documented(t *testing.T, page, words string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range fenced.FindAllStringSubmatch(string(text), -1) {
+		if strings.Contains(m[1], words) {
+			return m[1]
+		}
+	}
+	t.Fatalf("%s: no description with %q", page, words)
+	return ""
+}
+
+// TestDocumentedScenario holds that the example of the pages can be copied out: it
+// ends as it says, with every form of the command.
+func TestDocumentedScenario(t *testing.T) {
+	path := write(t, documented(t, "docs/description.md", "expect:"))
+	for _, c := range []struct {
+		flags  []string
+		status int
+		says   string
+	}{
+		{[]string{"--check"}, 0, "6 restores predicted and tried: 6 as expected"},
+		{nil, 0, "held"},
+		{[]string{"--run"}, 0, "as predicted"},
+		{[]string{"--run", "--naive"}, 1, "fd 5 was jobs.r"},
+		{[]string{"--shrink", "--naive"}, 0, "version: 1"},
+	} {
+		res := run(t, append(append([]string{"conflicts"}, c.flags...), path)...)
+		if res.status != c.status || !strings.Contains(res.out, c.says) || res.errors != "" {
+			t.Errorf("%v: status %d, want %d and %q:\n%s%s", c.flags, res.status, c.status, c.says, res.out, res.errors)
+		}
+		nobody(t)
+	}
+}
