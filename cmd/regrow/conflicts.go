@@ -58,6 +58,9 @@ nothing to shrink; 2 for an invalid description; 3 if --run lacks something;
   regrow conflicts --check test/scenarios
   regrow conflicts --shrink --naive large.yaml > small.yaml`,
 		Args: func(cmd *cobra.Command, args []string) error {
+			if err := excluded(cmd); err != nil {
+				return err
+			}
 			if f.check && len(args) > 0 {
 				return nil
 			}
@@ -73,10 +76,42 @@ nothing to shrink; 2 for an invalid description; 3 if --run lacks something;
 	flags.BoolVar(&f.shrink, "shrink", false, "print a smallest tree that still has a conflict with the chosen strategy")
 	flags.Int64Var(&f.asCaller, asCallerFlag, -1, "")
 	_ = flags.MarkHidden(asCallerFlag)
-	cmd.MarkFlagsMutuallyExclusive("check", "shrink", "run")
 	f.strategy.add(cmd)
 	f.inherit.add(cmd)
+	for _, x := range exclusions { // for the shell, which then offers only one of them
+		cmd.MarkFlagsMutuallyExclusive(x.flag, x.other)
+	}
 	return cmd
+}
+
+// exclusion is a flag that would say nothing beside another one, and why.
+type exclusion struct{ flag, other, because string }
+
+const (
+	triesAll   = "a scenario is tried with every strategy, in both forms"
+	saysCaller = "a scenario says itself what its caller has"
+)
+
+var exclusions = []exclusion{
+	{"check", "shrink", "the one tries a tree, the other makes a smaller one"},
+	{"check", "run", "--check restores as well"},
+	{"shrink", "run", "--shrink starts nothing"},
+	{"check", "strategy", triesAll},
+	{"check", "naive", triesAll},
+	{"check", "service-fd", saysCaller},
+	{"check", "inherit-fd", saysCaller},
+	{"shrink", "json", "--shrink prints a description"},
+}
+
+// excluded refuses flags that exclude each other. It comes before cobra, which
+// would do so in words of its own.
+func excluded(cmd *cobra.Command) error {
+	for _, x := range exclusions {
+		if cmd.Flags().Changed(x.flag) && cmd.Flags().Changed(x.other) {
+			return fmt.Errorf("--%s and --%s exclude each other: %s", x.flag, x.other, x.because)
+		}
+	}
+	return nil
 }
 
 // do tells the ways to use the command apart.
