@@ -80,11 +80,6 @@ func checkHost(tree *tasktree.Tree) error {
 	return err
 }
 
-// yamlFiles lets the shell complete descriptions.
-func yamlFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
-}
-
 func newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",

@@ -66,8 +66,13 @@ nothing to shrink; 2 for an invalid description; 3 if --run lacks something;
 			}
 			return treeArg(cmd, args)
 		},
-		RunE:              f.do,
-		ValidArgsFunction: yamlFiles,
+		RunE: f.do,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+			if f.check {
+				return yamlFiles(cmd, args, word)
+			}
+			return yamlFile(cmd, args, word)
+		},
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&f.json, "json", false, "print one JSON object instead of the table")

@@ -20,6 +20,7 @@ type inheritFlag struct {
 
 func (f *inheritFlag) add(cmd *cobra.Command) {
 	cmd.Flags().Var(f, "inherit-fd", "the caller's descriptor N is the open file that the tree calls KEY; may be repeated")
+	completeFlags(cmd, map[string][]string{"inherit-fd": nil})
 }
 
 // checkOpen demands that the caller left all of them open. What this process has
@@ -31,6 +32,21 @@ func (f *inheritFlag) checkOpen() error {
 		flags, err := unix.FcntlInt(uintptr(f.fds[key]), unix.F_GETFD, 0)
 		if err != nil || flags&unix.FD_CLOEXEC != 0 {
 			return fmt.Errorf("--inherit-fd %s=%d: the caller did not leave descriptor %d open", key, f.fds[key], f.fds[key])
+		}
+	}
+	return nil
+}
+
+// checkStdin demands that standard input is not handed down if the description
+// comes from there: a task would get it read to its end. The key stdin is refused
+// for the same reason, at its place in the description.
+func (f *inheritFlag) checkStdin(path string) error {
+	if path != "-" {
+		return nil
+	}
+	for _, key := range slices.Sorted(maps.Keys(f.fds)) {
+		if f.fds[key] == 0 {
+			return fmt.Errorf("--inherit-fd %s=0: standard input cannot be inherited: the description is read from it", key)
 		}
 	}
 	return nil

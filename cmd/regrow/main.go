@@ -7,7 +7,6 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
 	"regrow/restore"
@@ -117,18 +116,6 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 		names = append(names, c.Name())
 	}
 	return fmt.Errorf("unknown command %q%s; see regrow --help", args[0], tasktree.DidYouMean(args[0], names))
-}
-
-// flagError adds the flag that was probably meant.
-func flagError(cmd *cobra.Command, err error) error {
-	var unknown *pflag.NotExistError
-	if !errors.As(err, &unknown) {
-		return err
-	}
-	var names []string
-	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
-	hint := tasktree.DidYouMean("--"+unknown.GetSpecifiedName(), names)
-	return fmt.Errorf("%w%s; see %s --help", err, hint, cmd.CommandPath())
 }
 
 // statusOf maps an error of images or restore to an exit status.

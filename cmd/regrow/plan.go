@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -11,8 +12,7 @@ import (
 
 func newPlan() *cobra.Command {
 	var asJSON bool
-	var inherit inheritFlag
-	var strategy strategyFlags
+	p := planner{refusedIsNo: true}
 	cmd := &cobra.Command{
 		Use:   "plan TREE.yaml",
 		Short: "Print every step that restore would take, and touch nothing",
@@ -22,7 +22,7 @@ Needs no privileges; opens and starts nothing.`,
 		Example: "  regrow plan examples/swap.yaml",
 		Args:    treeArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			plan, err := planOf(cmd, args[0], inherit, strategy, true, false)
+			plan, err := p.plan(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -36,42 +36,57 @@ Needs no privileges; opens and starts nothing.`,
 			}
 			return nil
 		},
-		ValidArgsFunction: yamlFiles,
+		ValidArgsFunction: yamlFile,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead of the picture")
-	strategy.add(cmd)
-	inherit.add(cmd)
+	p.strategy.add(cmd)
+	p.inherit.add(cmd)
 	return cmd
 }
 
-// planOf loads and plans a description. refusedIsNo is for commands that start
-// nothing: a limit that refuses the tree is then the answer no.
-func planOf(cmd *cobra.Command, path string, inherit inheritFlag, strategy strategyFlags, refusedIsNo, detach bool) (*restore.Plan, error) {
-	options, err := strategy.options(restore.PlanOptions{Inherit: inherit.fds, WithoutStdin: path == "-", Detach: detach})
+// planner is what flags say of a plan.
+type planner struct {
+	inherit     inheritFlag
+	strategy    strategyFlags
+	detach      bool
+	silent      bool // no warnings
+	refusedIsNo bool // for commands that start nothing: a limit that refuses the tree is the answer no
+}
+
+// plan loads and plans a description.
+func (p *planner) plan(cmd *cobra.Command, path string) (*restore.Plan, error) {
+	options, err := p.strategy.options(restore.PlanOptions{Inherit: p.inherit.fds, WithoutStdin: path == "-", Detach: p.detach})
 	if err != nil {
 		return nil, err
+	}
+	if err := p.inherit.checkStdin(path); err != nil {
+		return nil, err
+	}
+	warnings := cmd.ErrOrStderr()
+	if p.silent {
+		warnings = io.Discard
 	}
 	tree, err := load(path, cmd.InOrStdin())
 	if err != nil {
 		return nil, err
 	}
-	warn(cmd.ErrOrStderr(), tree)
+	warn(warnings, tree)
 	host, err := restore.ThisHost()
 	if err != nil {
-		if lacks := restore.CheckHost(tree, host); lacks != nil && !refusedIsNo {
+		if lacks := restore.CheckHost(tree, host); lacks != nil && !p.refusedIsNo {
 			err = lacks
 		}
 		return nil, &exitError{exitHost, err}
 	}
 	plan, err := restore.NewPlan(tree, host, options)
 	if err == nil {
-		return plan, warnNaive(cmd.ErrOrStderr(), plan, options)
+		return plan, warnNaive(warnings, plan, options)
 	}
-	if _, refused := errors.AsType[*restore.RefusedError](err); refused && !refusedIsNo {
+	if _, refused := errors.AsType[*restore.RefusedError](err); refused && !p.refusedIsNo {
 		// One number too many is seldom all that the host lacks.
 		if lacks := restore.CheckHost(tree, host); lacks != nil {
 			err = lacks
 		}
 	}
-	return nil, &exitError{statusOf(err, refusedIsNo || detach), err}
+	return nil, &exitError{statusOf(err, p.refusedIsNo || p.detach), err}
 }

@@ -20,16 +20,16 @@ import (
 type restoreFlags struct {
 	detach   bool
 	json     bool
-	pidfile  string
-	timeout  time.Duration
-	logLevel string
-	trace    string
+	pidfile  pathFlag
+	timeout  timeFlag
+	logLevel levelFlag
+	trace    pathFlag
 	inherit  inheritFlag
 	strategy strategyFlags
 }
 
 func newRestore() *cobra.Command {
-	var f restoreFlags
+	f := restoreFlags{logLevel: levelFlag(logrus.WarnLevel)}
 	cmd := &cobra.Command{
 		Use:   "restore TREE.yaml",
 		Short: "Restore the tree and stay with it until it ends",
@@ -45,26 +45,19 @@ the privileges lack something, 125 if the restore failed after it had begun
   regrow restore --detach --json --pidfile /run/tree.pid tree.yaml`,
 		Args:              treeArg,
 		RunE:              func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
-		ValidArgsFunction: yamlFiles,
+		ValidArgsFunction: yamlFile,
 	}
 	flags := cmd.Flags()
 	flags.BoolVarP(&f.detach, "detach", "d", false, "return as soon as every task is restored; the tree lives on")
 	flags.BoolVar(&f.json, "json", false, "print a report as one JSON object at release")
-	flags.StringVar(&f.pidfile, "pidfile", "", "write the root's host pid to `F` at release; removed when a foreground tree ends")
-	flags.DurationVar(&f.timeout, "timeout", 0, "give up if the tree is not released within `D` (such as 10s)")
-	flags.StringVar(&f.logLevel, "log-level", "warning", "how much to tell on standard error: "+strings.Join(levels(), ", "))
-	flags.StringVar(&f.trace, "trace", "", "write what every task did when to `F`, as Chrome trace events")
+	flags.Var(&f.pidfile, "pidfile", "write the root's host pid to F at release; removed when a foreground tree ends")
+	flags.Var(&f.timeout, "timeout", "give up if the tree is not released within D (such as 10s; 0: never)")
+	flags.Var(&f.logLevel, "log-level", "how much to tell on standard error: "+strings.Join(levels(), ", "))
+	flags.Var(&f.trace, "trace", "write what every task did when to F, as Chrome trace events")
 	f.strategy.add(cmd)
 	f.inherit.add(cmd)
+	completeFlags(cmd, map[string][]string{"log-level": levels(), "timeout": nil})
 	return cmd
-}
-
-func levels() []string {
-	var names []string
-	for _, l := range logrus.AllLevels {
-		names = append(names, l.String())
-	}
-	return names
 }
 
 func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
@@ -75,27 +68,20 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 	if err := f.inherit.checkOpen(); err != nil {
 		return err
 	}
-	level, err := logrus.ParseLevel(f.logLevel)
-	if err != nil {
-		return fmt.Errorf("--log-level %q: want one of %s", f.logLevel, strings.Join(levels(), ", "))
-	}
-	if f.timeout < 0 {
-		return fmt.Errorf("--timeout %v: want a time that is not negative", f.timeout)
-	}
 	if err := f.spare(path); err != nil {
 		return err
 	}
 	log := logrus.New()
 	log.SetOutput(cmd.ErrOrStderr())
-	log.SetLevel(level)
+	log.SetLevel(logrus.Level(f.logLevel))
 	signals := catch()
 	defer signals.stop()
 	ctx, done := signals.untilRelease(context.Background())
-	plan, err := f.planWithin(ctx, cmd, path)
+	plan, err := f.planWithin(ctx, cmd, path, log)
 	if err != nil {
 		return err
 	}
-	pidfile, err := openPIDFile(f.pidfile)
+	pidfile, err := openPIDFile(string(f.pidfile))
 	if err != nil {
 		return f.failed(err)
 	}
@@ -136,8 +122,11 @@ func (f *restoreFlags) spare(description string) error {
 	if err != nil {
 		return nil // standard input, or what is not there, as reading will tell
 	}
-	for _, out := range []struct{ flag, path string }{{"--trace", f.trace}, {"--pidfile", f.pidfile}} {
-		if written, err := os.Stat(out.path); err == nil && os.SameFile(read, written) {
+	for _, out := range []struct {
+		flag string
+		path pathFlag
+	}{{"--trace", f.trace}, {"--pidfile", f.pidfile}} {
+		if written, err := os.Stat(string(out.path)); err == nil && os.SameFile(read, written) {
 			return fmt.Errorf("%s %s: that is the description", out.flag, out.path)
 		}
 	}
@@ -146,11 +135,11 @@ func (f *restoreFlags) spare(description string) error {
 
 // start carries the plan out, watched as the flags say.
 func (f *restoreFlags) start(ctx context.Context, cmd *cobra.Command, plan *restore.Plan, log *logrus.Logger, began time.Time) (*restore.Tree, error) {
-	options := restore.Options{Timeout: f.timeout, Began: began, Log: log, Alone: true}
+	options := restore.Options{Timeout: time.Duration(f.timeout), Began: began, Log: log, Alone: true}
 	if !log.IsLevelEnabled(logrus.InfoLevel) { // a log and a bar would be in each other's way
 		options.Progress = progressOn(cmd.ErrOrStderr(), began)
 	}
-	trace, err := openTrace(ctx, f.trace)
+	trace, err := openTrace(ctx, string(f.trace))
 	if err != nil {
 		return nil, err
 	}
@@ -167,25 +156,26 @@ func (f *restoreFlags) start(ctx context.Context, cmd *cobra.Command, plan *rest
 
 // planWithin loads and plans a description, unless a signal or the timeout comes
 // before that is done: reading it may take for ever.
-func (f *restoreFlags) planWithin(ctx context.Context, cmd *cobra.Command, path string) (*restore.Plan, error) {
+func (f *restoreFlags) planWithin(ctx context.Context, cmd *cobra.Command, path string, log *logrus.Logger) (*restore.Plan, error) {
 	type result struct {
 		plan *restore.Plan
 		err  error
 	}
 	planned := make(chan result, 1)
 	go func() {
-		plan, err := planOf(cmd, path, f.inherit, f.strategy, false, f.detach)
+		p := planner{inherit: f.inherit, strategy: f.strategy, detach: f.detach, silent: !log.IsLevelEnabled(logrus.WarnLevel)}
+		plan, err := p.plan(cmd, path)
 		planned <- result{plan, err}
 	}()
 	var late <-chan time.Time
 	if f.timeout > 0 {
-		late = time.After(f.timeout)
+		late = time.After(time.Duration(f.timeout))
 	}
 	select {
 	case r := <-planned:
 		return r.plan, r.err
 	case <-late:
-		return nil, f.failed(fmt.Errorf("%s: %w of %v: the description is still being read", path, restore.ErrTimeout, f.timeout))
+		return nil, f.failed(fmt.Errorf("%s: %w of %v: the description is still being read", path, restore.ErrTimeout, time.Duration(f.timeout)))
 	case <-ctx.Done():
 		status := exitForeFail
 		if got, ok := errors.AsType[*signalError](context.Cause(ctx)); ok {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -21,9 +22,10 @@ type strategyFlags struct {
 
 func (f *strategyFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.Var(&f.strategy, "strategy", "how open files get to the tasks: "+strategyList())
+	flags.Var(&f.strategy, "strategy", "how open files get to the tasks: "+strings.Join(strategyNames(), ", "))
 	flags.BoolVar(&f.naive, "naive", false, "place helper descriptors without looking, as restorers did that ran into conflicts")
-	flags.Var(&f.serviceFD, "service-fd", "the store's descriptor sits at `N` unless a task needs N there (with --naive even then)")
+	flags.Var(&f.serviceFD, "service-fd", "the store's descriptor sits at N unless a task needs N there (with --naive even then)")
+	completeFlags(cmd, map[string][]string{"strategy": strategyNames(), "service-fd": nil})
 }
 
 // options puts the flags into the options of a plan.
@@ -53,12 +55,11 @@ func warnNaive(w io.Writer, plan *restore.Plan, o restore.PlanOptions) error {
 	return nil
 }
 
-func strategyList() string {
-	var names []string
+func strategyNames() (names []string) {
 	for _, s := range restore.Strategies() {
 		names = append(names, s.String())
 	}
-	return strings.Join(names, ", ")
+	return names
 }
 
 // strategyFlag is a strategy by name.
@@ -91,7 +92,7 @@ func (f *numberFlag) Type() string { return "N" }
 func (f *numberFlag) Set(s string) error {
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || n > math.MaxInt32 {
-		return fmt.Errorf("%q is no descriptor number", s)
+		return errors.New("want the number of a descriptor")
 	}
 	fd := int(n)
 	f.n = &fd

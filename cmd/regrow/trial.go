@@ -91,6 +91,9 @@ func tryScenario(ctx context.Context, tree *tasktree.Tree) ([]trial, error) {
 
 // planOptions gives what flags, or in their place a scenario, say of a plan.
 func (f *conflictsFlags) planOptions(cmd *cobra.Command, path string, tree *tasktree.Tree) (restore.PlanOptions, error) {
+	if err := f.inherit.checkStdin(path); err != nil {
+		return restore.PlanOptions{}, err
+	}
 	o := restore.PlanOptions{Inherit: f.inherit.fds}
 	if !f.flagsOfCaller(cmd) {
 		o = callerOptions(tree.Scenario)
