@@ -48,16 +48,21 @@ func (e *exitError) Unwrap() error { return e.err }
 // run does what the arguments say and gives the exit status.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := newCommand()
+	out := &output{w: stdout}
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	root.SetOut(out)
 	root.SetErr(stderr)
+	addCompletion(root)
 	err := root.Execute()
-	if err == nil {
-		return exitOK
-	}
 	exit, ok := errors.AsType[*exitError](err)
-	if !ok { // what cobra itself finds wrong is usage
+	switch {
+	case ok:
+	case out.err != nil:
+		exit = &exitError{exitNo, fmt.Errorf("regrow: %w", out.err)}
+	case err == nil:
+		return exitOK
+	default: // what cobra itself finds wrong is usage
 		exit = &exitError{exitUsage, fmt.Errorf("regrow: %w", err)}
 	}
 	if exit.err != nil {
@@ -85,6 +90,7 @@ by id and install them at their numbers.`,
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(newHelp())
 	root.AddCommand(newRestore(), newCheck(), newPlan(), newConflicts(), newVersion())
 	return root
 }
@@ -104,18 +110,6 @@ func roomForRuntime(*cobra.Command, []string) error {
 		}
 	}
 	return nil
-}
-
-// noSuchCommand says which command was probably meant.
-func noSuchCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	var names []string
-	for _, c := range cmd.Commands() {
-		names = append(names, c.Name())
-	}
-	return fmt.Errorf("unknown command %q%s; see regrow --help", args[0], tasktree.DidYouMean(args[0], names))
 }
 
 // statusOf maps an error of images or restore to an exit status.
