@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -11,9 +12,19 @@ import (
 )
 
 // explain prints an error. One of a description starts each line with its place
-// already.
+// already, any other begins with regrow.
 func explain(w io.Writer, err error) {
-	_, _ = fmt.Fprintln(w, withCure(err))
+	text := withCure(err).Error()
+	if rest, ok := strings.CutPrefix(text, "images: "); ok { // a description that cannot be read
+		text = "regrow: " + rest
+	}
+	for _, part := range []string{"restore: ", "plan: ", "conflicts: ", "pid file: ", "trace: ", "report: ", "got SIG"} {
+		if strings.HasPrefix(text, part) {
+			text = "regrow: " + text
+			break
+		}
+	}
+	_, _ = fmt.Fprintln(w, text)
 }
 
 // withCure adds to a full table of regrow's own what allows more. Its soft limit

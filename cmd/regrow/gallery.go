@@ -37,6 +37,9 @@ func (r *scenarioResult) name() string {
 // scenarioFiles lists descriptions: files as they are given, of folders all.
 func scenarioFiles(paths []string) (files []string, err error) {
 	for _, path := range paths {
+		if path == "-" {
+			return nil, errors.New("conflicts --check takes files and folders, not standard input (-): each scenario is read again by the caller that it asks for")
+		}
 		info, err := os.Stat(path)
 		if err != nil {
 			return nil, err

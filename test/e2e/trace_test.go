@@ -171,7 +171,7 @@ func TestTraceBeforeTasks(t *testing.T) {
 	if _, ok := readTrace(t, file).moment("failed"); !ok {
 		t.Error("the failure is not marked")
 	}
-	if res := run(t, "restore", "-d", "--trace", "/nowhere/trace", path); res.status != 1 || !strings.Contains(res.errors, "trace: open /nowhere/trace: no such file") {
+	if res := run(t, "restore", "-d", "--trace", "/nowhere/trace", path); res.status != 1 || !strings.Contains(res.errors, "regrow: trace: open /nowhere/trace: no such file") {
 		t.Errorf("status %d: %s", res.status, res.errors)
 	}
 	path = write(t, "version: 1\ntasks: [{name: r}]\n")
