@@ -144,7 +144,10 @@ func (f *family) children(ours map[int]bool, tasks func() []int) []int {
 	for _, pid := range tasks() { // after the look at the children
 		forked[pid] = true
 	}
-	return slices.DeleteFunc(all, func(pid int) bool { return !ours[pid] && !(forked[pid] && f.owns(pid)) })
+	return slices.DeleteFunc(all, func(pid int) bool {
+		known := ours[pid] || forked[pid] && f.owns(pid)
+		return !known
+	})
 }
 
 // reap takes the status of a child of ours if it has ended.
