@@ -39,11 +39,30 @@ func (tp *taskPlanner) find() (execve, error) {
 	}
 	find.about(program.VerbFind, task.Run[0].Pos)
 	find.add(program.OpFind, places.addr, uint64(places.n), run.cell, uint64(task.Index))
-	find.note().Extra = tp.pl.extra(extra{path: task.Run[0].Value, hints: tp.pl.rightsHint()})
+	find.note().Extra = tp.pl.extra(extra{path: task.Run[0].Value, hints: tp.pl.findHints(task.Run[0].Value)})
 	if find != &tp.writer {
 		p.prepare = find.prog
 	}
 	return run, nil
+}
+
+// findHints says why a program is not found, and what may be meant.
+func (pl *planner) findHints(name string) []tasktree.Hint {
+	missing := ""
+	switch {
+	case filepath.IsAbs(name):
+	case strings.Contains(name, "/"):
+		missing = "a relative path of a program starts at the folder of the description"
+	case strings.Contains(name, " "):
+		missing = "in no folder of the task's PATH; a program and its arguments are elements of their own: [sleep, 10]"
+	default:
+		missing = "in no folder of the task's PATH"
+	}
+	hints := append(pl.rightsHint(), tasktree.Hint{Errno: int(unix.EACCES), Text: "no right to execute it, which chmod +x would give, or to enter its folder"})
+	if missing != "" {
+		hints = append(hints, tasktree.Hint{Errno: int(unix.ENOENT), Text: missing})
+	}
+	return hints
 }
 
 // maxPlaces bounds the places where programs are looked for, each counted once:
