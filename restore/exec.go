@@ -39,7 +39,11 @@ func (tp *taskPlanner) find() (execve, error) {
 	}
 	find.about(program.VerbFind, task.Run[0].Pos)
 	find.add(program.OpFind, places.addr, uint64(places.n), run.cell, uint64(task.Index))
-	find.note().Extra = tp.pl.extra(extra{path: task.Run[0].Value, hints: tp.pl.findHints(task.Run[0].Value)})
+	shown := task.Run[0].Value
+	if strings.Contains(shown, "/") && p.tree.Dir != "." {
+		shown = p.tree.Join(shown)
+	}
+	find.note().Extra = tp.pl.extra(extra{path: shown, hints: tp.pl.findHints(task.Run[0].Value)})
 	if find != &tp.writer {
 		p.prepare = find.prog
 	}
