@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"regrow/tasktree"
+	"regrow/tasktree/kind"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden messages")
@@ -81,6 +82,23 @@ tasks:
 	}
 	if pos := task.FDs[1].Pos; pos != (tasktree.Pos{Line: 8, Col: 22}) {
 		t.Errorf("position %v", pos)
+	}
+}
+
+// TestModes holds which scalars are modes, and which.
+func TestModes(t *testing.T) {
+	for mode, want := range map[string]int64{
+		"0644": 0o644, "0o644": 0o644, `"644"`: 0o644, `"0644"`: 0o644, `"0o644"`: 0o644, "'0o0'": 0, "0": 0, "07777": 0o7777,
+		"644": -1, "0o": -1, `"0o"`: -1, `"0o0o644"`: -1, `"0O644"`: -1, `"0x1a4"`: -1, "0o10000": -1, `""`: -1, "-0644": -1,
+	} {
+		text := "version: 1\nfiles: {f: {type: reg, path: /x, flags: [O_CREAT], mode: " + mode + "}}\ntasks: [{name: a, fds: {0: f}}]\n"
+		tree, err := Decode(strings.NewReader(text), "tree.yaml", "")
+		switch {
+		case err != nil && (want >= 0 || !strings.Contains(err.Error(), "octal mode")):
+			t.Errorf("mode: %s: %v", mode, err)
+		case err == nil && tree.Files[0].Spec.(*kind.Reg).Mode.Value != want:
+			t.Errorf("mode: %s is %#o, want %#o", mode, tree.Files[0].Spec.(*kind.Reg).Mode.Value, want)
+		}
 	}
 }
 

@@ -324,9 +324,8 @@ func (v node) mode() (tasktree.Number, bool) {
 			v.bad("found %s, want %s%s", v.foundRaw(), want, hint)
 			return tasktree.Number{}, false
 		}
-		digits = strings.TrimPrefix(digits, "0o")
 	}
-	n, err := strconv.ParseUint(digits, 8, 32)
+	n, err := strconv.ParseUint(strings.TrimPrefix(digits, "0o"), 8, 32)
 	if err != nil || n > 0o7777 {
 		v.bad("found %s, want %s, at most 07777", v.foundRaw(), want)
 		return tasktree.Number{}, false

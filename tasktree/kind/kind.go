@@ -32,7 +32,7 @@ type Decoder interface {
 	Int(key string, lo, hi int64) (v tasktree.Number, ok bool)
 
 	// Mode is a file mode, 0 to 07777: octal with a leading 0 or 0o, or
-	// octal digits in quotes.
+	// in quotes, with or without these.
 	Mode(key string) (v tasktree.Number, ok bool)
 
 	// Flags is a list of names out of table.
