@@ -14,6 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"regrow/tasktree"
+	"regrow/tasktree/kind"
 )
 
 // What a description may cost at most.
@@ -225,6 +226,17 @@ func (d *decoder) didYouMean(word string, candidates []string) string {
 		return ""
 	}
 	return tasktree.DidYouMean(word, candidates)
+}
+
+// meantKind is didYouMean for the type of an open file.
+func (d *decoder) meantKind(word string) string {
+	if d.full() {
+		return ""
+	}
+	if name := kind.Meant(word); name != "" {
+		return fmt.Sprintf(" (did you mean %q?)", name)
+	}
+	return ""
 }
 
 // check applies the rules of the model and takes over what they find, but for

@@ -72,7 +72,7 @@ func (v node) spec() tasktree.Spec {
 		k, ok := kind.Lookup(name.Value)
 		if !ok {
 			f.value.bad("unknown type %q%s, want %s", abbreviate(name.Value),
-				v.d.didYouMean(name.Value, kind.Names()), strings.Join(kind.Names(), ", "))
+				v.d.meantKind(name.Value), strings.Join(kind.Names(), ", "))
 			return nil
 		}
 		d := &kindDecoder{v: v}
@@ -82,8 +82,8 @@ func (v node) spec() tasktree.Spec {
 			case slices.Contains(k.Keys, e.name):
 				d.got = append(d.got, e)
 			default:
-				v.d.report(e.key.pos(), e.value, "unknown key %q%s; a %s has %s", abbreviate(e.name),
-					v.d.didYouMean(e.name, k.Keys), k.Name, strings.Join(append([]string{"type"}, k.Keys...), ", "))
+				v.d.report(e.key.pos(), e.value, "unknown key %q%s; %s has %s", abbreviate(e.name),
+					v.d.didYouMean(e.name, k.Keys), tasktree.WithArticle(k.Name), strings.Join(append([]string{"type"}, k.Keys...), ", "))
 			}
 		}
 		broken := false

@@ -48,3 +48,19 @@ func AnotherProcess(path string) string {
 	}
 	return ""
 }
+
+// plainPath matches paths that need no quotes in any place of a description.
+var plainPath = regexp.MustCompile(`^[A-Za-z0-9_.]*/[A-Za-z0-9_/.-]*$`)
+
+// define says how a name that no open file has would get one. Many people write
+// the file itself.
+func define(name string) string {
+	const longest = 64 // bytes of what is worth repeating
+	switch key := strings.TrimPrefix(name, "/dev/"); {
+	case key == "stdin" || key == "stdout" || key == "stderr":
+		return " (define it under files: {type: inherit, key: " + key + "})"
+	case len(name) <= longest && plainPath.MatchString(name) && AnotherProcess(name) == "":
+		return " (define a name for it under files: {type: reg, path: " + name + "})"
+	}
+	return " (define it under files)"
+}

@@ -70,6 +70,14 @@ func At(source string, pos Pos) string {
 	return source + ":" + pos.String()
 }
 
+// WithArticle gives "a pipe" for a word, and "an inherit".
+func WithArticle(word string) string {
+	if word != "" && strings.ContainsRune("aeiou", rune(word[0])) {
+		return "an " + word
+	}
+	return "a " + word
+}
+
 // DidYouMean gives ` (did you mean "x"?)` for the candidate nearest to word, or
 // "" where none is near enough to be a slip of the keyboard.
 func DidYouMean(word string, candidates []string) string {

@@ -296,6 +296,8 @@ func (c *checker) resolve(task *Task, d *Descriptor, at func(*Descriptor) *KeyPa
 		hint := ""
 		if best := c.nearest(d.File.Value, c.ends); best != "" {
 			hint = fmt.Sprintf(" (did you mean %q%s?)", best, definedAt(c.named[best].Pos))
+		} else if !c.problems.full() {
+			hint = define(d.File.Value)
 		}
 		c.bad(d.File.Pos, at(d), "unknown open file %q%s", d.File.Value, hint)
 		return
@@ -306,7 +308,7 @@ func (c *checker) resolve(task *Task, d *Descriptor, at func(*Descriptor) *KeyPa
 	end, ends := 0, f.Spec.Ends()
 	switch {
 	case len(ends) == 0 && dotted:
-		c.bad(d.File.Pos, at(d), "open file %q is a %s and has no ends (write %q)", name, f.Spec.Kind(), name)
+		c.bad(d.File.Pos, at(d), "open file %q is %s and has no ends (write %q)", name, WithArticle(f.Spec.Kind()), name)
 		return
 	case len(ends) > 0:
 		if end = slices.Index(ends, endName); end < 0 {

@@ -142,8 +142,8 @@ func TestCheck(t *testing.T) {
 			[]string{
 				`10:30: tasks[0].fds.0: unknown open file "lgo" (did you mean "log", defined at 5:1?)`,
 				`11:30: tasks[0].fds.1: unknown open file "job.r" (did you mean "jobs.r", defined at 6:1?)`,
-				`12:30: tasks[0].fds.2: unknown open file "else"`,
-				`13:30: tasks[0].fds.3: unknown open file ""`,
+				`12:30: tasks[0].fds.2: unknown open file "else" (define it under files)`,
+				`13:30: tasks[0].fds.3: unknown open file "" (define it under files)`,
 			},
 		},
 		{
@@ -209,7 +209,7 @@ func TestCheck(t *testing.T) {
 				`1:1: tasks[0].children[0].name: task name "" is empty`,
 				`2:20: tasks[0].pid: pid -1 is out of range, want 1 to 4194304`,
 				`3:1: tasks[0].name: task name "-" is not a name: want letters, digits, _ and -, the first one no -`,
-				`9:30: tasks[0].fds.0: unknown open file "x"`,
+				`9:30: tasks[0].fds.0: unknown open file "x" (define it under files)`,
 			},
 		},
 	} {

@@ -12,6 +12,7 @@ type Inherit struct {
 func init() {
 	register(Kind{
 		Name:     "inherit",
+		Also:     []string{"fd", "stdin", "stdout", "stderr", "std", "stdio", "tty"},
 		Keys:     []string{"key"},
 		Required: []string{"key"},
 		Decode: func(d Decoder) tasktree.Spec {

@@ -3,6 +3,7 @@ package kind
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"regrow/tasktree"
 )
@@ -11,6 +12,7 @@ import (
 type Kind struct {
 	Name     string   // the word after "type:"
 	Keys     []string // the keys it takes besides type; images refuses all others
+	Also     []string // other words that people try for it, for a hint
 	Required []string // the ones among Keys that must be there; images reports what is missing
 	Decode   func(Decoder) tasktree.Spec
 	Encode   func(tasktree.Spec, Encoder) // the way back, for a Spec that this kind has made
@@ -101,6 +103,18 @@ func register(k Kind) { registry[k.Name] = k }
 func Lookup(name string) (Kind, bool) {
 	k, ok := registry[name]
 	return k, ok
+}
+
+// Meant gives the word of the kind that somebody most likely meant by another
+// word, or "".
+func Meant(word string) string {
+	lower := strings.ToLower(word)
+	for _, name := range Names() {
+		if lower != "" && slices.Contains(registry[name].Also, lower) {
+			return name
+		}
+	}
+	return tasktree.Nearest(word, Names())
 }
 
 // Names lists the words that a description may use as a type, sorted.

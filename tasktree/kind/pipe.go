@@ -39,6 +39,7 @@ var pipeFlags = []Flag{
 func init() {
 	register(Kind{
 		Name: "pipe",
+		Also: []string{"pipe2", "fifo"},
 		Keys: []string{"capacity", "content", "flags"},
 		Decode: func(d Decoder) tasktree.Spec {
 			p := &Pipe{}

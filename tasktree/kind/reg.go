@@ -54,6 +54,7 @@ var regFlags = []Flag{
 func init() {
 	register(Kind{
 		Name:     "reg",
+		Also:     []string{"file", "regular", "dir", "directory", "folder", "dev", "device", "path"},
 		Keys:     []string{"path", "flags", "mode", "offset", "content"},
 		Required: []string{"path"},
 		Decode: func(d Decoder) tasktree.Spec {
