@@ -13,8 +13,8 @@ import (
 
 // junk finds bytes that no description has: not UTF-8, or control characters.
 func junk(text []byte) (tasktree.Pos, string) {
-	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
-		return tasktree.Pos{Line: 1, Col: 1}, "the text is UTF-16, want UTF-8"
+	if what := otherEncoding(text); what != "" {
+		return tasktree.Pos{Line: 1, Col: 1}, what
 	}
 	pos := tasktree.Pos{Line: 1, Col: 1}
 	for i := 0; i < len(text); {
@@ -38,6 +38,31 @@ func junk(text []byte) (tasktree.Pos, string) {
 		i += size
 	}
 	return tasktree.Pos{}, ""
+}
+
+// otherEncoding says that a text has a mark at its begin, or bytes of zero in the
+// first character, as no UTF-8 has. "" means that it may be UTF-8.
+func otherEncoding(text []byte) string {
+	begins := func(s string) bool { return bytes.HasPrefix(text, []byte(s)) }
+	switch {
+	case begins("\xff\xfe\x00\x00"), begins("\x00\x00\xfe\xff"): // the first begins as UTF-16 does
+		return "the text is UTF-32, want UTF-8"
+	case begins("\xff\xfe"), begins("\xfe\xff"):
+		return "the text is UTF-16, want UTF-8"
+	case len(text) < 4:
+		return ""
+	}
+	var zero [4]bool
+	for i := range zero {
+		zero[i] = text[i] == 0
+	}
+	switch zero {
+	case [4]bool{false, true, true, true}, [4]bool{true, true, true, false}:
+		return "the text is probably UTF-32, save it as UTF-8"
+	case [4]bool{false, true, false, true}, [4]bool{true, false, true, false}:
+		return "the text is probably UTF-16, save it as UTF-8"
+	}
+	return ""
 }
 
 var (
