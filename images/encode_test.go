@@ -22,7 +22,7 @@ var sameTree = cmp.Options{
 	// Whether something was said at all counts, as for modes.
 	cmp.Comparer(func(a, b tasktree.Pos) bool { return a.IsValid() == b.IsValid() }),
 	cmpopts.IgnoreUnexported(tasktree.Tree{}),
-	cmpopts.IgnoreFields(tasktree.Task{}, "Parent"),
+	cmpopts.IgnoreFields(tasktree.Task{}, "Parent", "Alias"),
 	cmpopts.IgnoreFields(tasktree.Descriptor{}, "Open"),
 	cmpopts.IgnoreFields(tasktree.OpenFile{}, "Uses"),
 	cmpopts.EquateEmpty(),

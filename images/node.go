@@ -18,6 +18,7 @@ import (
 type node struct {
 	d    *decoder
 	n    *yaml.Node
+	via  *yaml.Node // the outermost alias on the way to it, nil if there is none
 	up   *node
 	step string // key, or "" for an entry of a list
 	item int
@@ -41,6 +42,15 @@ func (v node) pos() tasktree.Pos {
 	return tasktree.Pos{Line: v.d.lines + v.n.Line, Col: v.n.Column}
 }
 
+// alias gives the place of the alias that the value stands for, or of one that it
+// is a part of; it is not valid if there is none.
+func (v node) alias() tasktree.Pos {
+	if v.via == nil {
+		return tasktree.Pos{}
+	}
+	return tasktree.Pos{Line: v.d.lines + v.via.Line, Col: v.via.Column}
+}
+
 func (v node) bad(format string, args ...any) {
 	v.d.report(v.pos(), v, format, args...)
 }
@@ -48,6 +58,9 @@ func (v node) bad(format string, args ...any) {
 // target follows an alias.
 func (v node) target() node {
 	for v.n.Kind == yaml.AliasNode {
+		if v.via == nil {
+			v.via = v.n
+		}
 		v.n = v.n.Alias
 	}
 	return v
@@ -154,7 +167,7 @@ func (v node) fields(want string) fields {
 	fields := make(fields, 0, len(v.n.Content)/2)
 	up := v
 	for i := 0; i+1 < len(v.n.Content) && !v.d.stop(); i += 2 {
-		key := node{d: v.d, n: v.n.Content[i], up: v.up, step: v.step, item: v.item}.target()
+		key := node{d: v.d, n: v.n.Content[i], via: v.via, up: v.up, step: v.step, item: v.item}.target()
 		switch {
 		case key.n.Kind != yaml.ScalarNode:
 			key.bad("found %s as a key, want a name", key.found())
@@ -171,7 +184,7 @@ func (v node) fields(want string) fields {
 			continue
 		}
 		name := text.Value
-		f := field{key: key, name: name, value: node{d: v.d, n: v.n.Content[i+1], up: &up, step: name}.target()}
+		f := field{key: key, name: name, value: node{d: v.d, n: v.n.Content[i+1], via: v.via, up: &up, step: name}.target()}
 		if first := seen.add(fields, name); first >= 0 {
 			v.d.report(key.pos(), f.value, "key %q is given twice (first at %s)", abbreviate(name), fields[first].key.pos())
 			continue
@@ -215,7 +228,7 @@ func (v node) items(want string) iter.Seq2[int, node] {
 	return func(yield func(int, node) bool) {
 		up := v
 		for i, c := range v.n.Content {
-			if v.d.stop() || !yield(i, node{d: v.d, n: c, up: &up, item: i}.target()) {
+			if v.d.stop() || !yield(i, node{d: v.d, n: c, via: v.via, up: &up, item: i}.target()) {
 				return
 			}
 		}

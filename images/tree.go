@@ -133,10 +133,10 @@ var taskKeys = []string{"name", "pid", "fds", "children", "run", "env", "env_cle
 
 // task decodes a task and everything below it.
 func (d *decoder) task(v node) *tasktree.Task {
-	task := &tasktree.Task{Pos: v.pos()}
+	task := &tasktree.Task{Pos: v.pos(), Alias: v.alias()}
 	got := v.known("a task: a mapping with name, fds and so on", taskKeys, []string{"name"})
 	if name, ok := got.get("name"); ok {
-		task.Pos = name.pos()
+		task.Pos, task.Alias = name.pos(), name.alias()
 		if t, ok := name.text("the task's name"); ok {
 			task.Name = t.Value
 		}

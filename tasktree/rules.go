@@ -195,7 +195,7 @@ func (c *checker) task(task, parent *Task, path *KeyPath, depth int) {
 	if why := badName(task.Name); why != "" {
 		c.bad(task.Pos, path.Sub("name"), "task name %q %s", task.Name, why)
 	} else if first := c.tasks[task.Name]; first != nil {
-		c.bad(task.Pos, path.Sub("name"), "task name %q is used twice%s", task.Name, alsoAt(first.Pos))
+		c.bad(task.Pos, path.Sub("name"), "task name %q is used twice%s%s", task.Name, alsoAt(first.Pos), byAlias(task))
 	} else {
 		c.tasks[task.Name] = task
 	}
@@ -228,7 +228,7 @@ func (c *checker) pid(task *Task, path *KeyPath) {
 	case pid < 0 || pid > MaxPID:
 		bad("pid %d is out of range, want 1 to %d", pid, MaxPID)
 	case first != nil:
-		bad("pid %d is given to task %q too%s", pid, first.Name, alsoAt(first.PID.Pos))
+		bad("pid %d is given to task %q too%s%s", pid, first.Name, alsoAt(first.PID.Pos), byAlias(task))
 	case inNamespace && task.Parent == nil && pid != 1:
 		bad("pid %d for the root of a new pid namespace, want 1 (the kernel gives its first task no other)", pid)
 	case inNamespace && task.Parent != nil && pid == 1:
@@ -395,6 +395,14 @@ func alsoAt(p Pos) string {
 		return ""
 	}
 	return " (first at " + p.String() + ")"
+}
+
+// byAlias says what else names a task, which no place of its own values tells.
+func byAlias(t *Task) string {
+	if !t.Alias.IsValid() {
+		return ""
+	}
+	return ", again by the alias at " + t.Alias.String()
 }
 
 func definedAt(p Pos) string {

@@ -4,6 +4,7 @@ package tasktree
 type Task struct {
 	Name     string
 	Pos      Pos
+	Alias    Pos    // of an alias in whose place the task stands; not valid: it is where Pos says
 	PID      Number // exact pid, in the tree's pid namespace if it has one; Value 0: the kernel chooses
 	FDs      []Descriptor
 	Children []*Task
