@@ -141,14 +141,15 @@ func (d *decoder) parse(text []byte) *yaml.Node {
 		d.report(pos, node{}, "%s", what)
 		return nil
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(text))
+	reader := &lineReader{text: text}
+	dec := yaml.NewDecoder(reader)
 	var doc yaml.Node
 	switch err := dec.Decode(&doc); {
 	case errors.Is(err, io.EOF):
 		d.report(tasktree.Pos{Line: 1, Col: 1}, node{}, "empty description, want version: 1, files and tasks")
 		return nil
 	case err != nil:
-		pos, msg := syntaxError(text, err)
+		pos, msg := syntaxError(text, reader.at, err)
 		d.report(pos, node{}, "%s", msg)
 		return nil
 	}
@@ -156,7 +157,7 @@ func (d *decoder) parse(text []byte) *yaml.Node {
 	switch err := dec.Decode(&second); {
 	case errors.Is(err, io.EOF):
 	case err != nil:
-		pos, msg := syntaxError(text, err)
+		pos, msg := syntaxError(text, reader.at, err)
 		d.report(pos, node{}, "%s", msg)
 		return nil
 	default:

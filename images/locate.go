@@ -3,6 +3,8 @@ package images
 import (
 	"fmt"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -10,58 +12,66 @@ import (
 )
 
 // locate looks for what breaks the structure of a text that yaml.v3 has
-// refused: quotes and brackets that do not close, commas that are missing,
-// lines whose indentation fits nothing. It knows less of YAML than a parser and
-// is asked only when the parser has no good place to give. A long line ends the
-// search.
-func locate(lines []string) (tasktree.Pos, string) {
-	s := &structure{literal: -1}
-	const longest = 4096 // of a line that a person wrote; what follows looks at it more than once
+// refused: quotes and brackets that do not close, commas and colons that are
+// missing or too many, texts that want quotes, lines whose indentation fits
+// nothing, and the alias of that name if it is not "". It knows less of YAML than
+// a parser and is asked only for a place that the parser does not tell. It looks
+// only at lines that the parser has read; whole says that these are all. Keys
+// that are no plain names end the search. It costs no more than reading the text.
+func locate(lines []string, whole bool, alias string) (tasktree.Pos, string) {
+	s := &structure{lines: lines, literal: notInLiteral, alias: alias}
 	for i, line := range lines {
 		s.line = i
-		if len(line) > longest {
-			return tasktree.Pos{}, ""
-		}
 		if s.skips(line) {
 			continue
 		}
-		if len(s.open) == 0 && s.quote == 0 && !s.block(line) {
-			break
+		from := 0
+		if len(s.open) == 0 && s.quote == 0 {
+			if from = s.block(line); from < 0 {
+				break
+			}
 		}
-		if !s.scan(line) {
+		if !s.scan(line, from) {
 			break
 		}
 	}
 	switch {
-	case s.msg != "":
+	case s.msg != "" || s.lost || !whole:
 	case s.quote != 0:
-		s.pos, s.msg = s.quoteAt, fmt.Sprintf("the quote %c is never closed", s.quote)
+		s.pos, s.msg = s.at(s.quoteAt), fmt.Sprintf("the quote %c is never closed", s.quote)
 	case len(s.open) > 0:
 		last := s.open[len(s.open)-1]
-		s.pos, s.msg = last.at, fmt.Sprintf("%q is never closed", string(last.bracket))
+		s.pos, s.msg = s.at(last.place), fmt.Sprintf("%q is never closed", string(last.bracket))
 	}
 	return s.pos, s.msg
 }
 
 // structure is what is open at a place of the text.
 type structure struct {
-	line    int // index
-	open    []bracket
-	quote   byte // inside a quoted scalar, 0: not
-	quoteAt tasktree.Pos
-	levels  []level // of indentation, outside of brackets
-	wants   bool    // the last line ended with a key or a dash alone
-	literal int     // indentation of the key of a block scalar, -1: not in one
+	lines       []string
+	line        int // index
+	state       state
+	behindQuote bool // where the state is ended
+	open        []bracket
+	quote       byte // inside a quoted scalar, 0: not
+	quoteAt     place
+	levels      []level // of indentation, outside of brackets
+	wants       bool    // the last line ended with a key or a dash alone
+	key         string  // of this line, "" if it has none
+	literal     int     // indentation of what a block scalar belongs to
+	loose       place   // of a text that is a whole value, which may be a key without a colon
+	isLoose     bool
+	alias       string // that has no anchor
 
-	pos tasktree.Pos
-	msg string
+	pos  tasktree.Pos
+	msg  string
+	lost bool // something stands here that is not known
 }
 
-type bracket struct {
-	bracket byte
-	at      tasktree.Pos
-	colons  int // ": " in the entry
-}
+const notInLiteral = -2 // -1 is the top of a document
+
+// place is a byte of the text, line and byte from 0.
+type place struct{ line, byte int }
 
 // level is a column where a mapping or a list has its entries.
 type level struct {
@@ -69,8 +79,15 @@ type level struct {
 	list   bool
 }
 
-func (s *structure) found(line string, i int, format string, args ...any) bool {
-	s.pos = tasktree.Pos{Line: s.line + 1, Col: utf8.RuneCountInString(line[:i]) + 1}
+// at gives the position of a place. It counts characters, so it is for what will
+// be read.
+func (s *structure) at(p place) tasktree.Pos {
+	return tasktree.Pos{Line: p.line + 1, Col: utf8.RuneCountInString(s.lines[p.line][:p.byte]) + 1}
+}
+
+// found notes a problem in this line, and is false.
+func (s *structure) found(i int, format string, args ...any) bool {
+	s.pos = s.at(place{s.line, i})
 	s.msg = fmt.Sprintf(format, args...)
 	return false
 }
@@ -81,94 +98,228 @@ func (s *structure) skips(line string) bool {
 	if s.quote != 0 {
 		return false
 	}
-	if text == "" || text[0] == '#' {
+	if strings.Trim(text, "\t") == "" {
 		return true
 	}
-	if s.literal >= 0 {
-		if len(line)-len(text) > s.literal {
+	if s.literal != notInLiteral {
+		if len(line)-len(text) > s.literal && !isMarker(line) {
 			return true
 		}
-		s.literal = -1
+		s.literal = notInLiteral
+	}
+	if text[0] == '#' {
+		s.comment()
+		return true
 	}
 	return false
 }
 
+// isMarker reports whether a line is between documents.
+func isMarker(line string) bool {
+	return (strings.HasPrefix(line, "---") || strings.HasPrefix(line, "...")) && blankAt(line, 3)
+}
+
+// blankAt reports whether a blank or the end of the line stands at a place.
+func blankAt(line string, i int) bool { return i >= len(line) || line[i] == ' ' || line[i] == '\t' }
+
 var (
-	// A key in block style, up to its colon.
-	blockKey = regexp.MustCompile(`^(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s"'\[\]{},#&*!|>%@` + "`" + `](?:[^:#]|:\S|\S#)*?)\s*:(?:\s+|$)`)
-	// What may stand before a value that is on the lines below.
-	opensBelow  = regexp.MustCompile(`^(?:[&!]\S*\s*)*(?:#.*)?$`)
-	blockScalar = regexp.MustCompile(`^(?:[&!]\S*\s+)*[|>][-+0-9]*\s*(?:#.*)?$`)
-	tightColon  = regexp.MustCompile(`^[A-Za-z_]\w*:[^\s:/]`)
+	// A list, a mapping or an alias as a key.
+	otherKey = regexp.MustCompile(`^(?:\[.*\]\s*|\{.*\}\s*|\*\S+\s+):(?:\s|$)`)
+	// A line that is likely meant as KEY: VALUE.
+	noColon    = regexp.MustCompile(`^([A-Za-z_]\w*)(?:[ \t=]+([^:#=]*))?$`)
+	tightColon = regexp.MustCompile(`^[A-Za-z_]\w*:[^\s:/]`)
 )
 
-// block looks at the indentation of a line outside of brackets. It reports
-// false if it does not fit.
-func (s *structure) block(line string) bool {
-	text := strings.TrimLeft(line, " ")
-	if strings.HasPrefix(line, "---") || strings.HasPrefix(line, "...") || strings.HasPrefix(line, "%") {
-		s.levels, s.wants = nil, false
-		return true
+// block looks at the indentation of a line outside of brackets. It gives the
+// offset of the value in it, or less than 0 if it does not fit or is not known.
+func (s *structure) block(line string) int {
+	s.key = ""
+	if isMarker(line) || line[0] == '%' && !s.goesOn(0) {
+		s.levels, s.wants, s.isLoose, s.state = nil, false, false, fresh
+		if strings.HasPrefix(line, "---") {
+			return 3
+		}
+		return len(line)
 	}
+	text := strings.TrimLeft(line, " ")
 	indent := len(line) - len(text)
-	for {
-		dash := strings.HasPrefix(text, "- ") || text == "-"
-		key := blockKey.FindString(text)
-		if !dash && key == "" {
-			return s.plain(line, text, indent)
-		}
-		if !s.enter(line, indent, dash) {
-			return false
-		}
-		if !dash {
-			value := text[len(key):]
-			s.wants = opensBelow.MatchString(value)
-			if blockScalar.MatchString(value) {
-				s.literal = indent
-			}
-			return true
+	if s.goesOn(indent) && (text[0] == '-' || text[0] == '?') {
+		return s.plain(text, indent)
+	}
+	for text[0] == '-' && blankAt(text, 1) {
+		if !s.enter(indent, true) {
+			return -1
 		}
 		rest := strings.TrimLeft(text[1:], " ")
-		s.wants = true
+		s.wants, s.state = true, fresh
 		if rest == "" || rest[0] == '#' {
-			return true
+			return len(line)
 		}
 		indent += len(text) - len(rest)
 		text = rest
 	}
+	if (text[0] == '?' || text[0] == ':') && blankAt(text, 1) {
+		s.lost = true
+		return -1
+	}
+	before := properties(text)
+	key := blockKey(text[before:])
+	switch {
+	case key == "" && strings.IndexByte("[{*", text[0]) >= 0 && otherKey.MatchString(text):
+		s.lost = true
+		return -1
+	case key == "":
+		return s.plain(text, indent)
+	}
+	if !s.enter(indent, false) {
+		return -1
+	}
+	s.key, s.state = key, fresh
+	if key[0] == '"' && !s.escapes(line, indent+before) {
+		return -1
+	}
+	value := indent + before + len(key)
+	s.wants = opensBelow(line[value:])
+	return value
+}
+
+// properties gives the length of the anchors and tags that a text begins with, and
+// of the blanks behind them.
+func properties(text string) int {
+	i := 0
+	for i < len(text) && (text[i] == '&' || text[i] == '!') {
+		for i < len(text) && !blankAt(text, i) {
+			i++
+		}
+		for i < len(text) && blankAt(text, i) {
+			i++
+		}
+	}
+	return i
+}
+
+// opensBelow reports whether a text can stand before a value that is on the lines
+// below.
+func opensBelow(text string) bool {
+	rest := text[properties(text):]
+	return rest == "" || rest[0] == '#'
+}
+
+// blockKey gives the key that a text begins with, up to its colon and the blanks
+// behind that, or "".
+func blockKey(text string) string {
+	end := 0
+	if text == "" || strings.IndexByte("[]{},#&*!|>%@`", text[0]) >= 0 {
+		return ""
+	}
+	if text[0] == '"' || text[0] == '\'' {
+		end = quotedEnd(text)
+		for end++; end < len(text) && blankAt(text, end); {
+			end++
+		}
+		if end >= len(text) || text[end] != ':' || !blankAt(text, end+1) {
+			return ""
+		}
+	}
+	for ; end < len(text) && (text[end] != ':' || !blankAt(text, end+1)); end++ {
+		if text[end] == '#' && blankAt(text, end-1) {
+			return ""
+		}
+	}
+	if end >= len(text) {
+		return ""
+	}
+	for end++; end < len(text) && blankAt(text, end); {
+		end++
+	}
+	return text[:end]
+}
+
+// quotedEnd gives the offset of the quote that closes the one a text begins with,
+// or of its end.
+func quotedEnd(text string) int {
+	end := 1
+	for ; end < len(text); end++ {
+		switch {
+		case text[0] == '\'' && strings.HasPrefix(text[end:], "''"), text[0] == '"' && text[end] == '\\':
+			end++
+		case text[end] == text[0]:
+			return end
+		}
+	}
+	return end
+}
+
+// escapes looks at the escapes of a quoted key at an offset.
+func (s *structure) escapes(line string, at int) bool {
+	s.quote = line[at]
+	for at++; s.msg == "" && !s.quoted(line, &at); {
+		at++
+	}
+	return s.msg == ""
+}
+
+// goesOn reports whether a line with that indentation goes on with the text of
+// the line above.
+func (s *structure) goesOn(indent int) bool {
+	n := len(s.levels)
+	return s.state == inText && !s.wants && (n == 0 || indent > s.levels[n-1].indent)
 }
 
 // plain is a line, or what follows a dash, without a key.
-func (s *structure) plain(line, text string, indent int) bool {
-	if tightColon.MatchString(text) {
-		return s.found(line, indent+strings.IndexByte(text, ':'), "a space is missing behind the colon")
-	}
-	// A value below its key is deeper than the key; a text may go on so.
-	if n := len(s.levels); !s.wants && n > 0 && indent <= s.levels[n-1].indent {
-		return s.found(line, indent, "found %q, want KEY: VALUE, or more indentation", abbreviate(text))
+func (s *structure) plain(text string, indent int) int {
+	n := len(s.levels)
+	switch {
+	case s.wants || n == 0 && !s.isLoose: // the value
+		s.state = fresh
+		if opensBelow(text) { // an anchor or a tag of it
+			s.wants = true
+			return indent
+		}
+		s.loose, s.isLoose = place{s.line, indent}, true
+	case n > 0 && indent <= s.levels[n-1].indent:
+		s.noKey(place{s.line, indent}, ", or more indentation")
+		return -1
 	}
 	s.wants = false
-	return true
+	return indent
+}
+
+// noKey reports a text that stands where an entry of a mapping should.
+func (s *structure) noKey(p place, or string) bool {
+	text := s.lines[p.line][p.byte:]
+	s.line = p.line
+	if tightColon.MatchString(text) {
+		return s.found(p.byte+strings.IndexByte(text, ':'), "a space is missing behind the colon")
+	}
+	hint := ""
+	if m := noColon.FindStringSubmatch(strings.TrimRight(text, " \t")); m != nil {
+		hint = fmt.Sprintf(" (write %q)", abbreviate(strings.TrimSpace(m[1]+": "+m[2])))
+	}
+	return s.found(p.byte, "found %q, want KEY: VALUE%s%s", abbreviate(text), hint, or)
 }
 
 // enter goes to the level of an entry.
-func (s *structure) enter(line string, indent int, dash bool) bool {
-	columns, popped := s.columns(), false
-	for n := len(s.levels); n > 0 && s.levels[n-1].indent > indent; n = len(s.levels) {
-		s.levels = s.levels[:n-1]
-		popped = true
+func (s *structure) enter(indent int, dash bool) bool {
+	n, before := len(s.levels), s.levels
+	for n > 0 && s.levels[n-1].indent > indent {
+		n--
 	}
-	n := len(s.levels)
+	s.levels = s.levels[:n]
 	if n == 0 || s.levels[n-1].indent < indent {
-		if popped {
-			return s.found(line, indent, "an indentation of %d fits no line above%s", indent, columns)
-		}
-		if n > 0 && !s.wants {
-			return s.found(line, indent, "indented deeper than the line above, which has its value already")
+		switch {
+		case n < len(before):
+			return s.found(indent, "an indentation of %d fits no line above%s", indent, columns(before))
+		case s.isLoose && !s.wants && !dash && (n == 0 || s.loose.byte == indent):
+			return s.noKey(s.loose, "")
+		case n > 0 && !s.wants:
+			return s.found(indent, "indented deeper than the line above, which has its value already")
 		}
 		s.levels = append(s.levels, level{indent, dash})
+		s.isLoose = false
 		return true
 	}
+	s.isLoose = false
 	top := s.levels[n-1]
 	switch {
 	case dash && !top.list && s.wants: // a list may stand below its key's own column
@@ -177,105 +328,30 @@ func (s *structure) enter(line string, indent int, dash bool) bool {
 		s.levels = s.levels[:n-1]
 	case dash != top.list:
 		want := map[bool]string{true: "the next \"- \" of the list", false: "the next KEY: of the mapping"}[top.list]
-		return s.found(line, indent, "at this indentation %s is wanted", want)
+		return s.found(indent, "at this indentation %s is wanted", want)
 	}
 	return true
 }
 
-func (s *structure) columns() string {
+// columns says where levels have their entries, each column once, of many the
+// deepest.
+func columns(levels []level) string {
+	const most = 12
 	var all []string
-	for _, l := range s.levels {
-		all = append(all, fmt.Sprint(l.indent))
+	for _, l := range slices.Backward(levels) {
+		column := strconv.Itoa(l.indent)
+		if n := len(all); n > 0 && all[n-1] == column {
+			continue
+		}
+		if len(all) == most {
+			all = append(all, "...")
+			break
+		}
+		all = append(all, column)
 	}
 	if len(all) == 0 {
 		return ""
 	}
+	slices.Reverse(all)
 	return " (they have " + strings.Join(all, ", ") + ")"
-}
-
-var closes = map[byte]byte{']': '[', '}': '{'}
-
-// scan goes through the characters of a line. It reports false once it has
-// found something.
-func (s *structure) scan(line string) bool {
-	start := true  // a value may begin here
-	ended := false // a quoted scalar or a bracket has just ended
-	for i := 0; i < len(line); i++ {
-		c := line[i]
-		switch {
-		case s.quote != 0:
-			ended = s.quoted(line, &i)
-			if s.msg != "" {
-				return false
-			}
-			start = false
-			continue
-		case c == ' ' || c == '\t':
-			continue
-		case c == '#' && (i == 0 || line[i-1] == ' '):
-			return true
-		case ended && !strings.ContainsRune(",:]}", rune(c)) && len(s.open) > 0:
-			return s.found(line, i, "found %q, want a comma or the end%s", string(c), quoteHint(line[i-1]))
-		case (c == '|' || c == '>') && start && len(s.open) > 0:
-			return s.found(line, i, "a block text cannot stand inside of brackets, want quotes")
-		case (c == '&' || c == '!') && start: // stands before a value
-			for i+1 < len(line) && line[i+1] != ' ' {
-				i++
-			}
-			continue
-		case (c == '"' || c == '\'') && start:
-			s.quote, s.quoteAt = c, tasktree.Pos{Line: s.line + 1, Col: utf8.RuneCountInString(line[:i]) + 1}
-			continue
-		case (c == '[' || c == '{') && (start || len(s.open) > 0):
-			s.open = append(s.open, bracket{bracket: c, at: tasktree.Pos{Line: s.line + 1, Col: utf8.RuneCountInString(line[:i]) + 1}})
-			start = true
-			continue
-		case closes[c] != 0 && (len(s.open) > 0 || ended):
-			if len(s.open) == 0 {
-				return s.found(line, i, "%q closes nothing", string(c))
-			}
-			if top := s.open[len(s.open)-1]; top.bracket != closes[c] {
-				return s.found(line, i, "found %q while %q of %s is open", string(c), string(top.bracket), top.at)
-			}
-			s.open = s.open[:len(s.open)-1]
-			ended, start = true, false
-			continue
-		}
-		space := i+1 == len(line) || line[i+1] == ' '
-		if n := len(s.open); n > 0 && c == ':' && (space || ended) {
-			if s.open[n-1].colons++; s.open[n-1].colons > 1 {
-				key := strings.LastIndexAny(strings.TrimRight(line[:i], " "), " ,{[") + 1
-				return s.found(line, key, "a second key in one entry, want a comma before it")
-			}
-		} else if n > 0 && c == ',' {
-			s.open[n-1].colons = 0
-		}
-		start = c == ',' && len(s.open) > 0 || (c == ':' || c == '-' || c == '?') && space
-		ended = false
-	}
-	return true
-}
-
-func quoteHint(before byte) string {
-	if before == '\'' {
-		return " (write '' for a quote inside of quotes)"
-	}
-	return ""
-}
-
-// quoted takes one step inside a quoted scalar and reports its end.
-func (s *structure) quoted(line string, i *int) bool {
-	c := line[*i]
-	switch {
-	case c == '\\' && s.quote == '"':
-		if *i++; *i < len(line) && !strings.ContainsRune("0abt\tnvfre \"/\\N_LPxuU", rune(line[*i])) {
-			s.found(line, *i-1, "unknown escape \\%c (write \\\\ for a backslash, or use single quotes)", []rune(line[*i:])[0])
-		}
-	case c == s.quote && s.quote == '\'' && *i+1 < len(line) && line[*i+1] == '\'':
-		*i++
-	case c == s.quote:
-		s.quote = 0
-		return true
-	}
-	return false
 }

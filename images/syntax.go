@@ -3,10 +3,13 @@ package images
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"gopkg.in/yaml.v3"
 
 	"regrow/tasktree"
 )
@@ -70,51 +73,94 @@ var (
 	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
 )
 
-// syntaxError turns what yaml.v3 says of a syntax error into a position and a
-// message. It gives a line at most, often the one where a construct began or
-// the one after, so the place is looked for; where it is not found for certain
-// the message says "near".
-func syntaxError(text []byte, err error) (tasktree.Pos, string) {
+// lineReader gives a text line by line, or byte by byte, so that it tells how far
+// the parser has come.
+type lineReader struct {
+	text  []byte
+	at    int
+	bytes bool
+}
+
+// Read implements [io.Reader].
+func (r *lineReader) Read(p []byte) (int, error) {
+	if r.at == len(r.text) {
+		return 0, io.EOF
+	}
+	rest := r.text[r.at:min(len(r.text), r.at+len(p))]
+	if n := bytes.IndexByte(rest, '\n'); n >= 0 {
+		rest = rest[:n+1]
+	}
+	if r.bytes {
+		rest = rest[:min(len(rest), 1)]
+	}
+	r.at += copy(p, rest)
+	return len(rest), nil
+}
+
+// syntaxError turns what yaml.v3 says of a syntax error, when it had read so much
+// of the text, into a position and a message. It gives a line at most, often the
+// one where a construct began or the one after, so the place is looked for; where
+// it is not found for certain the message says "near".
+func syntaxError(text []byte, read int, err error) (tasktree.Pos, string) {
 	m := yamlLine.FindStringSubmatch(strings.TrimSpace(err.Error()))
 	line, _ := strconv.Atoi(m[1])
 	msg := m[2]
-	lines := splitLines(string(text))
+	lines := splitLines(string(text[:read]))
+	alias := ""
 	if a := unknownAnchor.FindStringSubmatch(msg); a != nil {
-		if pos, ok := find(lines, regexp.MustCompile(`\*`+regexp.QuoteMeta(a[1])+`($|[\s,\]}])`)); ok {
-			return pos, fmt.Sprintf("alias *%s has no anchor &%s before it", a[1], a[1])
-		}
+		alias = a[1]
 	}
 	if strings.Contains(msg, "cannot start any token") || strings.Contains(msg, "tab character") {
-		if pos, ok := find(lines, regexp.MustCompile(`^[ -]*\t`)); ok {
+		from := min(max(line, 1), len(lines)) - 1
+		if pos, ok := find(lines[from:], regexp.MustCompile(`^[ -]*\t`)); ok {
+			pos.Line += from
 			pos.Col += strings.IndexByte(lines[pos.Line-1], '\t')
 			return pos, "a tab in the indentation, want spaces"
 		}
-		if pos, ok := find(lines, regexp.MustCompile("(?:^|[:,\\[{-] *)[@`%]")); ok {
-			end := strings.IndexAny(lines[pos.Line-1][pos.Col-1:], "@`%")
-			pos.Col += end
-			return pos, fmt.Sprintf("a plain value cannot begin with %q, want quotes", lines[pos.Line-1][pos.Col-1])
-		}
 	}
-	if strings.Contains(msg, "mapping values are not allowed") {
-		if pos, ok := find(lines, regexp.MustCompile(`^[^#"']*?: [^"'{\[#]*: `)); ok {
-			first := strings.Index(lines[pos.Line-1], ": ")
-			second := strings.Index(lines[pos.Line-1][first+2:], ": ")
-			pos.Col = utf8.RuneCountInString(lines[pos.Line-1][:first+2+second]) + 1
-			return pos, "a second \": \" in one line, want quotes around the value or a line of its own"
-		}
-	}
-	if pos, what := locate(lines); what != "" {
+	if pos, what := locate(lines, read == len(text), alias); what != "" {
 		return pos, what
 	}
-	if line == 0 {
-		return tasktree.Pos{Line: 1, Col: 1}, "no valid YAML (the parser gives no place): " + msg
+	if pos, ok := find(lines, regexp.MustCompile(`\*`+regexp.QuoteMeta(alias)+`($|[\s,\]}])`)); ok && alias != "" {
+		return pos, noAnchor(alias)
 	}
-	if line > len(lines) || strings.TrimSpace(strings.Join(lines[line-1:], "")) == "" {
-		line = max(1, len(splitLines(strings.TrimRight(string(text), lineBreaks+" \t"))))
+	if strings.Contains(msg, "exceeded max depth") {
+		msg = fmt.Sprintf("nested too deep, at most %d levels", maxDepth)
 	}
-	source := lines[line-1]
+	line = nearLine(text, read, line, msg)
+	source := splitLines(string(text))[line-1]
 	col := utf8.RuneCountInString(source) - utf8.RuneCountInString(strings.TrimLeft(source, " \t-")) + 1
 	return tasktree.Pos{Line: line, Col: col}, fmt.Sprintf("no valid YAML near line %d: %s", line, msg)
+}
+
+func noAnchor(alias string) string {
+	name := abbreviate(alias)
+	return fmt.Sprintf("alias *%s has no anchor &%s before it (want quotes if it is a text)", name, name)
+}
+
+// ofParser matches messages with the line where something larger began.
+var ofParser = regexp.MustCompile(`^did not find expected (?:key|'-' indicator|',' or|node content|<)|^unknown anchor`)
+
+// nearLine gives the line of what the parser did not take. It gives one that is
+// not empty, if there is any.
+func nearLine(text []byte, read, line int, msg string) int {
+	if line == 0 && !ofParser.MatchString(msg) {
+		line = 1 // which the scanner does not say
+	}
+	if ofParser.MatchString(msg) {
+		const short = 64 << 10 // enough for people, and what reading it twice costs
+		if len(text) <= short {
+			again := &lineReader{text: text, bytes: true}
+			dec := yaml.NewDecoder(again)
+			for err := error(nil); err == nil; {
+				err = dec.Decode(new(yaml.Node))
+			}
+			read = again.at
+		}
+		line = len(splitLines(string(text[:read])))
+	}
+	last := len(splitLines(strings.TrimRight(string(text[:read]), lineBreaks+" \t")))
+	return max(1, min(line, last))
 }
 
 // lineBreaks are the characters that end a line for yaml.v3: those of YAML 1.1,

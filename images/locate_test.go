@@ -1,0 +1,96 @@
+package images
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gopkg.in/yaml.v3"
+
+	"regrow/tasktree"
+)
+
+// FuzzLocate holds that nothing is found in what the parser takes.
+func FuzzLocate(f *testing.F) {
+	paths, _ := filepath.Glob("testdata/*/*.yaml")
+	more, _ := filepath.Glob("../examples/*.yaml")
+	for _, path := range append(paths, more...) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text))
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if _, odd := junk([]byte(text)); odd != "" {
+			return
+		}
+		dec := yaml.NewDecoder(strings.NewReader(text))
+		var err error
+		for err == nil {
+			err = dec.Decode(new(yaml.Node))
+		}
+		if !errors.Is(err, io.EOF) {
+			return
+		}
+		if pos, what := locate(splitLines(text), true, ""); what != "" {
+			t.Errorf("%v: %s in\n%s", pos, what, text)
+		}
+	})
+}
+
+// TestLocateLine makes one mistake in each line of the examples. Messages must be
+// about that line.
+func TestLocateLine(t *testing.T) {
+	mistakes := map[string]func(line string) string{
+		"a comma behind":     func(line string) string { return line + "," },
+		"two commas":         func(line string) string { return strings.Replace(line, ", ", ", , ", 1) },
+		"no comma":           func(line string) string { return strings.Replace(line, ", ", " ", 1) },
+		"no colon":           func(line string) string { return strings.Replace(line, ": ", " ", 1) },
+		"no space":           func(line string) string { return strings.Replace(line, ": ", ":", 1) },
+		"a key twice":        func(line string) string { return strings.Replace(line, ": ", ": x: ", 1) },
+		"a star":             func(line string) string { return strings.Replace(line, ": ", ": *.", 1) },
+		"a star in brackets": func(line string) string { return strings.Replace(line, "[", "[*., ", 1) },
+		"braces in a text":   func(line string) string { return strings.Replace(line, ", ", " x{a,b}, ", 1) },
+		"a tab":              func(line string) string { return "\t" + line },
+	}
+	paths, err := filepath.Glob("../examples/*.yaml")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no examples: %v", err)
+	}
+	made := 0
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(string(text), "\n")
+		if len(lines) > 100 {
+			continue // each line of it costs a run
+		}
+		for i, line := range lines {
+			if strings.HasPrefix(strings.TrimSpace(line), "#") {
+				continue
+			}
+			for name, mistake := range mistakes {
+				lines[i] = mistake(line)
+				_, err := Decode(strings.NewReader(strings.Join(lines, "\n")), "t", "")
+				invalid, ok := errors.AsType[*tasktree.InvalidError](err)
+				if !ok || invalid.Problems[0].Path != "" {
+					continue // it has a meaning
+				}
+				made++
+				if pos := invalid.Problems[0].Pos; pos.Line != i+1 || strings.Contains(err.Error(), "near line") {
+					t.Errorf("%s in line %d of %s: %v", name, i+1, path, err)
+				}
+			}
+			lines[i] = line
+		}
+	}
+	if made < 100 {
+		t.Errorf("only %d mistakes", made)
+	}
+}
