@@ -119,8 +119,10 @@ func isMarker(line string) bool {
 	return (strings.HasPrefix(line, "---") || strings.HasPrefix(line, "...")) && blankAt(line, 3)
 }
 
-// blankAt reports whether a blank or the end of the line stands at a place.
-func blankAt(line string, i int) bool { return i >= len(line) || line[i] == ' ' || line[i] == '\t' }
+// blankAt reports whether a blank stands at a place, or nothing of the line.
+func blankAt(line string, i int) bool {
+	return i < 0 || i >= len(line) || line[i] == ' ' || line[i] == '\t'
+}
 
 var (
 	// A list, a mapping or an alias as a key.

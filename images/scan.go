@@ -44,7 +44,7 @@ func (s *structure) scan(line string, from int) bool {
 				return false
 			}
 		case c == ' ' || c == '\t':
-		case c == '#' && (s.state != inText || i == 0 || blankAt(line, i-1)):
+		case c == '#' && (s.state != inText || blankAt(line, i-1)):
 			s.comment()
 			return true
 		default:
