@@ -15,8 +15,9 @@
 //   - Numbers are plain decimal digits, modes octal with a leading 0 or 0o or in
 //     quotes, booleans plain true or false.
 //   - Anchors and aliases are allowed. A problem inside an alias's target is
-//     shown at the target. Merge keys, cycles and aliases that multiply beyond
-//     all reason are refused.
+//     shown at the target; of a name that an alias repeats the alias is told,
+//     too. Merge keys, cycles and aliases that multiply beyond all reason are
+//     refused.
 //
 // Large descriptions whose entries are lines of their own are parsed in pieces, on
 // all processors (decision 8).

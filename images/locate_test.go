@@ -7,13 +7,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 
 	"regrow/tasktree"
 )
 
-// FuzzLocate holds that nothing is found in what the parser takes.
+// FuzzLocate holds that what is found is in the text, and that nothing is found in
+// what the parser takes.
 func FuzzLocate(f *testing.F) {
 	paths, _ := filepath.Glob("testdata/*/*.yaml")
 	more, _ := filepath.Glob("../examples/*.yaml")
@@ -28,6 +30,11 @@ func FuzzLocate(f *testing.F) {
 		if _, odd := junk([]byte(text)); odd != "" {
 			return
 		}
+		lines := splitLines(text)
+		pos, what := locate(lines, true, "")
+		if what != "" && (pos.Line < 1 || pos.Line > len(lines) || pos.Col < 1 || pos.Col > utf8.RuneCountInString(lines[pos.Line-1])+1) {
+			t.Errorf("%v: %s, behind\n%s", pos, what, text)
+		}
 		dec := yaml.NewDecoder(strings.NewReader(text))
 		var err error
 		for err == nil {
@@ -36,7 +43,7 @@ func FuzzLocate(f *testing.F) {
 		if !errors.Is(err, io.EOF) {
 			return
 		}
-		if pos, what := locate(splitLines(text), true, ""); what != "" {
+		if what != "" {
 			t.Errorf("%v: %s in\n%s", pos, what, text)
 		}
 	})
