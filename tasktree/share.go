@@ -109,7 +109,7 @@ func (c *checker) carry(sharer *Task, depth []int, asks map[*Task]*Task) {
 			a.Carried, asks[a] = sharer.Owner, sharer
 		case sharer.Owner:
 		default:
-			c.badShare(sharer, "the table of task %q would have to pass through task %q, which is forked with that of %q already%s: a task is made with one table",
+			c.badShare(sharer, "the table of task %q would have to pass through task %q, which is forked with that of %q already%s: a task is made with one table (move this task or %[1]q, so that no other table's way leads through %[2]q)",
 				sharer.Owner.Name, a.Name, a.Carried.Name, alsoAt(asks[a].SharesFiles.Pos))
 			return
 		}
