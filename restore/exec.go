@@ -2,6 +2,7 @@ package restore
 
 import (
 	"fmt"
+	"iter"
 	"path/filepath"
 	"strings"
 
@@ -83,19 +84,22 @@ type places struct {
 // the same one in the same folders.
 func (pl *planner) places(task *tasktree.Task, path string) (places, error) {
 	p := pl.plan
-	key := task.Run[0].Value + "\x00" + task.Cwd.Value + "\x00" + path
+	folders, key := pl.folders(path), task.Run[0].Value+"\x00"+path
+	if pl.relativeFolders {
+		key += "\x00" + task.Cwd.Value
+	}
 	found, known := pl.lookedUp[key]
 	if known {
 		return found, nil
 	}
-	var addrs []uint64
-	for _, c := range programs(p.tree, p.host.Cwd, task, pl.folders(path)) {
+	addrs := make([]uint64, 0, len(folders))
+	for c := range programs(p.tree, p.host.Cwd, task, folders) {
 		if pl.placeCount++; pl.placeCount > maxPlaces {
 			return places{}, &RefusedError{p.tree.Source, task.Run[0].Pos, fmt.Sprintf(
 				"task %q: its program %q is looked for in the folders of PATH, and those of all programs are more than %d places "+
 					"(write the program with its path, or fewer folders)", task.Name, task.Run[0].Value, maxPlaces)}
 		}
-		addrs = append(addrs, p.arena.String(c))
+		addrs = append(addrs, p.arena.Once(c))
 	}
 	found = places{p.arena.Words(addrs), len(addrs)}
 	if pl.lookedUp == nil {
@@ -123,25 +127,27 @@ func (tp *taskPlanner) exec(run execve) {
 }
 
 // folders gives the folders of a PATH, each once: what was not there is not there.
-// Most tasks have the same PATH, so the last answer is kept.
+// Most tasks have the same PATH, so the last answer is kept, and whether one of them
+// depends on the task's folder.
 func (pl *planner) folders(path string) []string {
 	if pl.foldersOf != path || pl.lastFolders == nil {
-		pl.foldersOf, pl.lastFolders = path, nil
+		pl.foldersOf, pl.lastFolders, pl.relativeFolders = path, nil, false
 		seen := map[string]bool{}
 		for dir := range strings.SplitSeq(path, ":") {
 			if !seen[dir] {
 				seen[dir] = true
 				pl.lastFolders = append(pl.lastFolders, dir)
+				pl.relativeFolders = pl.relativeFolders || !filepath.IsAbs(dir)
 			}
 		}
 	}
 	return pl.lastFolders
 }
 
-// programs lists the paths where a task's program may be, in the order in which
-// they are tried. They are absolute where that is possible, because the task
-// has changed its folder by then.
-func programs(t *tasktree.Tree, cwd string, task *tasktree.Task, folders []string) []string {
+// programs goes through the paths where a task's program may be, in the order in
+// which they are tried, each with a NUL behind it and there until the next. They are
+// absolute where that is possible, because the task has changed its folder by then.
+func programs(t *tasktree.Tree, cwd string, task *tasktree.Task, folders []string) iter.Seq[[]byte] {
 	absolute := func(p string) string {
 		if filepath.IsAbs(p) || cwd == "" {
 			return p
@@ -150,24 +156,27 @@ func programs(t *tasktree.Tree, cwd string, task *tasktree.Task, folders []strin
 	}
 	name := task.Run[0].Value
 	if strings.Contains(name, "/") {
-		return []string{absolute(t.Join(name))}
+		return func(yield func([]byte) bool) { yield([]byte(absolute(t.Join(name)) + "\x00")) }
 	}
 	folder := absolute(".")
 	if task.Cwd.Value != "" {
 		folder = absolute(t.Join(task.Cwd.Value))
 	}
-	found := make([]string, 0, len(folders))
-	for _, dir := range folders {
-		switch {
-		case dir == "":
-			found = append(found, folder+"/"+name)
-		case filepath.IsAbs(dir):
-			found = append(found, dir+"/"+name)
-		default:
-			found = append(found, folder+"/"+dir+"/"+name)
+	return func(yield func([]byte) bool) {
+		var path []byte
+		for _, dir := range folders {
+			path = path[:0]
+			if !filepath.IsAbs(dir) {
+				path = append(append(path, folder...), '/')
+			}
+			if dir != "" {
+				path = append(append(path, dir...), '/')
+			}
+			if path = append(append(path, name...), 0); !yield(path) {
+				return
+			}
 		}
 	}
-	return found
 }
 
 // environment gives the address of a task's environment, and the PATH in it.

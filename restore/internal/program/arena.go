@@ -49,6 +49,9 @@ func (a *Arena) Bytes(b []byte) uint64 {
 	return addr
 }
 
+// Once is Bytes for what is not likely to come twice, which is not looked for.
+func (a *Arena) Once(b []byte) uint64 { return a.put(b) }
+
 // String gives the address of s with a NUL behind it.
 func (a *Arena) String(s string) uint64 {
 	a.text = append(append(a.text[:0], s...), 0)
