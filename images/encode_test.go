@@ -2,7 +2,6 @@ package images
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -51,14 +50,8 @@ func comesBack(t *testing.T, tree *tasktree.Tree, options ...cmp.Option) string 
 // FuzzDecode feeds anything: it must not panic, what is valid encodes back to an
 // equal tree, and what is wrong must have sorted problems inside the text.
 func FuzzDecode(f *testing.F) {
-	paths, _ := filepath.Glob("testdata/*/*.yaml")
-	more, _ := filepath.Glob("../examples/*.yaml")
-	for _, path := range append(paths, more...) {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(string(text))
+	for _, text := range descriptions(f) {
+		f.Add(text)
 	}
 	f.Add("version: 1\ncaller: {nofile: 9, open: 40, inherit_fd: {a: 0, b: 4096}, service_fd: 0, restores: 8}\ntasks: [{name: a}]\n" +
 		"expect: {fdstore: holds, service: breaks, inherit: refused, naive fdstore: holds, naive inherit: breaks, naive service: holds}\n")

@@ -129,3 +129,18 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 }
+
+// descriptions gives all that the tests and the examples have, for fuzzing to begin with.
+func descriptions(f *testing.F) (texts []string) {
+	f.Helper()
+	paths, _ := filepath.Glob("testdata/*/*.yaml")
+	more, _ := filepath.Glob("../examples/*.yaml")
+	for _, path := range append(paths, more...) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		texts = append(texts, string(text))
+	}
+	return texts
+}

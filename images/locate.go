@@ -291,6 +291,10 @@ func (s *structure) plain(text string, indent int) int {
 func (s *structure) noKey(p place, or string) bool {
 	text := s.lines[p.line][p.byte:]
 	s.line = p.line
+	if strings.IndexByte("&!*?", text[0]) >= 0 && strings.Contains(text, ":") { // a key that is no plain name
+		s.lost = true
+		return false
+	}
 	if tightColon.MatchString(text) {
 		return s.found(p.byte+strings.IndexByte(text, ':'), "a space is missing behind the colon")
 	}

@@ -17,14 +17,8 @@ import (
 // FuzzLocate holds that what is found is in the text, and that nothing is found in
 // what the parser takes.
 func FuzzLocate(f *testing.F) {
-	paths, _ := filepath.Glob("testdata/*/*.yaml")
-	more, _ := filepath.Glob("../examples/*.yaml")
-	for _, path := range append(paths, more...) {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(string(text))
+	for _, text := range descriptions(f) {
+		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if _, odd := junk([]byte(text)); odd != "" {

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -105,14 +103,8 @@ func wideTree(n int) string {
 
 // FuzzPieces feeds anything, and lines of good descriptions in any order.
 func FuzzPieces(f *testing.F) {
-	paths, _ := filepath.Glob("testdata/*/*.yaml")
-	more, _ := filepath.Glob("../examples/*.yaml")
-	for i, path := range append(paths, more...) {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(string(text), uint64(i), uint16(16))
+	for i, text := range descriptions(f) {
+		f.Add(text, uint64(i), uint16(16))
 	}
 	f.Add("", uint64(1), uint16(8))
 	f.Fuzz(func(t *testing.T, text string, seed uint64, least uint16) {
