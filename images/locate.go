@@ -138,8 +138,9 @@ func (s *structure) block(line string) int {
 	s.key = ""
 	if isMarker(line) || line[0] == '%' && !s.goesOn(0) {
 		s.levels, s.wants, s.isLoose, s.state = nil, false, false, fresh
-		if strings.HasPrefix(line, "---") {
-			return 3
+		if rest := strings.TrimLeft(line[min(3, len(line)):], " \t"); line[0] == '-' && rest != "" && rest[0] != '#' {
+			s.lost = true // a document that begins in the line of its marker
+			return -1
 		}
 		return len(line)
 	}

@@ -245,6 +245,10 @@ func (s *structure) anchor(line string, i *int) bool {
 		what := map[byte]string{'*': "an alias", '&': "an anchor"}[line[*i]]
 		return s.found(*i, "%c without quotes begins %s, want quotes around a text", line[*i], what)
 	}
+	if !blankAt(line, end) && strings.IndexByte("?:%@`", line[end]) >= 0 {
+		s.lost = true // the parser takes that, whatever it means
+		return false
+	}
 	if line[*i] == '&' {
 		s.state = marked
 	} else if s.state, s.behindQuote = ended, false; name == s.alias {
