@@ -36,7 +36,8 @@ func newRestore() *cobra.Command {
 		Long: `Restore the tree and stay with it until it ends; regrow then ends with the
 status of the tree's root task (128+N for signal N). TERM, HUP, USR1 and USR2
 are passed to the root; INT, QUIT and WINCH too, unless the terminal has sent
-them to the tree itself.
+them to the tree itself. A TERM that comes 1 to 10 s after another one ends the
+tree by SIGKILL.
 
 Exit status: the root's, or 2 for an invalid description, 3 if the kernel or
 the privileges lack something, 125 if the restore failed after it had begun
@@ -104,7 +105,7 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 		tree.Detach()
 		return nil
 	}
-	status, err := signals.stay(tree, came, announced)
+	status, err := signals.stay(tree, came, announced, cmd.ErrOrStderr())
 	pidfile.remove()
 	if err != nil {
 		tree.Abort()

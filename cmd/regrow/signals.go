@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -102,14 +103,15 @@ func (s *signals) untilAnnounced(announced <-chan error) error {
 
 // stay passes signals on until the tree has ended, and gives the exit status.
 // came has the signals that are to be passed first. An error of the announcement
-// ends the tree.
+// ends the tree. What a second TERM does is said on stderr.
 //
 //	                 root holds, or is pid 1 without a handler
 //	TERM HUP INT QUIT ─────────────────────────────────────────▶ SIGKILL, 128+N
 //	   │ otherwise
-//	   ├─ TERM HUP: passed; the second one after 1 s or more ──▶ SIGKILL, 128+N
+//	   ├─ TERM: passed; 1 to 10 s after another one ───────────▶ SIGKILL, 143
+//	   ├─ HUP: passed, however often: it is the signal to reload
 //	   └─ INT QUIT: passed unless the terminal has sent it to the whole group
-func (s *signals) stay(tree *restore.Tree, came []unix.Signal, announced <-chan error) (int, error) {
+func (s *signals) stay(tree *restore.Tree, came []unix.Signal, announced <-chan error, stderr io.Writer) (int, error) {
 	type end struct {
 		status restore.Status
 		err    error
@@ -121,7 +123,7 @@ func (s *signals) stay(tree *restore.Tree, came []unix.Signal, announced <-chan 
 		ended <- end{status, err}
 	}()
 	go s.reapUntil(gone, tree)
-	p := &passer{tree: tree}
+	p := &passer{tree: tree, stderr: stderr}
 	for _, sig := range came {
 		p.pass(sig)
 	}
@@ -171,8 +173,9 @@ func (s *signals) reapUntil(gone <-chan struct{}, tree *restore.Tree) {
 // passer passes signals to a tree.
 type passer struct {
 	tree   *restore.Tree
-	first  time.Time // when the first TERM or HUP came
-	killed int       // the status of a tree that a signal has ended
+	stderr io.Writer
+	terms  termRule
+	killed int // the status of a tree that a signal has ended
 }
 
 func (p *passer) pass(sig unix.Signal) {
@@ -180,13 +183,11 @@ func (p *passer) pass(sig unix.Signal) {
 	case unix.SIGUSR1, unix.SIGUSR2:
 		_ = p.tree.Signal(sig)
 		return
-	case unix.SIGTERM, unix.SIGHUP:
-		if !p.first.IsZero() && time.Since(p.first) >= time.Second {
+	case unix.SIGTERM:
+		if after, insists := p.terms.insists(time.Now()); insists {
 			p.kill(sig)
+			say(p.stderr, "a second SIGTERM, %v after the first: the tree is ended by SIGKILL", after.Round(100*time.Millisecond))
 			return
-		}
-		if p.first.IsZero() {
-			p.first = time.Now()
 		}
 	}
 	if sig != unix.SIGWINCH && !p.tree.RootHandles(sig) {
@@ -204,6 +205,35 @@ func (p *passer) kill(sig unix.Signal) {
 		p.killed = 128 + int(sig)
 	}
 	p.tree.Kill()
+}
+
+// termRule tells a TERM that insists from one that asks. Who sends TERM to regrow
+// and to its group, as timeout(1) does, sends it twice at once and means one
+// request; who sends it again some seconds later has waited long enough; and one
+// that comes much later has nothing to do with the first.
+//
+//	first ── less than 1 s ──▶ the same request: passed
+//	      ── 1 s to 10 s ────▶ insists: SIGKILL
+//	last  ── more than 10 s ─▶ a first one again: passed
+type termRule struct {
+	first, last time.Time // of the TERMs of one request; zero: none has come
+}
+
+const (
+	sameRequest = time.Second
+	newRequest  = 10 * time.Second
+)
+
+// insists notes a TERM that comes now, and reports whether it insists on what an
+// earlier one asked for, and how long after the first of these it comes.
+func (r *termRule) insists(now time.Time) (after time.Duration, insists bool) {
+	if r.first.IsZero() || now.Sub(r.last) > newRequest {
+		r.first, r.last = now, now
+		return 0, false
+	}
+	r.last = now
+	after = now.Sub(r.first)
+	return after, after >= sameRequest
 }
 
 // fromTerminal reports whether a signal is one that the terminal has sent to the

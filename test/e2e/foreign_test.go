@@ -149,9 +149,7 @@ func TestForeignChildrenStatus(t *testing.T) {
 		want := "got " + strings.TrimPrefix(unix.SignalName(sig), "SIG")
 		within(t, want, func() bool { return strings.Contains(r.output(), want) })
 	}
-	time.Sleep(1100 * time.Millisecond)
-	r.signal(t, unix.SIGTERM)
-	if res := wait(t, r); res.status != 143 {
+	if res := r.insist(t); res.status != 143 {
 		t.Errorf("status %d, want 143: %s", res.status, res.errors)
 	}
 	endTree(t)
@@ -245,16 +243,14 @@ func TestForeignChildrenTerminal(t *testing.T) {
 		return !slices.ContainsFunc(all, func(pid int) bool { return !stopped(pid) })
 	})
 	term.shows("Stopped", 1)
-	term.keys("fg\n")
+	term.keys("fg; echo ended=$?.\n")
 	within(t, "fg", func() bool { return !stopped(jobs[0]) })
 	term.keys("\x03")
 	term.shows("got INT\r", 2)
-	for range 2 {
-		if err := unix.Kill(jobs[0], unix.SIGTERM); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(1100 * time.Millisecond)
-	}
+	stop := insist(t, jobs[0])
+	defer stop()
+	term.shows("ended=143.", 1)
+	stop()
 	within(t, "the end by the second TERM", func() bool {
 		return !slices.ContainsFunc(below(term.shell.Process.Pid), func(pid int) bool { return stateOf(pid) != "Z" })
 	})

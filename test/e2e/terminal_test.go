@@ -146,7 +146,7 @@ func TestTerminal(t *testing.T) {
 	term.keys("\x1a")
 	within(t, "Ctrl-Z", func() bool { return stopped(all[0]) && stopped(all[1]) })
 	term.shows("Stopped", 1)
-	term.keys("fg\n")
+	term.keys("fg; echo ended=$?.\n")
 	within(t, "fg", func() bool { return !stopped(all[0]) && !stopped(all[1]) })
 	term.keys("\x03")
 	term.shows("got INT\r", 2)
@@ -156,13 +156,14 @@ func TestTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	term.shows("got USR1\r", 1)
-	for range 2 {
-		if err := unix.Kill(jobs[0], unix.SIGTERM); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(1100 * time.Millisecond)
+	stop := insist(t, jobs[0])
+	defer stop()
+	term.shows("ended by SIGKILL\r", 1)
+	term.shows("ended=143.", 1)
+	stop()
+	if left := below(jobs[0]); len(left) > 0 {
+		t.Errorf("left of the tree: %v", left)
 	}
-	within(t, "the end by the second TERM", func() bool { return len(below(jobs[0])) == 0 })
 	term.keys("exit\n")
 	term.hangUp()
 	nobody(t)
