@@ -44,7 +44,8 @@ var rooms = map[string][]string{
 
 const testRoom = "test"
 
-// yamlRoom is the only one that knows how a description is written.
+// yamlRoom is the only one that knows how a description is written, beside what
+// holds it against yaml.v3 itself.
 const yamlRoom = "images"
 
 // rule gives what is wrong in files, each with its place.
@@ -151,7 +152,7 @@ func direction(files []file) (problems []string) {
 			continue
 		}
 		for spec, p := range f.imports {
-			if strings.HasPrefix(p, "gopkg.in/yaml.") && room != yamlRoom {
+			if strings.HasPrefix(p, "gopkg.in/yaml.") && room != yamlRoom && room != testRoom {
 				problems = append(problems, f.at(spec, "only %s imports %s", yamlRoom, p))
 			}
 			ours, ok := strings.CutPrefix(p, "regrow/")
