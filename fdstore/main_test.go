@@ -7,12 +7,17 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // helperEnv makes the test binary one of the helper programs of helpers.
 const helperEnv = "FDSTORE_TEST_HELPER"
+
+// patience is how long a test waits for what must come. It is only there to end a
+// test that hangs: no verdict depends on how long something takes.
+const patience = 3 * time.Minute
 
 func TestMain(m *testing.M) {
 	if name := os.Getenv(helperEnv); name != "" {

@@ -71,7 +71,7 @@ func TestAddAndGetErrors(t *testing.T) {
 			if tt.text != "" && err != nil && err.Error() != tt.text {
 				t.Errorf("got  %s\nwant %s", err, tt.text)
 			}
-			if d := time.Since(start); d > time.Second {
+			if d := time.Since(start); d > patience {
 				t.Errorf("took %v", d)
 			}
 		})
@@ -294,7 +294,7 @@ func TestCloseReleasesFiles(t *testing.T) {
 	if s.FD() != -1 {
 		t.Errorf("closed store lends %d", s.FD())
 	}
-	if err := r.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := r.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {

@@ -24,7 +24,7 @@ func startTree(t *testing.T, tree *tasktree.Tree, o Options) *Tree {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Timeout = time.Minute
+	o.Timeout = patience
 	started, err := Start(t.Context(), p, o)
 	if err != nil {
 		t.Fatal(err)

@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -241,7 +240,7 @@ func TestEveryOpFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, self, "-test.run=^TestEveryOpFails$", "-test.v")
 		cmd.Env = append(os.Environ(), faultsEnv+"=1", "GOCOVERDIR="+t.TempDir())
@@ -327,7 +326,7 @@ func (f *faults) everyOp(t *testing.T, host Host, o PlanOptions, namespaces ...t
 	// First without a fault: else the faults would prove nothing. It cuts a
 	// file, so the files are made anew.
 	for range 2 { // the second time the poller and what else Go opens is there
-		tree, err := Start(t.Context(), p, Options{Timeout: time.Minute})
+		tree, err := Start(t.Context(), p, Options{Timeout: patience})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -389,13 +388,11 @@ type fault struct {
 func (f *faults) one(t *testing.T, p *Plan, x fault, dir, before string) {
 	t.Helper()
 	what := fmt.Sprintf("task %d, op %d, %s answers %s", x.task, x.op, x.call, unix.ErrnoName(x.errno))
-	start := time.Now()
-	tree, err := Start(t.Context(), p.withFault(x.task, x.op, x.errno), Options{Timeout: 30 * time.Second})
+	tree, err := Start(t.Context(), p.withFault(x.task, x.op, x.errno), Options{Timeout: patience})
 	if err == nil {
 		tree.Abort()
 		t.Fatalf("%s: the restore went well", what)
 	}
-	took := time.Since(start)
 	e, ok := errors.AsType[*OpError](err)
 	if !ok || !errors.Is(err, x.errno) {
 		t.Fatalf("%s: got %v", what, err)
@@ -421,9 +418,6 @@ func (f *faults) one(t *testing.T, p *Plan, x fault, dir, before string) {
 		if !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: no %q in %v", what, word, err)
 		}
-	}
-	if took > 5*time.Second {
-		t.Errorf("%s: took %v", what, took)
 	}
 	after := snapshot(t, dir)
 	if x.released {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -117,7 +116,7 @@ func TestHelperEnds(t *testing.T) {
 	p.faulty = true
 	op := &p.tasks[0].Ops[helps[1]+5]
 	*op = program.Op{Kind: program.OpCall, Nr: unix.SYS_EXIT_GROUP, Args: [6]uint64{3}}
-	tree, err := Start(t.Context(), p, Options{Timeout: time.Minute})
+	tree, err := Start(t.Context(), p, Options{Timeout: patience})
 	if err == nil {
 		tree.Abort()
 		t.Fatal("the restore went well")
@@ -180,7 +179,7 @@ func TestHelpersByClone(t *testing.T) {
 					binary.NativeEndian.PutUint64(p.arena.Data()[at:], unix.CLONE_NEWNS|unix.CLONE_FS)
 				}
 			}
-			tree, err := Start(t.Context(), p, Options{Timeout: time.Minute})
+			tree, err := Start(t.Context(), p, Options{Timeout: patience})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -231,7 +231,7 @@ func predictionIsReality(t *testing.T, rt *rapid.T, host Host, limit int, counts
 	if err != nil {
 		rt.Fatal(err)
 	}
-	seen, err := Observe(t.Context(), p, Options{Timeout: time.Minute}, pr)
+	seen, err := Observe(t.Context(), p, Options{Timeout: patience}, pr)
 	if err != nil {
 		rt.Fatal(err)
 	}

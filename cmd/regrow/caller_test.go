@@ -100,7 +100,7 @@ func TestRunAsCaller(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer out.Close()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
 			status, err := runAsCaller(ctx, s, [3]*os.File{os.Stdin, out, os.Stderr}, tellArg)
 			if err != nil || status != 7 {

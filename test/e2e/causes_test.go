@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -275,22 +274,16 @@ func TestVanishes(t *testing.T) {
 		fmt.Fprintf(&b, "      - {name: t%d}\n", i)
 	}
 	path = write(t, b.String())
-	for range 20 {
+	for range 100 { // where the tree runs before the program has vanished
 		if err := os.WriteFile(program, []byte("#!/bin/sh\nsleep 1000\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		r := start(t, "", "restore", "--log-level", "info", path)
-		within(t, "files made", func() bool {
-			text, _ := os.ReadFile(r.err)
-			return strings.Contains(string(text), "files made")
-		})
+		r := start(t, "", "restore", "--json", "--log-level", "info", path)
+		within(t, "files made", func() bool { return r.logged("files made") })
 		if err := os.Remove(program); err != nil {
 			t.Fatal(err)
 		}
-		// Too late, the tree runs.
-		timer := time.AfterFunc(10*time.Second, func() { _ = r.cmd.Process.Signal(unix.SIGTERM) })
-		res := wait(t, r)
-		timer.Stop()
+		res := termAtReport(t, r)
 		nobody(t)
 		if res.status == 125 && strings.Contains(res.errors, `tree.yaml:5:`) && strings.Contains(res.errors, "run: execve") {
 			return

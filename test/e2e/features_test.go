@@ -57,8 +57,8 @@ files: {p: {type: pipe, flags: {r: [O_NONBLOCK], w: [O_NONBLOCK]}}}
 tasks: [{name: a, fds: {0: p.r}, children: [{name: b, fds: {0: p.w, 1: p.r}}]}]`},
 	{
 		name: "file of the caller", kind: "inherit", runs: `
-files: {out: {type: inherit, key: stdout}}
-tasks: [{name: a, fds: {1: out}, run: [sh, -c, 'sleep 0.2; echo root'], children: [{name: b, fds: {7: out}, run: [sh, -c, 'echo child >&7']}]}]`,
+files: {out: {type: inherit, key: stdout}, turn: {type: pipe}}
+tasks: [{name: a, fds: {0: turn.r, 1: out}, run: [sh, -c, 'read x; echo root'], children: [{name: b, fds: {1: turn.w, 7: out}, run: [sh, -c, 'echo child >&7; echo']}]}]`,
 		prints: "child\nroot\n",
 	},
 

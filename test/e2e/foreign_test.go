@@ -173,7 +173,7 @@ func TestForeignChildrenSignalAtStart(t *testing.T) {
 		r := start(t, "sleep 1000 >/dev/null 2>&1 & exec <"+path, "restore", "-")
 		pid := r.cmd.Process.Pid
 		standIn := false
-		for deadline := time.Now().Add(20 * time.Second); !standIn && time.Now().Before(deadline); { // without a pause
+		for deadline := time.Now().Add(patience); !standIn && time.Now().Before(deadline); { // without a pause
 			exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 			standIn = exe == regrow && len(childrenOf(pid)) > 1
 		}

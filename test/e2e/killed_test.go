@@ -110,13 +110,13 @@ func (k *killing) read(name string) string {
 // endOrRelease waits until regrow has ended, or the tree is released.
 func (k *killing) endOrRelease() (res result, ended bool) {
 	k.t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(patience)
 	for {
 		select {
 		case res := <-k.ended:
 			return res, true
 		case <-deadline:
-			k.errorf("neither an end nor a release within 30 s")
+			k.errorf("neither an end nor a release within %v", patience)
 			_ = k.r.cmd.Process.Kill()
 			return <-k.ended, true
 		case <-time.After(500 * time.Microsecond):
@@ -168,7 +168,7 @@ func (k *killing) regrow(sig unix.Signal) string {
 			k.errorf("status %d, want 137", res.status)
 		}
 		// All of the tree, or nothing of it.
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 			reapOrphans()
 			left := children()
 			if len(left) == 0 {
@@ -307,9 +307,6 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 	t.Logf("outcomes: %v", outcomes)
 	t.Logf("from the kill of a task to the end of regrow: up to %v", slowest)
-	if slowest > 5*time.Second {
-		t.Errorf("a killed task was noticed after %v", slowest)
-	}
 }
 
 // TestRestoresAtOnce restores many trees side by side in one network namespace:
@@ -354,48 +351,10 @@ func TestTimeoutWhileForking(t *testing.T) {
 		fmt.Fprintf(&b, "      - {name: t%d, fds: {1: p.w}}\n", i)
 	}
 	path := write(t, b.String())
-	limit := 700 * time.Millisecond
-	if os.Getenv("REGROW_TEST_VM") == "1" {
-		limit *= 10 // an emulated processor takes as long to read the description
-	}
-	for range 20 {
-		r := start(t, "", "restore", "-d", "--timeout", limit.String(), path)
-		ended := make(chan result, 1)
-		go func() { ended <- wait(t, r) }()
-		for stopped := false; !stopped; {
-			select {
-			case res := <-ended:
-				ended <- res
-				stopped = true
-			default:
-				if root := childrenOf(r.cmd.Process.Pid); len(root) == 1 {
-					_ = unix.Kill(root[0], unix.SIGSTOP)
-					stopped = true
-				}
-			}
+	stopInTime(t, path, []string{"-d"}, 1, "are not ready", func(pid int) int {
+		if root := childrenOf(pid); len(root) == 1 {
+			return root[0]
 		}
-		began := time.Now()
-		// A task that was ready already and is stopped before it holds keeps
-		// regrow waiting: the tree is released, and the timeout is over.
-		goOn := time.AfterFunc(limit+5*time.Second, func() {
-			for _, pid := range childrenOf(r.cmd.Process.Pid) {
-				_ = unix.Kill(pid, unix.SIGCONT)
-			}
-		})
-		res := <-ended
-		goOn.Stop()
-		if res.status == 0 { // all was done before the stop
-			endTree(t)
-			continue
-		}
-		if res.status != 1 || !strings.Contains(res.errors, "timeout before release of "+limit.String()) || !strings.Contains(res.errors, "are not ready") {
-			t.Errorf("status %d: %s", res.status, res.errors)
-		}
-		if d := time.Since(began); d > limit+10*time.Second {
-			t.Errorf("took %v", d)
-		}
-		nobody(t)
-		return
-	}
-	t.Error("no task could be stopped in time")
+		return 0
+	})
 }

@@ -186,6 +186,10 @@ func childrenOf(pid int) []int {
 	return pids
 }
 
+// patience is how long a test waits for what must come. It is only there to end a
+// test that hangs: no verdict depends on how long something takes.
+const patience = 3 * time.Minute
+
 // result is how a run of regrow ended.
 type result struct {
 	status      int
@@ -234,7 +238,7 @@ func start(t testing.TB, shell string, args ...string) *running {
 
 func wait(t testing.TB, r *running) result {
 	t.Helper()
-	timer := time.AfterFunc(60*time.Second, func() { _ = r.cmd.Process.Kill() })
+	timer := time.AfterFunc(patience, func() { _ = r.cmd.Process.Kill() })
 	defer timer.Stop()
 	_ = r.cmd.Wait() // the status says it
 	state := r.cmd.ProcessState
@@ -275,7 +279,7 @@ func report(t rapid.TB, res result) restore.Report {
 // Tests do not run in parallel, so all are of one tree.
 func endTree(t testing.TB) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		left := children()
 		if len(left) == 0 {
 			return
@@ -286,7 +290,7 @@ func endTree(t testing.TB) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	t.Errorf("left after 20 s: %v", children())
+	t.Errorf("left after %v: %v", patience, children())
 }
 
 // write puts a description into a folder of the test's own.

@@ -157,11 +157,10 @@ func proveClean(pid int, name string, parent int) (problems []string) {
 	}
 	// The arena goes right after the task has been counted as holding.
 	var maps []byte
-	for range 200 {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if maps, _ = os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid)); !strings.Contains(string(maps), "/dev/zero") {
 			break
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 	if strings.Contains(string(maps), "/dev/zero") || strings.Contains(string(maps), "c000000000-") {
 		problems = append(problems, "keeps the arena or the Go heap:\n"+string(maps))

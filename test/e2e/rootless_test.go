@@ -285,14 +285,15 @@ func TestUserKilled(t *testing.T) {
 	var usual time.Duration
 	outcomes := map[string]int{}
 	began := time.Now()
-	for round := range rounds + 1 {
+	// More rounds if none came early enough, on a machine that has other things to do.
+	for round := 0; round <= rounds || outcomes["0"] == 0 && round < 10*rounds; round++ {
 		if err := os.WriteFile(cut, []byte("whole"), 0o666); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Chmod(cut, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		r := start(t, u.shell, "restore", path)
+		r := start(t, u.shell, "restore", "--json", path)
 		if round == 0 { // how long it takes until release
 			within(t, "release", func() bool {
 				text, err := os.ReadFile(cut)
@@ -300,7 +301,10 @@ func TestUserKilled(t *testing.T) {
 			})
 			usual = time.Since(began)
 		}
-		time.Sleep(usual * time.Duration(round) * 3 / 2 / rounds)
+		if round == rounds { // whatever the others came to
+			within(t, "the report", func() bool { return strings.HasSuffix(r.output(), "}\n") })
+		}
+		time.Sleep(usual * time.Duration(round%rounds) * 3 / 2 / rounds)
 		if err := r.cmd.Process.Kill(); err != nil {
 			t.Error(err)
 		}

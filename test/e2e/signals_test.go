@@ -30,9 +30,9 @@ func startedTree(t *testing.T, yaml string) (r *running, root int) {
 // within waits until something is so.
 func within(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !so(); {
+	for deadline := time.Now().Add(patience); !so(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 20 s", what)
+			t.Fatalf("%s: not within %v", what, patience)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
@@ -41,6 +41,31 @@ func within(t testing.TB, what string, so func() bool) {
 func (r *running) output() string {
 	text, _ := os.ReadFile(r.out)
 	return string(text)
+}
+
+// termAtReport waits for the end of a restore with --json, which the report brings
+// about if nothing else does.
+func termAtReport(t *testing.T, r *running) result {
+	t.Helper()
+	ended := make(chan result, 1)
+	go func() { ended <- wait(t, r) }()
+	for sent := false; ; time.Sleep(time.Millisecond) {
+		select {
+		case res := <-ended:
+			return res
+		default:
+		}
+		if !sent && strings.HasSuffix(r.output(), "}\n") {
+			sent = true
+			_ = r.cmd.Process.Signal(unix.SIGTERM)
+		}
+	}
+}
+
+// logged reports whether standard error has some text by now.
+func (r *running) logged(what string) bool {
+	text, _ := os.ReadFile(r.err)
+	return strings.Contains(string(text), what)
 }
 
 func (r *running) signal(t *testing.T, sig unix.Signal) {
@@ -255,10 +280,7 @@ func TestUSR1AroundRelease(t *testing.T) {
 	path := write(t, "version: 1\ntasks: [{name: a, run: [sleep, '1000']}]\n")
 	for range 20 {
 		r := start(t, "", "restore", "--log-level", "info", path)
-		within(t, "files made", func() bool {
-			text, _ := os.ReadFile(r.err)
-			return strings.Contains(string(text), "files made")
-		})
+		within(t, "files made", func() bool { return r.logged("files made") })
 		r.signal(t, unix.SIGUSR1)
 		if res := wait(t, r); res.status != 128+int(unix.SIGUSR1) {
 			t.Errorf("status %d, want 138: %s", res.status, res.errors)

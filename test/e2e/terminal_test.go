@@ -90,7 +90,7 @@ func (term *terminal) keys(s string) {
 // longer: it must not come once more.
 func (term *terminal) shows(what string, times int) {
 	term.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for strings.Count(term.output(), what) < times {
 		if time.Now().After(deadline) {
 			term.t.Fatalf("the terminal does not show %q %d times: %q", what, times, term.output())
@@ -106,7 +106,7 @@ func (term *terminal) shows(what string, times int) {
 // hangUp takes the terminal away and waits for the shell's end.
 func (term *terminal) hangUp() {
 	term.master.Close()
-	timer := time.AfterFunc(20*time.Second, func() { _ = term.shell.Process.Kill() })
+	timer := time.AfterFunc(patience, func() { _ = term.shell.Process.Kill() })
 	defer timer.Stop()
 	_ = term.shell.Wait() // its status is of no matter
 }

@@ -265,7 +265,7 @@ func TestKillStorm(t *testing.T) {
 		}
 		r := start(t, "", "restore", "--json", path)
 		wanted := 1 + round*tasks*9/(8*rounds)
-		for deadline := time.Now().Add(10 * time.Second); forked(r.cmd.Process.Pid) < wanted && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(patience); forked(r.cmd.Process.Pid) < wanted && time.Now().Before(deadline); {
 			if r.output() != "" {
 				break
 			}

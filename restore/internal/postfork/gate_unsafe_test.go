@@ -73,7 +73,7 @@ func TestOwnerDies(t *testing.T) {
 	}
 	go own()
 	word := <-owned
-	for end := time.Now().Add(20 * time.Second); Load(gate) == word && time.Now().Before(end); {
+	for end := time.Now().Add(patience); Load(gate) == word && time.Now().Before(end); {
 		Wait(gate, word, time.Minute)
 	}
 	if got := Load(gate); got&program.FutexDead == 0 {
@@ -143,7 +143,7 @@ func TestLastWakes(t *testing.T) {
 			c.end(h)
 			select {
 			case <-done:
-			case <-time.After(20 * time.Second):
+			case <-time.After(patience):
 				t.Fatal("the waiter was not woken")
 			}
 		})
