@@ -16,6 +16,7 @@ type Tree struct {
 
 	tasks    []*Task // depth first, in the order of the description; set by Check
 	warnings []Problem
+	given    []Given // what Replace has replaced
 }
 
 // Namespace is a kind of namespace that a tree can be given for itself.

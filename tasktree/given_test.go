@@ -1,0 +1,180 @@
+package tasktree_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"regrow/tasktree"
+)
+
+// inherited is an inherit with a key.
+type inherited struct {
+	fake
+
+	key string
+}
+
+func (i inherited) Traits(*tasktree.Tree) tasktree.Traits {
+	return tasktree.Traits{ByRunner: true, InheritKey: i.key}
+}
+
+func inherit(key string) inherited { return inherited{fake{kind: "inherit"}, key} }
+
+// TestReplace holds what a key stands for, and what is wrong with those that
+// stand for nothing or for two things.
+func TestReplace(t *testing.T) {
+	type given = map[string]int
+	for _, c := range []struct {
+		name  string
+		given given
+		want  []tasktree.Given
+		wrong []string
+	}{
+		{"nothing", nil, nil, nil},
+		{"the key of an inherit", given{"listener": 5}, nil, nil},
+		{"the name of an open file", given{"log": 5}, []tasktree.Given{{Name: "log", FD: 5, Pos: at(3, entryCol)}}, nil},
+		{"the name of an inherit", given{"lsn": 5}, []tasktree.Given{{Name: "lsn", FD: 5, Pos: at(5, entryCol)}}, nil},
+		{"an inherit whose name is its key", given{"db": 5}, nil, nil},
+		{"one end", given{"jobs.r": 5}, []tasktree.Given{{Name: "jobs.r", FD: 5, Pos: at(4, entryCol)}}, nil},
+		{
+			"all of it", given{"jobs.w": 6, "jobs.r": 5, "log": 5, "listener": 7},
+			[]tasktree.Given{{Name: "log", FD: 5, Pos: at(3, entryCol)}, {Name: "jobs.r", FD: 5, Pos: at(4, entryCol)}, {Name: "jobs.w", FD: 6, Pos: at(4, entryCol)}},
+			nil,
+		},
+		{"one that no task uses", given{"idle": 5}, []tasktree.Given{{Name: "idle", FD: 5, Pos: at(9, entryCol)}}, nil},
+		{"a file whose name is a standard key", given{"stderr": 5}, []tasktree.Given{{Name: "stderr", FD: 5, Pos: at(8, entryCol)}}, nil},
+		{"what is the caller's anyway", given{"stdout": 5}, nil, []string{"stdout: the key stdout is given already: it is the caller's own"}},
+		{"what nobody asks for", given{"stdin": 5}, nil, []string{"stdin: the key stdin is given already: it is the caller's own"}},
+		{"a name mistyped", given{"lgo": 5}, nil, []string{`lgo: no open file of the tree has this name or key (did you mean "log"?)`}},
+		{"a key mistyped", given{"listner": 5}, nil, []string{`listner: no open file of the tree has this name or key (did you mean "listener"?)`}},
+		{"an end mistyped", given{"jobs.reader": 5}, nil, []string{`jobs.reader: no open file of the tree has this name or key (its ends are jobs.r or jobs.w)`}},
+		{
+			"something else", given{"somethingelse": 5}, nil,
+			[]string{"somethingelse: no open file of the tree has this name or key (there are log, jobs.r, jobs.w, lsn, out, db, stderr, idle, both, two and 1 more)"},
+		},
+		{"a pipe without an end", given{"jobs": 5}, nil, []string{"jobs: it is a pipe at 4:1: name one of its ends, jobs.r or jobs.w"}},
+		{"a file with an end", given{"log.reader": 5}, nil, []string{`log.reader: no open file of the tree has this name or key (a reg has no ends: write "log")`}},
+		{
+			"both a key and a name", given{"both": 5}, nil,
+			[]string{`both: it is the key of "two" at 11:1 and the name of another open file at 10:1: give one of them another name`},
+		},
+		{
+			"by its name and by its key", given{"lsn": 5, "listener": 6}, nil,
+			[]string{`listener: "lsn", which has this key, is replaced by the descriptor with the key "lsn": leave one of them out`},
+		},
+		{
+			"all that is wrong", given{"a": 1, "jobs": 5, "log": 7}, nil,
+			[]string{
+				"a: no open file of the tree has this name or key (there are log, jobs.r, jobs.w, lsn, out, db, stderr, idle, both, two and 1 more)",
+				"jobs: it is a pipe at 4:1: name one of its ends, jobs.r or jobs.w",
+			},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			original := tree(task(1, "a", fd(1, 0, "log"), fd(1, 1, "jobs.r"), fd(1, 2, "lsn"), fd(1, 3, "stderr"), task(2, "b", fd(2, 9, "jobs.w"), fd(2, 8, "both"), fd(2, 7, "two"))),
+				file(3, "log", plain), file(4, "jobs", twoEnd), file(5, "lsn", inherit("listener")), file(6, "out", inherit("stdout")),
+				file(7, "db", inherit("db")), file(8, "stderr", plain), file(9, "idle", plain), file(10, "both", plain), file(11, "two", inherit("both")))
+			if problems := original.Check(); len(problems) > 0 {
+				t.Fatal(problems)
+			}
+			replaced, err := original.Replace(c.given)
+			var wrong []string
+			if e, ok := errors.AsType[*tasktree.GivenError](err); ok {
+				for _, k := range e.Keys {
+					wrong = append(wrong, k.Key+": "+k.Msg)
+				}
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.wrong, wrong); diff != "" {
+				t.Fatalf("what is wrong (-want +got):\n%s", diff)
+			}
+			if err != nil {
+				return
+			}
+			if diff := cmp.Diff(c.want, replaced.Given()); diff != "" {
+				t.Errorf("what is replaced (-want +got):\n%s", diff)
+			}
+			if (c.want == nil) != (replaced == original) {
+				t.Error("a copy where none is needed, or the tree itself is changed")
+			}
+			if again, err := replaced.Replace(c.given); err != nil || again != replaced {
+				t.Errorf("once more: another tree, %v", err)
+			}
+			back, err := replaced.Replace(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, as := back.Files[0].Spec.(fake); !as || len(back.Given()) > 0 {
+				t.Errorf("and back: %v, %T", back.Given(), back.Files[0].Spec)
+			}
+		})
+	}
+}
+
+// TestReplaceMakes holds what is still made of an entry.
+func TestReplaceMakes(t *testing.T) {
+	one := task(1, "a", fd(1, 0, "jobs.r"))
+	both := task(1, "a", fd(1, 0, "jobs.r"), fd(1, 1, "jobs.w"))
+	for _, c := range []struct {
+		name  string
+		root  *tasktree.Task
+		given string
+		want  string
+	}{
+		{"one of two", both, "jobs.r", "made given"},
+		{"one, and no task has the other", one, "jobs.r", "given"},
+		{"both", both, "jobs.r jobs.w", "given given"},
+		{"the one that no task has", one, "jobs.w", "made given"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			original := tree(c.root, file(3, "jobs", maker{twoEnd}))
+			if problems := original.Check(); len(problems) > 0 {
+				t.Fatal(problems)
+			}
+			given := map[string]int{}
+			for i, key := range strings.Fields(c.given) {
+				given[key] = i
+			}
+			replaced, err := original.Replace(given)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := &noting{}
+			spec := replaced.Files[0].Spec
+			refs := spec.Make(replaced, m)
+			if got := strings.Join(m.made, " "); got != c.want || len(refs) != 2 {
+				t.Errorf("made %q, want %q; refs %v", got, c.want, refs)
+			}
+			traits := spec.Traits(replaced)
+			if !traits.ByRunner || (traits.InheritKey == "") != strings.Contains(c.want, "made") {
+				t.Errorf("traits %+v", traits)
+			}
+		})
+	}
+}
+
+// maker is a kind that says when it is made.
+type maker struct{ fake }
+
+func (maker) Make(_ *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
+	m.Call(tasktree.Call{})
+	return []tasktree.Ref{0, 1}
+}
+
+// noting is a Maker that notes what is made and what is given.
+type noting struct {
+	tasktree.Maker
+
+	made []string
+}
+
+func (*noting) At(tasktree.Pos)      {}
+func (n *noting) Call(tasktree.Call) { n.made = append(n.made, "made") }
+func (n *noting) Caller(string) tasktree.Ref {
+	n.made = append(n.made, "given")
+	return 7
+}
