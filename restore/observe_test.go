@@ -211,6 +211,7 @@ func TestPredictionNearLimit(t *testing.T) {
 func predictionIsReality(t *testing.T, rt *rapid.T, host Host, limit int, counts map[string]int) {
 	tree := drawLab(rt, 6, limit)
 	o := PlanOptions{
+		Inherit:  drawOwn(rt, tree, limit),
 		Strategy: rapid.SampledFrom(Strategies()).Draw(rt, "strategy"),
 		Naive:    rapid.Bool().Draw(rt, "naive"),
 		help:     rapid.IntRange(0, 2).Draw(rt, "helpers"),
@@ -255,12 +256,38 @@ func predictionIsReality(t *testing.T, rt *rapid.T, host Host, limit int, counts
 	}) {
 		counts[form+" with helpers"]++
 	}
+	if len(o.Inherit) > 0 {
+		counts[form+" with files replaced"]++
+	}
 	if len(pr.Collisions) > 0 {
 		counts[form+" collides"]++
 	}
 	if slices.ContainsFunc(pr.Tasks, func(t TaskPrediction) bool { return t.Failed != nil }) {
 		counts[form+" fails"]++
 	}
+}
+
+// drawOwn opens descriptors of this process, and gives them in the place of open
+// files of any kind. With a limit there are none to spare.
+func drawOwn(rt *rapid.T, tree *tasktree.Tree, limit int) map[string]int {
+	given := map[string]int{}
+	if limit > 0 {
+		return given
+	}
+	for _, f := range tree.Files {
+		for end := range max(1, len(f.Spec.Ends())) {
+			if rapid.IntRange(0, 11).Draw(rt, "replaced") > 0 {
+				continue
+			}
+			fd, err := unix.Open("/dev/full", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			rt.Cleanup(func() { _ = unix.Close(fd) })
+			given[f.EndName(end)] = fd
+		}
+	}
+	return given
 }
 
 // checkVerdict holds the prediction's verdict against the description and the

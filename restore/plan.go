@@ -13,12 +13,13 @@ import (
 // PlanOptions says how a tree is to be planned. The zero value works.
 type PlanOptions struct {
 	// Inherit gives the caller's descriptors that the tree may take over, by
-	// key. stdin, stdout and stderr are there without being named. Default:
-	// no others.
+	// key: that of an inherit, or the name of an open file, whose place the
+	// descriptor takes ([tasktree.Tree.Replace]). stdin, stdout and stderr are
+	// there without being named. Default: no others.
 	Inherit map[string]int
 
-	// WithoutStdin refuses the key stdin: the description came from there.
-	// Default: false.
+	// WithoutStdin refuses descriptor 0 of the caller: the description came
+	// from there. Default: false.
 	WithoutStdin bool
 
 	// Detach gives the root task a session and a process group of its own.
@@ -107,7 +108,8 @@ type extra struct {
 	path  string // that the call opens
 }
 
-// Tree gives the tree that the plan restores.
+// Tree gives the tree that the plan restores: that of the description, or with
+// PlanOptions.Inherit a copy in which open files are replaced.
 func (p *Plan) Tree() *tasktree.Tree { return p.tree }
 
 // StoreFD gives the number at which the root and the tasks it forks hold the
@@ -146,11 +148,16 @@ func (e *RefusedError) Error() string {
 // problem. It is pure: it makes no system call.
 //
 // The error is a [*tasktree.InvalidError] if the description cannot be meant
-// (an inherit key that nobody gave), or a [*RefusedError] if the host's limits
-// do not allow it.
+// (an inherit key that nobody gave), a [*tasktree.GivenError] if a key of
+// PlanOptions.Inherit names nothing, or a [*RefusedError] if the host's limits do
+// not allow it.
 func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 	if t.Tasks() == nil {
 		return nil, fmt.Errorf("restore: the tree was not checked")
+	}
+	t, err := t.Replace(o.Inherit)
+	if err != nil {
+		return nil, err
 	}
 	plan, err := newPlan(t, host, o)
 	_, refused := errors.AsType[*RefusedError](err)

@@ -55,7 +55,7 @@ func (pl *planner) inherited() error {
 			problems = append(problems, tasktree.Problem{Pos: f.Pos, Path: path, Msg: fmt.Sprintf(
 				"no descriptor of the caller goes by %q%s; give one with --inherit-fd %s=N", key, tasktree.DidYouMean(key, keys), key)})
 		}
-		if key == "stdin" && p.options.WithoutStdin {
+		if fd, ok := pl.callerFDs[key]; ok && fd == 0 && p.options.WithoutStdin {
 			problems = append(problems, tasktree.Problem{Pos: f.Pos, Path: path, Msg: "stdin cannot be inherited: the description was read from it"})
 		}
 	}

@@ -32,7 +32,7 @@ func planKeepsModel(t *rapid.T) {
 	tree, host := drawTree(t, 12), drawHost(t)
 	drawShares(t, tree)
 	p, err := NewPlan(tree, host, PlanOptions{
-		Inherit:      map[string]int{"given": rapid.SampledFrom([]int{3, 900}).Draw(t, "given")},
+		Inherit:      drawGiven(t, tree),
 		WithoutStdin: rapid.Bool().Draw(t, "without stdin"), Detach: rapid.Bool().Draw(t, "detach"),
 		Strategy: rapid.SampledFrom(Strategies()).Draw(t, "strategy"), Naive: rapid.Bool().Draw(t, "naive"),
 		// Shards from the second message on, so that small trees have some.
@@ -56,6 +56,25 @@ func planKeepsModel(t *rapid.T) {
 			}
 		}
 	}
+}
+
+// drawGiven gives descriptors of the caller's for keys of the tree, and for names
+// of open files of any kind, which they replace.
+func drawGiven(t *rapid.T, tree *tasktree.Tree) map[string]int {
+	numbers := rapid.SampledFrom([]int{3, 900})
+	given := map[string]int{}
+	if tree.Takes("given") {
+		given["given"] = numbers.Draw(t, "given")
+	}
+	for _, f := range tree.Files {
+		for end := range max(1, len(f.Spec.Ends())) {
+			// A key that is all replaced would be of no use.
+			if rapid.IntRange(0, 9).Draw(t, "replaced") == 0 && f.Spec.Traits(tree).InheritKey != "given" {
+				given[f.EndName(end)] = numbers.Draw(t, "by")
+			}
+		}
+	}
+	return given
 }
 
 // anyOrder holds that the tables do not depend on who runs first, a task or its
@@ -218,10 +237,85 @@ func TestUnknownKey(t *testing.T) {
 		Root:  &tasktree.Task{Name: "a", FDs: []tasktree.Descriptor{{FD: 0, File: text("f")}}},
 	}
 	tree.Check()
-	_, err := NewPlan(tree, testHost, PlanOptions{Inherit: map[string]int{"listener": 5}})
+	_, err := NewPlan(tree, testHost, PlanOptions{})
 	var invalid *tasktree.InvalidError
-	if !errors.As(err, &invalid) || !strings.Contains(err.Error(), `"listener"`) {
-		t.Errorf("got %v, want an InvalidError that names listener", err)
+	if !errors.As(err, &invalid) || !strings.Contains(err.Error(), `--inherit-fd lisener=N`) {
+		t.Errorf("got %v, want an InvalidError that names lisener", err)
+	}
+	_, err = NewPlan(tree, testHost, PlanOptions{Inherit: map[string]int{"listener": 5}})
+	var given *tasktree.GivenError
+	if !errors.As(err, &given) || !strings.Contains(err.Error(), `"listener"`) || !strings.Contains(err.Error(), `did you mean "lisener"?`) {
+		t.Errorf("got %v, want a GivenError that names listener, and what is meant", err)
+	}
+}
+
+// TestReplaced holds what is done, and what is not, where descriptors of the
+// caller's come in the place of open files.
+func TestReplaced(t *testing.T) {
+	log := &kind.Reg{Path: text("/log"), Flags: kind.Flags{Bits: unix.O_RDWR | unix.O_CREAT | unix.O_TRUNC}, Offset: tasktree.Number{Value: 7}}
+	jobs := &kind.Pipe{Capacity: tasktree.Number{Value: 1 << 20}, Content: text("job")}
+	tree := &tasktree.Tree{
+		Source: "tree.yaml",
+		Files:  []*tasktree.OpenFile{{Name: "log", Spec: log}, {Name: "jobs", Spec: jobs}},
+		Root: &tasktree.Task{Name: "a", FDs: []tasktree.Descriptor{
+			{FD: 1, File: text("log")}, {FD: 3, File: text("jobs.r")}, {FD: 4, File: text("jobs.w")},
+		}},
+	}
+	if problems := tree.Check(); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	for _, c := range []struct {
+		name       string
+		given      map[string]int
+		want, lack []string
+	}{
+		{
+			"a regular file", map[string]int{"log": 7},
+			[]string{`file "log" is the caller's descriptor 7`, "F_GETFD)(7)", "pipe2", "F_SETPIPE_SZ", `"job"`},
+			[]string{"/log", "lseek", "truncate"},
+		},
+		{
+			"an end of a pipe", map[string]int{"jobs.r": 8},
+			[]string{`file "jobs.r" is the caller's descriptor 8`, "F_GETFD)(8)", "pipe2", "F_SETPIPE_SZ", `"job"`, "/log", "lseek", "truncate"},
+			nil,
+		},
+		{
+			"both ends", map[string]int{"jobs.r": 8, "jobs.w": 9},
+			[]string{"F_GETFD)(8)", "F_GETFD)(9)", "/log"},
+			[]string{"pipe2", "F_SETPIPE_SZ", `"job"`},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, strategy := range Strategies() {
+				p, err := NewPlan(tree, testHost, PlanOptions{Inherit: c.given, Strategy: strategy})
+				if err == nil {
+					err = p.Verify()
+				}
+				if err == nil {
+					p, err = p.rebased(1 << 40) // as a runner does whose memory lies elsewhere
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				var out bytes.Buffer
+				if err := p.WriteText(&out); err != nil {
+					t.Fatal(err)
+				}
+				for _, want := range c.want {
+					if !strings.Contains(out.String(), want) {
+						t.Errorf("%v: the picture has no %q:\n%s", strategy, want, out.String())
+					}
+				}
+				for _, not := range c.lack {
+					if strings.Contains(out.String(), not) {
+						t.Errorf("%v: the picture has %q:\n%s", strategy, not, out.String())
+					}
+				}
+			}
+		})
+	}
+	if len(tree.Given()) > 0 || tree.Files[0].Spec != tasktree.Spec(log) {
+		t.Error("the description's own tree is changed")
 	}
 }
 

@@ -30,6 +30,9 @@ func (p *Plan) WriteText(w io.Writer) error {
 	} else {
 		_, _ = fmt.Fprintln(tw, "no open file through the store")
 	}
+	for _, r := range pic.Replaced {
+		_, _ = fmt.Fprintln(tw, r)
+	}
 	for id, m := range pic.Messages {
 		_, _ = fmt.Fprintf(tw, "message %d: %s\n", id, strings.Join(m, " "))
 	}

@@ -16,6 +16,10 @@ type Report struct {
 	Tasks   []TaskReport `json:"tasks"`   // in the order of the description, depth first
 	Store   StoreReport  `json:"store"`
 	Elapsed Nanoseconds  `json:"elapsed_ns"` // from the first clone to release
+
+	// Replaced has the open files in whose place descriptors of the caller's
+	// came, nil for none.
+	Replaced []Replaced `json:"replaced,omitempty"`
 }
 
 // TaskReport is one task of a [Report].
@@ -50,7 +54,7 @@ func (r *run) report() Report {
 	rep := Report{
 		Version: 1,
 		Store:   StoreReport{OpenFiles: r.plan.OpenFiles(), Messages: len(r.plan.messages)},
-		Elapsed: Nanoseconds(r.elapsed),
+		Elapsed: Nanoseconds(r.elapsed), Replaced: Replacements(r.plan.tree),
 	}
 	own := r.plan.tree.HasNamespace(tasktree.NamespacePID)
 	for i, task := range r.plan.tree.Tasks() {

@@ -34,6 +34,9 @@ something.`,
 			bad, lacking := 0, 0
 			for _, path := range args {
 				tree, err := load(path, cmd.InOrStdin())
+				if err == nil {
+					_, err = replaceForCaller(tree)
+				}
 				if err != nil {
 					explain(cmd.ErrOrStderr(), err)
 					bad++
@@ -74,7 +77,9 @@ func checkHost(tree *tasktree.Tree) error {
 	}
 	keys := map[string]int{}
 	for _, f := range tree.Files {
-		keys[f.Spec.Traits(tree).InheritKey] = 0
+		if key := f.Spec.Traits(tree).InheritKey; key != "" && tree.Takes(key) {
+			keys[key] = 0
+		}
 	}
 	_, err = restore.NewPlan(tree, host, restore.PlanOptions{Inherit: keys})
 	return err

@@ -153,9 +153,10 @@ func untilSignal(cmd *cobra.Command, do func() error) error {
 
 // lab is what regrow conflicts prints with --json.
 type lab struct {
-	Version int        `json:"version"` // 1
-	Source  string     `json:"source"`
-	Forms   []*labForm `json:"forms"`
+	Version  int                `json:"version"` // 1
+	Source   string             `json:"source"`
+	Replaced []restore.Replaced `json:"replaced,omitempty"` // by descriptors of the caller's
+	Forms    []*labForm         `json:"forms"`
 }
 
 // labForm is what one strategy, in one form, does with the tree.
@@ -186,16 +187,16 @@ func (f *conflictsFlags) conflicts(cmd *cobra.Command, path string) error {
 	if done || err != nil {
 		return err
 	}
-	warn(cmd.ErrOrStderr(), tree)
-	base, err := f.planOptions(cmd, path, tree)
+	tree, base, err := f.asPlanned(cmd, path, tree)
 	if err != nil {
 		return err
 	}
+	warn(cmd.ErrOrStderr(), tree)
 	host, err := restore.ThisHost()
 	if err != nil {
 		return &exitError{exitHost, err}
 	}
-	l := &lab{Version: 1, Source: tree.Source}
+	l := &lab{Version: 1, Source: tree.Source, Replaced: restore.Replacements(tree)}
 	failed := false
 	for _, form := range f.forms() {
 		o := base
@@ -274,6 +275,9 @@ func (f *labForm) name() string {
 // write prints the table, and below it each collision.
 func (l *lab) write(w io.Writer, ran bool) error {
 	var text strings.Builder
+	for _, r := range l.Replaced {
+		_, _ = fmt.Fprintln(&text, r)
+	}
 	tw := tabwriter.NewWriter(&text, 0, 8, 2, ' ', tabwriter.AlignRight)
 	last := ""
 	if ran {

@@ -77,6 +77,9 @@ func loadScenarios(paths []string, stderr io.Writer) (trees []*tasktree.Tree, er
 		if err == nil {
 			err = expectsAll(tree)
 		}
+		if err == nil {
+			_, err = replaceForCaller(tree)
+		}
 		if err != nil {
 			explain(stderr, err)
 			bad++

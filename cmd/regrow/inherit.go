@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"regrow/tasktree"
 )
 
 // inheritFlag collects --inherit-fd KEY=N.
@@ -19,7 +21,7 @@ type inheritFlag struct {
 }
 
 func (f *inheritFlag) add(cmd *cobra.Command) {
-	cmd.Flags().Var(f, "inherit-fd", "the caller's descriptor N is the open file that the tree calls KEY; may be repeated")
+	cmd.Flags().Var(f, "inherit-fd", "the caller's descriptor N is the open file that the tree calls KEY: the key of an inherit, or the name of any open file, which it replaces; may be repeated")
 	completeFlags(cmd, map[string][]string{"inherit-fd": nil})
 }
 
@@ -33,8 +35,27 @@ func (f *inheritFlag) checkOpen() error {
 		if err != nil || flags&unix.FD_CLOEXEC != 0 {
 			return fmt.Errorf("--inherit-fd %s=%d: the caller did not leave descriptor %d open", key, f.fds[key], f.fds[key])
 		}
+		if mayBeRuntimes(f.fds[key]) {
+			return fmt.Errorf("--inherit-fd %s=%d: descriptor %[2]d is /dev/null, open for reading and writing: the Go runtime puts that there "+
+				"if the caller leaves %[2]d closed, and nothing tells whose it is; give /dev/null at a number above 2", key, f.fds[key])
+		}
 	}
 	return nil
+}
+
+// mayBeRuntimes reports whether a descriptor looks like what the Go runtime opens
+// for a standard one that is closed, before any code of ours runs (runtime,
+// checkfds). It is not close-on-exec, so that does not tell.
+func mayBeRuntimes(fd int) bool {
+	if fd > 2 {
+		return false
+	}
+	const said = unix.O_ACCMODE | unix.O_APPEND | unix.O_ASYNC | unix.O_DIRECT | unix.O_DIRECTORY | unix.O_NOATIME |
+		unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_PATH | unix.O_SYNC // the kernel adds O_LARGEFILE
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	var st unix.Stat_t
+	return err == nil && flags&said == unix.O_RDWR &&
+		unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == unix.Mkdev(1, 3)
 }
 
 // checkStdin demands that standard input is not handed down if the description
@@ -52,6 +73,43 @@ func (f *inheritFlag) checkStdin(path string) error {
 	return nil
 }
 
+// replace gives the tree as it is with what the flags give. A key that names
+// nothing in the tree is wrong usage.
+func (f *inheritFlag) replace(tree *tasktree.Tree) (*tasktree.Tree, error) {
+	replaced, err := tree.Replace(f.fds)
+	wrong, ok := errors.AsType[*tasktree.GivenError](err)
+	if !ok {
+		return replaced, err
+	}
+	var lines []string
+	for _, k := range wrong.Keys {
+		lines = append(lines, fmt.Sprintf("regrow: --inherit-fd %s=%d: %s: %s", k.Key, k.FD, tree.Source, k.Msg))
+	}
+	return nil, &exitError{exitUsage, errors.New(strings.Join(lines, "\n"))}
+}
+
+// replaceForCaller does the same with what a scenario's caller gives. What is
+// wrong has a place in the description.
+func replaceForCaller(tree *tasktree.Tree) (*tasktree.Tree, error) {
+	replaced, err := tree.Replace(callerOptions(tree.Scenario).Inherit)
+	wrong, ok := errors.AsType[*tasktree.GivenError](err)
+	if !ok {
+		return replaced, err
+	}
+	invalid := &tasktree.InvalidError{Source: tree.Source}
+	for _, k := range wrong.Keys {
+		p := tasktree.Problem{Path: "caller.inherit_fd." + k.Key, Msg: k.Msg}
+		for _, fd := range tree.Scenario.Caller.InheritFD {
+			if fd.Key.Value == k.Key {
+				p.Pos = fd.Key.Pos
+			}
+		}
+		invalid.Problems = append(invalid.Problems, p)
+	}
+	invalid.Problems = tasktree.SortProblems(invalid.Problems)
+	return nil, &exitError{exitUsage, invalid}
+}
+
 // String implements pflag.Value.
 func (f *inheritFlag) String() string { return "" }
 
@@ -63,10 +121,6 @@ func (f *inheritFlag) Set(s string) error {
 	key, number, ok := strings.Cut(s, "=")
 	if !ok || key == "" {
 		return errors.New("want KEY=N, such as listener=5")
-	}
-	switch key {
-	case "stdin", "stdout", "stderr":
-		return fmt.Errorf("the key %s is given already: it is the caller's own", key)
 	}
 	fd, err := strconv.ParseUint(number, 10, 32)
 	if err != nil || fd > math.MaxInt32 {

@@ -115,9 +115,10 @@ func roomForRuntime(*cobra.Command, []string) error {
 // statusOf maps an error of images or restore to an exit status.
 func statusOf(err error, detach bool) int {
 	var invalid *tasktree.InvalidError
+	var given *tasktree.GivenError
 	var host *restore.HostError
 	switch {
-	case errors.As(err, &invalid):
+	case errors.As(err, &invalid), errors.As(err, &given):
 		return exitUsage
 	case errors.As(err, &host) && !host.OnlyLimits(): // what a limit refuses is a failure
 		return exitHost

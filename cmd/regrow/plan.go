@@ -70,6 +70,9 @@ func (p *planner) plan(cmd *cobra.Command, path string) (*restore.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if tree, err = p.inherit.replace(tree); err != nil {
+		return nil, err
+	}
 	warn(warnings, tree)
 	host, err := restore.ThisHost()
 	if err != nil {

@@ -31,8 +31,10 @@ func (s symptom) like(o symptom) bool {
 	return s.conflict() && o.conflict() && s.refused == o.refused && s.was == o.was
 }
 
-// symptomOf asks the model. The error is none of the tree's conflicts.
+// symptomOf asks the model. The error is none of the tree's conflicts. A smaller
+// tree may have lost what the caller gives a descriptor for.
 func symptomOf(tree *tasktree.Tree, host restore.Host, o restore.PlanOptions) (symptom, error) {
+	o.Inherit = taken(tree, o.Inherit)
 	plan, err := restore.NewPlan(tree, host, o)
 	if refused, ok := errors.AsType[*restore.RefusedError](err); ok {
 		return symptom{refused: true, message: refused.Error()}, nil
@@ -60,6 +62,17 @@ func symptomOf(tree *tasktree.Tree, host restore.Host, o restore.PlanOptions) (s
 	return symptom{was: "the end", message: "some descriptors are not what is described"}, nil
 }
 
+// taken gives those of the descriptors which the tree can take over.
+func taken(tree *tasktree.Tree, given map[string]int) map[string]int {
+	all := map[string]int{}
+	for key, fd := range given {
+		if tree.Takes(key) {
+			all[key] = fd
+		}
+	}
+	return all
+}
+
 // shrinkTree is regrow conflicts --shrink.
 func (f *conflictsFlags) shrinkTree(cmd *cobra.Command, path string) error {
 	tree, done, err := f.load(cmd, path)
@@ -70,7 +83,7 @@ func (f *conflictsFlags) shrinkTree(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return &exitError{exitHost, err}
 	}
-	o, err := f.planOptions(cmd, path, tree)
+	_, o, err := f.asPlanned(cmd, path, tree) // the description itself is what shrinks
 	if err != nil {
 		return err
 	}
@@ -90,6 +103,13 @@ func (f *conflictsFlags) shrinkTree(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return &exitError{exitNo, err}
 	}
+	replaced, err := small.Replace(taken(small, o.Inherit))
+	if err != nil {
+		return &exitError{exitNo, err}
+	}
+	for _, r := range restore.Replacements(replaced) {
+		strategy += fmt.Sprintf("; %s", r)
+	}
 	if err := writeShrunk(cmd.OutOrStdout(), tree, small, strategy, last); err != nil {
 		return &exitError{exitNo, fmt.Errorf("conflicts: %w", err)}
 	}
@@ -107,6 +127,8 @@ func writeShrunk(w io.Writer, tree, small *tasktree.Tree, strategy string, s sym
 	shown := *small
 	if small.Scenario != nil { // what was expected of the large tree
 		shown.Scenario = &tasktree.Scenario{Caller: small.Scenario.Caller}
+		shown.Scenario.Caller.InheritFD = slices.DeleteFunc(slices.Clone(small.Scenario.Caller.InheritFD),
+			func(fd tasktree.CallerFD) bool { return !small.Takes(fd.Key.Value) })
 	}
 	return images.Encode(w, &shown)
 }

@@ -72,6 +72,9 @@ func tryScenario(ctx context.Context, tree *tasktree.Tree) ([]trial, error) {
 	if err != nil {
 		return nil, err
 	}
+	if tree, err = replaceForCaller(tree); err != nil {
+		return nil, err
+	}
 	var all []trial
 	for _, e := range tree.Scenario.Expect {
 		strategy, err := restore.ParseStrategy(e.Strategy)
@@ -89,17 +92,24 @@ func tryScenario(ctx context.Context, tree *tasktree.Tree) ([]trial, error) {
 	return all, nil
 }
 
-// planOptions gives what flags, or in their place a scenario, say of a plan.
-func (f *conflictsFlags) planOptions(cmd *cobra.Command, path string, tree *tasktree.Tree) (restore.PlanOptions, error) {
+// asPlanned gives the tree and the options of its plans, by what flags, or in
+// their place a scenario, say.
+func (f *conflictsFlags) asPlanned(cmd *cobra.Command, path string, tree *tasktree.Tree) (*tasktree.Tree, restore.PlanOptions, error) {
 	if err := f.inherit.checkStdin(path); err != nil {
-		return restore.PlanOptions{}, err
+		return nil, restore.PlanOptions{}, err
 	}
+	replaced, err := f.inherit.replace(tree)
 	o := restore.PlanOptions{Inherit: f.inherit.fds}
 	if !f.flagsOfCaller(cmd) {
+		replaced, err = replaceForCaller(tree)
 		o = callerOptions(tree.Scenario)
 	}
+	if err != nil {
+		return nil, o, err
+	}
 	o.WithoutStdin = path == "-"
-	return f.strategy.options(o)
+	o, err = f.strategy.options(o)
+	return replaced, o, err
 }
 
 // callerOptions gives what a scenario says in place of flags.
