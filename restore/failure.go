@@ -68,10 +68,9 @@ func (r *run) end() {
 	if r.root == 0 {
 		return
 	}
-	h := r.arena.Head()
-	postfork.Raise(&h.Left, program.AbortBit)
-	postfork.Store(&h.Gate, program.FutexDead)
-	postfork.Wake(&h.Gate)
+	// The gate is decided. Tasks that it has let go and that have not looked yet end
+	// sooner by this.
+	postfork.Raise(&r.arena.Head().Left, program.AbortBit)
 	r.family.end(r.root, r.rootFD, r.taskPIDs)
 	_ = unix.Close(r.rootFD)
 }

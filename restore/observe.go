@@ -45,6 +45,25 @@ func Observe(ctx context.Context, p *Plan, o Options, predicted *Prediction) (*O
 	return seen, nil
 }
 
+// Rehearse carries a plan out up to the commit point, when every task is ready, calls
+// during, and ends the tree: no program runs, no file is cut, what was made is removed.
+// The tree never is without this process: whatever ends it, the tasks end, too.
+// during may start, observe or rehearse another plan; it runs in a goroutine of its own.
+//
+// Errors are those of [Start], and that of during.
+func Rehearse(ctx context.Context, p *Plan, o Options, during func() error) error {
+	o.observe = func(*run) error {
+		// Other restores need another thread than this one, which owns the gate.
+		starting.Unlock()
+		defer starting.Lock()
+		done := make(chan error, 1)
+		go func() { done <- during() }()
+		return <-done
+	}
+	_, err := Start(ctx, p, o)
+	return err
+}
+
 // look reads every table.
 func (r *run) look(predicted *Prediction) (*Observation, error) {
 	known, err := r.knownFiles()

@@ -14,73 +14,29 @@ import (
 	"regrow/restore/internal/program"
 )
 
-// forkAndRelease makes the tree, waits until it is ready, and commits.
+// forkAndRelease makes the tree, waits until it is ready, commits, and waits until
+// every task holds or has begun its program.
 //
 //	closed ──clone──▶ tasks count down Left ──0──▶ committed ──ops──▶ open: released
 //	                      │ abort, death, timeout              │ an op fails
 //	                      ▼                                    ▼
-//	                 tree is killed                       tree is killed
+//	                 dead: tasks end                      dead: tasks end
 func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
-	release, err := r.arena.OwnGate()
+	watch := r.watch(ctx)
+	defer watch.stop()
+	defer func() { r.progress.stop() }() // not before the gate is decided
+	err := r.arena.DecideGate(func(gate postfork.Gate) error { return r.release(gate, watch) })
 	switch {
-	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS):
+	case errors.Is(err, postfork.ErrGate) && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS)):
 		return nil, &HostError{r.plan.tree.Source, []Lack{{
 			Pos: r.plan.tree.Root.Pos, Err: err,
 			Msg: "a sandbox (a seccomp filter) refuses robust futexes, by which tasks learn that regrow was killed; allow set_robust_list and get_robust_list there",
 		}}}
-	case err != nil:
+	case errors.Is(err, postfork.ErrGate):
 		return nil, fmt.Errorf("restore: %w", err)
-	}
-	defer release()
-	maps, err := ownMaps()
-	if err != nil {
+	case err != nil || r.options.observe != nil:
 		return nil, err
 	}
-	kept, err := keep(r.arena, maps)
-	if err != nil {
-		return nil, err
-	}
-	h := r.arena.Head()
-	h.NKeep = uint32(copy(h.Keep[:], kept))
-
-	watch := r.watch(ctx)
-	defer watch.stop()
-	r.started = time.Now()
-	restored := r.trace.stage("restore the tasks")
-	if err := r.spawn(maps); err != nil {
-		return nil, err
-	}
-	watch.rootFD(r.rootFD)
-	progress := r.reportProgress()
-	defer progress.stop()
-	if err := r.await(watch, &h.Left); err != nil {
-		return nil, err
-	}
-	if r.options.observe != nil {
-		return nil, r.options.observe(r)
-	}
-	if err := r.noteFailure(); err != nil {
-		return nil, err
-	}
-	if err := r.checkCommit(); err != nil {
-		return nil, err
-	}
-	if !watch.released() {
-		return nil, r.failure(watch)
-	}
-	if err := r.carryOut(&r.plan.commit); err != nil {
-		return nil, err
-	}
-	if r.plan.held < len(r.plan.tasks) {
-		progress.stop()
-	}
-	r.family.note()
-	postfork.Store(&h.Gate, program.GateOpen)
-	restored()
-	r.trace.moment("released")
-	postfork.Wake(&h.Gate)
-	r.elapsed = time.Since(r.started)
-	r.log.WithFields(logrus.Fields{"tasks": len(r.plan.tasks), "elapsed": r.elapsed}).Info("released")
 	// At once, for as long as this process has an end of a pipe the tree does not learn
 	// that its last task has closed it; but not sooner, for 10,000 tasks wait 100 ms.
 	r.closeSlots()
@@ -92,6 +48,65 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 	}
 	r.logOps()
 	return r.tree()
+}
+
+// release makes the tree, and opens the gate once all is as it should be. Whatever
+// else it returns on, the tasks end.
+func (r *run) release(gate postfork.Gate, watch *watch) error {
+	maps, err := ownMaps()
+	if err != nil {
+		return err
+	}
+	kept, err := keep(r.arena, maps)
+	if err != nil {
+		return err
+	}
+	h := r.arena.Head()
+	h.NKeep = uint32(copy(h.Keep[:], kept))
+
+	r.started = time.Now()
+	restored := r.trace.stage("restore the tasks")
+	if err := r.spawn(maps); err != nil {
+		return err
+	}
+	watch.rootFD(r.rootFD)
+	r.progress = r.reportProgress()
+	if err := r.await(watch, &h.Left); err != nil {
+		return err
+	}
+	if r.options.observe != nil {
+		if err := r.options.observe(r); err != nil {
+			return err
+		}
+		return r.await(watch, &h.Left) // a task may have died meanwhile
+	}
+	if err := r.commit(watch); err != nil {
+		return err
+	}
+	if r.plan.held < len(r.plan.tasks) {
+		r.progress.stop()
+	}
+	r.family.note()
+	restored()
+	r.trace.moment("released")
+	gate.Open()
+	r.elapsed = time.Since(r.started)
+	r.log.WithFields(logrus.Fields{"tasks": len(r.plan.tasks), "elapsed": r.elapsed}).Info("released")
+	return nil
+}
+
+// commit does what cannot be undone, if nothing speaks against it.
+func (r *run) commit(watch *watch) error {
+	if err := r.noteFailure(); err != nil {
+		return err
+	}
+	if err := r.checkCommit(); err != nil {
+		return err
+	}
+	if !watch.released() {
+		return r.failure(watch)
+	}
+	return r.carryOut(&r.plan.commit)
 }
 
 func (r *run) spawn(maps []mapping) error {

@@ -70,7 +70,8 @@ type run struct {
 	deadline time.Time // of the release, if Options.Timeout is set
 	started  time.Time
 	elapsed  time.Duration
-	trace    *trace // nil if nobody asked for one
+	trace    *trace    // nil if nobody asked for one
+	progress *reporter // nil before the clone, or if nobody asked for it
 }
 
 // slot holds a descriptor that the runner made, or borrowed from the caller.

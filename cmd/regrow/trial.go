@@ -156,16 +156,11 @@ func (t *trial) run(ctx context.Context, tree *tasktree.Tree, host restore.Host,
 	if len(prediction.Collisions) > 0 {
 		t.Predicted.Because = prediction.Collisions[0].String()
 	}
-	trees, err := others(ctx, plan, tree.Scenario)
-	defer func() {
-		for _, other := range trees {
-			other.Abort()
-		}
-	}()
 	var seen *restore.Observation
-	if err == nil {
+	err = beside(ctx, plan, max(int(tree.Scenario.Caller.Restores.Value), 1)-1, func() (err error) {
 		seen, err = restore.Observe(ctx, plan, restore.Options{Timeout: trialTimeout, Alone: true}, prediction)
-	}
+		return err
+	})
 	switch host, isHost := errors.AsType[*restore.HostError](err); {
 	case isHost:
 		t.Real = verdict{Outcome: lacks, Because: host.Error()}
@@ -180,16 +175,15 @@ func (t *trial) run(ctx context.Context, tree *tasktree.Tree, host restore.Host,
 	return nil
 }
 
-// others restores what a scenario wants to live beside the tree.
-func others(ctx context.Context, plan *restore.Plan, s *tasktree.Scenario) (trees []*restore.Tree, err error) {
-	for range max(int(s.Caller.Restores.Value), 1) - 1 {
-		tree, err := restore.Start(ctx, plan, restore.Options{Timeout: trialTimeout, Alone: true})
-		if err != nil {
-			return trees, err
-		}
-		trees = append(trees, tree)
+// beside calls then while n trees of the plan are there that a scenario wants to live
+// beside its own. They are not released: if this regrow is killed, nothing is left.
+func beside(ctx context.Context, plan *restore.Plan, n int, then func() error) error {
+	if n == 0 {
+		return then()
 	}
-	return trees, nil
+	return restore.Rehearse(ctx, plan, restore.Options{Timeout: trialTimeout, Alone: true}, func() error {
+		return beside(ctx, plan, n-1, then)
+	})
 }
 
 // judge compares tables with what is described.

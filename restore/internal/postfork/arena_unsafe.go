@@ -132,30 +132,6 @@ func Call(nr uint32, args [6]uint64) (int64, error) {
 	return int64(r), nil
 }
 
-// OwnGate makes the calling thread the owner of Head.Gate, so that the kernel
-// tells the tasks if the process dies. The goroutine must be locked to its
-// thread. release gives the thread its old robust list back (glibc has one in
-// cgo builds).
-func (a *Arena) OwnGate() (release func(), err error) {
-	h := a.Head()
-	var old, size uintptr
-	if _, _, e := unix.RawSyscall(unix.SYS_GET_ROBUST_LIST, 0, uintptr(unsafe.Pointer(&old)), uintptr(unsafe.Pointer(&size))); e != 0 {
-		return nil, os.NewSyscallError("get_robust_list", e)
-	}
-	list := uint64(uintptr(unsafe.Pointer(&h.OwnerList)))
-	node := uint64(uintptr(unsafe.Pointer(&h.OwnerNode)))
-	gate := uint64(uintptr(unsafe.Pointer(&h.Gate)))
-	h.OwnerList = program.Robust{Next: node, Offset: gate - node}
-	h.OwnerNode = list
-	Store(&h.Gate, uint32(unix.Gettid())|program.FutexWaiters)
-	if _, _, e := unix.RawSyscall(unix.SYS_SET_ROBUST_LIST, uintptr(list), unsafe.Sizeof(h.OwnerList), 0); e != 0 {
-		return nil, os.NewSyscallError("set_robust_list", e)
-	}
-	return func() {
-		_, _, _ = unix.RawSyscall(unix.SYS_SET_ROBUST_LIST, old, unsafe.Sizeof(h.OwnerList), 0)
-	}, nil
-}
-
 // HasRseq reports whether the C library has registered restartable sequences
 // for this thread (rseq(2), since Linux 4.18): the kernel then writes to the
 // thread's local memory whenever it is preempted, so a task must keep it. The

@@ -1,78 +1,113 @@
 package postfork
 
 import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/program"
 )
 
-// countDown takes one from a counter, with the kernel's help.
+// Gate is where the tasks of a tree wait until its owner, a thread of the process
+// that restores, decides what becomes of them:
 //
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func countDown(h *program.Head, counter *uint32) {
-	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&h.Dummy)), futexWakeOp, 1, everybody,
-		uintptr(unsafe.Pointer(counter)), opCountDown)
-}
+//	        ┌──Open──▶ open   every task goes on
+//	closed ─┤
+//	        └──Kill──▶ dead   every task ends
+//	  the owner ends ──▶ dead, by the kernel
+//
+// It is a robust futex, see get_robust_list(2): however the owner ends, by SIGKILL
+// too, the kernel marks the word and wakes a task, which wakes the others. The owner
+// cannot give it back closed, see [Arena.DecideGate].
+//
+// Only the goroutine that decides may call its methods.
+type Gate struct{ head *program.Head }
 
-// meet waits until a count is down to value and takes one off. Whoever waits for
-// another value wakes for nothing and waits again.
+// ErrGate says that the calling thread could not become the owner of a gate. It
+// comes with what the kernel answered.
+var ErrGate = errors.New("own the gate")
+
+// DecideGate closes the gate, makes the calling thread its owner and calls decide,
+// which makes the tree and then opens the gate or not. However decide ends, by an
+// error, a panic or [runtime.Goexit], a gate that is still closed is killed before
+// the thread gives it back: tasks wait for no gate that nobody owns. The thread then
+// gets its old robust list back (glibc has one in cgo builds).
 //
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func meet(h *program.Head, counter *uint32, value uint64) syscall.Errno {
-	for {
-		v := load(counter)
-		if uint64(v) <= value {
-			break
-		}
-		if over(h) {
-			return program.ReasonCanceled
-		}
-		syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(counter)), futexWait, uintptr(v), uintptr(unsafe.Pointer(&h.Poll)), 0, 0)
+// The error is that of decide, or wraps [ErrGate]; decide was not called then.
+func (a *Arena) DecideGate(decide func(Gate) error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	giveBack, err := a.ownGate()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrGate, err)
 	}
-	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&h.Dummy)), futexWakeOp, 1, everybody,
-		uintptr(unsafe.Pointer(counter)), opCountOff)
-	return 0
+	g := Gate{a.Head()}
+	defer func() {
+		g.Kill()
+		giveBack()
+	}()
+	return decide(g)
 }
 
-// abort tells everybody that the restore has failed.
+// ownGate closes the gate and makes the calling thread its owner. giveBack gives the
+// thread its old robust list back: not before the gate is decided.
+func (a *Arena) ownGate() (giveBack func(), err error) {
+	h := a.Head()
+	var old, size uintptr
+	if _, _, e := unix.RawSyscall(unix.SYS_GET_ROBUST_LIST, 0, uintptr(unsafe.Pointer(&old)), uintptr(unsafe.Pointer(&size))); e != 0 {
+		return nil, os.NewSyscallError("get_robust_list", e)
+	}
+	list := uint64(uintptr(unsafe.Pointer(&h.OwnerList)))
+	node := uint64(uintptr(unsafe.Pointer(&h.OwnerNode)))
+	gate := uint64(uintptr(unsafe.Pointer(&h.Gate)))
+	h.OwnerList = program.Robust{Next: node, Offset: gate - node}
+	h.OwnerNode = list
+	Store(&h.Gate, uint32(unix.Gettid())|program.FutexWaiters)
+	if e := setRobustList(uintptr(list)); e != 0 {
+		return nil, os.NewSyscallError("set_robust_list", e)
+	}
+	return func() { _ = setRobustList(old) }, nil
+}
+
+func setRobustList(list uintptr) unix.Errno {
+	_, _, e := unix.RawSyscall(unix.SYS_SET_ROBUST_LIST, list, unsafe.Sizeof(program.Robust{}), 0)
+	return e
+}
+
+// Open lets the tasks go on. A gate that is dead stays so.
+func (g Gate) Open() { g.decide(opGateOpen, program.GateOpen) }
+
+// Kill ends every task that waits, or comes to wait: what a task does before it
+// waits looks at the gate, too. A gate that is open stays so.
+func (g Gate) Kill() { g.decide(opGateKill, program.GateDead) }
+
+// decide gives a closed gate its word, and wakes all who wait: by one call of the
+// kernel, so that the end of this process cannot come between.
+func (g Gate) decide(op uintptr, word uint32) {
+	gate := &g.head.Gate
+	if v := Load(gate); v == program.GateOpen || v&program.GateDead != 0 {
+		return
+	}
+	at := uintptr(unsafe.Pointer(gate))
+	if _, _, e := unix.Syscall6(unix.SYS_FUTEX, at, futexWakeOp, everybody, 0, at, op); e != 0 {
+		Store(gate, word)
+		Wake(gate)
+	}
+}
+
+// waitGate waits until the gate is decided, and says whether that is the end: the
+// task's side of [Gate].
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 //go:noinline
-func abort(h *program.Head) {
-	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&h.Dummy)), futexWakeOp, 1, everybody,
-		uintptr(unsafe.Pointer(&h.Left)), opAbort&(1<<32-1))
-	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&h.Dummy)), futexWakeOp, 1, everybody,
-		uintptr(unsafe.Pointer(&h.Started)), opAbort&(1<<32-1))
-}
-
-// over reports whether the restore has failed, or the runner is gone: its death
-// makes the kernel write FutexDead to Gate.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func over(h *program.Head) bool {
-	return load(&h.Left)&program.AbortBit != 0 || load(&h.Gate)&program.FutexDead != 0
-}
-
-// ready counts the task as ready and waits for the release.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func ready(h *program.Head) syscall.Errno {
-	countDown(h, &h.Left)
+func waitGate(h *program.Head) syscall.Errno {
 	for !over(h) {
 		gate := load(&h.Gate)
 		if gate == program.GateOpen {
@@ -96,33 +131,26 @@ func gateFutex(h *program.Head, what uintptr, v uint32) {
 	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&h.Gate)), what, uintptr(v), uintptr(unsafe.Pointer(&h.Poll)), 0, 0)
 }
 
-// begin makes the task's death known: the kernel marks the words of the robust
-// list. Whoever is killed before is found by what it did not note.
+// abort tells everybody that the restore has failed.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 //go:noinline
-func begin(a *[6]uint64, begun *uint32) syscall.Errno {
-	_, _, e := syscall.RawSyscall6(syscall.SYS_SET_ROBUST_LIST, uintptr(a[0]), uintptr(a[1]), 0, 0, 0, 0)
-	*begun = 1
-	return e
+func abort(h *program.Head) {
+	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&h.Dummy)), futexWakeOp, 1, everybody,
+		uintptr(unsafe.Pointer(&h.Left)), opAbort&(1<<32-1))
+	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&h.Dummy)), futexWakeOp, 1, everybody,
+		uintptr(unsafe.Pointer(&h.Started)), opAbort&(1<<32-1))
 }
 
-// hold lets go of everything that is ours and waits for the end. The robust
-// list points into the arena, so it goes first.
+// over reports whether the restore has failed, or the runner is gone: its death
+// makes the kernel write GateDead to Gate.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 //go:noinline
-func hold(h *program.Head, holds *uint32) {
-	base, size := uintptr(h.Base), uintptr(h.Size)
-	*holds = 1 // before it is counted: whoever waits tells from this who was killed instead
-	countDown(h, &h.Started)
-	syscall.RawSyscall6(syscall.SYS_SET_ROBUST_LIST, 0, unsafe.Sizeof(program.Robust{}), 0, 0, 0, 0)
-	syscall.RawSyscall6(syscall.SYS_MUNMAP, base, size, 0, 0, 0, 0)
-	for {
-		syscall.RawSyscall6(syscall.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
-	}
+func over(h *program.Head) bool {
+	return load(&h.Left)&program.AbortBit != 0 || load(&h.Gate)&program.GateDead != 0
 }

@@ -1,6 +1,7 @@
 package postfork
 
 import (
+	"errors"
 	"os"
 	"runtime"
 	"syscall"
@@ -23,16 +24,78 @@ func robustList(t *testing.T) uintptr {
 	return head
 }
 
-func TestOwnGate(t *testing.T) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	a := mapped(t, program.HeadSize)
-	before := robustList(t)
-	release, err := a.OwnGate()
-	if err != nil {
-		t.Fatal(err)
+// closedGate is the word of a gate that this thread owns.
+func closedGate() uint32 { return uint32(unix.Gettid()) | program.FutexWaiters }
+
+// TestDecideGate holds what a gate is while it is decided, and afterwards: never
+// closed, however the deciding ends, and the thread has its old robust list.
+func TestDecideGate(t *testing.T) {
+	failed := errors.New("failed")
+	for _, c := range []struct {
+		name   string
+		decide func(Gate) error
+		want   uint32
+		err    error
+	}{
+		{"opened", func(g Gate) error { g.Open(); return nil }, program.GateOpen, nil},
+		{"killed", func(g Gate) error { g.Kill(); return nil }, program.GateDead, nil},
+		{"left", func(Gate) error { return nil }, program.GateDead, nil},
+		{"error", func(Gate) error { return failed }, program.GateDead, failed},
+		{"panic", func(Gate) error { panic("panic") }, program.GateDead, nil},
+		{"goexit", func(Gate) error { runtime.Goexit(); return nil }, program.GateDead, nil},
+		{"opened, then an error", func(g Gate) error { g.Open(); return failed }, program.GateOpen, failed},
+		{"opened, then killed", func(g Gate) error { g.Open(); g.Kill(); return nil }, program.GateOpen, nil},
+		{"killed, then opened", func(g Gate) error { g.Kill(); g.Open(); return nil }, program.GateDead, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := mapped(t, program.HeadSize)
+			done := make(chan error, 1)
+			waited := make(chan uint32, 1)
+			go func() {
+				runtime.LockOSThread()
+				defer runtime.UnlockOSThread()
+				before := robustList(t)
+				var err error
+				defer func() {
+					_ = recover()
+					if after := robustList(t); after != before {
+						t.Errorf("robust list at %#x afterwards, want %#x as before", after, before)
+					}
+					done <- err
+				}()
+				err = a.DecideGate(func(g Gate) error {
+					checkClosed(t, a)
+					go func() { waited <- awaitChange(&a.Head().Gate) }()
+					return c.decide(g)
+				})
+			}()
+			if err := <-done; !errors.Is(err, c.err) || c.err == nil && err != nil {
+				t.Errorf("got %v, want %v", err, c.err)
+			}
+			if got := Load(&a.Head().Gate); got != c.want {
+				t.Errorf("gate %#x, want %#x", got, c.want)
+			}
+			if got := <-waited; got != c.want {
+				t.Errorf("who waited found %#x, want %#x", got, c.want)
+			}
+		})
 	}
-	if got, want := Load(&a.Head().Gate), uint32(unix.Gettid())|program.FutexWaiters; got != want {
+}
+
+// awaitChange waits until the gate has another word than that of this process's
+// owner, and gives it.
+func awaitChange(gate *uint32) uint32 {
+	word := Load(gate)
+	for word != program.GateOpen && word&program.GateDead == 0 {
+		Wait(gate, word, time.Minute)
+		word = Load(gate)
+	}
+	return word
+}
+
+func checkClosed(t *testing.T, a *Arena) {
+	t.Helper()
+	if got, want := Load(&a.Head().Gate), closedGate(); got != want {
 		t.Errorf("gate %#x, want %#x: tid and FutexWaiters", got, want)
 	}
 	list := uint64(robustList(t))
@@ -42,9 +105,25 @@ func TestOwnGate(t *testing.T) {
 	if a.Head().OwnerNode != list { // else the kernel would go round 2048 times
 		t.Errorf("the list's entry goes on to %#x, want the list at %#x", a.Head().OwnerNode, list)
 	}
-	release()
-	if after := robustList(t); after != before {
-		t.Errorf("robust list at %#x after the release, want %#x as before", after, before)
+}
+
+// TestDecisionIsOneCall holds that a gate gets its word and that the waiters are
+// woken by the same system call: the bits of its operands, by their effect.
+func TestDecisionIsOneCall(t *testing.T) {
+	for op, want := range map[uintptr]uint32{opGateOpen: program.GateOpen, opGateKill: program.GateDead} {
+		a := mapped(t, program.HeadSize)
+		gate := &a.Head().Gate
+		Store(gate, closedGate())
+		found := make(chan uint32)
+		go func() { found <- awaitChange(gate) }()
+		Wait(&a.Head().Bell, 0, 20*time.Millisecond) // for the waiter to be in the kernel; nothing goes wrong if not
+		at := uintptr(unsafe.Pointer(gate))
+		if _, _, e := unix.Syscall6(unix.SYS_FUTEX, at, futexWakeOp, everybody, 0, at, op); e != 0 {
+			t.Fatalf("operand %#x: %v", op, e)
+		}
+		if got := <-found; got != want {
+			t.Errorf("operand %#x: the waiter found %#x, want %#x", op, got, want)
+		}
 	}
 }
 
@@ -64,7 +143,7 @@ func TestOwnerDies(t *testing.T) {
 			runtime.UnlockOSThread()
 			return
 		}
-		if _, err := a.OwnGate(); err != nil {
+		if _, err := a.ownGate(); err != nil {
 			t.Error(err)
 		}
 		owned <- Load(gate)
@@ -76,8 +155,8 @@ func TestOwnerDies(t *testing.T) {
 	for end := time.Now().Add(patience); Load(gate) == word && time.Now().Before(end); {
 		Wait(gate, word, time.Minute)
 	}
-	if got := Load(gate); got&program.FutexDead == 0 {
-		t.Fatalf("gate %#x, want FutexDead", got)
+	if got := Load(gate); got&program.GateDead == 0 {
+		t.Fatalf("gate %#x, want GateDead", got)
 	}
 	if !over(a.Head()) {
 		t.Error("a task would not take this for the end")

@@ -25,6 +25,10 @@ const (
 	// *uaddr2 |= 1 << 30 (AbortBit), wake if it was not -1: always.
 	opAbort = (2|8)<<28 | 1<<24 | 30<<12 | 0xfff
 
+	// *uaddr2 = GateOpen, *uaddr2 = 1 << 30 (GateDead), wake no more than uaddr1's.
+	opGateOpen = 0
+	opGateKill = 8<<28 | 30<<12
+
 	everybody = 1<<31 - 1
 
 	pullTries = 1 << 16 // with the pauses between them some 10 minutes

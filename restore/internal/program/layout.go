@@ -45,9 +45,10 @@ const (
 )
 
 // Words of Head.Gate and Record.Word. They are robust futexes, see
-// get_robust_list(2): the kernel itself writes GateDead when the owner is gone.
+// get_robust_list(2): the kernel itself raises FutexDead when the owner is gone.
 const (
 	GateOpen     = 0
+	GateDead     = FutexDead   // a bit: the others may be there, too
 	FutexWaiters = 0x8000_0000 // FUTEX_WAITERS
 	FutexDead    = 0x4000_0000 // FUTEX_OWNER_DIED
 )
@@ -57,7 +58,7 @@ const (
 type Head struct {
 	Left    uint32 // tasks that are not ready, and AbortBit
 	Started uint32 // held tasks that do not hold yet, and AbortBit
-	Gate    uint32 // closed: tid of the owner | FutexWaiters
+	Gate    uint32 // closed: tid of the owner | FutexWaiters, then GateOpen or GateDead
 	Bell    uint32 // always 0: the kernel wakes its waiter when a task ends or execs
 	Dummy   uint32 // woken by FUTEX_WAKE_OP, nobody waits
 	NKeep   uint32

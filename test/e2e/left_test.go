@@ -1,0 +1,119 @@
+package e2e
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// noneLeft waits until every process that regrow has left has ended: tasks that
+// nobody tells of the end of regrow would wait for ever. The bound is for the slowest
+// machine.
+func noneLeft(t *testing.T, format string, args ...any) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		reapOrphans()
+		left := children()
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf(format+": %d processes are left: %v", append(args, alive(append(below(os.Getpid()), left...)), left)...)
+			endTree(t)
+			return
+		}
+	}
+}
+
+// TestConflictsKilled kills regrow conflicts --run at random moments: nothing of the
+// tree may be left, whichever strategy it was. REGROW_TEST_KILLS is the number of kills
+// for each, REGROW_TEST_SEED repeats a run.
+func TestConflictsKilled(t *testing.T) {
+	kills := 20
+	if os.Getenv("REGROW_TEST_ROOT") == "1" && os.Getenv("REGROW_TEST_VM") != "1" {
+		kills = 300
+	}
+	kills, seed := fromEnv(t, "REGROW_TEST_KILLS", kills), fromEnv(t, "REGROW_TEST_SEED", 20261127)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "tree.yaml")
+	if err := os.WriteFile(path, []byte(killedTree(dir)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "cut"), []byte("whole"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for i, strategy := range []string{"fdstore", "service", "inherit"} {
+		t.Run(strategy, func(t *testing.T) {
+			k := &conflictKills{t: t, rng: rand.New(rand.NewPCG(uint64(seed), uint64(i))), made: filepath.Join(dir, "made")}
+			k.args = []string{"conflicts", "--run", "--strategy", strategy, path}
+			k.measure()
+			for round := 0; k.killed < kills && !t.Failed(); round++ {
+				if round > 20*kills {
+					t.Fatalf("only %d of %d rounds ended by the kill", k.killed, round)
+				}
+				k.once(round)
+			}
+			t.Logf("seed %d: %d killed, %d of them with processes below", seed, k.killed, k.withTasks)
+			if k.withTasks == 0 {
+				t.Error("no kill found a task")
+			}
+		})
+	}
+}
+
+// conflictKills kills one command again and again.
+type conflictKills struct {
+	t    *testing.T
+	rng  *rand.Rand
+	args []string
+	made string // file that a killed regrow leaves
+
+	usual             time.Duration // from the start to the end
+	killed, withTasks int
+}
+
+func (k *conflictKills) measure() {
+	k.t.Helper()
+	k.usual = time.Minute
+	for range 3 {
+		_ = os.Remove(k.made)
+		began := time.Now()
+		if res := run(k.t, k.args...); res.status != 0 {
+			k.t.Fatalf("status %d: %s", res.status, res.errors)
+		}
+		k.usual = min(k.usual, time.Since(began))
+	}
+}
+
+// once kills at a moment between the start and the end, every other time between
+// the first process below and the end.
+func (k *conflictKills) once(round int) {
+	k.t.Helper()
+	_ = os.Remove(k.made)
+	delay := time.Duration(k.rng.Int64N(int64(k.usual)))
+	r := start(k.t, "", k.args...)
+	ended := make(chan result, 1)
+	go func() { ended <- wait(k.t, r) }()
+	if round%2 == 1 {
+		delay /= 2
+		for len(ended) == 0 && len(below(r.cmd.Process.Pid)) == 0 {
+			time.Sleep(100 * time.Microsecond)
+		}
+	}
+	time.Sleep(delay)
+	tasks := len(below(r.cmd.Process.Pid)) > 0
+	_ = r.cmd.Process.Signal(unix.SIGKILL)
+	if res := <-ended; res.status != 137 {
+		k.usual = k.usual * 9 / 10 // it has become quicker than it was
+	} else {
+		k.killed++
+		if tasks {
+			k.withTasks++
+		}
+	}
+	noneLeft(k.t, "round %d: killed after %v", round, delay)
+}
