@@ -146,7 +146,7 @@ func (d *decoder) parse(text []byte) *yaml.Node {
 	var doc yaml.Node
 	switch err := dec.Decode(&doc); {
 	case errors.Is(err, io.EOF):
-		d.report(tasktree.Pos{Line: 1, Col: 1}, node{}, "empty description, want version: 1, files and tasks")
+		d.report(tasktree.Pos{Line: 1, Col: 1}, node{}, "the description is empty; write version: 1, files and tasks")
 		return nil
 	case err != nil:
 		pos, msg := syntaxError(text, reader.at, err)
@@ -162,7 +162,7 @@ func (d *decoder) parse(text []byte) *yaml.Node {
 		return nil
 	default:
 		pos := tasktree.Pos{Line: second.Line, Col: second.Column}
-		d.report(pos, node{}, "a second document, want one description a file")
+		d.report(pos, node{}, "a second document begins here; a file holds one description")
 		return nil
 	}
 	root := doc.Content[0]
@@ -177,22 +177,22 @@ func (d *decoder) parse(text []byte) *yaml.Node {
 func (d *decoder) affordable(n *yaml.Node, open map[*yaml.Node]bool, depth int, aliased bool) bool {
 	at := tasktree.Pos{Line: n.Line, Col: n.Column}
 	if aliased && (d.aliased.values.Add(1) > MaxAliased || d.aliased.bytes.Add(int64(len(n.Value))) > MaxAliasedBytes) {
-		d.report(at, node{}, "too much stands for aliases: at most %d values and %d MiB of text", MaxAliased, MaxAliasedBytes>>20)
+		d.report(at, node{}, "aliases expand to too much: at most %d values and %d MiB of text", MaxAliased, MaxAliasedBytes>>20)
 		return false
 	}
 	if d.nodes++; d.nodes > MaxNodes {
-		d.report(at, node{}, "too many values, at most %d with all aliases followed", MaxNodes)
+		d.report(at, node{}, "too many values: at most %d, with all aliases followed", MaxNodes)
 		return false
 	}
 	if depth > maxDepth {
-		d.report(at, node{}, "nested too deep, at most %d levels", maxDepth)
+		d.report(at, node{}, "nested too deeply: at most %d levels", maxDepth)
 		return false
 	}
 	d.anchors = d.anchors || n.Anchor != ""
 	if n.Kind == yaml.AliasNode {
 		d.aliases = true
 		if open[n.Alias] {
-			d.report(at, node{}, "alias *%s stands inside its own anchor", n.Value)
+			d.report(at, node{}, "alias *%s is inside its own anchor", n.Value)
 			return false
 		}
 		return d.affordable(n.Alias, open, depth+1, true)
@@ -250,7 +250,7 @@ func (d *decoder) check() {
 		if p.Path == "tasks" && len(d.problems) > 0 {
 			continue // no root, because it did not decode
 		}
-		if name, ok := strings.CutPrefix(p.Path, "files."); ok && d.broken[name] && strings.HasPrefix(p.Msg, "open file without") {
+		if name, ok := strings.CutPrefix(p.Path, "files."); ok && d.broken[name] && p.Msg == tasktree.NoType {
 			continue
 		}
 		d.problems = append(d.problems, p)

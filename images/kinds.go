@@ -26,7 +26,7 @@ func (d *kindDecoder) Text(key string) (tasktree.Text, bool) {
 	if !ok {
 		return tasktree.Text{}, false
 	}
-	return v.text("a text")
+	return v.text("a value")
 }
 
 // Content implements [kind.Decoder].
@@ -35,7 +35,7 @@ func (d *kindDecoder) Content(key string) (tasktree.Text, bool) {
 	if !ok {
 		return tasktree.Text{}, false
 	}
-	return v.content(`a text ("" for an empty one)`)
+	return v.content(`the content ("" for none)`)
 }
 
 // Int implements [kind.Decoder].
@@ -88,7 +88,7 @@ func (d *kindDecoder) FlagsByEnd(key string, ends []string, table []kind.Flag) (
 // flags decodes a list of names.
 func (v node) flags(table []kind.Flag) (kind.Flags, bool) {
 	if v.n.Kind != yaml.SequenceNode {
-		v.bad("found %s, want a list of flags, such as [%s]", v.found(), table[0].Name)
+		v.expected(fmt.Sprintf("a list of flags, such as [%s]", table[0].Name))
 		return kind.Flags{}, false
 	}
 	all := kind.Flags{Pos: v.pos()}

@@ -297,13 +297,13 @@ func (s *structure) noKey(p place, or string) bool {
 		return false
 	}
 	if tightColon.MatchString(text) {
-		return s.found(p.byte+strings.IndexByte(text, ':'), "a space is missing behind the colon")
+		return s.found(p.byte+strings.IndexByte(text, ':'), "a space is missing after the colon")
 	}
 	hint := ""
 	if m := noColon.FindStringSubmatch(strings.TrimRight(text, " \t")); m != nil {
 		hint = fmt.Sprintf(" (write %q)", abbreviate(strings.TrimSpace(m[1]+": "+m[2])))
 	}
-	return s.found(p.byte, "found %q, want KEY: VALUE%s%s", abbreviate(text), hint, or)
+	return s.found(p.byte, "expected KEY: VALUE%[3]s, found %[1]q%[2]s", abbreviate(text), hint, or)
 }
 
 // enter goes to the level of an entry.

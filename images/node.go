@@ -71,12 +71,26 @@ func (v node) plain() bool {
 	return v.n.Kind == yaml.ScalarNode && v.n.Style == 0
 }
 
+// quoted reports a scalar in quotes and without a tag.
+func (v node) quoted() bool {
+	return v.n.Kind == yaml.ScalarNode && (v.n.Style == yaml.DoubleQuotedStyle || v.n.Style == yaml.SingleQuotedStyle)
+}
+
 // nothing reports a value that was left out, or written as ~.
 func (v node) nothing() bool {
 	return v.plain() && (v.n.Value == "" || v.n.Value == "~")
 }
 
-// found describes a value for "found X, want Y".
+// expected reports a value that is not of the form that want names.
+func (v node) expected(want string) {
+	if v.nothing() {
+		v.bad("the value is missing; write %s", want)
+		return
+	}
+	v.bad("expected %s, found %s", want, v.found())
+}
+
+// found describes a value for "expected X, found Y".
 func (v node) found() string {
 	switch v.n.Kind {
 	case yaml.MappingNode:
@@ -159,7 +173,7 @@ func (s keySet) add(fs fields, name string) int {
 // that comes twice is reported and left out.
 func (v node) fields(want string) fields {
 	if v.n.Kind != yaml.MappingNode {
-		v.bad("found %s, want %s", v.found(), want)
+		v.expected(want)
 		return nil
 	}
 	v.checkTag("!!map")
@@ -170,13 +184,13 @@ func (v node) fields(want string) fields {
 		key := node{d: v.d, n: v.n.Content[i], via: v.via, up: v.up, step: v.step, item: v.item}.target()
 		switch {
 		case key.n.Kind != yaml.ScalarNode:
-			key.bad("found %s as a key, want a name", key.found())
+			key.bad("expected a name as the key, found %s", key.found())
 			continue
 		case key.plain() && key.n.Value == "<<":
-			key.bad("merge keys are not allowed; name an anchor with an alias in place of the whole value")
+			key.bad("merge keys are not allowed; write an alias in place of the whole value")
 			continue
 		case key.nothing():
-			key.bad("an empty key")
+			key.bad("the key is empty")
 			continue
 		}
 		text, ok := key.content("a name")
@@ -205,7 +219,7 @@ func (v node) known(want string, keys, required []string) fields {
 		if slices.Contains(keys, f.name) {
 			return false
 		}
-		v.d.report(f.key.pos(), f.value, "unknown key %q%s; known are %s",
+		v.d.report(f.key.pos(), f.value, "unknown key %q%s; expected one of %s",
 			abbreviate(f.name), v.d.didYouMean(f.name, keys), strings.Join(keys, ", "))
 		return true
 	})
@@ -221,7 +235,7 @@ func (v node) known(want string, keys, required []string) fields {
 // nobody wants more.
 func (v node) items(want string) iter.Seq2[int, node] {
 	if !v.list() {
-		v.bad("found %s, want %s", v.found(), want)
+		v.expected(want)
 		return func(func(int, node) bool) {}
 	}
 	v.checkTag("!!seq")
@@ -243,14 +257,14 @@ func (v node) checkTag(allowed ...string) bool {
 	if v.n.Style&yaml.TaggedStyle == 0 || slices.Contains(allowed, v.n.Tag) {
 		return true
 	}
-	v.bad("tag %s is not allowed here, want %s or no tag", v.n.Tag, strings.Join(allowed, " or "))
+	v.bad("tag %s is not allowed here; use %s, or no tag", v.n.Tag, strings.Join(allowed, " or "))
 	return false
 }
 
 // content is the source text of a scalar. It may be empty if it says so itself.
 func (v node) content(want string) (tasktree.Text, bool) {
 	if v.n.Kind != yaml.ScalarNode || v.nothing() {
-		v.bad("found %s, want %s", v.found(), want)
+		v.expected(want)
 		return tasktree.Text{}, false
 	}
 	if v.n.Style&yaml.TaggedStyle == 0 || v.n.Tag == "!!str" {
@@ -263,7 +277,7 @@ func (v node) content(want string) (tasktree.Text, bool) {
 	compact := strings.Join(strings.Fields(v.n.Value), "")
 	raw, err := base64.StdEncoding.DecodeString(compact)
 	if err != nil {
-		v.bad("!!binary wants base64: %v", err)
+		v.bad("!!binary needs base64: %v", err)
 		return tasktree.Text{}, false
 	}
 	return tasktree.Text{Value: string(raw), Pos: v.pos()}, true
@@ -273,7 +287,7 @@ func (v node) content(want string) (tasktree.Text, bool) {
 func (v node) arg(want string) (tasktree.Text, bool) {
 	t, ok := v.content(want)
 	if ok && strings.ContainsRune(t.Value, 0) {
-		v.bad("a NUL byte, which no path, argument or variable can hold")
+		v.bad("the value has a NUL byte, which no path, argument or variable can hold")
 		return tasktree.Text{}, false
 	}
 	return t, ok
@@ -283,22 +297,33 @@ func (v node) arg(want string) (tasktree.Text, bool) {
 func (v node) text(want string) (tasktree.Text, bool) {
 	t, ok := v.arg(want)
 	if ok && t.Value == "" {
-		v.bad("found an empty text, want %s", want)
+		v.bad("the value is empty; write %s", want)
 		return tasktree.Text{}, false
 	}
 	return t, ok
 }
 
-// integer is plain decimal digits.
+// integer is plain decimal digits; want names what they are a number of.
 func (v node) integer(want string, lo, hi int64) (tasktree.Number, bool) {
-	want = fmt.Sprintf("%s, %d to %d", want, lo, hi)
-	if !v.plain() || !decimal(v.n.Value) {
-		v.bad("found %s, want %s in plain decimal digits", v.foundRaw(), want)
+	return v.digits(fmt.Sprintf("%s from %d to %d", want, lo, hi), lo, hi)
+}
+
+// digits is a number of plain decimal digits; want names it, with its range.
+func (v node) digits(want string, lo, hi int64) (tasktree.Number, bool) {
+	switch {
+	case v.nothing():
+		v.expected(want)
+		return tasktree.Number{}, false
+	case v.quoted() && decimal(v.n.Value):
+		v.bad("write %s, without quotes", abbreviate(v.n.Value))
+		return tasktree.Number{}, false
+	case !v.plain() || !decimal(v.n.Value):
+		v.bad("expected %s, found %s", want, v.foundRaw())
 		return tasktree.Number{}, false
 	}
 	n, err := strconv.ParseInt(v.n.Value, 10, 64)
 	if err != nil || n < lo || n > hi {
-		v.bad("%s is out of range, want %s", v.n.Value, want)
+		v.bad("%s is out of range: expected %d to %d", abbreviate(v.n.Value), lo, hi)
 		return tasktree.Number{}, false
 	}
 	return tasktree.Number{Value: n, Pos: v.pos()}, true
@@ -322,25 +347,19 @@ func decimal(s string) bool {
 
 // mode is an octal number that cannot be taken for a decimal one.
 func (v node) mode() (tasktree.Number, bool) {
-	const want = "an octal mode with a leading 0 or 0o, or in quotes, such as 0644"
+	const want = "an octal mode from 0 to 07777, such as 0644"
 	if v.n.Kind != yaml.ScalarNode || v.nothing() || v.n.Style&yaml.TaggedStyle != 0 {
-		v.bad("found %s, want %s", v.found(), want)
+		v.expected(want)
 		return tasktree.Number{}, false
 	}
 	digits := v.n.Value
-	if v.plain() {
-		if !strings.HasPrefix(digits, "0") {
-			hint := ""
-			if strings.Trim(digits, "01234567") == "" {
-				hint = fmt.Sprintf(" (write 0%s)", digits)
-			}
-			v.bad("found %s, want %s%s", v.foundRaw(), want, hint)
-			return tasktree.Number{}, false
-		}
+	if v.plain() && !strings.HasPrefix(digits, "0") && strings.Trim(digits, "01234567") == "" {
+		v.bad("%s could be decimal; write the octal mode as 0%[1]s", abbreviate(digits))
+		return tasktree.Number{}, false
 	}
 	n, err := strconv.ParseUint(strings.TrimPrefix(digits, "0o"), 8, 32)
 	if err != nil || n > 0o7777 {
-		v.bad("found %s, want %s, at most 07777", v.foundRaw(), want)
+		v.bad("expected %s, found %s", want, v.foundRaw())
 		return tasktree.Number{}, false
 	}
 	return tasktree.Number{Value: int64(n), Pos: v.pos()}, true
@@ -349,7 +368,11 @@ func (v node) mode() (tasktree.Number, bool) {
 // boolean is plain true or false.
 func (v node) boolean() bool {
 	if !v.plain() || v.n.Value != "true" && v.n.Value != "false" {
-		v.bad("found %s, want true or false", v.foundRaw())
+		if v.quoted() && (v.n.Value == "true" || v.n.Value == "false") {
+			v.bad("write %s, without quotes", v.n.Value)
+		} else {
+			v.bad("expected true or false, found %s", v.foundRaw())
+		}
 		return false
 	}
 	return v.n.Value == "true"

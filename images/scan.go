@@ -80,7 +80,7 @@ func (s *structure) step(line string, i *int) bool {
 		return s.behind(line, *i)
 	case s.state == inText:
 		if flow && strings.IndexByte("[{?", c) >= 0 {
-			return s.found(*i, "found %q in a text inside of brackets, want quotes around the text%s", string(c), orComma(line, *i))
+			return s.found(*i, "found %q in text inside brackets; put quotes around the text%s", string(c), orComma(line, *i))
 		}
 		return true
 	}
@@ -94,7 +94,7 @@ func (s *structure) isColon(line string, i int) bool {
 
 func orComma(line string, i int) string {
 	if blankAt(line, i-1) && line[i] != '?' {
-		return ", or a comma before it"
+		return ", or a comma before this"
 	}
 	return ""
 }
@@ -104,9 +104,9 @@ func (s *structure) comma(i int) bool {
 	top := &s.open[len(s.open)-1]
 	if !top.some {
 		if top.bracket == '{' {
-			return s.found(i, "nothing stands before this comma, want KEY: VALUE there or no comma")
+			return s.found(i, "nothing comes before this comma; write KEY: VALUE there, or drop the comma")
 		}
-		return s.found(i, "nothing stands before this comma, want a value there (\"\" for an empty text) or no comma")
+		return s.found(i, "nothing comes before this comma; write a value there (\"\" for an empty one), or drop the comma")
 	}
 	top.colons, top.some = 0, false
 	s.state = fresh
@@ -118,7 +118,7 @@ func (s *structure) close(i int, c byte) bool {
 		return s.found(i, "%q closes nothing", string(c))
 	}
 	if top := s.open[len(s.open)-1]; top.bracket != closes[c] {
-		return s.found(i, "found %q while %q of %s is open", string(c), string(top.bracket), s.at(top.place))
+		return s.found(i, "found %q while the %q at %s is open", string(c), string(top.bracket), s.at(top.place))
 	}
 	s.open = s.open[:len(s.open)-1]
 	s.state, s.behindQuote = ended, false
@@ -131,7 +131,7 @@ func (s *structure) colon(line string, i int) bool {
 		top := &s.open[n-1]
 		if top.colons++; top.colons > 1 {
 			key := strings.LastIndexAny(strings.TrimRight(line[:i], " "), " ,{[") + 1
-			return s.found(key, "a second key in one entry, want a comma before it%s", s.orEnd())
+			return s.found(key, "a second key in one entry; put a comma before it%s", s.orEnd())
 		}
 		top.some = true
 		s.state = fresh
@@ -142,9 +142,9 @@ func (s *structure) colon(line string, i int) bool {
 		return false
 	}
 	if bracket := strings.IndexAny(s.key, "{["); bracket > 0 && strings.IndexByte(" \t", s.key[bracket-1]) >= 0 && s.key[0] != '"' && s.key[0] != '\'' {
-		return s.found(strings.Index(line, s.key)+bracket, "found %q in a key, want a colon before it", string(s.key[bracket]))
+		return s.found(strings.Index(line, s.key)+bracket, "found %q in a key; put a colon before it", string(s.key[bracket]))
 	}
-	return s.found(i, "a second \": \" in one line, want quotes around the value or a line of its own")
+	return s.found(i, "a second \": \" in one line; put quotes around the value, or start a new line")
 }
 
 // behind is a character that goes on where a value has ended.
@@ -152,22 +152,22 @@ func (s *structure) behind(line string, i int) bool {
 	c, _ := utf8.DecodeRuneInString(line[i:])
 	found, quoted := string(c), ""
 	if s.behindQuote {
-		quoted = " behind the quote"
+		quoted = " after the closing quote"
 	}
 	switch {
 	case s.behindQuote && s.quoteAt.line != s.line:
-		return s.found(i, "found %q behind the quote that opens at %s and closes here, want it to close where its text ends", found, s.at(s.quoteAt))
+		return s.found(i, "found %q after the quote that opens at %s and closes here; close it where its text ends", found, s.at(s.quoteAt))
 	case len(s.open) > 0:
-		end := cmp.Or(s.orEnd(), " or the end")
-		return s.found(i, "found %q%s, want a comma%s%s", found, quoted, end, quoteHint(line, i))
+		end := cmp.Or(s.orEnd(), " or close the bracket")
+		return s.found(i, "found %q%s; put a comma before it%s%s", found, quoted, end, quoteHint(line, i))
 	case c == ',':
-		return s.found(i, "a comma behind a value that is not in brackets, drop it")
+		return s.found(i, "a comma after a value that is not in brackets; drop it")
 	case c == ':':
-		return s.found(i, "a space is missing behind the colon")
+		return s.found(i, "a space is missing after the colon")
 	case s.behindQuote:
-		return s.found(i, "found %q%s, want quotes around all of the value%s", found, quoted, quoteHint(line, i))
+		return s.found(i, "found %q%s; put quotes around the whole value%s", found, quoted, quoteHint(line, i))
 	}
-	return s.found(i, "found %q behind the end of the value, want a new entry on a line of its own, or quotes around the whole text", abbreviate(line[i:]))
+	return s.found(i, "found %q after the end of the value; start a new entry on its own line, or put quotes around the whole text", abbreviate(line[i:]))
 }
 
 // orEnd names the innermost bracket if it was opened in another line, since it may
@@ -177,12 +177,12 @@ func (s *structure) orEnd() string {
 	if top.line == s.line {
 		return ""
 	}
-	return fmt.Sprintf(" or the end of the %q of %s", string(top.bracket), s.at(top.place))
+	return fmt.Sprintf(" or close the %q at %s", string(top.bracket), s.at(top.place))
 }
 
 func quoteHint(line string, i int) string {
 	if i > 0 && line[i-1] == '\'' {
-		return " (write '' for a quote inside of quotes)"
+		return " (write '' for a quote inside quotes)"
 	}
 	return ""
 }
@@ -192,22 +192,22 @@ func (s *structure) begin(line string, i *int) bool {
 	c, flow := line[*i], len(s.open) > 0
 	switch {
 	case c == '?' && flow && s.open[len(s.open)-1].bracket == '[' && endsEntry.MatchString(line[*i+1:]):
-		return s.found(*i, "? without quotes begins a key, want quotes around a text")
+		return s.found(*i, "? without quotes begins a key; put quotes around text")
 	case (c == '?' || c == ':') && (flow || blankAt(line, *i+1)):
 		s.lost = true
 		return false
 	case c == '-' && blankAt(line, *i+1) && flow:
-		return s.found(*i, "a \"- \" inside of brackets, want quotes around a text, or a comma alone between entries%s", s.orEnd())
+		return s.found(*i, "a \"- \" inside brackets; put quotes around text, and only commas between entries%s", s.orEnd())
 	case c == '-' && blankAt(line, *i+1):
-		return s.found(*i, "a list begins behind its key, want its \"- \" on a line of its own")
+		return s.found(*i, "a list begins on the line of its key; put its \"- \" on a new line")
 	case c == ',':
-		return s.found(*i, "a value cannot begin with a comma, want quotes")
+		return s.found(*i, "a value cannot begin with a comma; put quotes around it")
 	case (c == '|' || c == '>') && flow:
-		return s.found(*i, "a block text cannot stand inside of brackets, want quotes")
+		return s.found(*i, "block text is not possible inside brackets; use quotes")
 	case c == '|' || c == '>':
 		return s.blockScalar(line, *i)
 	case strings.IndexByte("@`%", c) >= 0:
-		return s.found(*i, "a plain value cannot begin with %q, want quotes", c)
+		return s.found(*i, "a value without quotes cannot begin with %q; put quotes around it", c)
 	}
 	if flow {
 		s.open[len(s.open)-1].some = true
@@ -243,7 +243,7 @@ func (s *structure) anchor(line string, i *int) bool {
 	name := line[*i+1 : end]
 	if name == "" || !blankAt(line, end) && strings.IndexByte("?:,]}%@`", line[end]) < 0 {
 		what := map[byte]string{'*': "an alias", '&': "an anchor"}[line[*i]]
-		return s.found(*i, "%c without quotes begins %s, want quotes around a text", line[*i], what)
+		return s.found(*i, "%c without quotes begins %s; put quotes around text", line[*i], what)
 	}
 	if !blankAt(line, end) && strings.IndexByte("?:%@`", line[end]) >= 0 {
 		s.lost = true // the parser takes that, whatever it means
@@ -269,7 +269,7 @@ var blockHead = regexp.MustCompile(`^[|>][-+0-9]*[ \t]*(?:#.*)?$`)
 // blockScalar takes the head of a block scalar. The text is on the lines below.
 func (s *structure) blockScalar(line string, i int) bool {
 	if !blockHead.MatchString(line[i:]) {
-		return s.found(i, "%c without quotes begins a block text on the lines below, want quotes around a text", line[i])
+		return s.found(i, "%c without quotes begins block text on the lines below; put quotes around text", line[i])
 	}
 	s.state, s.behindQuote, s.literal = ended, false, -1
 	if n := len(s.levels); n > 0 {
@@ -313,7 +313,7 @@ func (s *structure) escape(line string, i *int) {
 	c, ok := hexAt(line, *i+1, digits)
 	switch {
 	case !ok:
-		s.found(start, "\\%c wants %d hexadecimal digits behind it", line[*i], digits)
+		s.found(start, "\\%c needs %d hexadecimal digits after it", line[*i], digits)
 	case utf16.IsSurrogate(c):
 		hint := ""
 		if low, ok := hexAt(line, start+8, 4); ok && strings.HasPrefix(line[start+6:], `\u`) {
@@ -321,9 +321,9 @@ func (s *structure) escape(line string, i *int) {
 				hint = fmt.Sprintf(" or \\U%08X", c)
 			}
 		}
-		s.found(start, "surrogate escapes, as JSON has them, are no YAML; write the character itself%s", hint)
+		s.found(start, "surrogate escapes are JSON, not YAML; write the character itself%s", hint)
 	case !utf8.ValidRune(c):
-		s.found(start, "no character has the number %X", c)
+		s.found(start, "there is no character U+%X", c)
 	}
 }
 

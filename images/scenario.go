@@ -32,8 +32,8 @@ func (d *decoder) caller(v node) {
 		return n
 	}
 	c.NoFile = number("nofile", "a limit of descriptors")
-	c.Open = number("open", "how many descriptors are open")
-	c.Restores = number("restores", "how many restores there are at once")
+	c.Open = number("open", "a number of open descriptors")
+	c.Restores = number("restores", "a number of restores")
 	if v, ok := got.get("service_fd"); ok {
 		if n, ok := v.integer("a descriptor", 0, tasktree.MaxFD); ok {
 			c.ServiceFD = &n
@@ -52,7 +52,7 @@ func (d *decoder) caller(v node) {
 func (d *decoder) expect(v node) {
 	entries := v.fields("a mapping from strategies to " + strings.Join(tasktree.Outcomes, ", "))
 	if entries != nil && len(entries) == 0 {
-		v.bad("nothing is expected: say it of each strategy, or leave it out")
+		v.bad("the mapping is empty; say what you expect of each strategy, or leave expect out")
 	}
 	for _, f := range entries {
 		outcome, ok := f.value.text("one of " + strings.Join(tasktree.Outcomes, ", "))

@@ -29,13 +29,13 @@ func junk(text []byte) (tasktree.Pos, string) {
 		c, size := utf8.DecodeRune(text[i:])
 		switch {
 		case c == utf8.RuneError && size == 1:
-			return pos, fmt.Sprintf("byte 0x%02x is not UTF-8; other bytes go into a value with !!binary and base64", text[i])
+			return pos, fmt.Sprintf("byte 0x%02x is not UTF-8; write such a value as !!binary with base64", text[i])
 		case c == '\r' && bytes.HasPrefix(text[i+1:], []byte("\n")):
 			// The line ends with the next character.
 		case strings.ContainsRune(lineBreaks, c):
 			pos = tasktree.Pos{Line: pos.Line + 1}
 		case c < ' ' && c != '\t', c == 0x7f, c >= 0x80 && c < 0xa0, c == 0xfffe, c == 0xffff:
-			return pos, fmt.Sprintf("control character U+%04X; write it with an escape in double quotes", c)
+			return pos, fmt.Sprintf("control character U+%04X; write it as an escape in double quotes", c)
 		}
 		pos.Col++
 		i += size
@@ -49,9 +49,9 @@ func otherEncoding(text []byte) string {
 	begins := func(s string) bool { return bytes.HasPrefix(text, []byte(s)) }
 	switch {
 	case begins("\xff\xfe\x00\x00"), begins("\x00\x00\xfe\xff"): // the first begins as UTF-16 does
-		return "the text is UTF-32, want UTF-8"
+		return "the text is UTF-32; save it as UTF-8"
 	case begins("\xff\xfe"), begins("\xfe\xff"):
-		return "the text is UTF-16, want UTF-8"
+		return "the text is UTF-16; save it as UTF-8"
 	case len(text) < 4:
 		return ""
 	}
@@ -61,9 +61,9 @@ func otherEncoding(text []byte) string {
 	}
 	switch zero {
 	case [4]bool{false, true, true, true}, [4]bool{true, true, true, false}:
-		return "the text is probably UTF-32, save it as UTF-8"
+		return "the text is probably UTF-32; save it as UTF-8"
 	case [4]bool{false, true, false, true}, [4]bool{true, false, true, false}:
-		return "the text is probably UTF-16, save it as UTF-8"
+		return "the text is probably UTF-16; save it as UTF-8"
 	}
 	return ""
 }
@@ -115,7 +115,7 @@ func syntaxError(text []byte, read int, err error) (tasktree.Pos, string) {
 		if pos, ok := find(lines[from:], regexp.MustCompile(`^[ -]*\t`)); ok {
 			pos.Line += from
 			pos.Col += strings.IndexByte(lines[pos.Line-1], '\t')
-			return pos, "a tab in the indentation, want spaces"
+			return pos, "a tab in the indentation; use spaces"
 		}
 	}
 	if pos, what := locate(lines, read == len(text), alias); what != "" {
@@ -125,17 +125,17 @@ func syntaxError(text []byte, read int, err error) (tasktree.Pos, string) {
 		return pos, noAnchor(alias)
 	}
 	if strings.Contains(msg, "exceeded max depth") {
-		msg = fmt.Sprintf("nested too deep, at most %d levels", maxDepth)
+		msg = fmt.Sprintf("nested too deeply: at most %d levels", maxDepth)
 	}
 	line = nearLine(text, read, line, msg)
 	source := splitLines(string(text))[line-1]
 	col := utf8.RuneCountInString(source) - utf8.RuneCountInString(strings.TrimLeft(source, " \t-")) + 1
-	return tasktree.Pos{Line: line, Col: col}, fmt.Sprintf("no valid YAML near line %d: %s", line, msg)
+	return tasktree.Pos{Line: line, Col: col}, fmt.Sprintf("invalid YAML near line %d: %s", line, msg)
 }
 
 func noAnchor(alias string) string {
 	name := abbreviate(alias)
-	return fmt.Sprintf("alias *%s has no anchor &%s before it (want quotes if it is a text)", name, name)
+	return fmt.Sprintf("alias *%s has no anchor &%s before it (put quotes around it if it is text)", name, name)
 }
 
 // ofParser matches messages with the line where something larger began.

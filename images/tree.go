@@ -17,9 +17,9 @@ func (d *decoder) document(v node) {
 	got := v.known("a mapping with version, namespaces, files and tasks",
 		[]string{"version", "namespaces", "files", "tasks", "caller", "expect"}, []string{"version", "tasks"})
 	if version, ok := got.get("version"); ok {
-		n, ok := version.integer("the version of the description", 0, math.MaxInt32)
+		n, ok := version.digits(strconv.Itoa(tasktree.Version), 0, math.MaxInt32)
 		if ok && n.Value != tasktree.Version {
-			version.bad("version %d is not known, this regrow reads version %d", n.Value, tasktree.Version)
+			version.bad("version %d is unknown; this regrow reads version %d", n.Value, tasktree.Version)
 		}
 	}
 	if v, ok := got.get("namespaces"); ok {
@@ -60,18 +60,18 @@ func (d *decoder) files(v node) {
 
 // spec decodes one open file by its kind, nil if it has none.
 func (v node) spec() tasktree.Spec {
-	entries := v.fields("a mapping with type: " + strings.Join(kind.Names(), ", "))
+	entries := v.fields("a mapping with a type (" + strings.Join(kind.Names(), ", ") + ")")
 	for _, f := range entries {
 		if f.name != "type" {
 			continue
 		}
-		name, ok := f.value.text("a kind of open file: " + strings.Join(kind.Names(), ", "))
+		name, ok := f.value.text("a kind of open file (" + strings.Join(kind.Names(), ", ") + ")")
 		if !ok {
 			return nil
 		}
 		k, ok := kind.Lookup(name.Value)
 		if !ok {
-			f.value.bad("unknown type %q%s, want %s", abbreviate(name.Value),
+			f.value.bad("unknown type %q%s; expected one of %s", abbreviate(name.Value),
 				v.d.meantKind(name.Value), strings.Join(kind.Names(), ", "))
 			return nil
 		}
@@ -82,7 +82,7 @@ func (v node) spec() tasktree.Spec {
 			case slices.Contains(k.Keys, e.name):
 				d.got = append(d.got, e)
 			default:
-				v.d.report(e.key.pos(), e.value, "unknown key %q%s; %s has %s", abbreviate(e.name),
+				v.d.report(e.key.pos(), e.value, "unknown key %q%s; %s has the keys %s", abbreviate(e.name),
 					v.d.didYouMean(e.name, k.Keys), tasktree.WithArticle(k.Name), strings.Join(append([]string{"type"}, k.Keys...), ", "))
 			}
 		}
@@ -101,7 +101,7 @@ func (v node) spec() tasktree.Spec {
 		return spec
 	}
 	if entries != nil {
-		v.bad("the key %q is missing, want one of %s", "type", strings.Join(kind.Names(), ", "))
+		v.bad("the key %q is missing; it is one of %s", "type", strings.Join(kind.Names(), ", "))
 	}
 	return nil
 }
@@ -122,10 +122,10 @@ func (d *decoder) roots(v node) {
 			d.tree.Root = task
 			continue
 		}
-		item.bad("a second root task, want one root with the others as its children")
+		item.bad("a second root task; a tree has one root, and the others are its children")
 	}
 	if v.list() && len(v.n.Content) == 0 {
-		v.bad("no task, want one root task")
+		v.bad("the list is empty; a tree has one root task")
 	}
 }
 
@@ -134,7 +134,7 @@ var taskKeys = []string{"name", "pid", "fds", "children", "run", "env", "env_cle
 // task decodes a task and everything below it.
 func (d *decoder) task(v node) *tasktree.Task {
 	task := &tasktree.Task{Pos: v.pos(), Alias: v.alias()}
-	got := v.known("a task: a mapping with name, fds and so on", taskKeys, []string{"name"})
+	got := v.known("a task (a mapping with name, fds and so on)", taskKeys, []string{"name"})
 	if name, ok := got.get("name"); ok {
 		task.Pos, task.Alias = name.pos(), name.alias()
 		if t, ok := name.text("the task's name"); ok {
@@ -167,7 +167,7 @@ func (d *decoder) task(v node) *tasktree.Task {
 		task.Cwd, _ = v.text("the path of a folder")
 	}
 	if v, ok := got.get("shares"); ok {
-		shares := v.known("what the task shares, such as {files: TASK}", []string{"files"}, []string{"files"})
+		shares := v.known("a mapping of what the task shares, such as {files: TASK}", []string{"files"}, []string{"files"})
 		if files, ok := shares.get("files"); ok {
 			task.SharesFiles, _ = files.text("the name of the task whose descriptor table this one has")
 		}
@@ -193,7 +193,7 @@ func (d *decoder) placeholder() string {
 // program decodes what a task runs.
 func (d *decoder) program(v node, task *tasktree.Task) {
 	task.RunPos = v.pos()
-	items := v.items("a list: the program and its arguments")
+	items := v.items("a list of the program and its arguments")
 	if !v.list() {
 		return
 	}
@@ -220,7 +220,7 @@ func (d *decoder) descriptors(v node, task *tasktree.Task) {
 	for _, f := range entries {
 		n, err := strconv.Atoi(f.name)
 		if err != nil || !decimal(f.name) || n > tasktree.MaxFD {
-			v.d.report(f.key.pos(), f.value, "%q is no descriptor, want decimal digits without sign or leading zero, 0 to %d",
+			v.d.report(f.key.pos(), f.value, "%q is not a descriptor; write a number from 0 to %d, without a sign or leading zero",
 				abbreviate(f.name), tasktree.MaxFD)
 			continue
 		}

@@ -52,7 +52,7 @@ func ParseStrategy(name string) (Strategy, error) {
 	if i := slices.Index(strategyNames, name); i >= 0 {
 		return Strategy(i), nil
 	}
-	return 0, fmt.Errorf("unknown strategy %q%s, want one of %s",
+	return 0, fmt.Errorf("unknown strategy %q%s; expected one of %s",
 		name, tasktree.DidYouMean(name, strategyNames), strings.Join(strategyNames, ", "))
 }
 

@@ -72,7 +72,7 @@ func (l *problemList) sorted() []Problem {
 
 // TooMany is what stands behind the last problem of a list that is not whole.
 func TooMany(last Pos) Problem {
-	return Problem{Pos: last, Msg: fmt.Sprintf("there are more problems, these %d are the first that were found", MaxProblems)}
+	return Problem{Pos: last, Msg: fmt.Sprintf("there are more problems; these are the first %d", MaxProblems)}
 }
 
 type checker struct {
@@ -88,6 +88,9 @@ type checker struct {
 	warnings problemList
 	compared int // bytes that were compared for hints
 }
+
+// NoType is what [Tree.Check] says of an open file that has no Spec.
+const NoType = "the open file has no type"
 
 // bad reports a problem. Its words are put together only if somebody will read
 // them.
@@ -129,8 +132,8 @@ func (c *checker) namespaces() {
 		path := namespaces.Entry(i)
 		switch {
 		case !slices.Contains(Namespaces, n.Name):
-			c.bad(n.Pos, path, "unknown namespace %q, want %s%s",
-				string(n.Name), list(Namespaces), DidYouMean(string(n.Name), asStrings(Namespaces)))
+			c.bad(n.Pos, path, "unknown namespace %q%s; expected one of %s",
+				string(n.Name), DidYouMean(string(n.Name), asStrings(Namespaces)), list(Namespaces))
 		case seen[n.Name]:
 			c.bad(n.Pos, path, "namespace %q is listed twice", string(n.Name))
 		}
@@ -152,7 +155,7 @@ func (c *checker) openFiles() {
 		}
 		c.files[f.Name] = f
 		if f.Spec == nil {
-			c.bad(f.Pos, path, "open file without a type")
+			c.bad(f.Pos, path, NoType)
 			c.name(f, f.Name)
 			continue
 		}
@@ -187,7 +190,7 @@ func (c *checker) task(task, parent *Task, path *KeyPath, depth int) {
 	task.Owner, task.Carried = nil, nil
 	c.tree.tasks, c.paths = append(c.tree.tasks, task), append(c.paths, path)
 	if len(c.tree.tasks) == MaxTasks+1 {
-		c.bad(task.Pos, path, "too many tasks, at most %d", MaxTasks)
+		c.bad(task.Pos, path, "too many tasks: at most %d", MaxTasks)
 	}
 	if len(c.tree.tasks) > MaxTasks {
 		return
@@ -203,7 +206,7 @@ func (c *checker) task(task, parent *Task, path *KeyPath, depth int) {
 	c.descriptors(task, path)
 	c.program(task, path)
 	if depth >= MaxTaskDeep && len(task.Children) > 0 {
-		c.bad(task.Pos, path.Sub("children"), "tree is too deep, at most %d levels", MaxTaskDeep)
+		c.bad(task.Pos, path.Sub("children"), "the tree is too deep: at most %d levels", MaxTaskDeep)
 		return
 	}
 	if len(task.Children) == 0 {
@@ -226,13 +229,13 @@ func (c *checker) pid(task *Task, path *KeyPath) {
 	inNamespace := c.tree.HasNamespace(NamespacePID)
 	switch first := c.pids[pid]; {
 	case pid < 0 || pid > MaxPID:
-		bad("pid %d is out of range, want 1 to %d", pid, MaxPID)
+		bad("pid %d is out of range: expected 1 to %d", pid, MaxPID)
 	case first != nil:
-		bad("pid %d is given to task %q too%s%s", pid, first.Name, alsoAt(first.PID.Pos), byAlias(task))
+		bad("pid %d is also the pid of task %q%s%s", pid, first.Name, alsoAt(first.PID.Pos), byAlias(task))
 	case inNamespace && task.Parent == nil && pid != 1:
-		bad("pid %d for the root of a new pid namespace, want 1 (the kernel gives its first task no other)", pid)
+		bad("the root of a new pid namespace cannot have pid %d; write 1, which the kernel gives the first task", pid)
 	case inNamespace && task.Parent != nil && pid == 1:
-		bad("pid 1 is the root's in a new pid namespace")
+		bad("in a new pid namespace pid 1 belongs to the root")
 	default:
 		c.pids[pid] = task
 	}
@@ -245,7 +248,7 @@ func (c *checker) descriptors(task *Task, path *KeyPath) {
 		d := &task.FDs[i]
 		d.Open, d.End = nil, 0
 		if d.FD < 0 || d.FD > MaxFD {
-			c.bad(d.Pos, at(d), "descriptor %d is out of range, want 0 to %d", d.FD, MaxFD)
+			c.bad(d.Pos, at(d), "descriptor %d is out of range: expected 0 to %d", d.FD, MaxFD)
 			continue
 		}
 		if first := seen.before(i); first != nil {
@@ -312,7 +315,7 @@ func (c *checker) resolve(task *Task, d *Descriptor, at func(*Descriptor) *KeyPa
 		return
 	case len(ends) > 0:
 		if end = slices.Index(ends, endName); end < 0 {
-			c.bad(d.File.Pos, at(d), "%q does not name an end of the %s %q, want %s",
+			c.bad(d.File.Pos, at(d), "%q does not name an end of the %s %q; write %s",
 				d.File.Value, f.Spec.Kind(), name, endNames(f))
 			return
 		}
@@ -323,7 +326,7 @@ func (c *checker) resolve(task *Task, d *Descriptor, at func(*Descriptor) *KeyPa
 
 func (c *checker) program(task *Task, path *KeyPath) {
 	if task.Run != nil && (len(task.Run) == 0 || task.Run[0].Value == "") {
-		c.bad(task.RunPos, path.Sub("run"), "empty run, want a program and its arguments (without run the task holds)")
+		c.bad(task.RunPos, path.Sub("run"), "run is empty; write a program and its arguments (a task without run holds)")
 	}
 	for i, arg := range task.Run {
 		if strings.ContainsRune(arg.Value, 0) {
@@ -333,7 +336,7 @@ func (c *checker) program(task *Task, path *KeyPath) {
 	for _, v := range task.Env {
 		switch {
 		case v.Name == "" || strings.ContainsAny(v.Name, "=\x00"):
-			c.bad(v.Pos, path.Sub("env"), "bad variable name %q: empty, or with = or a NUL byte", v.Name)
+			c.bad(v.Pos, path.Sub("env"), "%q is not a variable name: it is empty, or has a = or a NUL byte", v.Name)
 		case strings.ContainsRune(v.Value, 0):
 			c.bad(v.Pos, path.Sub("env").Sub(v.Name), "a NUL byte cannot be part of a variable")
 		}
@@ -343,7 +346,7 @@ func (c *checker) program(task *Task, path *KeyPath) {
 		Text
 	}{{"cwd", task.Cwd}, {"run", firstOf(task.Run)}} {
 		if len(p.Value) > MaxPath {
-			c.bad(p.Pos, path.Sub(p.key), "a path of %d bytes, and the kernel takes %d at most", len(p.Value), MaxPath)
+			c.bad(p.Pos, path.Sub(p.key), "the path has %d bytes; the kernel takes at most %d", len(p.Value), MaxPath)
 		} else if why := AnotherProcess(p.Value); why != "" {
 			why, _, _ = strings.Cut(why, ";")
 			c.bad(p.Pos, path.Sub(p.key), "%q %s", p.Value, why)
@@ -384,7 +387,7 @@ func badName(name string) string {
 		switch b := name[i]; {
 		case b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z', b >= '0' && b <= '9', b == '_', b == '-' && i > 0:
 		default:
-			return "is not a name: want letters, digits, _ and -, the first one no -"
+			return "is invalid; use letters, digits, _ and -, and do not begin with -"
 		}
 	}
 	return ""
@@ -402,7 +405,7 @@ func byAlias(t *Task) string {
 	if !t.Alias.IsValid() {
 		return ""
 	}
-	return ", again by the alias at " + t.Alias.String()
+	return ", again through the alias at " + t.Alias.String()
 }
 
 func definedAt(p Pos) string {

@@ -32,8 +32,8 @@ func TestCheck(t *testing.T) {
 			"unknown namespace",
 			&tasktree.Tree{Root: task(9, "a"), Namespaces: []tasktree.NamespaceItem{{"pdi", at(2, 1)}, {"mount", at(2, 5)}}},
 			[]string{
-				`2:1: namespaces[0]: unknown namespace "pdi", want pid, user (did you mean "pid"?)`,
-				`2:5: namespaces[1]: unknown namespace "mount", want pid, user`,
+				`2:1: namespaces[0]: unknown namespace "pdi" (did you mean "pid"?); expected one of pid, user`,
+				`2:5: namespaces[1]: unknown namespace "mount"; expected one of pid, user`,
 			},
 		},
 		{
@@ -46,9 +46,9 @@ func TestCheck(t *testing.T) {
 			"bad names of files", tree(task(9, "a"), file(3, "", plain), file(4, "-a", plain), file(5, "a b", plain), file(6, "é", plain), file(7, long, plain), file(8, long+"n", plain)),
 			[]string{
 				`3:1: files.: open file name "" is empty`,
-				`4:1: files.-a: open file name "-a" is not a name: want letters, digits, _ and -, the first one no -`,
-				`5:1: files.a b: open file name "a b" is not a name: want letters, digits, _ and -, the first one no -`,
-				`6:1: files.é: open file name "é" is not a name: want letters, digits, _ and -, the first one no -`,
+				`4:1: files.-a: open file name "-a" is invalid; use letters, digits, _ and -, and do not begin with -`,
+				`5:1: files.a b: open file name "a b" is invalid; use letters, digits, _ and -, and do not begin with -`,
+				`6:1: files.é: open file name "é" is invalid; use letters, digits, _ and -, and do not begin with -`,
 				`8:1: files.` + long[:64] + `...: open file name "` + long + `n" is longer than 255 bytes`,
 			},
 		},
@@ -64,7 +64,7 @@ func TestCheck(t *testing.T) {
 		{
 			"file without a type, used", tree(task(9, "a", fd(10, 0, "log"), fd(11, 1, "lgo")), file(5, "log", nil)),
 			[]string{
-				`5:1: files.log: open file without a type`,
+				`5:1: files.log: the open file has no type`,
 				`11:30: tasks[0].fds.1: unknown open file "lgo" (did you mean "log", defined at 5:1?)`,
 			},
 		},
@@ -79,7 +79,7 @@ func TestCheck(t *testing.T) {
 			"bad names of tasks", tree(task(9, "", task(10, "a.b"), task(11, long+"n"))),
 			[]string{
 				`9:1: tasks[0].name: task name "" is empty`,
-				`10:1: tasks[0].children[0].name: task name "a.b" is not a name: want letters, digits, _ and -, the first one no -`,
+				`10:1: tasks[0].children[0].name: task name "a.b" is invalid; use letters, digits, _ and -, and do not begin with -`,
 				`11:1: tasks[0].children[1].name: task name "` + long + `n" is longer than 255 bytes`,
 			},
 		},
@@ -94,33 +94,33 @@ func TestCheck(t *testing.T) {
 		{
 			"pids out of range", tree(task(9, "a", pid(9, -1), task(10, "b", pid(10, tasktree.MaxPID+1)))),
 			[]string{
-				`9:20: tasks[0].pid: pid -1 is out of range, want 1 to 4194304`,
-				`10:20: tasks[0].children[0].pid: pid 4194305 is out of range, want 1 to 4194304`,
+				`9:20: tasks[0].pid: pid -1 is out of range: expected 1 to 4194304`,
+				`10:20: tasks[0].children[0].pid: pid 4194305 is out of range: expected 1 to 4194304`,
 			},
 		},
 		{
 			"pid twice", tree(task(9, "a", pid(9, 7), task(10, "b", pid(10, 7)))),
-			[]string{`10:20: tasks[0].children[0].pid: pid 7 is given to task "a" too (first at 9:20)`},
+			[]string{`10:20: tasks[0].children[0].pid: pid 7 is also the pid of task "a" (first at 9:20)`},
 		},
 		{
 			"pid of the root of a namespace", inPIDNamespace(tree(task(9, "a", pid(9, 7)))),
-			[]string{`9:20: tasks[0].pid: pid 7 for the root of a new pid namespace, want 1 (the kernel gives its first task no other)`},
+			[]string{`9:20: tasks[0].pid: the root of a new pid namespace cannot have pid 7; write 1, which the kernel gives the first task`},
 		},
 		{
 			"pid 1 for a child", inPIDNamespace(tree(task(9, "a", task(10, "b", pid(10, 1))))),
-			[]string{`10:20: tasks[0].children[0].pid: pid 1 is the root's in a new pid namespace`},
+			[]string{`10:20: tasks[0].children[0].pid: in a new pid namespace pid 1 belongs to the root`},
 		},
 		{
 			"pid 1 twice", inPIDNamespace(tree(task(9, "a", pid(9, 1), task(10, "b", pid(10, 1))))),
-			[]string{`10:20: tasks[0].children[0].pid: pid 1 is given to task "a" too (first at 9:20)`},
+			[]string{`10:20: tasks[0].children[0].pid: pid 1 is also the pid of task "a" (first at 9:20)`},
 		},
 		{"any pid without a namespace", tree(task(9, "a", pid(9, 7), task(10, "b", pid(10, 1)))), nil},
 
 		{
 			"descriptors out of range", tree(task(9, "a", fd(10, -1, "log"), fd(11, tasktree.MaxFD+1, "nothing")), file(5, "log", plain)),
 			[]string{
-				`10:1: tasks[0].fds.-1: descriptor -1 is out of range, want 0 to 1073741823`,
-				`11:1: tasks[0].fds.1073741824: descriptor 1073741824 is out of range, want 0 to 1073741823`,
+				`10:1: tasks[0].fds.-1: descriptor -1 is out of range: expected 0 to 1073741823`,
+				`11:1: tasks[0].fds.1073741824: descriptor 1073741824 is out of range: expected 0 to 1073741823`,
 			},
 		},
 		{
@@ -131,7 +131,7 @@ func TestCheck(t *testing.T) {
 			"descriptors twice, in any order",
 			tree(task(9, "a", fd(10, 5, "log"), fd(11, -1, "log"), fd(12, 5, "log"), fd(13, 7, "log"), fd(14, 2, "log"), fd(15, 7, "log"), fd(16, 2, "log")), file(5, "log", plain)),
 			[]string{
-				`11:1: tasks[0].fds.-1: descriptor -1 is out of range, want 0 to 1073741823`,
+				`11:1: tasks[0].fds.-1: descriptor -1 is out of range: expected 0 to 1073741823`,
 				`12:1: tasks[0].fds.5: descriptor 5 is given twice (first at 10:1)`,
 				`15:1: tasks[0].fds.7: descriptor 7 is given twice (first at 13:1)`,
 				`16:1: tasks[0].fds.2: descriptor 2 is given twice (first at 14:1)`,
@@ -164,27 +164,27 @@ func TestCheck(t *testing.T) {
 		{
 			"no end, wrong ends", tree(task(9, "a", fd(10, 0, "jobs"), fd(11, 1, "jobs.x"), fd(12, 2, "jobs."), fd(13, 3, "jobs.r.w")), file(6, "jobs", twoEnd)),
 			[]string{
-				`10:30: tasks[0].fds.0: "jobs" does not name an end of the pipe "jobs", want jobs.r or jobs.w`,
-				`11:30: tasks[0].fds.1: "jobs.x" does not name an end of the pipe "jobs", want jobs.r or jobs.w`,
-				`12:30: tasks[0].fds.2: "jobs." does not name an end of the pipe "jobs", want jobs.r or jobs.w`,
-				`13:30: tasks[0].fds.3: "jobs.r.w" does not name an end of the pipe "jobs", want jobs.r or jobs.w`,
+				`10:30: tasks[0].fds.0: "jobs" does not name an end of the pipe "jobs"; write jobs.r or jobs.w`,
+				`11:30: tasks[0].fds.1: "jobs.x" does not name an end of the pipe "jobs"; write jobs.r or jobs.w`,
+				`12:30: tasks[0].fds.2: "jobs." does not name an end of the pipe "jobs"; write jobs.r or jobs.w`,
+				`13:30: tasks[0].fds.3: "jobs.r.w" does not name an end of the pipe "jobs"; write jobs.r or jobs.w`,
 			},
 		},
 		{
 			"file with a dot is reported once", tree(task(9, "a", fd(10, 0, "a.b")), file(5, "a.b", plain)),
-			[]string{`5:1: files.a.b: open file name "a.b" is not a name: want letters, digits, _ and -, the first one no -`},
+			[]string{`5:1: files.a.b: open file name "a.b" is invalid; use letters, digits, _ and -, and do not begin with -`},
 		},
 		{
 			"even beside a file that has the part before the dot",
 			tree(task(9, "a", fd(10, 0, "a.b"), fd(11, 1, "a")), file(4, "a", plain), file(5, "a.b", plain)),
-			[]string{`5:1: files.a.b: open file name "a.b" is not a name: want letters, digits, _ and -, the first one no -`},
+			[]string{`5:1: files.a.b: open file name "a.b" is invalid; use letters, digits, _ and -, and do not begin with -`},
 		},
 
 		{
 			"empty run", tree(task(9, "a", run(10), task(11, "b", run(12, "", "x")))),
 			[]string{
-				`10:40: tasks[0].run: empty run, want a program and its arguments (without run the task holds)`,
-				`12:40: tasks[0].children[0].run: empty run, want a program and its arguments (without run the task holds)`,
+				`10:40: tasks[0].run: run is empty; write a program and its arguments (a task without run holds)`,
+				`12:40: tasks[0].children[0].run: run is empty; write a program and its arguments (a task without run holds)`,
 			},
 		},
 		{
@@ -198,17 +198,17 @@ func TestCheck(t *testing.T) {
 		{
 			"bad variables", tree(task(9, "a", run(10, "ls"), env(11, "", "x"), env(12, "A=B", "x"), env(13, "A\x00", "x"))),
 			[]string{
-				`11:50: tasks[0].env: bad variable name "": empty, or with = or a NUL byte`,
-				`12:50: tasks[0].env: bad variable name "A=B": empty, or with = or a NUL byte`,
-				`13:50: tasks[0].env: bad variable name "A\x00": empty, or with = or a NUL byte`,
+				`11:50: tasks[0].env: "" is not a variable name: it is empty, or has a = or a NUL byte`,
+				`12:50: tasks[0].env: "A=B" is not a variable name: it is empty, or has a = or a NUL byte`,
+				`13:50: tasks[0].env: "A\x00" is not a variable name: it is empty, or has a = or a NUL byte`,
 			},
 		},
 		{
 			"all at once, by position", tree(task(3, "-", fd(9, 0, "x"), pid(2, -1), task(1, ""))),
 			[]string{
 				`1:1: tasks[0].children[0].name: task name "" is empty`,
-				`2:20: tasks[0].pid: pid -1 is out of range, want 1 to 4194304`,
-				`3:1: tasks[0].name: task name "-" is not a name: want letters, digits, _ and -, the first one no -`,
+				`2:20: tasks[0].pid: pid -1 is out of range: expected 1 to 4194304`,
+				`3:1: tasks[0].name: task name "-" is invalid; use letters, digits, _ and -, and do not begin with -`,
 				`9:30: tasks[0].fds.0: unknown open file "x" (define it under files)`,
 			},
 		},
@@ -256,11 +256,11 @@ func TestLimits(t *testing.T) {
 		want  []string
 	}{
 		{"widest", wide(tasktree.MaxTasks), 100_000, nil},
-		{"too wide", wide(tasktree.MaxTasks + 2), 0, []string{`100001:1: tasks[0].children[99999]: too many tasks, at most 100000`}},
+		{"too wide", wide(tasktree.MaxTasks + 2), 0, []string{`100001:1: tasks[0].children[99999]: too many tasks: at most 100000`}},
 		{"deepest", deep(tasktree.MaxTaskDeep), 4096, nil},
 		{
 			"too deep", deep(tasktree.MaxTaskDeep + 2), 0,
-			[]string{`4096:1: tasks[0]` + strings.Repeat(".children[0]", 11) + `...[0]` + strings.Repeat(".children[0]", 11) + `.children: tree is too deep, at most 4096 levels`},
+			[]string{`4096:1: tasks[0]` + strings.Repeat(".children[0]", 11) + `...[0]` + strings.Repeat(".children[0]", 11) + `.children: the tree is too deep: at most 4096 levels`},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -112,13 +112,13 @@ func (c *checker) scenario() {
 	caller := &KeyPath{Key: "caller"}
 	number := func(n Number, path *KeyPath, lo, hi int64) {
 		if n.Value != 0 && (n.Value < lo || n.Value > hi) {
-			c.bad(n.Pos, path, "%d is out of range, want %d to %d", n.Value, lo, hi)
+			c.bad(n.Pos, path, "%d is out of range: expected %d to %d", n.Value, lo, hi)
 		}
 	}
 	number(s.Caller.NoFile, caller.Sub("nofile"), 1, MaxFD)
 	number(s.Caller.Open, caller.Sub("open"), 4, MaxCallerOpen)
 	if limit, open := s.Caller.NoFile.Value, s.Caller.Open; limit > 0 && open.Value >= limit {
-		c.bad(open.Pos, caller.Sub("open"), "with %d descriptors open no number is free below nofile, %d: that caller can do nothing (want less than %[2]d, or a higher nofile)", open.Value, limit)
+		c.bad(open.Pos, caller.Sub("open"), "%d open descriptors leave no number free below nofile, which is %d, so the caller can do nothing; open fewer than %[2]d, or raise nofile", open.Value, limit)
 	}
 	number(s.Caller.Restores, caller.Sub("restores"), 1, MaxRestores)
 	if s.Caller.ServiceFD != nil {
@@ -128,7 +128,7 @@ func (c *checker) scenario() {
 		path := caller.Sub("inherit_fd").Sub(fd.Key.Value)
 		number(fd.FD, path, 0, MaxCallerOpen)
 		if slices.Contains([]string{"stdin", "stdout", "stderr"}, fd.Key.Value) {
-			c.bad(fd.Key.Pos, path, "the key %s is given already: it is the caller's own", fd.Key.Value)
+			c.bad(fd.Key.Pos, path, "the key %s already names a descriptor of the caller's", fd.Key.Value)
 		}
 	}
 	if len(s.Expect) > 0 {
@@ -143,13 +143,13 @@ func (c *checker) expect(expect []Expectation) {
 		path := (&KeyPath{Key: "expect"}).Sub(e.Name())
 		switch {
 		case !slices.Contains(names, e.Name()):
-			c.bad(e.Pos, path, "unknown strategy %q%s, want one of %s", e.Name(), DidYouMean(e.Name(), names), strings.Join(names, ", "))
+			c.bad(e.Pos, path, "unknown strategy %q%s; expected one of %s", e.Name(), DidYouMean(e.Name(), names), strings.Join(names, ", "))
 		case seen[e.Name()]:
 			c.bad(e.Pos, path, "strategy %q is given twice", e.Name())
 		}
 		seen[e.Name()] = true
 		if !slices.Contains(Outcomes, e.Outcome.Value) {
-			c.bad(e.Outcome.Pos, path, "found %q%s, want one of %s", e.Outcome.Value, DidYouMean(e.Outcome.Value, Outcomes), strings.Join(Outcomes, ", "))
+			c.bad(e.Outcome.Pos, path, "unknown outcome %q%s; expected one of %s", e.Outcome.Value, DidYouMean(e.Outcome.Value, Outcomes), strings.Join(Outcomes, ", "))
 		}
 	}
 }

@@ -43,18 +43,18 @@ func TestScenario(t *testing.T) {
 				InheritFD: []tasktree.CallerFD{{Key: tasktree.Text{Value: "log"}, FD: number(-1)}},
 			}},
 			[]string{
-				"caller.inherit_fd.log: -1 is out of range, want 0 to 4096",
-				"caller.nofile: -5 is out of range, want 1 to 1073741823",
-				"caller.open: 3 is out of range, want 4 to 4096",
-				"caller.restores: 9 is out of range, want 1 to 8",
-				"caller.service_fd: -1 is out of range, want 0 to 1073741823",
+				"caller.inherit_fd.log: -1 is out of range: expected 0 to 4096",
+				"caller.nofile: -5 is out of range: expected 1 to 1073741823",
+				"caller.open: 3 is out of range: expected 4 to 4096",
+				"caller.restores: 9 is out of range: expected 1 to 8",
+				"caller.service_fd: -1 is out of range: expected 0 to 1073741823",
 			},
 		},
 		{"room above the open ones", &tasktree.Scenario{Caller: tasktree.Caller{NoFile: number(121), Open: number(120)}}, nil},
 		{
 			"no room above the open ones",
 			&tasktree.Scenario{Caller: tasktree.Caller{NoFile: number(120), Open: number(120)}},
-			[]string{"caller.open: with 120 descriptors open no number is free below nofile, 120: that caller can do nothing (want less than 120, or a higher nofile)"},
+			[]string{"caller.open: 120 open descriptors leave no number free below nofile, which is 120, so the caller can do nothing; open fewer than 120, or raise nofile"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

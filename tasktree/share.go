@@ -58,11 +58,11 @@ func (c *checker) shareRule(t *Task) bool {
 	case owner.SharesFiles.Value != "":
 		end, circle := c.owner(t)
 		if circle {
-			return bad("task %q has its table from %q, and so on in a circle: one of them must have one of its own", t.Name, owner.Name)
+			return bad("task %q shares the table of %q, and so on in a circle; give one of them a table of its own", t.Name, owner.Name)
 		}
-		return bad("task %q has no table of its own, but that of %q (write %q)", owner.Name, end, end)
+		return bad("task %q has no table of its own but shares that of %q; write %q", owner.Name, end, end)
 	case len(t.FDs) > 0:
-		return bad("task %q has the table of task %q, which is described there alone: leave fds out here", t.Name, owner.Name)
+		return bad("task %q shares the table of task %q, where it is described; drop fds here", t.Name, owner.Name)
 	}
 	t.Owner = owner
 	return true

@@ -37,7 +37,7 @@ func (*Inherit) Ends() []string { return nil }
 // tree is planned.
 func (i *Inherit) Check(_ *tasktree.Tree, report func(tasktree.Problem)) {
 	if i.Key.Value == "" {
-		report(tasktree.Problem{Pos: i.Key.Pos, Path: "key", Msg: "empty key, want stdin, stdout, stderr or a key of --inherit-fd"})
+		report(tasktree.Problem{Pos: i.Key.Pos, Path: "key", Msg: "the key is empty; write stdin, stdout, stderr or a key of --inherit-fd"})
 	}
 }
 

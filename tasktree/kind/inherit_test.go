@@ -12,7 +12,7 @@ func TestInherit(t *testing.T) {
 	testCheck(t, "inherit", []checkCase{
 		{"stdin", values{"key": "stdin"}, nil},
 		{"any key", values{"key": "db"}, nil},
-		{"no key", values{"key": ""}, []string{"7:1: key: empty key, want stdin, stdout, stderr or a key of --inherit-fd"}},
+		{"no key", values{"key": ""}, []string{"7:1: key: the key is empty; write stdin, stdout, stderr or a key of --inherit-fd"}},
 	})
 	testMake(t, "inherit", []makeCase{
 		{"recipe", values{"key": "db"}, []any{keyPos("key"), caller{"db"}}, []tasktree.Ref{firstRef}},

@@ -108,9 +108,9 @@ func (r *Reg) writable() bool { return r.Flags.Bits&unix.O_ACCMODE != unix.O_RDO
 // Check implements [tasktree.Spec].
 func (r *Reg) Check(t *tasktree.Tree, report func(tasktree.Problem)) {
 	if r.Path.Value == "" {
-		report(tasktree.Problem{Pos: r.Path.Pos, Path: "path", Msg: "empty path"})
+		report(tasktree.Problem{Pos: r.Path.Pos, Path: "path", Msg: "the path is empty"})
 	} else if n := len(r.Path.Value); n > tasktree.MaxPath {
-		report(tasktree.Problem{Pos: r.Path.Pos, Path: "path", Msg: fmt.Sprintf("a path of %d bytes, and the kernel takes %d at most", n, tasktree.MaxPath)})
+		report(tasktree.Problem{Pos: r.Path.Pos, Path: "path", Msg: fmt.Sprintf("the path has %d bytes; the kernel takes at most %d", n, tasktree.MaxPath)})
 		return
 	} else if why := tasktree.AnotherProcess(r.path(t)); why != "" {
 		report(tasktree.Problem{Pos: r.Path.Pos, Path: "path", Msg: fmt.Sprintf("%q %s", r.Path.Value, why)})
@@ -123,7 +123,7 @@ func (r *Reg) Check(t *tasktree.Tree, report func(tasktree.Problem)) {
 	}
 	r.checkFlags(report)
 	if r.Content != nil && !r.makes() {
-		report(tasktree.Problem{Pos: r.Content.Pos, Path: "content", Msg: "content fills a file that is made, and flags has no O_CREAT"})
+		report(tasktree.Problem{Pos: r.Content.Pos, Path: "content", Msg: "content fills a file that the restore makes; add O_CREAT to flags, or drop content"})
 	}
 	if r.Offset.Value != 0 && r.has(unix.O_PATH) {
 		report(tasktree.Problem{Pos: r.Offset.Pos, Path: "offset", Msg: "a file opened with O_PATH has no offset"})
@@ -139,7 +139,7 @@ func (r *Reg) checkFlags(report func(tasktree.Problem)) {
 		switch name := item.Flag.Name; name {
 		case "O_RDONLY", "O_WRONLY", "O_RDWR":
 			if access != "" && access != name {
-				bad("%s after %s: a file has one access mode", name, access)
+				bad("%s and %s exclude each other; a file has one access mode", name, access)
 			}
 			access = name
 		case "O_TRUNC":
@@ -155,16 +155,16 @@ func (r *Reg) checkFlags(report func(tasktree.Problem)) {
 				bad("O_TMPFILE needs O_WRONLY or O_RDWR")
 			}
 			if r.has(unix.O_CREAT) {
-				bad("O_TMPFILE makes a file without a name and goes without O_CREAT")
+				bad("O_TMPFILE makes a file without a name; drop O_CREAT")
 			}
 		case "O_CREAT":
 			if r.Flags.Has("O_DIRECTORY") {
-				bad("O_CREAT makes no directory: leave out O_CREAT or O_DIRECTORY")
+				bad("O_CREAT makes no directory; drop O_CREAT or O_DIRECTORY")
 			}
 		case "O_PATH":
 			const together = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW
 			if r.Flags.Bits&^together != 0 {
-				bad("with O_PATH only O_DIRECTORY and O_NOFOLLOW have a meaning")
+				bad("O_PATH combines only with O_DIRECTORY and O_NOFOLLOW")
 			}
 		}
 	}

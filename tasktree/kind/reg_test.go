@@ -19,14 +19,14 @@ func TestRegCheck(t *testing.T) {
 	}
 	testCheck(t, "reg", []checkCase{
 		{"least", values{"path": "x"}, nil},
-		{"no path", values{"path": ""}, []string{"1:1: path: empty path"}},
+		{"no path", values{"path": ""}, []string{"1:1: path: the path is empty"}},
 
 		{"one access mode", flags("O_RDWR", "O_APPEND"), nil},
 		{
 			"each further access mode", flags("O_WRONLY", "O_RDWR", "O_RDONLY"),
 			[]string{
-				"2:3: flags[1]: O_RDWR after O_WRONLY: a file has one access mode",
-				"2:4: flags[2]: O_RDONLY after O_RDWR: a file has one access mode",
+				"2:3: flags[1]: O_RDWR and O_WRONLY exclude each other; a file has one access mode",
+				"2:4: flags[2]: O_RDONLY and O_RDWR exclude each other; a file has one access mode",
 			},
 		},
 		{"O_TRUNC", flags("O_WRONLY", "O_TRUNC"), nil},
@@ -38,19 +38,19 @@ func TestRegCheck(t *testing.T) {
 		{"O_TMPFILE without writing", flags("O_TMPFILE"), []string{"2:2: flags[0]: O_TMPFILE needs O_WRONLY or O_RDWR"}},
 		{
 			"O_TMPFILE with O_CREAT", flags("O_RDWR", "O_TMPFILE", "O_CREAT"),
-			[]string{"2:3: flags[1]: O_TMPFILE makes a file without a name and goes without O_CREAT"},
+			[]string{"2:3: flags[1]: O_TMPFILE makes a file without a name; drop O_CREAT"},
 		},
 		{
 			"O_CREAT of a directory", flags("O_DIRECTORY", "O_CREAT"),
-			[]string{"2:3: flags[1]: O_CREAT makes no directory: leave out O_CREAT or O_DIRECTORY"},
+			[]string{"2:3: flags[1]: O_CREAT makes no directory; drop O_CREAT or O_DIRECTORY"},
 		},
 		{"O_PATH", flags("O_PATH", "O_DIRECTORY", "O_NOFOLLOW"), nil},
-		{"O_PATH and more", flags("O_RDWR", "O_PATH"), []string{"2:3: flags[1]: with O_PATH only O_DIRECTORY and O_NOFOLLOW have a meaning"}},
+		{"O_PATH and more", flags("O_RDWR", "O_PATH"), []string{"2:3: flags[1]: O_PATH combines only with O_DIRECTORY and O_NOFOLLOW"}},
 
 		{"content", with(flags("O_CREAT"), "content", "x"), nil},
 		{"content of a file without a name", with(flags("O_RDWR", "O_TMPFILE"), "content", "x"), nil},
-		{"content of a file that is there", with(flags("O_RDWR"), "content", "x"), []string{"5:1: content: content fills a file that is made, and flags has no O_CREAT"}},
-		{"even none", with(flags("O_RDWR"), "content", ""), []string{"5:1: content: content fills a file that is made, and flags has no O_CREAT"}},
+		{"content of a file that is there", with(flags("O_RDWR"), "content", "x"), []string{"5:1: content: content fills a file that the restore makes; add O_CREAT to flags, or drop content"}},
+		{"even none", with(flags("O_RDWR"), "content", ""), []string{"5:1: content: content fills a file that the restore makes; add O_CREAT to flags, or drop content"}},
 		{"offset", with(flags(), "offset", 5), nil},
 		{"offset of a place", with(flags("O_PATH"), "offset", 5), []string{"4:1: offset: a file opened with O_PATH has no offset"}},
 		{"offset 0 of a place", with(flags("O_PATH"), "offset", 0), nil},
