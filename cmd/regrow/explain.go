@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -11,18 +12,19 @@ import (
 	"regrow/restore"
 )
 
-// explain prints an error. One of a description starts each line with its place
-// already, any other begins with regrow.
+// placed matches a message that begins with a place in a description,
+// FILE:LINE:COL. The path itself has no ": ", as wrapped errors have.
+var placed = regexp.MustCompile(`^(?:[^:\n]|:[^ \n])*?:\d+:\d+: `)
+
+// explain prints an error. A message about a description begins with its place,
+// FILE:LINE:COL; every other begins with "regrow: ".
 func explain(w io.Writer, err error) {
 	text := withCure(err).Error()
 	if rest, ok := strings.CutPrefix(text, "images: "); ok { // a description that cannot be read
 		text = "regrow: " + rest
 	}
-	for _, part := range []string{"restore: ", "plan: ", "conflicts: ", "pid file: ", "trace: ", "report: ", "got SIG"} {
-		if strings.HasPrefix(text, part) {
-			text = "regrow: " + text
-			break
-		}
+	if !strings.HasPrefix(text, "regrow: ") && !placed.MatchString(text) {
+		text = "regrow: " + text
 	}
 	_, _ = fmt.Fprintln(w, text)
 }
@@ -37,7 +39,7 @@ func withCure(err error) error {
 	var limit unix.Rlimit
 	switch limited := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil; {
 	case limited && madeAsCaller():
-		cure = fmt.Sprintf(": this is the caller that the description asks for, and its RLIMIT_NOFILE is %d; say a higher caller.nofile, or less of caller.open", limit.Max)
+		cure = fmt.Sprintf(": this is the caller that the description asks for, and its RLIMIT_NOFILE is %d; raise caller.nofile, or lower caller.open", limit.Max)
 	case limited:
 		cure = fmt.Sprintf(": the hard RLIMIT_NOFILE is %d, raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE", limit.Max)
 	}

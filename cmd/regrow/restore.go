@@ -74,6 +74,7 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 	}
 	log := logrus.New()
 	log.SetOutput(cmd.ErrOrStderr())
+	log.SetFormatter(plainFormat{})
 	log.SetLevel(logrus.Level(f.logLevel))
 	signals := catch()
 	defer signals.stop()
@@ -128,7 +129,7 @@ func (f *restoreFlags) spare(description string) error {
 		path pathFlag
 	}{{"--trace", f.trace}, {"--pidfile", f.pidfile}} {
 		if written, err := os.Stat(string(out.path)); err == nil && os.SameFile(read, written) {
-			return fmt.Errorf("%s %s: that is the description", out.flag, out.path)
+			return fmt.Errorf("%s %s: this file is the description", out.flag, out.path)
 		}
 	}
 	return nil
@@ -176,7 +177,7 @@ func (f *restoreFlags) planWithin(ctx context.Context, cmd *cobra.Command, path 
 	case r := <-planned:
 		return r.plan, r.err
 	case <-late:
-		return nil, f.failed(fmt.Errorf("%s: %w of %v: the description is still being read", path, restore.ErrTimeout, time.Duration(f.timeout)))
+		return nil, f.failed(fmt.Errorf("%s: %w, after %v: the description is still being read", path, restore.ErrTimeout, time.Duration(f.timeout)))
 	case <-ctx.Done():
 		status := exitForeFail
 		if got, ok := errors.AsType[*signalError](context.Cause(ctx)); ok {
