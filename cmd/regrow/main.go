@@ -76,9 +76,17 @@ func newCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "regrow",
 		Short: "Restore process trees from a YAML description",
-		Long: `regrow reads a YAML description of a process tree, makes every shared open file
-once, puts them in a store, forks the tree, and lets each task pull its files
-by id and install them at their numbers.`,
+		Long: `regrow restores process trees from a YAML description: the tasks, the files that
+each of them has open, at which numbers, and which of these files they share.`,
+		Example: `  a demo tree that lives on, and its end:
+    regrow restore --detach --pidfile tree.pid tree.yaml
+    kill -- -$(cat tree.pid)
+
+  a conflict of descriptors, predicted and tried:
+    regrow conflicts --naive --run test/scenarios/01-pipe-swapped.yaml
+
+  a test in a virtual machine: what its kernel lacks, then the tree and its status:
+    regrow check --host tree.yaml && regrow restore tree.yaml`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		Args:              noSuchCommand,

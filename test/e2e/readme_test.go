@@ -1,0 +1,170 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+func readme(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestReadmeShort holds that somebody with a minute can read the page.
+func TestReadmeShort(t *testing.T) {
+	if n := strings.Count(readme(t), "\n"); n >= 200 {
+		t.Errorf("README.md has %d lines", n)
+	}
+}
+
+// TestReadmeTree holds that README's description can be copied out, and does what
+// it shows there.
+func TestReadmeTree(t *testing.T) {
+	path := write(t, documented(t, "README.md", "worker2"))
+	dir := filepath.Dir(path)
+	pidfile := filepath.Join(dir, "tree.pid")
+	rep := report(t, run(t, "restore", "--detach", "--json", "--pidfile", pidfile, path))
+	defer endTree(t)
+	log := awaitText(t, filepath.Join(dir, "app.log"))
+	_, shown, _ := strings.Cut(readme(t), "$ cat app.log\n")
+	shown, _, _ = strings.Cut(shown, "$ ")
+	if log != shown || shown == "" {
+		t.Errorf("the log has %q, README shows %q", log, shown)
+	}
+	if got, err := os.ReadFile(pidfile); err != nil || string(got) != fmt.Sprintf("%d\n", rep.Tasks[0].HostPID) {
+		t.Errorf("the pid file has %q, %v; the root is %d", got, err, rep.Tasks[0].HostPID)
+	}
+	got, err := exec.Command("ps", "--forest", "-o", "pid,args", "-s", fmt.Sprint(rep.Tasks[0].HostPID)).CombinedOutput()
+	if err != nil {
+		need(t, "ps: "+err.Error())
+	}
+	pids := regexp.MustCompile(`(?m)^ *\d+ `)
+	_, want, _ := strings.Cut(readme(t), "tree.pid)\n  PID COMMAND\n")
+	want, _, _ = strings.Cut(want, "$ ")
+	_, tasks, _ := strings.Cut(string(got), "\n")
+	if tasks, want = pids.ReplaceAllString(tasks, ""), pids.ReplaceAllString(want, ""); tasks != want || want == "" {
+		t.Errorf("ps shows\n%sREADME shows\n%s", tasks, want)
+	}
+}
+
+// awaitText reads a file as soon as a line is in it.
+func awaitText(t *testing.T, path string) string {
+	t.Helper()
+	for range 6000 { // a minute
+		if text, err := os.ReadFile(path); err == nil && strings.HasSuffix(string(text), "\n") {
+			return string(text)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("%s: no line comes", path)
+	return ""
+}
+
+// TestReadmeMistakes holds what README shows of a wrong description.
+func TestReadmeMistakes(t *testing.T) {
+	_, shown, _ := strings.Cut(readme(t), "$ regrow check tree.yaml\n")
+	shown, _, _ = strings.Cut(shown, "```")
+	path := write(t, `version: 1
+files:
+  log: {type: reg, path: app.log, flags: [O_CREAT], mode: 640}
+tasks:
+  - name: a
+    fds: {0: lgo}
+`)
+	res := run(t, "check", path)
+	if got := strings.ReplaceAll(res.errors, path, "tree.yaml"); res.status != 2 || got != shown {
+		t.Errorf("status %d\n%sREADME shows\n%s", res.status, got, shown)
+	}
+}
+
+// TestReadmeConflict holds what README shows of a conflict, which is tried, too.
+func TestReadmeConflict(t *testing.T) {
+	const scenario = "test/scenarios/01-pipe-swapped.yaml"
+	_, shown, _ := strings.Cut(readme(t), "$ regrow conflicts --naive --run --strategy fdstore "+scenario+"\n")
+	shown, _, _ = strings.Cut(shown, "```")
+	res := run(t, "conflicts", "--naive", "--run", "--strategy", "fdstore", "../../"+scenario)
+	if got := strings.ReplaceAll(res.out, "../../", ""); res.status != 1 || got != shown {
+		t.Errorf("status %d\n%s%sREADME shows\n%s", res.status, got, res.errors, shown)
+	}
+	nobody(t)
+}
+
+// TestReadmeModule builds a program of another module from README's lines for
+// go.mod and its pieces of Go, and runs the one that restores a tree.
+func TestReadmeModule(t *testing.T) {
+	if ready("regrow") != "" {
+		t.Skip("there is no go command in this machine")
+	}
+	if err := lookAtSources(); err != nil {
+		t.Fatal(err)
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod := regexp.MustCompile("(?s)```\n(require regrow .*?)```").FindStringSubmatch(readme(t))
+	pieces := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(readme(t), -1)
+	if mod == nil || len(pieces) != 3 {
+		t.Fatalf("README has go.mod %q and %d pieces of Go", mod, len(pieces))
+	}
+	dir := t.TempDir()
+	own, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, requires, _ := strings.Cut(string(own), "\n") // and the version of Go; "go mod tidy" adds them
+	sum, err := os.ReadFile(filepath.Join(root, "go.sum"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"go.mod":    "module other\n" + requires + strings.ReplaceAll(mod[1], "../regrow", root),
+		"go.sum":    string(sum),
+		"main.go":   program(pieces),
+		"tree.yaml": "version: 1\ntasks: [{name: a, run: [sh, -c, exit 7]}]\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// What regrow needs is in the cache by now.
+	build := exec.Command("go", "build", "-mod=mod", "-o", "other", ".")
+	build.Dir, build.Env = dir, append(os.Environ(), "GOPROXY=off", "GOFLAGS=-buildvcs=false")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	other := exec.Command(filepath.Join(dir, "other"))
+	other.Dir = dir
+	if out, err := other.CombinedOutput(); err != nil || string(out) != "status 7\n" {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// program makes one of the pieces: each a function, each error looked at, and the
+// last one run.
+func program(pieces [][]string) string {
+	var b strings.Builder
+	b.WriteString("package main\n\nimport (\n\t\"context\"\n\t\"fmt\"\n\t\"os\"\n\n\t\"regrow/fdstore\"\n\t\"regrow/images\"\n\t\"regrow/restore\"\n)\n\n" +
+		"var listener = os.Stdin\n\nfunc main() { fmt.Println(\"status\", piece2().(restore.Status).ExitStatus()) }\n\n" +
+		"func check(err error) {\n\tif err != nil {\n\t\tpanic(err)\n\t}\n}\n\n")
+	assigned := regexp.MustCompile(`(?m)^(\w+), err := .*$`)
+	for i, piece := range pieces {
+		last := ""
+		body := assigned.ReplaceAllStringFunc(piece[1], func(line string) string {
+			last, _, _ = strings.Cut(line, ",")
+			return line + "\n\tcheck(err)"
+		})
+		fmt.Fprintf(&b, "func piece%d() any {\n%s\treturn %s\n}\n\n", i, body, last)
+	}
+	return b.String()
+}
