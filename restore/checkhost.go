@@ -65,7 +65,7 @@ func (c *hostCheck) always() {
 	case errors.Is(err, errForeignProc):
 		c.lack(root.Pos, nil, "task %q: %v; mount one for this (unshare --mount-proc)", root.Name, err)
 	case errors.Is(err, errNoChildren):
-		c.lack(root.Pos, nil, "task %q: %v, and a tree's descendants are found by that; use one that has it", root.Name, err)
+		c.lack(root.Pos, nil, "task %q: %v, which regrow needs to find a tree's descendants; use a kernel that has it", root.Name, err)
 	case err != nil:
 		c.lack(root.Pos, err, "task %q: /proc is needed; mount it (mount -t proc proc /proc)", root.Name)
 	}
@@ -131,7 +131,7 @@ func (c *hostCheck) userReason(err error) string {
 	case born && errors.Is(err, unix.EROFS):
 		return readOnlyProc
 	case born && errors.Is(err, unix.EPERM) && c.host.UID == 0 && !c.may(unix.CAP_SETFCAP):
-		return "root needs CAP_SETFCAP to map itself (Linux 5.12); give it that"
+		return "root needs CAP_SETFCAP to map itself (Linux 5.12); grant it"
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):
 		return c.full("user/max_user_namespaces")
 	case errors.Is(err, unix.EINVAL):
@@ -145,7 +145,7 @@ func (c *hostCheck) userReason(err error) string {
 	case c.ask.status("Seccomp") == "2":
 		return c.sandbox("CLONE_NEWUSER")
 	}
-	return "the caller may be in a chroot, its user unknown in its own user namespace, or a security module forbids it; allow it there"
+	return "the caller may be in a chroot, its user may be unknown in its own user namespace, or a security module forbids it; allow it there"
 }
 
 // full says that a count of namespaces is used up.
@@ -157,7 +157,7 @@ func (c *hostCheck) full(name string) string {
 	case "":
 		return "a limit on namespaces is reached; raise " + dotted
 	default:
-		return fmt.Sprintf("the user has as many as %s allows (%s) here or in a namespace above, or 32 levels are nested; raise it", dotted, n)
+		return fmt.Sprintf("the user has as many as %s allows (%s), here or in a namespace above, or 32 levels are nested; raise it", dotted, n)
 	}
 }
 

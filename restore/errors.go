@@ -102,7 +102,7 @@ func (e *OpError) Unwrap() error { return e.Err }
 // Errors of [Start] that are no fault of one step.
 var (
 	// ErrTimeout says that the tree was not released in time.
-	ErrTimeout = errors.New("timeout before release")
+	ErrTimeout = errors.New("timed out before release")
 	// ErrCanceled says that the context ended before release.
 	ErrCanceled = errors.New("canceled before release")
 	// ErrTaskDied says that a task, or a helper of one, was killed from outside
@@ -150,7 +150,7 @@ func (p *Plan) reason(op *program.Op, note program.Note, errno int32, got int64)
 		}
 		return fmt.Sprintf("the result is %d, and the plan needs %d", got, op.Want), nil
 	case program.ReasonFIFO:
-		return "the path is a FIFO, and opening it would block or let its other side through", nil
+		return "the path is a FIFO; opening it would block, or wake its other side", nil
 	case program.ReasonSocket:
 		return "the path is a socket, which open(2) cannot open", nil
 	case program.ReasonForeign:

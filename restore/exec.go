@@ -59,11 +59,11 @@ func (pl *planner) findHints(name string) []tasktree.Hint {
 	case strings.Contains(name, "/"):
 		missing = "a relative path of a program starts at the folder of the description"
 	case strings.Contains(name, " "):
-		missing = "in no folder of the task's PATH; a program and its arguments are elements of their own: [sleep, 10]"
+		missing = "in no folder of the task's PATH; write the program and each argument as elements of their own: [sleep, 10]"
 	default:
 		missing = "in no folder of the task's PATH"
 	}
-	hints := append(pl.rightsHint(), tasktree.Hint{Errno: int(unix.EACCES), Text: "no right to execute it, which chmod +x would give, or to enter its folder"})
+	hints := append(pl.rightsHint(), tasktree.Hint{Errno: int(unix.EACCES), Text: "no right to execute it (chmod +x), or to enter its folder"})
 	if missing != "" {
 		hints = append(hints, tasktree.Hint{Errno: int(unix.ENOENT), Text: missing})
 	}
@@ -121,8 +121,8 @@ func (tp *taskPlanner) exec(run execve) {
 	op.SetMode(0, program.ModeLoad)
 	tp.note().Extra = tp.pl.extra(extra{path: argv[0], hints: []tasktree.Hint{
 		{Errno: int(unix.ENOEXEC), Text: "neither a binary for this machine nor a script with a #! line"},
-		{Errno: int(unix.E2BIG), Text: "arguments and environment are too long together"},
-		{Errno: int(unix.ENOENT), Text: "the program or its interpreter is not there"},
+		{Errno: int(unix.E2BIG), Text: "arguments and environment together are too long"},
+		{Errno: int(unix.ENOENT), Text: "the program or its interpreter does not exist"},
 	}})
 }
 

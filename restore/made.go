@@ -76,7 +76,7 @@ func (r *run) create(op *program.Op) (int64, opFailure) {
 		if !errors.Is(err, unix.EEXIST) {
 			return 0, opFailure{err: err}
 		}
-		got, f := int64(0), opFailure{err: err, reason: "O_EXCL and content are for a file that is made"}
+		got, f := int64(0), opFailure{err: err, reason: "O_EXCL and content need a file that the restore makes"}
 		if op.Flags&program.FlagMustCreate == 0 {
 			got, f = r.openThere(path, flags, tasktree.FileTypes(op.Args[5]))
 		} else if err := unix.Stat(path, new(unix.Stat_t)); err != nil && !exclusive {

@@ -60,7 +60,7 @@ func (w *writer) writeIDs(fd int) {
 	for _, f := range w.pl.plan.host.idFiles() {
 		x := extra{path: f.path, hints: []tasktree.Hint{
 			{Errno: int(unix.EACCES), Text: deniedIDs},
-			{Errno: int(unix.EPERM), Text: "a security module lets user namespaces have no rights, or root lacks CAP_SETFCAP; regrow check --host says which"},
+			{Errno: int(unix.EPERM), Text: "a security module gives user namespaces no rights, or root lacks CAP_SETFCAP; regrow check --host says which"},
 			{Errno: int(unix.EROFS), Text: readOnlyProc},
 		}}
 		w.want(w.call(unix.SYS_OPENAT, atFDCWD(), a.String(f.path), unix.O_WRONLY|unix.O_CLOEXEC), int64(fd))

@@ -239,7 +239,7 @@ func (tp *taskPlanner) setLimit(soft, hard uint64) {
 	// Even to the limit that the task has already, see do_prlimit in kernel/sys.c.
 	tp.note().Extra = tp.pl.extra(extra{hints: []tasktree.Hint{{
 		Errno: int(unix.EPERM),
-		Text:  fmt.Sprintf("fs.nr_open has become lower than the hard limit of %d, or a sandbox refuses it; set that lower with ulimit -Hn", hard),
+		Text:  fmt.Sprintf("fs.nr_open is now lower than the hard limit of %d, or a sandbox refuses the call; lower the limit with ulimit -Hn", hard),
 	}}})
 }
 

@@ -97,7 +97,7 @@ func (c Collision) place() string {
 }
 
 func (c Collision) words() string {
-	return fmt.Sprintf("task %q: %s: fd %d was %s: lost is %s", c.Task, c.Op, c.FD, c.Was, c.Lost)
+	return fmt.Sprintf("task %q: %s: fd %d was %s; this loses %s", c.Task, c.Op, c.FD, c.Was, c.Lost)
 }
 
 // Predict runs the plan against the model of descriptor tables. It is pure. An

@@ -50,17 +50,17 @@ func TestPredict(t *testing.T) {
 		{"fdstore", PlanOptions{}, nil},
 		{"service", PlanOptions{Strategy: StrategyService}, nil},
 		{"service, naive", PlanOptions{Strategy: StrategyService, Naive: true}, []string{
-			`clash.yaml:3:5: task "only": close helpers: close(1): fd 1 was a: lost is fd 1, installed from file "a" at line 4`,
-			`clash.yaml:4:5: task "only": install fd 1 from file "a": dup3(2, 1): fd 1 was [channel]: lost is the channel, before file "b" was popped for fd 0`,
+			`clash.yaml:3:5: task "only": close helpers: close(1): fd 1 was a; this loses fd 1, installed from file "a" at line 4`,
+			`clash.yaml:4:5: task "only": install fd 1 from file "a": dup3(2, 1): fd 1 was [channel]; this loses the channel, before file "b" was popped for fd 0`,
 		}},
 		{"inherit", PlanOptions{Strategy: StrategyInherit}, nil},
 		{"fdstore, naive", PlanOptions{Naive: true}, []string{
-			`clash.yaml:3:5: task "only": close helpers: close(0): fd 0 was b: lost is fd 0, installed from file "b" at line 5`,
+			`clash.yaml:3:5: task "only": close helpers: close(0): fd 0 was b; this loses fd 0, installed from file "b" at line 5`,
 		}},
 		{"fdstore, naive, out of the way", PlanOptions{Naive: true, ServiceFD: &five}, nil},
 		{"inherit, naive", PlanOptions{Strategy: StrategyInherit, Naive: true}, []string{
-			`clash.yaml:4:5: task "only": install fd 1 from file "a": dup3(0, 1): fd 1 was b: lost is file "b", still to be installed as fd 0`,
-			`clash.yaml:5:5: task "only": install fd 0 from file "b": close(1): fd 1 was a: lost is fd 1, installed from file "a" at line 4`,
+			`clash.yaml:4:5: task "only": install fd 1 from file "a": dup3(0, 1): fd 1 was b; this loses file "b", still to be installed as fd 0`,
+			`clash.yaml:5:5: task "only": install fd 0 from file "b": close(1): fd 1 was a; this loses fd 1, installed from file "a" at line 4`,
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -34,7 +34,7 @@ func (r *run) prepare(ctx context.Context) error {
 	case <-ctx.Done():
 		err = r.errorf("%w: %w", ErrCanceled, context.Cause(ctx))
 	case <-late:
-		err = r.errorf("%w of %v: files are still being opened", ErrTimeout, r.options.Timeout)
+		err = r.errorf("%w, after %v: files are still being opened", ErrTimeout, r.options.Timeout)
 	}
 	// Most ops do come back, and what they have made by then is removed. One
 	// that does not has made nothing.

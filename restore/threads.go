@@ -38,7 +38,7 @@ func (r *run) readyThreads() error {
 		root := r.plan.tree.Root
 		return &HostError{r.plan.tree.Source, []Lack{{
 			Pos: root.Pos, Limit: true,
-			Msg: fmt.Sprintf("task %q: %s has room for %d more, and regrow itself may need %d threads; raise it", root.Name, limit, max(room, 0), fewest),
+			Msg: fmt.Sprintf("task %q: %s leaves room for %d more processes, and regrow itself may need %d threads; raise it", root.Name, limit, max(room, 0), fewest),
 		}}}
 	case room < n, tasks <= room && room-n < tasks, !spaceForThreads():
 		return nil

@@ -62,7 +62,7 @@ func (w *watch) context(ctx context.Context) {
 }
 
 func (w *watch) timeout() error {
-	return w.r.errorf("%w of %v: %d of %d tasks are not ready", ErrTimeout, w.r.options.Timeout,
+	return w.r.errorf("%w, after %v: %d of %d tasks are not ready", ErrTimeout, w.r.options.Timeout,
 		postfork.Load(&w.r.arena.Head().Left)&program.CountMask, len(w.r.plan.tasks))
 }
 

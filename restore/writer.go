@@ -104,7 +104,7 @@ func (pl *planner) forkHint() int32 {
 		pl.forkHints = pl.extra(extra{hints: []tasktree.Hint{
 			{Errno: int(unix.EINVAL), Text: "an exact pid must be below kernel.pid_max"},
 			{Errno: int(unix.EPERM), Text: "an exact pid needs CAP_CHECKPOINT_RESTORE, in the user namespace of its pid namespace"},
-			{Errno: int(unix.EAGAIN), Text: "over RLIMIT_NPROC, kernel.pid_max, kernel.threads-max or pids.max of the cgroup"},
+			{Errno: int(unix.EAGAIN), Text: "RLIMIT_NPROC, kernel.pid_max, kernel.threads-max or pids.max of the cgroup is reached"},
 		}})
 	}
 	return pl.forkHints

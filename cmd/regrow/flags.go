@@ -47,9 +47,9 @@ func (f *timeFlag) Set(s string) error {
 	d, err := time.ParseDuration(s)
 	switch {
 	case err != nil:
-		return errors.New("want a time with its unit, such as 500ms or 10s")
+		return errors.New("expected a time with a unit, such as 500ms or 10s")
 	case d < 0:
-		return errors.New("want a time that is not negative")
+		return errors.New("the time must not be negative")
 	}
 	*f = timeFlag(d)
 	return nil
@@ -68,7 +68,7 @@ func (f *levelFlag) Type() string { return "L" }
 func (f *levelFlag) Set(s string) error {
 	level, err := logrus.ParseLevel(s)
 	if err != nil {
-		return fmt.Errorf("want one of %s", strings.Join(levels(), ", "))
+		return fmt.Errorf("expected one of %s", strings.Join(levels(), ", "))
 	}
 	*f = levelFlag(level)
 	return nil
@@ -100,7 +100,7 @@ func flagError(cmd *cobra.Command, err error) error {
 		value = `""`
 	}
 	if flag.Value.Type() == "bool" {
-		return fmt.Errorf("--%s=%s: want true or false", flag.Name, value)
+		return fmt.Errorf("--%s=%s: expected true or false", flag.Name, value)
 	}
 	return fmt.Errorf("--%s %s: %w", flag.Name, value, bad.Unwrap())
 }

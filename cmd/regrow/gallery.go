@@ -38,7 +38,7 @@ func (r *scenarioResult) name() string {
 func scenarioFiles(paths []string) (files []string, err error) {
 	for _, path := range paths {
 		if path == "-" {
-			return nil, errors.New("conflicts --check takes files and folders, not standard input (-): each scenario is read again by the caller that it asks for")
+			return nil, errors.New("conflicts --check takes files and folders, not standard input (-), because each scenario is read again by the caller that it asks for")
 		}
 		info, err := os.Stat(path)
 		if err != nil {
@@ -97,10 +97,10 @@ func loadScenarios(paths []string, stderr io.Writer) (trees []*tasktree.Tree, er
 func expectsAll(tree *tasktree.Tree) error {
 	s := tree.Scenario
 	if s == nil || len(s.Expect) == 0 {
-		return fmt.Errorf("%s: nothing is expected of any strategy: say it under expect", tree.Source)
+		return fmt.Errorf("%s: no strategy has an expectation; add expect", tree.Source)
 	}
 	if unsaid := s.Unsaid(); len(unsaid) > 0 {
-		return fmt.Errorf("%s: expect: nothing is said of %s", tasktree.At(tree.Source, s.Expect[0].Pos), strings.Join(unsaid, ", "))
+		return fmt.Errorf("%s: expect: no expectation for %s", tasktree.At(tree.Source, s.Expect[0].Pos), strings.Join(unsaid, ", "))
 	}
 	return nil
 }

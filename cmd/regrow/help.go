@@ -66,7 +66,7 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	}
 	what, known := "command", ""
 	if cmd.Name() == "completion" {
-		what, known = "shell", "; known are "+strings.Join(names, ", ")
+		what, known = "shell", "; expected one of "+strings.Join(names, ", ")
 	}
 	return fmt.Errorf("unknown %s %q%s%s; see %s --help", what, args[0], tasktree.DidYouMean(args[0], names), known, cmd.CommandPath())
 }

@@ -35,7 +35,7 @@ func (f *strategyFlags) options(o restore.PlanOptions) (restore.PlanOptions, err
 		o.ServiceFD = f.serviceFD.n
 	}
 	if f.serviceFD.n != nil && f.strategy.given && f.strategy.Strategy == restore.StrategyInherit {
-		return o, fmt.Errorf("--service-fd %d: the strategy inherit has no store, so no descriptor of one", *f.serviceFD.n)
+		return o, fmt.Errorf("--service-fd %d: the strategy inherit has no store", *f.serviceFD.n)
 	}
 	return o, nil
 }
@@ -92,7 +92,7 @@ func (f *numberFlag) Type() string { return "N" }
 func (f *numberFlag) Set(s string) error {
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || n > math.MaxInt32 {
-		return errors.New("want the number of a descriptor")
+		return errors.New("expected the number of a descriptor")
 	}
 	fd := int(n)
 	f.n = &fd

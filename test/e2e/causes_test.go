@@ -148,7 +148,7 @@ func TestRealCauses(t *testing.T) {
 			tree: func(dir string) string {
 				return strings.Replace(causeTree(dir, "", "      - {name: b, run: ["+dir+"/script]}\n"), ", O_TRUNC", "", 1)
 			},
-			want: []string{"tree.yaml:11:25: restore: task \"b\"", "run: execve", "script\": no such file or directory (the program or its interpreter is not there)"},
+			want: []string{"tree.yaml:11:25: restore: task \"b\"", "run: execve", "script\": no such file or directory (the program or its interpreter does not exist)"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -54,7 +54,7 @@ type lab struct {
 func TestConflicts(t *testing.T) {
 	path := write(t, swapped)
 	res := run(t, "conflicts", path)
-	if res.status != 0 || res.errors != "" || !strings.Contains(res.out, "fdstore") || strings.Contains(res.out, "broke") {
+	if res.status != 0 || res.errors != "" || !strings.Contains(res.out, "fdstore") || strings.Contains(res.out, "breaks") {
 		t.Errorf("status %d: %s%s", res.status, res.out, res.errors)
 	}
 	res = run(t, "conflicts", "--naive", "--run", "--json", path)
@@ -84,13 +84,13 @@ func TestConflictsStatus(t *testing.T) {
 		status int
 		says   string
 	}{
-		{nil, 0, "held"},
-		{[]string{"--naive"}, 1, "broke"},
+		{nil, 0, "holds"},
+		{[]string{"--naive"}, 1, "breaks"},
 		{[]string{"--naive", "--strategy", "inherit"}, 1, "still to be installed"},
 		{[]string{"--naive", "--service-fd", "7"}, 0, "fdstore, naive"},
 		{[]string{"--strategy", "fdstor"}, 2, `did you mean "fdstore"`},
 		{[]string{"--strategy", "inherit", "--service-fd", "3"}, 2, "no store"},
-		{[]string{"--service-fd", "x"}, 2, "--service-fd x: want the number of a descriptor"},
+		{[]string{"--service-fd", "x"}, 2, "--service-fd x: expected the number of a descriptor"},
 		{[]string{"--service-fd", "1000000"}, 1, "highest number"},
 	} {
 		res := run(t, append(append([]string{"conflicts"}, c.args...), path)...)

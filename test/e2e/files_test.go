@@ -204,7 +204,7 @@ files:
 tasks: [{name: root, fds: {3: made, 4: f}}]
 `, dir, flags))
 		for what, args := range map[string][]string{
-			"timeout before release":               {"restore", "--timeout", "300ms", path},
+			"timed out before release":             {"restore", "--timeout", "300ms", path},
 			"canceled before release: got SIGTERM": {"restore", path},
 		} {
 			t.Run(name+", "+what, func(t *testing.T) {

@@ -99,12 +99,12 @@ func TestCallersRefused(t *testing.T) {
 		},
 		{
 			"no more processes", fmt.Sprintf(`exec setpriv --reuid %d --regid 61236 --clear-groups bash -c 'ulimit -u 40; exec "$0" "$@"' "$0" "$@"`, nobodyElse()), 125, 1,
-			[]string{"tree.yaml", "restore: task ", "fork: clone3: resource temporarily unavailable (over RLIMIT_NPROC"},
+			[]string{"tree.yaml", "restore: task ", "fork: clone3: resource temporarily unavailable (RLIMIT_NPROC"},
 		},
 		{
 			// Nor is there one for a thread, and the Go runtime wants many.
 			"no more processes, many processors", fmt.Sprintf(`exec setpriv --reuid %d --regid 61236 --clear-groups bash -c 'ulimit -u 150; export GOMAXPROCS=16 GOGC=1; exec "$0" "$@"' "$0" "$@"`, nobodyElse()), 125, 1,
-			[]string{"tree.yaml", "restore: task ", "fork: clone3: resource temporarily unavailable (over RLIMIT_NPROC"},
+			[]string{"tree.yaml", "restore: task ", "fork: clone3: resource temporarily unavailable (RLIMIT_NPROC"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -204,7 +204,7 @@ func TestTimeoutEndsWithRelease(t *testing.T) {
 		}
 		res := wait(t, r)
 		nobody(t)
-		if res.status == 125 && strings.Contains(res.errors, "timeout before release of "+limit.String()) {
+		if res.status == 125 && strings.Contains(res.errors, "timed out before release, after "+limit.String()) {
 			t.Log(res.errors)
 			if err := os.Remove(goOn); err != nil {
 				t.Fatal(err)
@@ -261,7 +261,7 @@ func stopInTime(t *testing.T, path string, flags []string, status int, message s
 				if victim = find(r.cmd.Process.Pid); victim != 0 {
 					_ = unix.Kill(victim, unix.SIGSTOP)
 				}
-			case !released && r.logged("msg=released"): // it was ready before the stop
+			case !released && r.logged("regrow: info: released: "): // it was ready before the stop
 				released = true
 				_ = unix.Kill(victim, unix.SIGCONT)
 				_ = r.cmd.Process.Signal(unix.SIGTERM)
@@ -269,7 +269,7 @@ func stopInTime(t *testing.T, path string, flags []string, status int, message s
 				time.Sleep(time.Millisecond)
 			}
 		}
-		late := "timeout before release of " + limit.String()
+		late := "timed out before release, after " + limit.String()
 		switch {
 		case released || res.status == 0:
 			endTree(t)

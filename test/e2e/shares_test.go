@@ -194,7 +194,7 @@ func TestSharedTableConflicts(t *testing.T) {
 		t.Errorf("status %d: %s%s", res.status, res.out, res.errors)
 	}
 	res := run(t, "conflicts", "--run", "--naive", "--strategy", "fdstore", "--service-fd", "50", path)
-	for _, want := range []string{`the helper of task "s0"`, `the helper of task "s3"`, "broke  as predicted"} {
+	for _, want := range []string{`the helper of task "s0"`, `the helper of task "s3"`, "breaks  as predicted"} {
 		if res.status != 1 || !strings.Contains(res.out, want) {
 			t.Errorf("status %d, no %s in %s%s", res.status, want, res.out, res.errors)
 		}

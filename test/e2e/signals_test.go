@@ -302,7 +302,7 @@ func TestWhileReading(t *testing.T) {
 	if res := wait(t, r); res.status != 128+int(unix.SIGTERM) {
 		t.Errorf("status %d, want 143: %s", res.status, res.errors)
 	}
-	if res := run(t, "restore", "-d", "--timeout", "100ms", fifo); res.status != 1 || !strings.Contains(res.errors, "timeout before release of 100ms") {
+	if res := run(t, "restore", "-d", "--timeout", "100ms", fifo); res.status != 1 || !strings.Contains(res.errors, "timed out before release, after 100ms") {
 		t.Errorf("status %d, want 1: %s", res.status, res.errors)
 	}
 }

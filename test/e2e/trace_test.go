@@ -234,10 +234,10 @@ func TestDebugLog(t *testing.T) {
 		fd      int
 		file    string
 	}{
-		{0, `msg=dup3 `, 5, "jobs.w"},
-		{1, `msg=pull `, 0, "jobs.r"},
-		{1, `msg=dup3 `, 3, "jobs.r"},
-		{2, `msg=pull `, 0, "null"},
+		{0, `regrow: debug: dup3: `, 5, "jobs.w"},
+		{1, `regrow: debug: pull: `, 0, "jobs.r"},
+		{1, `regrow: debug: dup3: `, 3, "jobs.r"},
+		{2, `regrow: debug: pull: `, 0, "null"},
 	} {
 		task := rep.Tasks[want.task]
 		fields := []string{fmt.Sprintf("fd=%d ", want.fd), "file=" + want.file + " ", fmt.Sprintf("pid=%d ", task.PID), "task=" + task.Name, want.message}
