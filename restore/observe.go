@@ -11,8 +11,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"regrow/tasktree"
 )
 
 // Observation is what the tables of a tree really were when every task was
@@ -24,7 +22,7 @@ type Observation struct {
 // Observe carries a plan out up to the commit point, when every task is ready,
 // looks what each descriptor really is (kcmp(2)), and ends the tree: no program
 // runs, no file is cut, what was made is removed. The kernel must have kcmp and
-// let this process look at its children.
+// let this process look at its children; otherwise the error is a [*HostError].
 //
 // An open file that a task has made for itself is not open in this process, so it
 // is known by what it leads to. Where several of them lead to the same, or several
@@ -33,11 +31,14 @@ type Observation struct {
 //
 // Errors are those of [Start]. A failed op of a naive plan is none.
 func Observe(ctx context.Context, p *Plan, o Options, predicted *Prediction) (*Observation, error) {
+	if err := kcmpWorks(); err != nil {
+		return nil, p.noKcmp(err)
+	}
 	var seen *Observation
 	o.observe = func(r *run) error {
 		var err error
 		seen, err = r.look(predicted)
-		return err
+		return p.noKcmp(err)
 	}
 	if _, err := Start(ctx, p, o); err != nil {
 		return nil, err
@@ -116,45 +117,6 @@ func (r *run) look(predicted *Prediction) (*Observation, error) {
 		seen.Tasks = append(seen.Tasks, out)
 	}
 	return seen, nil
-}
-
-// sharedTables gives for each task the one whose table it has, by the kernel's
-// word: of several tasks with one table the first that describes one. nil: the
-// table is the task's own.
-func sharedTables(tasks []*tasktree.Task, pids []int) ([]*tasktree.Task, error) {
-	type seen struct {
-		pid   int
-		owner *tasktree.Task
-	}
-	var tables []*seen // in the kernel's order of them
-	has := make([]*seen, len(tasks))
-	for i, task := range tasks {
-		var failed error
-		at, known := slices.BinarySearchFunc(tables, pids[i], func(t *seen, pid int) int {
-			order, err := tableOrder(t.pid, pid)
-			if err != nil {
-				failed = err
-			}
-			return direction(order)
-		})
-		if failed != nil {
-			return nil, fmt.Errorf("restore: %w", failed)
-		}
-		if !known {
-			tables = slices.Insert(tables, at, &seen{pids[i], task})
-		}
-		has[i] = tables[at]
-		if has[i].owner.Sharer() && !task.Sharer() {
-			has[i].owner = task
-		}
-	}
-	owners := make([]*tasktree.Task, len(tasks))
-	for i, task := range tasks {
-		if has[i].owner != task {
-			owners[i] = has[i].owner
-		}
-	}
-	return owners, nil
 }
 
 // noted gives the first op of a task that failed, or nil.

@@ -270,17 +270,20 @@ func TestReplaced(t *testing.T) {
 		want, lack []string
 	}{
 		{
-			"a regular file", map[string]int{"log": 7},
+			"a regular file",
+			map[string]int{"log": 7},
 			[]string{`file "log" is the caller's descriptor 7`, "F_GETFD)(7)", "pipe2", "F_SETPIPE_SZ", `"job"`},
 			[]string{"/log", "lseek", "truncate"},
 		},
 		{
-			"an end of a pipe", map[string]int{"jobs.r": 8},
+			"an end of a pipe",
+			map[string]int{"jobs.r": 8},
 			[]string{`file "jobs.r" is the caller's descriptor 8`, "F_GETFD)(8)", "pipe2", "F_SETPIPE_SZ", `"job"`, "/log", "lseek", "truncate"},
 			nil,
 		},
 		{
-			"both ends", map[string]int{"jobs.r": 8, "jobs.w": 9},
+			"both ends",
+			map[string]int{"jobs.r": 8, "jobs.w": 9},
 			[]string{"F_GETFD)(8)", "F_GETFD)(9)", "/log"},
 			[]string{"pipe2", "F_SETPIPE_SZ", `"job"`},
 		},

@@ -20,6 +20,10 @@ type Report struct {
 	// Replaced has the open files in whose place descriptors of the caller's
 	// came, nil for none.
 	Replaced []Replaced `json:"replaced,omitempty"`
+
+	// Unseen says what the report leaves out because the kernel did not tell,
+	// and why; nil: nothing.
+	Unseen []string `json:"-"`
 }
 
 // TaskReport is one task of a [Report].
@@ -31,7 +35,8 @@ type TaskReport struct {
 	FDs     []int  `json:"fds"`      // ascending; a program has lost the close-on-exec ones
 
 	// Shares is what the task shares with another one, by kcmp(2), nil for
-	// nothing. A program has a copy of a table that it shared before.
+	// nothing, or where that was not to be seen. A program has a copy of a table
+	// that it shared before.
 	Shares *SharesReport `json:"shares,omitempty"`
 }
 
@@ -73,34 +78,8 @@ func (r *run) report() Report {
 		rep.Tasks[0].PID, rep.Tasks[0].HostPID = 1, r.root
 		r.hostPIDs(rep.Tasks)
 	}
-	r.sharing(rep.Tasks)
+	r.sharing(&rep)
 	return rep
-}
-
-// sharing reads back who shares a table. Where the kernel does not tell (no
-// CONFIG_KCMP, or a task that has ended), the report has what was described.
-func (r *run) sharing(reports []TaskReport) {
-	var tasks []*tasktree.Task
-	var pids []int
-	shared := map[*tasktree.Task]bool{}
-	for _, task := range r.plan.tree.Tasks() {
-		shared[task.Owner] = true
-	}
-	for i, task := range r.plan.tree.Tasks() {
-		if task.Sharer() || shared[task] {
-			tasks, pids = append(tasks, task), append(pids, reports[i].HostPID)
-		}
-	}
-	owners, err := sharedTables(tasks, pids)
-	for i, task := range tasks {
-		owner := task.Owner
-		if err == nil {
-			owner = owners[i]
-		}
-		if owner != nil {
-			reports[task.Index].Shares = &SharesReport{owner.Name}
-		}
-	}
 }
 
 // numbers gives the descriptors that a task has once it holds or runs.

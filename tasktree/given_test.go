@@ -40,7 +40,8 @@ func TestReplace(t *testing.T) {
 		{"an inherit whose name is its key", given{"db": 5}, nil, nil},
 		{"one end", given{"jobs.r": 5}, []tasktree.Given{{Name: "jobs.r", FD: 5, Pos: at(4, entryCol)}}, nil},
 		{
-			"all of it", given{"jobs.w": 6, "jobs.r": 5, "log": 5, "listener": 7},
+			"all of it",
+			given{"jobs.w": 6, "jobs.r": 5, "log": 5, "listener": 7},
 			[]tasktree.Given{{Name: "log", FD: 5, Pos: at(3, entryCol)}, {Name: "jobs.r", FD: 5, Pos: at(4, entryCol)}, {Name: "jobs.w", FD: 6, Pos: at(4, entryCol)}},
 			nil,
 		},
@@ -52,21 +53,29 @@ func TestReplace(t *testing.T) {
 		{"a key mistyped", given{"listner": 5}, nil, []string{`listner: no open file of the tree has this name or key (did you mean "listener"?)`}},
 		{"an end mistyped", given{"jobs.reader": 5}, nil, []string{`jobs.reader: no open file of the tree has this name or key (its ends are jobs.r or jobs.w)`}},
 		{
-			"something else", given{"somethingelse": 5}, nil,
+			"something else",
+			given{"somethingelse": 5},
+			nil,
 			[]string{"somethingelse: no open file of the tree has this name or key (there are log, jobs.r, jobs.w, lsn, out, db, stderr, idle, both, two and 1 more)"},
 		},
 		{"a pipe without an end", given{"jobs": 5}, nil, []string{"jobs: it is a pipe at 4:1: name one of its ends, jobs.r or jobs.w"}},
 		{"a file with an end", given{"log.reader": 5}, nil, []string{`log.reader: no open file of the tree has this name or key (a reg has no ends: write "log")`}},
 		{
-			"both a key and a name", given{"both": 5}, nil,
+			"both a key and a name",
+			given{"both": 5},
+			nil,
 			[]string{`both: it is the key of "two" at 11:1 and the name of another open file at 10:1: give one of them another name`},
 		},
 		{
-			"by its name and by its key", given{"lsn": 5, "listener": 6}, nil,
+			"by its name and by its key",
+			given{"lsn": 5, "listener": 6},
+			nil,
 			[]string{`listener: "lsn", which has this key, is replaced by the descriptor with the key "lsn": leave one of them out`},
 		},
 		{
-			"all that is wrong", given{"a": 1, "jobs": 5, "log": 7}, nil,
+			"all that is wrong",
+			given{"a": 1, "jobs": 5, "log": 7},
+			nil,
 			[]string{
 				"a: no open file of the tree has this name or key (there are log, jobs.r, jobs.w, lsn, out, db, stderr, idle, both, two and 1 more)",
 				"jobs: it is a pipe at 4:1: name one of its ends, jobs.r or jobs.w",

@@ -96,7 +96,7 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 	}
 	// Beside the signals: whoever reads may be slow, or never come.
 	announced := make(chan error, 1)
-	go func() { announced <- f.announce(cmd.OutOrStdout(), pidfile, tree) }()
+	go func() { announced <- f.announce(cmd.OutOrStdout(), cmd.ErrOrStderr(), pidfile, tree) }()
 	if f.detach {
 		if err := signals.untilAnnounced(announced); err != nil {
 			tree.Abort()
@@ -200,14 +200,21 @@ func (f *restoreFlags) failed(err error) error {
 	return &exitError{statusOf(err, f.detach), err}
 }
 
-// announce writes the pid file and the report.
-func (f *restoreFlags) announce(w io.Writer, pidfile *pidFile, tree *restore.Tree) error {
+// announce writes the pid file and the report, and what that does not have.
+func (f *restoreFlags) announce(w, stderr io.Writer, pidfile *pidFile, tree *restore.Tree) error {
 	if err := pidfile.write(tree.RootPID()); err != nil {
 		return err
 	}
-	if f.json {
-		if err := json.NewEncoder(w).Encode(tree.Report()); err != nil {
-			return fmt.Errorf("report: %w", err)
+	if !f.json {
+		return nil
+	}
+	report := tree.Report()
+	if err := json.NewEncoder(w).Encode(report); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	if logrus.Level(f.logLevel) >= logrus.WarnLevel {
+		for _, unseen := range report.Unseen {
+			_, _ = fmt.Fprintln(stderr, "regrow: warning: "+unseen)
 		}
 	}
 	return nil
