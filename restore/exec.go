@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -181,7 +182,7 @@ func programs(t *tasktree.Tree, cwd string, task *tasktree.Task, folders []strin
 
 // environment gives the address of a task's environment, and the PATH in it.
 func (pl *planner) environment(task *tasktree.Task) (envp uint64, path string) {
-	base := pl.plan.host.Environ
+	base := pl.callersEnvironment()
 	if task.EnvClear {
 		base = nil
 	}
@@ -212,6 +213,22 @@ func (pl *planner) environment(task *tasktree.Task) (envp uint64, path string) {
 		}
 	}
 	return pl.plan.arena.Strings(env), pathOf(env)
+}
+
+// activation are the variables of sd_listen_fds(3). They tell the process that was
+// started with them, regrow, which of its descriptors are listening sockets; a
+// task has others at these numbers.
+var activation = []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"}
+
+// callersEnvironment gives what of the caller's environment is for the tree.
+func (pl *planner) callersEnvironment() []string {
+	if pl.callersEnv == nil {
+		pl.callersEnv = slices.DeleteFunc(slices.Clone(pl.plan.host.Environ), func(kv string) bool {
+			name, _, _ := strings.Cut(kv, "=")
+			return slices.Contains(activation, name)
+		})
+	}
+	return pl.callersEnv
 }
 
 func pathOf(env []string) string {

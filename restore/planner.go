@@ -27,6 +27,7 @@ type planner struct {
 	scratch         scratch
 	readyPaths      map[string]string
 	envp            uint64 // for tasks that add nothing to it
+	callersEnv      []string
 	lookedUp        map[string]places
 	placeCount      int // see maxPlaces
 	foldersOf       string

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -137,10 +138,18 @@ func newRun(p *Plan, o Options) *run {
 	return r
 }
 
+// EndsWithInit says why pid 1 cannot let a tree live on ([PlanOptions].Detach).
+// See pid_namespaces(7).
+const EndsWithInit = "the tree cannot live on: this process is pid 1 of its pid namespace, and when it returns the kernel ends all others of the namespace; " +
+	"restore in the foreground (without --detach), or under an init (docker run --init)"
+
 // attempt carries the plan out. If that fails, nothing of the tree is left.
 func (r *run) attempt(ctx context.Context) (*Tree, error) {
 	if err := CheckHost(r.plan.tree, r.plan.host); err != nil {
 		return nil, err
+	}
+	if r.plan.options.Detach && os.Getpid() == 1 {
+		return nil, &HostError{r.plan.tree.Source, []Lack{{Pos: r.plan.tree.Root.Pos, Msg: EndsWithInit}}}
 	}
 	if err := r.readyThreads(); err != nil {
 		return nil, err

@@ -64,6 +64,9 @@ the privileges lack something, 125 if the restore failed after it had begun
 func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 	began := time.Now()
 	if needsStandIn() {
+		if f.detach && os.Getpid() == 1 {
+			return &exitError{exitHost, fmt.Errorf("restore: host: %s", restore.EndsWithInit)}
+		}
 		return f.standIn()
 	}
 	if err := f.inherit.checkOpen(); err != nil {
