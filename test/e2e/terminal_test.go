@@ -24,6 +24,30 @@ type terminal struct {
 	out strings.Builder
 }
 
+// openTerminal gives the two ends of a new pseudoterminal, and the number of the
+// first. The caller closes both.
+func openTerminal(t *testing.T) (master *os.File, fd int, tty *os.File) {
+	t.Helper()
+	// Not os.OpenFile: File.Fd would make reads block, and Close wait for them.
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	master = os.NewFile(uintptr(fd), "/dev/ptmx")
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	tty, err = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return master, fd, tty
+}
+
 func newTerminal(t *testing.T) *terminal {
 	t.Helper()
 	if _, err := exec.LookPath("bash"); err != nil {
@@ -32,23 +56,7 @@ func newTerminal(t *testing.T) *terminal {
 	if err := lookAtSources(); err != nil {
 		t.Fatal(err)
 	}
-	// Not os.OpenFile: File.Fd would make reads block, and Close wait for them.
-	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	master := os.NewFile(uintptr(fd), "/dev/ptmx")
-	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	tty, err := os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	master, fd, tty := openTerminal(t)
 	defer tty.Close()
 	term := &terminal{t: t, master: master, fd: fd, shell: exec.Command("bash", "--norc", "--noprofile", "-i")}
 	term.shell.Env = append(os.Environ(), "PS1=$ ", "HISTFILE=", "TERM=dumb")
