@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"unsafe"
@@ -21,6 +20,7 @@ import (
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
+	"regrow/test/rounds"
 )
 
 // faultCall is no system call. The filter of failCalls makes it answer what its
@@ -208,33 +208,20 @@ func snapshot(t testing.TB, dir string) string {
 
 const faultsEnv = "REGROW_TEST_FAULTS"
 
-// Of the faults, only one in so many is tried, the seed says which: an emulated
-// processor takes minutes for all of them.
-const (
-	faultStepEnv = "REGROW_TEST_FAULT_STEP"
-	seedEnv      = "REGROW_TEST_SEED"
-)
-
-// numberFrom gives the number that a variable has, or another one.
-func numberFrom(t *testing.T, variable string, otherwise int) int {
-	t.Helper()
-	text := os.Getenv(variable)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		t.Fatalf("%s=%s", variable, text)
-	}
-	return n
-}
+// faultStepEnv says that only one fault in so many is tried, the seed says which:
+// an emulated processor takes minutes for all of them.
+const faultStepEnv = "REGROW_TEST_FAULT_STEP"
 
 // TestEveryOpFails makes every op of plans that use every op and every kind fail
 // once, with each errno that its call can answer. It runs in a process of its
 // own, since the filter cannot be taken off.
 func TestEveryOpFails(t *testing.T) {
 	// Read here, too: go test has to know what a result depends on.
-	all := faults{step: numberFrom(t, faultStepEnv, 1), seed: numberFrom(t, seedEnv, 1)}
+	step := 1
+	if rounds.Now(t) == rounds.Few {
+		step = 5
+	}
+	all := faults{step: max(rounds.Number(t, faultStepEnv, step), 1), seed: rounds.Seed(t)}
 	if os.Getenv(faultsEnv) == "" {
 		self, err := os.Executable()
 		if err != nil {

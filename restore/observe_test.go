@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,6 +20,7 @@ import (
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
+	"regrow/test/rounds"
 )
 
 // drawLab makes a random tree of files that can be opened anywhere, with tables
@@ -136,19 +136,6 @@ func drawNumbers(t *rapid.T, shape, limit int) []int {
 // without it as many as rapid's -rapid.checks.
 const treesEnv = "REGROW_TEST_TREES"
 
-func checkTrees(t *testing.T, property func(*rapid.T)) {
-	t.Helper()
-	if n := os.Getenv(treesEnv); n != "" {
-		checks := flag.Lookup("rapid.checks")
-		was := checks.Value.String()
-		if err := checks.Value.Set(n); err != nil {
-			t.Fatalf("%s=%s: %v", treesEnv, n, err)
-		}
-		defer func() { _ = checks.Value.Set(was) }()
-	}
-	rapid.Check(t, property)
-}
-
 // TestPredictionIsReality restores random trees with every strategy, careful and
 // naive, and holds what the model predicts against what the kernel says, for each
 // descriptor of each task.
@@ -158,7 +145,7 @@ func TestPredictionIsReality(t *testing.T) {
 		t.Fatal(err)
 	}
 	counts := map[string]int{}
-	checkTrees(t, func(rt *rapid.T) { predictionIsReality(t, rt, host, 0, counts) })
+	rounds.Check(t, treesEnv, 100, func(rt *rapid.T) { predictionIsReality(t, rt, host, 0, counts) })
 	t.Logf("trees restored, what they found: %v", counts)
 }
 
@@ -204,7 +191,7 @@ func TestPredictionNearLimit(t *testing.T) {
 		t.Fatalf("the limit is %d, want %d (%v)", host.HardFiles, limit, err)
 	}
 	counts := map[string]int{}
-	checkTrees(t, func(rt *rapid.T) { predictionIsReality(t, rt, host, limit, counts) })
+	rounds.Check(t, treesEnv, 100, func(rt *rapid.T) { predictionIsReality(t, rt, host, limit, counts) })
 	t.Logf("trees restored, what they found: %v", counts)
 }
 

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"regrow/test/rounds"
 )
 
 // corpus gives descriptions that were made to hurt, and some that were not.
@@ -88,7 +90,7 @@ func mutate(rng *rand.Rand, text, other []byte) []byte {
 // ones, REGROW_TEST_SEED repeats a run.
 func TestHostileDescriptions(t *testing.T) {
 	needVM(t) // a description may ask to overwrite anything
-	n, seed := fromEnv(t, "REGROW_TEST_HOSTILE", 100), fromEnv(t, "REGROW_TEST_SEED", 20261124)
+	n, seed := rounds.Of(t, "REGROW_TEST_HOSTILE", 100, 100), rounds.Seed(t)
 	rng := rand.New(rand.NewPCG(uint64(seed), 1))
 	bad, good := corpus(t)
 	if n < 1000 { // most end where the decoder refuses them, which other tests look at

@@ -6,27 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-// fromEnv gives a number that a person may choose for a longer or a repeated run.
-func fromEnv(t *testing.T, name string, otherwise int) int {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
+	"regrow/test/rounds"
+)
 
 // below lists everything below a process, parents first.
 func below(pid int) []int {
@@ -239,7 +226,7 @@ func (k *killing) task(victim int, root bool, sig unix.Signal, slowest *time.Dur
 // moments of a restore. REGROW_TEST_KILLS is the number of rounds,
 // REGROW_TEST_SEED repeats a run.
 func TestKilledAtAnyMoment(t *testing.T) {
-	rounds, seed := fromEnv(t, "REGROW_TEST_KILLS", 200), fromEnv(t, "REGROW_TEST_SEED", 20261124)
+	n, seed := rounds.Of(t, "REGROW_TEST_KILLS", 40, 200), rounds.Seed(t)
 	rng := rand.New(rand.NewPCG(uint64(seed), 0))
 	dir := t.TempDir()
 	path := filepath.Join(dir, "tree.yaml")
@@ -270,12 +257,12 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		k.finish(143)
 		nobody(t)
 	}
-	t.Logf("%d rounds, seed %d, a restore takes up to %v", rounds, seed, usual)
+	t.Logf("%d rounds, seed %d, a restore takes up to %v", n, seed, usual)
 
 	outcomes := map[string]int{}
 	var slowest time.Duration
 	signals := []unix.Signal{unix.SIGKILL, unix.SIGTERM, unix.SIGINT, unix.SIGSTOP}
-	for round := range rounds {
+	for round := range n {
 		if t.Failed() {
 			return
 		}
@@ -301,7 +288,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		"regrow SIGKILL: nothing left", "regrow SIGKILL: lives on", "regrow SIGTERM: canceled", "regrow SIGTERM: ended by the signal",
 		"regrow SIGSTOP: went on", "task SIGKILL: noticed", "task SIGKILL: released", "task SIGTERM: released", "task SIGSTOP: released",
 	} {
-		if rounds >= 1000 && outcomes[what] == 0 {
+		if n >= 1000 && outcomes[what] == 0 {
 			t.Errorf("never: %s", what)
 		}
 	}

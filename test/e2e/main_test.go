@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"regrow/restore"
+	"regrow/test/rounds"
 )
 
 var (
@@ -38,7 +40,28 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, flying(files, os.Args[1:]))
 		os.Exit(1)
 	}
+	part, err := rounds.Part(always)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if flag.Lookup("test.list").Value.String() != "" {
+		os.Exit(m.Run())
+	}
+	if part != "" {
+		fmt.Println(part)
+	}
 	os.Exit(runAll(m))
+}
+
+// always are the tests that every way to build and every kernel has, see
+// make test-builds and test/vm: a tree of each kind and attribute (TestFeatures),
+// what a program inside is given, what is drawn at random, and what only a machine
+// of its own can stand. Of the others each has a part.
+var always = []string{
+	"TestFeatures", "TestScripts", "TestProbeInside", "TestRandomTrees", "TestKilledAtAnyMoment", "TestForeignChildrenStatus",
+	"TestFilesRunOut", "TestHardLimit", "TestHostileDescriptions", "TestKillStorm", "TestNothingLeaksInTheKernel",
+	"TestPIDsComeAgain", "TestPIDsRunOut", "TestSmallMachine", "TestStoreOfUnixSockets", "TestTableToNrOpen", "TestWholeTable",
 }
 
 func runAll(m *testing.M) int {

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"regrow/restore"
+	"regrow/test/rounds"
 )
 
 // TestRandomTrees restores random trees of up to 200 tasks, with any strategy, and proves each by
@@ -26,7 +27,7 @@ func TestRandomTrees(t *testing.T) {
 		}
 	}
 	path := filepath.Join(dir, "tree.yaml")
-	rapid.Check(t, func(rt *rapid.T) {
+	rounds.Check(t, "", 25, func(rt *rapid.T) {
 		d := drawTree(rt, dir)
 		if err := os.WriteFile(path, []byte(d.yaml.String()), 0o600); err != nil {
 			t.Fatal(err)

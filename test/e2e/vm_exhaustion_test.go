@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/test/rounds"
 )
 
 // TestPIDsRunOut restores more tasks than there are pids, by the kernel's limit
@@ -244,7 +246,7 @@ func forked(regrow int) int {
 // TestKillStorm kills everything at once, at random moments and from many sides:
 // regrow, its tasks, and what they have made meanwhile. Nothing is left.
 func TestKillStorm(t *testing.T) {
-	rounds := fromEnv(t, "REGROW_TEST_STORMS", 30)
+	n := rounds.Of(t, "REGROW_TEST_STORMS", 10, 30)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "tree.yaml")
 	// So many that looking for them is quicker than making them, on an emulated
@@ -258,13 +260,13 @@ func TestKillStorm(t *testing.T) {
 		t.Fatal(err)
 	}
 	early := 0
-	for round := range rounds {
+	for round := range n {
 		_ = os.Remove(filepath.Join(dir, "made"))
 		if err := os.WriteFile(filepath.Join(dir, "there"), []byte("whole"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		r := start(t, "", "restore", "--json", path)
-		wanted := 1 + round*tasks*9/(8*rounds)
+		wanted := 1 + round*tasks*9/(8*n)
 		for deadline := time.Now().Add(patience); forked(r.cmd.Process.Pid) < wanted && time.Now().Before(deadline); {
 			if r.output() != "" {
 				break
@@ -299,7 +301,7 @@ func TestKillStorm(t *testing.T) {
 			return len(children()) == 0
 		})
 	}
-	t.Logf("%d of %d storms came before release", early, rounds)
+	t.Logf("%d of %d storms came before release", early, n)
 	if early == 0 {
 		t.Error("all storms came after release")
 	}

@@ -15,6 +15,7 @@ import (
 	"regrow/fdstore"
 	"regrow/images"
 	"regrow/restore"
+	"regrow/test/rounds"
 )
 
 // slabs gives the objects in use of each of the kernel's caches, see
@@ -66,7 +67,7 @@ func slabs(t *testing.T) map[string]int {
 // ten times as much.
 func TestNothingLeaksInTheKernel(t *testing.T) {
 	needVM(t)
-	restores := fromEnv(t, "REGROW_TEST_RESTORES", 1000)
+	restores := rounds.Number(t, "REGROW_TEST_RESTORES", 1000)
 	good := write(t, `version: 1
 namespaces: [pid]
 files: {p: {type: pipe, content: x}, f: {type: reg, path: /dev/null}, g: {type: reg, path: /etc/passwd}}
@@ -154,7 +155,7 @@ tasks: [{name: a, fds: {0: p.r, 1: f}, children: [{name: b, fds: {0: p.w, 7: f}}
 func TestStoreOfUnixSockets(t *testing.T) {
 	needVM(t)
 	raiseFiles(t)
-	n := fromEnv(t, "REGROW_TEST_SOCKETS", 20_000)
+	n := rounds.Number(t, "REGROW_TEST_SOCKETS", 20_000)
 	s, err := fdstore.New(fdstore.Options{})
 	if err != nil {
 		t.Fatal(err)

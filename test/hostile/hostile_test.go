@@ -17,6 +17,7 @@ import (
 	"regrow/images"
 	"regrow/restore"
 	"regrow/tasktree"
+	"regrow/test/rounds"
 )
 
 // What 1 MiB may cost at most.
@@ -111,8 +112,11 @@ func plan(path string) error {
 func TestCosts(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tree.yaml")
 	usual := measure(t, referenceEnv, "1").time
-	for _, s := range slices.Concat(broken(), wrong(), valid()) {
+	shapes := slices.Concat(broken(), wrong(), valid())
+	drawn := rounds.Draw(t, len(shapes), 0, 20)
+	for i, s := range shapes {
 		t.Run(s.name, func(t *testing.T) {
+			drawn.Need(t, i)
 			if len(s.text) > size || len(s.text) < size/100 && !strings.Contains(s.name, "bomb") {
 				t.Fatalf("%d bytes", len(s.text))
 			}

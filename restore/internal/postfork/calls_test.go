@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"regrow/test/rounds"
 )
 
 const ours = "regrow/restore/internal/postfork."
@@ -31,6 +33,8 @@ func TestCalls(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Fatal(err)
 	}
+	// The first two are what `make build` and `go build` make. Others take a minute
+	// each where nothing of them is in the cache.
 	builds := []struct {
 		name string
 		env  []string
@@ -46,8 +50,10 @@ func TestCalls(t *testing.T) {
 		{"arm64", []string{"GOARCH=arm64", "CGO_ENABLED=0"}, nil},
 		{"arm64, not optimized", []string{"GOARCH=arm64", "CGO_ENABLED=0"}, []string{"-gcflags=all=-N -l"}},
 	}
-	for _, b := range builds {
+	drawn := rounds.Draw(t, len(builds), 2, 0)
+	for i, b := range builds {
 		t.Run(b.name, func(t *testing.T) {
+			drawn.Need(t, i)
 			if b.name == "race" && runtime.GOARCH != "amd64" {
 				t.Skip("the race detector is not there on every system")
 			}
