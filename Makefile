@@ -26,7 +26,7 @@ COVER_PKGS := ./cmd/...,./fdstore/...,./images/...,./restore/...,./tasktree/...
 
 .PHONY: help
 help: ## List what can be made (default)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: build
 build: ## Build ./bin/regrow, which needs no C library
@@ -45,27 +45,47 @@ build-all: ## Build everything in every way that must work
 	$(GO) build -cover -o /dev/null ./cmd/regrow
 	CGO_ENABLED=1 $(GO) build -race -o /dev/null ./cmd/regrow
 
+# go test, and at the end how many tests there were and why some were skipped.
+TALLY := $(GO) run ./test/tally
+
 .PHONY: test
 test: ## Run the tests; what needs root skips, and says so
-	$(GO) test $(PKGS)
+	$(TALLY) $(PKGS)
 
 .PHONY: test-root
-test-root: ## Run the tests as root; what would skip for want of privileges fails
-	REGROW_TEST_ROOT=1 $(GO) test -count=1 $(PKGS)
+test-root: ## Run all of them as root; what would skip for want of privileges fails
+	REGROW_TEST_ROOT=1 REGROW_TEST_ROUNDS=all $(TALLY) -count=1 $(PKGS)
+
+.PHONY: test-soak
+test-soak: ## The same with ten times the rounds of what is drawn at random
+	REGROW_TEST_ROOT=1 REGROW_TEST_ROUNDS=soak $(TALLY) -count=1 -timeout 4h $(PKGS)
+
+# Whether each test has passed in runs with REGROW_TEST_RECORD=$(RECORD).
+.PHONY: test-missing
+test-missing: ## Which tests are not on the list RECORD of tests that have passed
+	$(TALLY) -missing '$(RECORD)' $(PKGS)
 
 # Ways to build that the end-to-end tests must pass with, beside the plain one:
 # variables of the environment and flags, as env and GOFLAGS take them.
 BUILDS ?= "CGO_ENABLED=1 -race" "CGO_ENABLED=1 -cover" "CGO_ENABLED=1 -buildmode=pie" "CGO_ENABLED=0" "CGO_ENABLED=1" \
 	"CGO_ENABLED=1 '-gcflags=all=-N -l'" "CGO_ENABLED=0 -trimpath -ldflags=-s" "CGO_ENABLED=0 GOAMD64=v3"
 
+# Of the end-to-end tests each way has some, and one of so many parts of the
+# others: the seed (REGROW_TEST_SEED) says which.
+PARTS ?= 4
+
 .PHONY: test-builds
-test-builds: ## Run the end-to-end tests with regrow built in each way
+test-builds: ## Run the end-to-end tests with regrow built in each way, a part with each
 	@# Two at a time: the tests wait more than they compute. Each has a log, since
 	@# they end in any order.
-	@printf '%s\n' $(BUILDS) | xargs -d '\n' -n 1 -P 2 sh -c ' \
-		log=$$(mktemp); status=0; \
-		REGROW_TEST_ROOT=1 REGROW_TEST_BUILD="$$1" $(GO) test -count=1 ./test/e2e >"$$log" 2>&1 || status=1; \
-		echo "go build $$1"; cat "$$log"; rm -f "$$log"; exit $$status' sh
+	@printf '%s\n' $(BUILDS) | awk '{ printf "%d/$(PARTS) %s\n", (NR - 1) % $(PARTS) + 1, $$0 }' | xargs -d '\n' -n 1 -P 2 sh -c ' \
+		log=$$(mktemp); status=0; build=$${1#* }; \
+		REGROW_TEST_ROOT=1 REGROW_TEST_PART=$${1%% *} REGROW_TEST_BUILD="$$build" $(TALLY) -count=1 ./test/e2e >"$$log" 2>&1 || status=1; \
+		echo "go build $$build"; cat "$$log"; rm -f "$$log"; exit $$status' sh
+
+.PHONY: test-builds-all
+test-builds-all: ## Run all of them with regrow built in each way
+	@$(MAKE) test-builds PARTS=1
 
 # Which kernels test-vm, test-vm-hard and vm-shell boot: versions of Debian's (5.10,
 # 6.1, 6.12) and paths of images with commas between, all, or newest.
