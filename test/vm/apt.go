@@ -49,12 +49,6 @@ func mirrors(ctx context.Context) (main, security string) {
 
 // openApt makes the folders and fetches the lists.
 func openApt(ctx context.Context, cache, suite, arch string) (*apt, error) {
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		return nil, fmt.Errorf("kernels and programs of the guest are Debian's packages: %w", err)
-	}
-	if _, err := os.Stat(keyring); err != nil {
-		return nil, fmt.Errorf("the keys of Debian's archive (package debian-archive-keyring): %w", err)
-	}
 	a := &apt{dir: filepath.Join(cache, "apt", suite+"-"+arch), suite: suite, arch: arch}
 	for _, dir := range []string{"lists/partial", "archives/partial"} {
 		if err := os.MkdirAll(filepath.Join(a.dir, dir), 0o755); err != nil {
@@ -106,7 +100,9 @@ func (a *apt) run(ctx context.Context, program string, args ...string) (string, 
 		if err == nil {
 			return string(out), nil
 		}
-		if try == 3 || ctx.Err() != nil {
+		if try < 3 && ctx.Err() == nil {
+			progress("%s %s for %s/%s failed, try %d of 3: %v", program, args[0], a.suite, a.arch, try+1, err)
+		} else {
 			return "", fmt.Errorf("%s %s for %s/%s: %w\n%s%s", program, args[0], a.suite, a.arch, err, out, stderr.String())
 		}
 		select {

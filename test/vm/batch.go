@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"regrow/test/record"
 	"regrow/test/vm/job"
 )
 
@@ -45,6 +46,7 @@ type setup struct {
 // cannot are tests that no guest can run, by package.
 var cannot = map[string]map[string]string{
 	"restore/internal/postfork": {"TestCalls": "it reads machine code with the go command, which the guest has not"},
+	"test/tally":                {"TestMissing": "it runs the go command, which the guest has not"},
 }
 
 // withoutC are tests that need a program in C.
@@ -199,7 +201,7 @@ func (b *batch) addTests(ctx context.Context, w *workshop, img *image) (runs []j
 			Timeout: b.timeout, Env: b.env(),
 		}
 		if p.draws() {
-			run.Args = []string{fmt.Sprintf("-rapid.checks=%d", b.rounds().checks), fmt.Sprintf("-rapid.seed=%d", b.seed), "-rapid.nofailfile"}
+			run.Args = []string{fmt.Sprintf("-rapid.checks=%d", b.amounts().checks), fmt.Sprintf("-rapid.seed=%d", b.seed), "-rapid.nofailfile"}
 		}
 		runs = append(runs, run)
 	}
@@ -214,19 +216,19 @@ func either(names []string) string {
 	return "^(" + strings.Join(names, "|") + ")$"
 }
 
-// rounds is how much of what is drawn at random the tests draw.
-type rounds struct {
+// amounts is how much of what is drawn at random the tests draw.
+type amounts struct {
 	kills, storms, hostile, restores, checks, sockets int
 	faultStep                                         int // one fault in so many
 }
 
 // Under emulation all takes ten times as long, so that few must do each time.
 var (
-	fewRounds  = rounds{kills: 30, storms: 8, hostile: 50, restores: 1000, checks: 20, sockets: 16_400, faultStep: 4}
-	hardRounds = rounds{kills: 600, storms: 150, hostile: 3000, restores: 3000, checks: 1000, sockets: 20_000, faultStep: 1}
+	fewRounds  = amounts{kills: 30, storms: 8, hostile: 50, restores: 1000, checks: 20, sockets: 16_400, faultStep: 4}
+	hardRounds = amounts{kills: 600, storms: 150, hostile: 3000, restores: 3000, checks: 1000, sockets: 20_000, faultStep: 1}
 )
 
-func (b *batch) rounds() rounds {
+func (b *batch) amounts() amounts {
 	if b.hard {
 		return hardRounds
 	}
@@ -235,9 +237,9 @@ func (b *batch) rounds() rounds {
 
 // env says to the tests where they are, and how much they draw.
 func (b *batch) env() []string {
-	r := b.rounds()
+	r := b.amounts()
 	return []string{
-		"REGROW_TEST_ROOT=1", "REGROW_TEST_VM=1", "REGROW_TEST_PROGRAMS=" + job.Programs, fmt.Sprintf("REGROW_TEST_SEED=%d", b.seed),
+		"REGROW_TEST_ROOT=1", "REGROW_TEST_VM=1", "REGROW_TEST_ROUNDS=all", "REGROW_TEST_PROGRAMS=" + job.Programs, fmt.Sprintf("REGROW_TEST_SEED=%d", b.seed),
 		fmt.Sprintf("REGROW_TEST_KILLS=%d", r.kills), fmt.Sprintf("REGROW_TEST_STORMS=%d", r.storms),
 		fmt.Sprintf("REGROW_TEST_HOSTILE=%d", r.hostile), fmt.Sprintf("REGROW_TEST_RESTORES=%d", r.restores),
 		fmt.Sprintf("REGROW_TEST_SOCKETS=%d", r.sockets), fmt.Sprintf("REGROW_TEST_FAULT_STEP=%d", r.faultStep),
@@ -294,7 +296,7 @@ func (b *batch) all(ctx context.Context, kernels []kernel) (ok bool, err error) 
 	for s := range b.setups {
 		for i, k := range kernels {
 			group.Go(func() (err error) {
-				tried[i][s], err = b.try(ctx, k, b.setups[s])
+				tried[i][s], err = b.try(ctx, k, b.setups[s], b.share(kernels, i))
 				return err
 			})
 		}
@@ -313,9 +315,13 @@ func (b *batch) all(ctx context.Context, kernels []kernel) (ok bool, err error) 
 	var sums []string
 	for i, k := range kernels {
 		all := verdict{skipped: slices.Clone(b.leftOut)}
-		release := ""
+		release, again := "", 0
 		for _, t := range tried[i] {
 			all.add(t.verdict)
+			again += t.again
+			if err := record.Passed(t.results.passed()...); err != nil {
+				return false, err
+			}
 			release = cmp.Or(release, t.results.release)
 			for _, text := range t.results.measures() {
 				fmt.Printf("     %s  %s\n", k.name, text)
@@ -323,7 +329,7 @@ func (b *batch) all(ctx context.Context, kernels []kernel) (ok bool, err error) 
 		}
 		table.add(release, tried[i])
 		all.print(k.name)
-		sums = append(sums, fmt.Sprintf("%s %s: %d passed, %d failed, %d skipped", k.name, release, all.passed, len(all.failed), len(all.skipped)))
+		sums = append(sums, fmt.Sprintf("%s %s: %d passed, %d failed, %d skipped, %d boots tried again", k.name, release, all.passed, len(all.failed), len(all.skipped), again))
 		ok = ok && len(all.failed) == 0
 	}
 	if len(table.features) > 0 {
@@ -342,6 +348,7 @@ func (b *batch) all(ctx context.Context, kernels []kernel) (ok bool, err error) 
 type trial struct {
 	results *results
 	verdict verdict
+	again   int // boots that were tried again
 }
 
 // boots is how often a kernel is booted that does not come up. While it starts, a
@@ -351,7 +358,7 @@ type trial struct {
 const boots = 3
 
 // try boots one kernel with one setup. An error is one of the host.
-func (b *batch) try(ctx context.Context, k kernel, s setup) (trial, error) {
+func (b *batch) try(ctx context.Context, k kernel, s setup, sh share) (trial, error) {
 	if ctx.Err() != nil {
 		return trial{}, context.Cause(ctx)
 	}
@@ -359,8 +366,9 @@ func (b *batch) try(ctx context.Context, k kernel, s setup) (trial, error) {
 	if err != nil {
 		return trial{}, err
 	}
-	m := machine{arch: b.arch, accel: b.accel, kernel: k.image, initramfs: s.initramfs, memory: s.memory, dir: dir}
-	r := newResults(s.runs)
+	m := machine{arch: b.arch, accel: b.accel, kernel: k.image, initramfs: s.initramfs, memory: s.memory, told: sh.commandLine(), dir: dir}
+	runs, not := sh.runs(s.runs)
+	r := newResults(runs)
 	r.ended = func(run *runResult) {
 		v := run.verdict(b.skip[run.run.Name])
 		mark := "ok  "
@@ -375,7 +383,9 @@ func (b *batch) try(ctx context.Context, k kernel, s setup) (trial, error) {
 	}
 	progress("boot %s%s", k.name, s.name)
 	bootErr := m.boot(ctx, r.take)
-	for again := 1; again < boots && r.release == "" && bootErr != nil && ctx.Err() == nil; again++ {
+	again := 0
+	for again+1 < boots && r.release == "" && bootErr != nil && ctx.Err() == nil {
+		again++
 		progress("%s%s did not come up, boot %d of %d: %v\n%s", k.name, s.name, again+1, boots, bootErr, indent(m.tail()))
 		bootErr = m.boot(ctx, r.take)
 	}
@@ -385,7 +395,9 @@ func (b *batch) try(ctx context.Context, k kernel, s setup) (trial, error) {
 	if err := r.close(); err != nil {
 		return trial{}, err
 	}
-	return trial{r, b.judge(m, r, bootErr)}, nil
+	v := b.judge(m, r, bootErr)
+	v.skipped = append(v.skipped, not...)
+	return trial{r, v, again}, nil
 }
 
 // judge sums up what came of one machine.

@@ -21,6 +21,7 @@ import (
 // model is a kind of machine that QEMU emulates.
 type model struct {
 	program string
+	pkg     string // Debian's, with the program
 	args    []string
 	console string   // what the kernel calls the first serial port
 	results string   // and the second one
@@ -31,13 +32,13 @@ type model struct {
 // that is emulated, the plainer is the faster.
 var models = map[string]model{
 	"amd64": {
-		program: "qemu-system-x86_64",
+		program: "qemu-system-x86_64", pkg: "qemu-system-x86",
 		args:    []string{"-machine", "pc", "-cpu", "max"},
 		console: "ttyS0", results: "/dev/ttyS1",
 		port: []string{"-serial", "chardev:results"},
 	},
 	"arm64": {
-		program: "qemu-system-aarch64",
+		program: "qemu-system-aarch64", pkg: "qemu-system-arm",
 		args:    []string{"-machine", "virt", "-cpu", "cortex-a72"},
 		console: "ttyAMA0", results: "/dev/ttyS0",
 		port: []string{"-device", "pci-serial,chardev=results"},
@@ -51,6 +52,7 @@ type machine struct {
 	kernel    string        // path
 	initramfs string        // path
 	memory    int           // MiB
+	told      string        // more of the kernel's command line
 	dir       string        // for the console's text
 	silence   time.Duration // after which it is taken for dead, 0 for the usual
 }
@@ -118,7 +120,7 @@ func (m *machine) tail() string {
 func (m *machine) boot(ctx context.Context, take func(job.Message) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	args := append(m.args(m.commandLine(job.Results+"="+models[m.arch].results)),
+	args := append(m.args(m.commandLine(job.Results+"="+models[m.arch].results+" "+m.told)),
 		"-serial", "file:"+m.consolePath(), "-chardev", "stdio,id=results,signal=off")
 	cmd := exec.CommandContext(ctx, models[m.arch].program, append(args, models[m.arch].port...)...)
 	var stderr strings.Builder

@@ -24,6 +24,7 @@ type options struct {
 	seed           int
 	memory         int
 	atOnce         int
+	draw           int
 	timeout        time.Duration
 }
 
@@ -45,9 +46,10 @@ func main() {
 	flag.IntVar(&o.seed, "seed", 20261124, "`number` that what is drawn at random follows from")
 	flag.IntVar(&o.memory, "memory", 3072, "the machine's memory in `MiB`")
 	flag.IntVar(&o.atOnce, "at-once", min(runtime.NumCPU(), mostAtOnce), "`number` of machines at once")
+	flag.IntVar(&o.draw, "draw", 1, "all kernels but the last run one of so many `parts` of the end-to-end tests, drawn by the seed, beside what depends on a kernel")
 	flag.DurationVar(&o.timeout, "timeout", 30*time.Minute, "for one package in one machine")
 	flag.Parse()
-	if flag.NArg() > 0 || o.atOnce < 1 {
+	if flag.NArg() > 0 || o.atOnce < 1 || o.draw < 1 {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -67,6 +69,9 @@ func main() {
 func (o options) do(ctx context.Context) (ok bool, err error) {
 	if models[o.arch].program == "" {
 		return false, fmt.Errorf("no machine is known for the architecture %q", o.arch)
+	}
+	if err := lacking(needs(o.arch)); err != nil {
+		return false, err
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"regrow/test/record"
 	"regrow/test/vm/job"
 )
 
@@ -115,6 +116,19 @@ func (r *results) close() error {
 	err := r.decoder.close()
 	r.decoder = nil
 	return err
+}
+
+// passed are the top-level tests that have passed.
+func (r *results) passed() (tests []record.Test) {
+	for _, run := range r.runs {
+		pkg, _, _ := strings.Cut(run.run.Name, " ") // what follows tells runs apart
+		for _, name := range run.order {
+			if run.tests[name].outcome == passed && !strings.Contains(name, "/") {
+				tests = append(tests, record.Test{Package: "regrow/" + pkg, Name: name})
+			}
+		}
+	}
+	return tests
 }
 
 // decoder reads a test binary's lines by go tool test2json.

@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/cavaliergopher/cpio"
 
+	"regrow/test/record"
+	"regrow/test/rounds"
 	"regrow/test/vm/job"
 )
 
@@ -232,8 +233,8 @@ func cachedKernel(t *testing.T) kernel {
 	if testing.Short() {
 		t.Skip("boots a machine")
 	}
-	if _, err := exec.LookPath(models["amd64"].program); err != nil {
-		t.Skip("needs QEMU: apt-get install qemu-system-x86")
+	if err := lacking(needs("amd64")); err != nil {
+		t.Skip(err)
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -255,6 +256,7 @@ const quick = 30 * time.Second
 // TestMachines boots machines that go wrong in each way that matters, and runs in
 // one of them a test that does not: only that one is green.
 func TestMachines(t *testing.T) {
+	rounds.Only(t, rounds.All) // it takes minutes
 	k := cachedKernel(t)
 	dir := t.TempDir()
 	w, err := newWorkshop(t.Context(), dir, "amd64")
@@ -291,13 +293,25 @@ func TestMachines(t *testing.T) {
 			m := machine{arch: "amd64", accel: "tcg", kernel: k.image, initramfs: initramfs, memory: 512, dir: t.TempDir(), silence: quick}
 			r := newResults(runs)
 			var bootErr error
-			for range boots {
+			for again := range boots {
 				if bootErr = m.boot(t.Context(), r.take); r.release != "" {
 					break
 				}
+				t.Logf("boot %d did not come up: %v", again+1, bootErr)
 			}
 			if err := r.close(); err != nil {
 				t.Fatal(err)
+			}
+			// These have done what they are for, however they ended.
+			var ran []record.Test
+			for _, run := range r.runs {
+				ran = append(ran, record.Test{Package: "regrow/test/vm/wrong", Name: run.run.Name})
+				if run.run.Name == "TestLeaves" { // which starts it
+					ran = append(ran, record.Test{Package: "regrow/test/vm/wrong", Name: "TestStays"})
+				}
+			}
+			if err := record.Passed(ran...); err != nil {
+				t.Error(err)
 			}
 			said := map[string]string{}
 			for _, f := range b.judge(m, r, bootErr).failed {
@@ -332,5 +346,17 @@ func TestSlowest(t *testing.T) {
 	}
 	if got, want := r.runs[0].slowest(), ", TestB 99, TestE 20, TestD 14"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestPassed holds which tests of a machine count as run.
+func TestPassed(t *testing.T) {
+	r := newResults([]job.Run{{Name: "a in 128 MiB"}})
+	for name, o := range map[string]outcome{"TestX": passed, "TestX/sub": passed, "TestY": skipped, "TestZ": failed, "TestLost": running} {
+		r.runs[0].order = append(r.runs[0].order, name)
+		r.runs[0].tests[name] = &testResult{outcome: o}
+	}
+	if got := r.passed(); !slices.Equal(got, []record.Test{{Package: "regrow/a", Name: "TestX"}}) {
+		t.Errorf("got %v", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,7 +42,11 @@ func tell(p *port, runs []job.Run) error {
 			_ = p.send(job.Message{Kind: job.Alive}) // the host notices
 		}
 	}()
+	without := strings.Split(os.Getenv(job.Without), ",")
 	for _, r := range runs {
+		if slices.Contains(without, r.Name) {
+			continue
+		}
 		if err := doRun(p, r); err != nil {
 			return fmt.Errorf("%s: %w", r.Name, err)
 		}

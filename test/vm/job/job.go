@@ -18,6 +18,10 @@ const (
 // environment, with the name of the port for Messages.
 const Results = "regrow_results"
 
+// Without is such a variable with the names of runs that this guest leaves out, with
+// commas between: kernels share an initramfs, and not all do all of its job.
+const Without = "regrow_without"
+
 // Job is what a guest does between boot and power-off.
 type Job struct {
 	// Shell starts a shell on the console in place of the runs.

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"regrow/test/vm/job"
+)
+
+// pure are the packages whose tests ask nothing of a kernel that depends on its
+// version. Where kernels share the work, the newest runs them for all.
+var pure = []string{
+	"images", "restore/internal/program", "tasktree", "tasktree/kind", "tasktree/shrink",
+	"test/drawn", "test/house", "test/rounds", "test/tally",
+}
+
+// share is what one of several kernels runs.
+type share struct {
+	part  string // K/N of the end-to-end tests, "" for all; see rounds.Part
+	newer string // the kernel that runs the pure packages in place of this one, "" for none
+}
+
+// share gives that of kernel i. The last one, which is the newest where all are
+// asked for, runs everything.
+func (b *batch) share(kernels []kernel, i int) share {
+	last := len(kernels) - 1
+	if b.draw < 2 || i == last {
+		return share{}
+	}
+	return share{part: fmt.Sprintf("%d/%d", i%b.draw+1, b.draw), newer: kernels[last].name}
+}
+
+// runs gives those of a setup that this kernel has, and names the others.
+func (sh share) runs(all []job.Run) (runs []job.Run, not []finding) {
+	for _, r := range all {
+		switch {
+		case sh.newer != "" && slices.Contains(pure, r.Name):
+			not = append(not, finding{r.Name + " (all of it)", "it depends on no kernel, and " + sh.newer + " runs it"})
+		default:
+			runs = append(runs, r)
+			if sh.part != "" && r.Name == endToEnd {
+				not = append(not, finding{r.Name, "a part of it, " + sh.part + ": the other tests are for the other kernels"})
+			}
+		}
+	}
+	return runs, not
+}
+
+// commandLine gives what a guest must be told: the kernel puts what it does not
+// know into the environment of its first process.
+func (sh share) commandLine() string {
+	if sh.part == "" {
+		return ""
+	}
+	return fmt.Sprintf("REGROW_TEST_PART=%s %s=%s", sh.part, job.Without, strings.Join(pure, ","))
+}
