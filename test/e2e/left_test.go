@@ -8,14 +8,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/test/rounds"
 )
 
 // noneLeft waits until every process that regrow has left has ended: tasks that
-// nobody tells of the end of regrow would wait for ever. The bound is for the slowest
-// machine.
+// nobody tells of the end of regrow would wait for ever.
 func noneLeft(t *testing.T, format string, args ...any) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		reapOrphans()
 		left := children()
 		if len(left) == 0 {
@@ -33,11 +34,7 @@ func noneLeft(t *testing.T, format string, args ...any) {
 // tree may be left, whichever strategy it was. REGROW_TEST_KILLS is the number of kills
 // for each, REGROW_TEST_SEED repeats a run.
 func TestConflictsKilled(t *testing.T) {
-	kills := 20
-	if os.Getenv("REGROW_TEST_ROOT") == "1" && os.Getenv("REGROW_TEST_VM") != "1" {
-		kills = 300
-	}
-	kills, seed := fromEnv(t, "REGROW_TEST_KILLS", kills), fromEnv(t, "REGROW_TEST_SEED", 20261127)
+	kills, seed := rounds.Of(t, "REGROW_TEST_KILLS", 20, 300), rounds.Seed(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "tree.yaml")
 	if err := os.WriteFile(path, []byte(killedTree(dir)), 0o644); err != nil {
