@@ -17,38 +17,88 @@ const endTimeout = 20 * time.Second
 // endTree ends the tasks of a report and reaps them. They are in the order of
 // the report, parents first: once a task is reaped, its children have come to
 // this process, the subreaper, so each pid is a child of ours by the time it is
-// its turn, and cannot have become somebody else's.
-func endTree(pids []int) error {
+// its turn, and cannot have become somebody else's. It gives the processor time, in
+// nanoseconds, of the processes that tasks have reaped themselves: no report names
+// them, and they are gone.
+func endTree(pids []int) (reaped int64, err error) {
 	var errs []error
 	for _, pid := range pids {
-		if err := end(pid); err != nil {
+		ns, err := end(pid)
+		if err != nil {
 			errs = append(errs, fmt.Errorf("end task %d: %w", pid, err))
 		}
+		reaped += ns
 	}
-	return errors.Join(errs...)
+	return reaped, errors.Join(errs...)
 }
 
-// end kills and reaps one child. It refuses a process that is no child of ours.
-func end(pid int) error {
+// end kills and reaps one child, and gives the processor time of the processes that
+// it has reaped itself, in nanoseconds. It refuses a process that is no child of
+// ours.
+func end(pid int) (reaped int64, err error) {
 	if pid <= 1 {
-		return errors.New("not a pid of a task")
+		return 0, errors.New("not a pid of a task")
 	}
 	fd, err := unix.PidfdOpen(pid, 0) // since Linux 5.3
 	if err != nil {
-		return os.NewSyscallError("pidfd_open", err)
+		return 0, os.NewSyscallError("pidfd_open", err)
 	}
 	defer unix.Close(fd)
 	// P_PIDFD since Linux 5.4. WNOWAIT: only a look; ECHILD tells a stranger.
 	if err := unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil); err != nil {
-		return fmt.Errorf("not a child of ours: %w", os.NewSyscallError("waitid", err))
+		return 0, fmt.Errorf("not a child of ours: %w", os.NewSyscallError("waitid", err))
 	}
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-		return os.NewSyscallError("pidfd_send_signal", err)
+		return 0, os.NewSyscallError("pidfd_send_signal", err)
 	}
 	if err := waitReadable(fd, endTimeout); err != nil {
-		return err
+		return 0, err
 	}
-	return os.NewSyscallError("waitid", unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED, nil))
+	reaped, err = reapedBy(pid, fd)
+	return reaped, errors.Join(err, os.NewSyscallError("waitid", unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED, nil)))
+}
+
+// reapedBy gives the processor time, in nanoseconds, of the processes that an ended
+// child of ours has waited for: the helpers that fork beside a task. The resource
+// usage of an ended process has theirs in it (wait_task_zombie in kernel/exit.c),
+// its schedstat has not. No cgroup and no privilege is needed for that.
+func reapedBy(pid, fd int) (int64, error) {
+	const tries = 1000
+	for range tries {
+		own, err := readCPU(pid)
+		if err != nil {
+			return 0, err
+		}
+		var all unix.Rusage // in microseconds, cut off
+		if err := unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WNOWAIT, &all); err != nil {
+			return 0, os.NewSyscallError("waitid", err)
+		}
+		// Its pidfd can be read shortly before it has left its processor for good.
+		switch again, err := readCPU(pid); {
+		case err != nil:
+			return 0, err
+		case again == own:
+			return max(all.Utime.Nano()+all.Stime.Nano()-own, 0), nil
+		}
+	}
+	return 0, fmt.Errorf("the processor time of %d grows although it has ended", pid)
+}
+
+// readCPU gives the processor time that a process with one thread has had, in
+// nanoseconds, see
+// Documentation/scheduler/sched-stats.rst.
+func readCPU(pid int) (int64, error) {
+	path := fmt.Sprintf("/proc/%d/schedstat", pid)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(string(data), " ")
+	ns, err := strconv.ParseInt(first, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return ns, nil
 }
 
 // waitReadable waits until a pidfd says that its process has ended.
@@ -79,7 +129,7 @@ func sweep() (n int, err error) {
 			return n, err
 		}
 		for _, pid := range pids {
-			if err := end(pid); err != nil {
+			if _, err := end(pid); err != nil {
 				return n, fmt.Errorf("end what regrow left (%d): %w", pid, err)
 			}
 			n++

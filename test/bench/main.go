@@ -15,8 +15,9 @@
 //	release  first clone until the tree is released (elapsed_ns of the report)
 //	whole    the regrow command from start to exit: reading the description,
 //	         making the open files, filling the store, and the above
-//	cpu      processor time of all processes of the tree, which other load on the
-//	         machine changes little; regrow's own is apart from it
+//	cpu      processor time of all processes of the tree, of the helpers that fork
+//	         beside a task, too, which other load on the machine changes little;
+//	         regrow's own is apart from it
 //	private  memory that the task in the middle has for itself (Private_Clean +
 //	         Private_Dirty of smaps_rollup, since Linux 4.14)
 //
@@ -97,7 +98,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
-	b := &bench{opt: opt, dir: dir, floor: filepath.Join(dir, "floor"), regrow: opt.regrow}
+	b := &bench{opt: opt, dir: dir}
 	if err := b.build(ctx); err != nil {
 		return err
 	}

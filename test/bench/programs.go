@@ -16,21 +16,39 @@ import (
 var floorC string
 
 // build makes the two programs, both without a dynamic C library: a binary with
-// one has more memory to copy for each fork, and takes longer to start.
+// one has more memory to copy for each fork, and takes longer to start. Then each
+// is copied in the same way to the same folder, whoever has made it: how a file
+// lies in the page cache depends on how it was written, and where, and that is
+// felt at each page that a new process needs of it.
 func (b *bench) build(ctx context.Context) error {
+	made := filepath.Join(b.dir, "made")
 	if _, _, err := b.command(ctx, buildTimeout, strings.NewReader(floorC),
-		"gcc", "-O2", "-static", "-Wall", "-x", "c", "-o", b.floor, "-"); err != nil {
+		"gcc", "-O2", "-static", "-Wall", "-x", "c", "-o", made, "-"); err != nil {
 		return fmt.Errorf("build the floor: %w", err)
 	}
-	if b.regrow != "" {
-		return nil
+	b.floor = filepath.Join(b.dir, "floor")
+	if err := copyProgram(b.floor, made); err != nil {
+		return err
 	}
-	b.regrow = b.dir + "/regrow"
-	if _, _, err := b.command(ctx, buildTimeout, nil,
-		"env", "CGO_ENABLED=0", "go", "build", "-o", b.regrow, "regrow/cmd/regrow"); err != nil {
-		return fmt.Errorf("build regrow (run this inside its module): %w", err)
+	from := b.opt.regrow
+	if from == "" {
+		from = made
+		if _, _, err := b.command(ctx, buildTimeout, nil,
+			"env", "CGO_ENABLED=0", "go", "build", "-o", made, "regrow/cmd/regrow"); err != nil {
+			return fmt.Errorf("build regrow (run this inside its module): %w", err)
+		}
 	}
-	return nil
+	b.regrow = filepath.Join(b.dir, "regrow")
+	return copyProgram(b.regrow, from)
+}
+
+// copyProgram writes a program anew, in one piece.
+func copyProgram(to, from string) error {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, text, 0o700)
 }
 
 // floorReport is what the floor prints.
@@ -98,18 +116,22 @@ func (b *bench) restore(ctx context.Context, command ...string) (r round, err er
 	}
 	r = round{ReleaseNS: rep.ElapsedNS, WholeNS: wall.Nanoseconds(), RegrowCPUNS: b.cpu.Nanoseconds(), RegrowKiB: b.maxKiB}
 	for _, pid := range pids {
-		r.TreeCPUNS += readCPU(pid)
+		ns, cpuErr := readCPU(pid)
+		err = errors.Join(err, cpuErr)
+		r.TreeCPUNS += ns
 	}
 	if b.opt.trace != "" && (b.best == 0 || r.ReleaseNS < b.best) {
 		b.best = r.ReleaseNS
 		text, readErr := os.ReadFile(filepath.Join(b.dir, "trace.json"))
-		err = errors.Join(readErr, os.WriteFile(b.opt.trace, text, 0o644))
+		err = errors.Join(err, readErr, os.WriteFile(b.opt.trace, text, 0o644))
 	}
 	var inspectErr error
 	if r.PrivateKiB, inspectErr = b.inspect(&rep); inspectErr != nil {
 		err = errors.Join(err, fmt.Errorf("report of restore --json: %w", inspectErr))
 	}
-	return r, errors.Join(err, endTree(pids))
+	reaped, endErr := endTree(pids)
+	r.TreeCPUNS += reaped
+	return r, errors.Join(err, endErr)
 }
 
 // inspect holds the report against what was asked for, so that a tree that is
@@ -135,18 +157,6 @@ func (b *bench) inspect(rep *report) (privateKiB int64, err error) {
 		}
 	}
 	return readPrivate(rep.Tasks[1+b.opt.Tasks/2].HostPID)
-}
-
-// readCPU gives the processor time that a process has had, in nanoseconds, or 0
-// where it is not told.
-func readCPU(pid int) int64 {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
-	if err != nil {
-		return 0
-	}
-	first, _, _ := strings.Cut(string(data), " ")
-	ns, _ := strconv.ParseInt(first, 10, 64)
-	return ns
 }
 
 // readPrivate gives the memory that only this process has, in KiB.

@@ -22,7 +22,7 @@ type round struct {
 	PrivateKiB int64 `json:"private_kib"`
 
 	FloorCPUNS  int64 `json:"floor_cpu_ns"`
-	TreeCPUNS   int64 `json:"tree_cpu_ns"`   // root and tasks
+	TreeCPUNS   int64 `json:"tree_cpu_ns"`   // root, tasks, and what these have reaped
 	RegrowCPUNS int64 `json:"regrow_cpu_ns"` // the command itself
 	RegrowKiB   int64 `json:"regrow_kib"`    // its largest resident size
 }

@@ -5,7 +5,8 @@
 //
 // It runs itself in turn, with and without the ballast, and prints each round and
 // the medians, a task: the time from the first clone to release, and the processor
-// time of the tree and of Start, which other load on the machine changes little.
+// time of Start and of all processes of the tree until they have ended, which other
+// load on the machine changes little.
 package main
 
 import (
@@ -94,30 +95,14 @@ func run(mib, tasks int) (cost, error) {
 	return cost{each(release), each(cpu)}, nil
 }
 
-// ownCPU gives the processor time of this process, in nanoseconds.
-func ownCPU() (int64, error) {
+// cpu gives processor time in nanoseconds: that of this process (RUSAGE_SELF), or of
+// all that it and its children have waited for (RUSAGE_CHILDREN).
+func cpu(who int) (int64, error) {
 	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+	if err := unix.Getrusage(who, &u); err != nil {
 		return 0, os.NewSyscallError("getrusage", err)
 	}
 	return u.Utime.Nano() + u.Stime.Nano(), nil
-}
-
-// treeCPU gives that of all tasks. See proc_pid_schedstat(5).
-func treeCPU(tasks []restore.TaskReport) (sum int64, err error) {
-	for _, t := range tasks {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", t.HostPID))
-		if err != nil {
-			return 0, err
-		}
-		first, _, _ := strings.Cut(string(text), " ")
-		ns, err := strconv.ParseInt(first, 10, 64)
-		if err != nil {
-			return 0, err
-		}
-		sum += ns
-	}
-	return sum, nil
 }
 
 func restoreOnce(mib, tasks int) error {
@@ -137,7 +122,7 @@ func restoreOnce(mib, tasks int) error {
 	if err != nil {
 		return err
 	}
-	before, err := ownCPU()
+	before, err := cpu(unix.RUSAGE_SELF)
 	if err != nil {
 		return err
 	}
@@ -145,19 +130,19 @@ func restoreOnce(mib, tasks int) error {
 	if err != nil {
 		return err
 	}
-	defer live.End()
-	after, err := ownCPU()
+	after, err := cpu(unix.RUSAGE_SELF)
+	live.End() // every process of the tree is reaped, by this one or by a task
 	if err != nil {
 		return err
 	}
-	cpu, err := treeCPU(live.Report().Tasks)
+	ended, err := cpu(unix.RUSAGE_CHILDREN)
 	if err != nil {
 		return err
 	}
 	if len(ballast) > 0 && ballast[len(ballast)-4096] != 1 {
 		return errors.New("the ballast has changed")
 	}
-	fmt.Println(time.Duration(live.Report().Elapsed).Nanoseconds(), cpu+after-before)
+	fmt.Println(time.Duration(live.Report().Elapsed).Nanoseconds(), ended+after-before)
 	return nil
 }
 
