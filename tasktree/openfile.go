@@ -86,6 +86,10 @@ type Traits struct {
 	Path    string
 	Creates bool
 
+	// Writes: the open file can write to the file at Path. A program there cannot
+	// be executed meanwhile (ETXTBSY).
+	Writes bool
+
 	// InheritKey names the caller's descriptor that is taken over, "" if none.
 	InheritKey string
 

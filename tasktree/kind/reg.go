@@ -186,6 +186,7 @@ func (r *Reg) Traits(t *tasktree.Tree) tasktree.Traits {
 		ByRunner: r.makes() || r.has(unix.O_TRUNC),
 		Path:     r.path(t),
 		Creates:  r.has(unix.O_CREAT),
+		Writes:   r.writable() && !r.has(unix.O_PATH),
 	}
 }
 

@@ -132,11 +132,11 @@ func TestRegTraits(t *testing.T) {
 		flags []string
 		want  tasktree.Traits
 	}{
-		{"the task's own", "/x", []string{"O_RDWR", "O_APPEND"}, tasktree.Traits{Path: "/x"}},
+		{"the task's own", "/x", []string{"O_RDWR", "O_APPEND"}, tasktree.Traits{Path: "/x", Writes: true}},
 		{"relative", "x", nil, tasktree.Traits{Path: "/dir/x"}},
-		{"truncated at the commit point", "/x", []string{"O_RDWR", "O_TRUNC"}, tasktree.Traits{ByRunner: true, Path: "/x"}},
+		{"truncated at the commit point", "/x", []string{"O_RDWR", "O_TRUNC"}, tasktree.Traits{ByRunner: true, Path: "/x", Writes: true}},
 		{"made, so it can be removed", "/x", []string{"O_CREAT"}, tasktree.Traits{ByRunner: true, Path: "/x", Creates: true}},
-		{"made without a name", "/x", []string{"O_RDWR", "O_TMPFILE"}, tasktree.Traits{ByRunner: true, Path: "/x"}},
+		{"made without a name", "/x", []string{"O_RDWR", "O_TMPFILE"}, tasktree.Traits{ByRunner: true, Path: "/x", Writes: true}},
 		{"O_DIRECTORY is half of O_TMPFILE", "/x", []string{"O_DIRECTORY"}, tasktree.Traits{Path: "/x"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
