@@ -20,7 +20,7 @@ import (
 // context and the timeout are looked at meanwhile.
 func (r *run) prepare(ctx context.Context) error {
 	prepared := make(chan error, 1)
-	go func() { prepared <- r.carryOut(&r.plan.prepare) }()
+	go func() { prepared <- r.makeAndFind() }()
 	var late <-chan time.Time
 	if r.options.Timeout > 0 {
 		timer := time.NewTimer(time.Until(r.deadline))
@@ -49,6 +49,39 @@ func (r *run) prepare(ctx context.Context) error {
 	return err
 }
 
+// makeAndFind makes the open files and finds the programs. Tasks with other rights
+// find theirs themselves: these are looked at when all are ready.
+func (r *run) makeAndFind() error {
+	r.found = map[uint64]foundProgram{}
+	if err := r.carryOut(&r.plan.prepare); err != nil {
+		return err
+	}
+	if r.plan.tree.HasNamespace(tasktree.NamespaceUser) {
+		return nil
+	}
+	return r.checkPrograms()
+}
+
+// checkPrograms looks at the programs that have been found.
+func (r *run) checkPrograms() error {
+	if r.plan.held == len(r.plan.tasks) {
+		return nil
+	}
+	done := r.trace.stage("look at the programs")
+	defer done()
+	c := newProgramCheck(r.plan, func(file int) (int, bool) {
+		slot, ok := r.plan.slotsOf[fileEnd{int32(file), 0}]
+		if !ok || !r.slots[slot].open {
+			return -1, false
+		}
+		return r.slots[slot].fd, true
+	})
+	base, data := r.plan.arena.Base, r.plan.arena.Data()
+	return pathsError(c.check(func(cell uint64) (string, bool) {
+		return program.StringAt(base, data, binary.NativeEndian.Uint64(r.arena.Bytes()[cell-base:]))
+	}))
+}
+
 // opFailure is an error of an op of the runner's own, before it gets its place
 // in the description.
 type opFailure struct {
@@ -74,6 +107,9 @@ func (r *run) carryOut(prog *program.Program) error {
 			task := -1
 			if prog.Notes[i].Verb == program.VerbFind {
 				task = int(op.Args[3])
+			}
+			if task >= 0 {
+				return r.plan.programError(task, prog, i, 0, f.err, f.reason)
 			}
 			e := r.plan.opError(task, prog, i, 0, f.err, f.reason)
 			if fe, ok := errors.AsType[*fdstore.FileError](f.err); ok {
@@ -167,16 +203,34 @@ func (r *run) addMessage(op *program.Op) opFailure {
 	return opFailure{err: r.store.add(int(op.Args[2]), fds)}
 }
 
-// find looks a program up, with the rights that the task will have.
+// foundProgram is what came of looking a program up.
+type foundProgram struct {
+	addr uint64 // of its path
+	err  error
+}
+
+// find looks a program up, with the rights that the task will have: once for all
+// tasks that look for it at the same places.
 func (r *run) find(op *program.Op) opFailure {
-	found := opFailure{err: unix.ENOENT}
-	for _, addr := range program.WordsAt(r.plan.arena.Base, r.plan.arena.Data(), op.Args[0], int(op.Args[1])) {
+	found, known := r.found[op.Args[0]]
+	if !known {
+		found = r.findAmong(program.WordsAt(r.plan.arena.Base, r.plan.arena.Data(), op.Args[0], int(op.Args[1])))
+		r.found[op.Args[0]] = found
+	}
+	if found.err == nil {
+		binary.NativeEndian.PutUint64(r.arena.Bytes()[op.Args[2]-r.arena.Base:], found.addr)
+	}
+	return opFailure{err: found.err}
+}
+
+// findAmong gives the first of the places, by address, where a program is.
+func (r *run) findAmong(places []uint64) foundProgram {
+	found := foundProgram{err: unix.ENOENT}
+	for _, addr := range places {
 		path, _ := program.StringAt(r.plan.arena.Base, r.plan.arena.Data(), addr)
 		err := executable(path)
 		if err == nil {
-			cell := r.arena.Bytes()[op.Args[2]-r.arena.Base:]
-			binary.NativeEndian.PutUint64(cell, addr)
-			return opFailure{}
+			return foundProgram{addr: addr}
 		}
 		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
 			found.err = err // more to the point than "not found"
@@ -232,6 +286,11 @@ func truncates(fd int) (bool, error) {
 // checkCommit finds beforehand what would make the commit ops fail, since the
 // first of them already changes files.
 func (r *run) checkCommit() error {
+	if r.plan.tree.HasNamespace(tasktree.NamespaceUser) {
+		if err := r.checkPrograms(); err != nil {
+			return err
+		}
+	}
 	prog := &r.plan.commit
 	for i := range prog.Ops {
 		if prog.Ops[i].Kind != program.OpTruncate {

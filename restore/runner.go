@@ -65,6 +65,7 @@ type run struct {
 	short    bool       // of a store, of room in it, or of a number in the table, before the clone
 	mu       sync.Mutex // for made, as long as prepare runs
 	made     madeFiles
+	found    map[uint64]foundProgram // programs that were looked up, by address of their places
 	family   *family
 	root     int       // host pid, 0 before the clone
 	rootFD   int       // its pidfd

@@ -20,6 +20,8 @@ const (
 	exitUsage    = 2   // wrong usage or an invalid description; nothing was started
 	exitHost     = 3   // the kernel or the privileges lack something; nothing was started
 	exitForeFail = 125 // a foreground restore failed after it had begun
+	exitNotExec  = 126 // the same, because a program cannot be executed
+	exitNotFound = 127 // the same, because a program is not there
 )
 
 func main() {
@@ -132,7 +134,12 @@ func statusOf(err error, detach bool) int {
 		return exitHost
 	case detach:
 		return exitNo
-	default:
-		return exitForeFail
 	}
+	switch programs, notFound := restore.Programs(err); {
+	case notFound:
+		return exitNotFound
+	case programs:
+		return exitNotExec
+	}
+	return exitForeFail
 }

@@ -40,7 +40,8 @@ them to the tree itself. A TERM that comes 1 to 10 s after another one ends the
 tree by SIGKILL.
 
 Exit status: the root's, or 2 for an invalid description, 3 if the kernel or
-the privileges lack something, 125 if the restore failed after it had begun
+the privileges lack something, 125 if the restore failed after it had begun,
+126 or 127 if that was because a program cannot be executed or is not there
 (with --detach: 0 when restored, 1 for a failure).`,
 		Example: `  regrow restore examples/pipeline.yaml
   regrow restore --detach --json --pidfile /run/tree.pid tree.yaml`,

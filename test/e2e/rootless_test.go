@@ -211,7 +211,8 @@ func TestUserRights(t *testing.T) {
 				t.Errorf("status %d: %s", res.status, res.errors)
 			}
 			res = wait(t, start(t, u.shell, "restore", tree("run: ["+theirs+"/prog]")))
-			if res.status != 125 || !strings.Contains(res.errors, `tree.yaml:8:11: restore: task "a" (pid 1): look up program: faccessat "`+theirs+`/prog": permission denied`) {
+			if res.status != 126 || !strings.Contains(res.errors, `tree.yaml:8:11: restore: task "a" (pid 1): look up program: faccessat "`+theirs+`/prog": in the tree's user namespace`) ||
+				!strings.HasSuffix(res.errors, ": permission denied\n") {
 				t.Errorf("status %d: %s", res.status, res.errors)
 			}
 		})

@@ -1,0 +1,97 @@
+package restore
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+)
+
+// ProgramError says that the program of a task is not there or cannot be executed:
+// found out before the tree was released, or by the exec itself.
+type ProgramError struct{ *OpError }
+
+// NotFound reports whether the program, or the interpreter that it names, is not
+// there.
+func (e *ProgramError) NotFound() bool { return errors.Is(e.Err, unix.ENOENT) }
+
+// Error gives the whole message. It ends with the kernel's words for the error that
+// execve(2) gives.
+func (e *ProgramError) Error() string {
+	if e.Err == nil || e.Reason == "" {
+		return e.OpError.Error()
+	}
+	reasoned := *e.OpError
+	reasoned.Call, reasoned.Reason = strings.TrimPrefix(e.Call+": "+e.Reason, ": "), ""
+	return reasoned.Error()
+}
+
+// Unwrap gives the [*OpError].
+func (e *ProgramError) Unwrap() error { return e.OpError }
+
+// programError explains the failure of an op that looks up or runs a task's
+// program.
+func (p *Plan) programError(task int, prog *program.Program, i int, pid int, err error, reason string) error {
+	if prog.Notes[i].Verb == program.VerbFind && errors.Is(err, unix.EISDIR) { // execve has another word for it
+		err, reason = unix.EACCES, "a directory"
+	}
+	return &ProgramError{p.opError(task, prog, i, pid, err, reason)}
+}
+
+// PathsError has everything that a description names and that cannot be used: each
+// an [*OpError] of a path or a [*ProgramError]. Nothing of the tree is left.
+type PathsError struct {
+	Errs []error // sorted by position, at least one
+}
+
+// Error gives one line for each.
+func (e *PathsError) Error() string {
+	lines := make([]string, len(e.Errs))
+	for i, err := range e.Errs {
+		lines[i] = err.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap gives all of them.
+func (e *PathsError) Unwrap() []error { return e.Errs }
+
+// Programs reports whether programs are all that an error is about, and whether one
+// of them is not there.
+func Programs(err error) (all, notFound bool) {
+	if paths, ok := errors.AsType[*PathsError](err); ok {
+		all = true
+		for _, err := range paths.Errs {
+			one, missing := Programs(err)
+			all, notFound = all && one, notFound || missing
+		}
+		return all, all && notFound
+	}
+	program, ok := errors.AsType[*ProgramError](err)
+	return ok, ok && program.NotFound()
+}
+
+// pathsError joins errors of paths and programs: nil if there are none, the one if
+// there is one.
+func pathsError(errs []error) error {
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
+		return errs[0]
+	}
+	slices.SortStableFunc(errs, func(a, b error) int { return posOf(a).Compare(posOf(b)) })
+	return &PathsError{errs}
+}
+
+func posOf(err error) tasktree.Pos {
+	op, _ := errors.AsType[*OpError](err)
+	if op == nil {
+		return tasktree.Pos{}
+	}
+	return op.Pos
+}

@@ -1,0 +1,185 @@
+package restore
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/execcheck"
+)
+
+// opened is a program, or an interpreter, that was opened to look at it.
+type opened struct {
+	fd   int // for reading, -1: it may not be read, or not be looked at
+	path string
+	head []byte // its first bytes
+}
+
+// ReadAt implements [io.ReaderAt].
+func (o opened) ReadAt(b []byte, off int64) (n int, err error) {
+	for n < len(b) {
+		got, err := unix.Pread(o.fd, b[n:], off+int64(n))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return n, err
+		case got == 0:
+			return n, io.EOF
+		default:
+			n += got
+		}
+	}
+	return n, nil
+}
+
+func (o opened) close() { _ = unix.Close(o.fd) }
+
+// open opens what execve opens, and says which error that has there. A program has
+// been found before, so for an interpreter alone it looks whether it may be executed.
+func (c *programCheck) open(path, folder string, interpreter bool) (opened, unix.Errno, string) {
+	left := opened{fd: -1, path: path}
+	dir := unix.AT_FDCWD
+	if folder != "" && !strings.HasPrefix(path, "/") {
+		fd, err := open(folder, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return left, 0, "" // the task's own chdir says so
+		}
+		defer unix.Close(fd)
+		dir = fd
+	}
+	look, errno := lookAt(dir, path)
+	if errno != 0 || look < 0 {
+		return left, errno, ""
+	}
+	defer unix.Close(look)
+	var st unix.Stat_t
+	if unix.Fstat(look, &st) != nil {
+		return left, 0, ""
+	}
+	if interpreter {
+		if errno, why := mayExecute(dir, path, &st); errno != 0 {
+			return left, errno, why
+		}
+	}
+	if file, ok := c.writers()[inode{st.Dev, st.Ino}]; ok {
+		f := c.plan.tree.Files[file]
+		return left, unix.ETXTBSY, fmt.Sprintf("the tree holds it open for writing, as file %q at %v; open that O_RDONLY, or run a copy", f.Name, f.Pos)
+	}
+	// Not to read it is no reason not to execute it.
+	fd, err := open(fmt.Sprintf("/proc/self/fd/%d", look), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return left, 0, ""
+	}
+	o := opened{fd: fd, path: path}
+	head := make([]byte, execcheck.HeadSize)
+	n, err := o.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		o.close()
+		return left, 0, ""
+	}
+	o.head = head[:n]
+	return o, 0, ""
+}
+
+// lookAt opens a path without opening the file: -1 if another process would find
+// another one there (a magic link, /proc), or if that cannot be told.
+func lookAt(dir int, path string) (int, unix.Errno) {
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_MAGICLINKS}
+	fd, err := unix.Openat2(dir, path, how)
+	if errors.Is(err, unix.ELOOP) { // a magic link, or a circle of links
+		fd, err = unix.Openat(dir, path, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err == nil {
+			_ = unix.Close(fd)
+			return -1, 0
+		}
+	}
+	errno, _ := errors.AsType[unix.Errno](err)
+	switch errno {
+	case 0:
+	case unix.ENOENT, unix.ENOTDIR, unix.EACCES, unix.ELOOP, unix.ENAMETOOLONG:
+		return -1, errno
+	default:
+		return -1, 0
+	}
+	var fs unix.Statfs_t
+	if unix.Fstatfs(fd, &fs) != nil || fs.Type == unix.PROC_SUPER_MAGIC {
+		_ = unix.Close(fd)
+		return -1, 0
+	}
+	return fd, 0
+}
+
+// mayExecute says what forbids to execute a file.
+func mayExecute(dir int, path string, st *unix.Stat_t) (unix.Errno, string) {
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+	case unix.S_IFDIR:
+		return unix.EACCES, "a directory"
+	default:
+		return unix.EACCES, "no regular file"
+	}
+	if err := unix.Faccessat(dir, path, unix.X_OK, unix.AT_EACCESS); errors.Is(err, unix.EACCES) {
+		return unix.EACCES, noRight(dir, path)
+	}
+	return 0, ""
+}
+
+// noRight says why a regular file may not be executed.
+func noRight(dir int, path string) string {
+	fd, err := unix.Openat(dir, path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return noRightToEnter
+	}
+	defer unix.Close(fd)
+	var fs unix.Statfs_t
+	if unix.Fstatfs(fd, &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0 {
+		return "on a file system that is mounted noexec"
+	}
+	return noRightToEnter
+}
+
+// noRightToEnter explains EACCES.
+const noRightToEnter = "no right to execute it, which chmod +x would give, or to enter its folder"
+
+// writers gives the files that the tree holds open for writing, by inode: a
+// program among them cannot be executed (ETXTBSY). Linux 6.11 and the first 6.12
+// let it run all the same, and everywhere it depends on who closes on exec first:
+// it is refused in any case.
+func (c *programCheck) writers() map[inode]int {
+	if c.written != nil {
+		return c.written
+	}
+	c.written = map[inode]int{}
+	paths := map[string]bool{}
+	for i, f := range c.plan.tree.Files {
+		if len(f.Uses) == 0 {
+			continue
+		}
+		traits := f.Spec.Traits(c.plan.tree)
+		var st unix.Stat_t
+		fd, made := c.fd(i)
+		switch {
+		case made && (traits.Writes || traits.InheritKey != ""):
+			if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil ||
+				flags&unix.O_ACCMODE == unix.O_RDONLY || flags&unix.O_PATH != 0 || unix.Fstat(fd, &st) != nil {
+				continue
+			}
+		case made || !traits.Writes || paths[traits.Path]:
+			continue
+		default:
+			paths[traits.Path] = true
+			if unix.Stat(traits.Path, &st) != nil {
+				continue // whoever opens it says so
+			}
+		}
+		if key := (inode{st.Dev, st.Ino}); st.Mode&unix.S_IFMT == unix.S_IFREG {
+			if _, known := c.written[key]; !known {
+				c.written[key] = i
+			}
+		}
+	}
+	return c.written
+}
