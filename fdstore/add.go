@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/fdstore/wire"
 )
 
 // File is anything that lends its descriptor for a call: an [*os.File], and the
@@ -87,8 +89,8 @@ func (s *Store) send(name string, fds []int) (ID, error) {
 		return 0, fmt.Errorf("%w: %q", ErrNameTaken, name)
 	case s.sealed:
 		return 0, ErrSealed
-	case len(s.catalog.records) >= s.layout.limit():
-		return 0, fmt.Errorf("%w: this layout reaches no further than %d messages", ErrFull, s.layout.limit())
+	case len(s.catalog.records) >= s.layout.Limit():
+		return 0, fmt.Errorf("%w: this layout reaches no further than %d messages", ErrFull, s.layout.Limit())
 	}
 	id := ID(len(s.catalog.records))
 	place := s.layout.Place(id, len(fds))
@@ -108,7 +110,7 @@ func (s *Store) send(name string, fds []int) (ID, error) {
 
 // openWay returns the socket that a message belongs into, and makes those on the
 // way that do not exist yet. If that fails, what was added stays as it was.
-func (s *Store) openWay(p Place) (to int, err error) {
+func (s *Store) openWay(p wire.Place) (to int, err error) {
 	to = s.fd
 	for i, w := range p.Way[:p.Depth] {
 		if s.open[i].word != w {
@@ -128,10 +130,10 @@ func (s *Store) openWay(p Place) (to int, err error) {
 
 // nestedBuffer has room for all messages of a shard or a branch, on kernels that
 // take up to twice 768 bytes for one.
-const nestedBuffer = 2 * 768 * max(shardSize, branchSize)
+const nestedBuffer = 2 * 768 * max(wire.ShardSize, wire.BranchSize)
 
 // nest makes a socket and stores it in another one.
-func (s *Store) nest(in int, w Word) (int, error) {
+func (s *Store) nest(in int, w wire.Word) (int, error) {
 	size := s.bufferSize
 	if size > 0 { // else as much as there is
 		size = max(size, nestedBuffer)
@@ -147,8 +149,8 @@ func (s *Store) nest(in int, w Word) (int, error) {
 }
 
 // sendTo sends one message to a socket of the store.
-func (s *Store) sendTo(to int, w Word, fds []int) error {
-	data := payload{s.number, w}.append(make([]byte, 0, PayloadSize))
+func (s *Store) sendTo(to int, w wire.Word, fds []int) error {
+	data := wire.Payload{Number: s.number, Word: w}.Append(make([]byte, 0, wire.PayloadSize))
 	var rights []byte
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)

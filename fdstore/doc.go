@@ -12,14 +12,14 @@
 //	                   └───────────┴───────────┴───────────┴───────────┘
 //	peek offset        0           16          32          48
 //	                               ▲
-//	                 Get, GetGroup peek at Word.Offset, nothing is removed
+//	                 Get, GetGroup peek at wire.Word.Offset, nothing is removed
 //
 // Beyond a few dozen messages the store stores sockets of the same kind in the
 // root, and the messages in those: see [Layout]. A process that holds the root
 // reaches them all.
 //
-// The payload of a message is [PayloadSize] bytes: two uint64 in native byte
-// order, the store's [Store.Number] and the message's [Word], which says where it
+// The payload of a message is [wire.PayloadSize] bytes: two uint64 in native byte
+// order, the store's [Store.Number] and the message's [wire.Word], which says where it
 // belongs and how many files it carries. What is stored is the open file (the
 // open file description of open(2)), with its offset and its flags, which all
 // who hold it share; close-on-exec belongs to a descriptor and is not stored.
@@ -45,7 +45,7 @@
 //
 // A forked task without a Go runtime, or a program in another language, holds
 // a descriptor of the root ([Store.FD]) and pulls the message with a word that
-// [Layout.Place] gives, after the sockets on its way, with two system calls
+// [wire.Layout.Place] gives, after the sockets on its way, with two system calls
 // each. The peek offset belongs to the socket, hence to all processes; whoever
 // calls between the two makes the second one deliver somebody else's files, as
 // TestRace counts: up to every fourth. So nothing is believed before it is checked:

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/fdstore/wire"
 )
 
 // Errors of this package, matched with [errors.Is]. Where a system call was
@@ -32,7 +34,7 @@ var (
 	// store, or not as it was added. From [New]: strangers were faster than
 	// each of several tries.
 	ErrForeign = errors.New("message is not of this store")
-	// ErrContended means that [MaxTries] tries did not meet the message:
+	// ErrContended means that [wire.MaxTries] tries did not meet the message:
 	// other processes moved the peek offset each time, or a holder has taken
 	// messages out.
 	ErrContended = errors.New("message not met")
@@ -65,7 +67,7 @@ var (
 )
 
 // sendError says in words what the errno of a sendmsg(2) with fds means.
-func (s *Store) sendError(err error, to int, w Word, fds []int) error {
+func (s *Store) sendError(err error, to int, w wire.Word, fds []int) error {
 	call := os.NewSyscallError("sendmsg", err)
 	switch {
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOBUFS):

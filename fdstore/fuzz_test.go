@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/fdstore/wire"
 )
 
 // FuzzParse: whatever bytes are received, the parser does not panic, takes no
@@ -14,13 +16,13 @@ import (
 // and believes no payload but the right one.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte{}, []byte{})
-	f.Add(payload{7, 3}.append(nil), unix.UnixRights(3, 4, 5))
-	f.Add(payload{7, 3}.append(nil), append(unix.UnixRights(3), unix.UnixRights(9, 8)...))
-	f.Add(payload{0, 0}.append(nil), unix.UnixRights(3, 4, 5)[:unix.CmsgLen(6)])
-	f.Add(make([]byte, PayloadSize+1), unix.UnixCredentials(&unix.Ucred{Pid: 1}))
+	f.Add(wire.Payload{Number: 7, Word: 3}.Append(nil), unix.UnixRights(3, 4, 5))
+	f.Add(wire.Payload{Number: 7, Word: 3}.Append(nil), append(unix.UnixRights(3), unix.UnixRights(9, 8)...))
+	f.Add(wire.Payload{Number: 0, Word: 0}.Append(nil), unix.UnixRights(3, 4, 5)[:unix.CmsgLen(6)])
+	f.Add(make([]byte, wire.PayloadSize+1), unix.UnixCredentials(&unix.Ucred{Pid: 1}))
 	f.Add([]byte("short"), append(unix.UnixCredentials(&unix.Ucred{}), unix.UnixRights(1, -1, 2)...))
 	f.Fuzz(func(t *testing.T, data, oob []byte) {
-		if p, ok := parsePayload(data); ok != (len(data) == PayloadSize) || ok && string(p.append(nil)) != string(data) {
+		if p, ok := wire.ParsePayload(data); ok != (len(data) == wire.PayloadSize) || ok && string(p.Append(nil)) != string(data) {
 			t.Errorf("payload %x parsed as %v, %v", data, p, ok)
 		}
 		var c control

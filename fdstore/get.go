@@ -9,21 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-const (
-	// MaxTries bounds the tries of one get, and is a good bound for tasks
-	// that pull by themselves. In the worst meeting of processes that was
-	// measured, 93 of 100 tries deliver somebody else's files: then 1000 in a
-	// row fail once in 10^31 gets. A get that fails for good (a holder emptied
-	// the store) takes 10 to 100 ms to say so.
-	MaxTries = 1000
-
-	// eagerTries are made one after the other before a wait of up to maxWait,
-	// at random, so that processes that meet in step part again. The kernel
-	// may make 1 ms of any wait.
-	eagerTries = 16
-	maxWait    = 100 * time.Microsecond
+	"regrow/fdstore/wire"
 )
 
 // Get returns the file of a message that holds exactly one. The caller closes
@@ -80,7 +67,7 @@ func (s *Store) pull(id ID, dst []int, single bool) ([]int, error) {
 
 // fetch leaves the files of a message in s.came, through the sockets on its way.
 // A table that is full may be full of sockets that are kept only for speed.
-func (s *Store) fetch(p Place) error {
+func (s *Store) fetch(p wire.Place) error {
 	err := s.fetchOnWay(p)
 	if errors.Is(err, ErrNoDescriptors) && s.kept.drop() {
 		err = s.fetchOnWay(p)
@@ -88,7 +75,7 @@ func (s *Store) fetch(p Place) error {
 	return err
 }
 
-func (s *Store) fetchOnWay(p Place) error {
+func (s *Store) fetchOnWay(p wire.Place) error {
 	from := s.fd
 	for i, w := range p.Way[:p.Depth] {
 		next := s.kept.find(w)
@@ -108,7 +95,7 @@ func (s *Store) fetchOnWay(p Place) error {
 }
 
 // fetchFrom pulls a message from one socket, as often as it takes.
-func (s *Store) fetchFrom(from int, w Word) error {
+func (s *Store) fetchFrom(from int, w wire.Word) error {
 	beyond := 0
 	for try := 1; ; try++ {
 		err := s.tryPull(from, w)
@@ -118,14 +105,14 @@ func (s *Store) fetchFrom(from int, w Word) error {
 		if err == nil || !errors.Is(err, ErrContended) && !errors.Is(err, ErrForeign) {
 			return err
 		}
-		if try == MaxTries && beyond == try && w.Files() == 0 {
+		if try == wire.MaxTries && beyond == try && w.Files() == 0 {
 			return ErrNotFound // nobody else was there, and nothing says that it must exist
 		}
-		if try == MaxTries {
+		if try == wire.MaxTries {
 			return fmt.Errorf("%d tries: %w", try, err)
 		}
-		if try%eagerTries == 0 {
-			time.Sleep(rand.N(maxWait)) //nolint:forbidigo // backoff: nothing tells when others leave the offset alone
+		if try%wire.EagerTries == 0 {
+			time.Sleep(rand.N(wire.MaxWait)) //nolint:forbidigo // backoff: nothing tells when others leave the offset alone
 		}
 	}
 }
@@ -138,7 +125,7 @@ func (s *Store) checkID(id ID, single bool) (files int, err error) {
 	if !s.maker && uint64(id) >= uint64(len(s.catalog.records)) {
 		err := s.refresh()
 		switch {
-		case errors.Is(err, ErrNoCatalog) && uint64(id) < uint64(s.layout.limit()):
+		case errors.Is(err, ErrNoCatalog) && uint64(id) < uint64(s.layout.Limit()):
 			return 0, nil
 		case err != nil && !errors.Is(err, ErrNoCatalog):
 			return 0, err
@@ -164,7 +151,7 @@ var (
 
 // tryPull peeks once. Without error s.came.files are the files of the message,
 // else nothing that was received is left open. Preconditions: s.mu is held.
-func (s *Store) tryPull(from int, w Word) error {
+func (s *Store) tryPull(from int, w wire.Word) error {
 	if err := setOffset(from, w); err != nil {
 		return err
 	}
@@ -179,7 +166,7 @@ func (s *Store) tryPull(from int, w Word) error {
 	return err
 }
 
-func setOffset(fd int, w Word) error {
+func setOffset(fd int, w wire.Word) error {
 	err := ignoringEINTR(func() error {
 		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, int(w.Offset()))
 	})
@@ -208,17 +195,17 @@ func (s *Store) peek(from int) (n, flags int, err error) {
 // check compares what peek received with what was asked for. MSG_CTRUNC comes after
 // the payload: somebody else's group may be too large for a table in which
 // ours has room.
-func (s *Store) check(w Word, n, flags int) error {
-	p, whole := parsePayload(s.data[:n])
+func (s *Store) check(w wire.Word, n, flags int) error {
+	p, whole := wire.ParsePayload(s.data[:n])
 	switch {
-	case !whole, flags&unix.MSG_TRUNC != 0, p.number != s.number:
+	case !whole, flags&unix.MSG_TRUNC != 0, p.Number != s.number:
 		return ErrForeign
-	case p.word.where() != w.where():
+	case p.Word.Where() != w.Where():
 		return errSomeoneElse
 	case flags&unix.MSG_CTRUNC != 0:
 		return fmt.Errorf("%w: %d of %d fit, the soft RLIMIT_NOFILE is %s",
-			ErrNoDescriptors, len(s.came.files), p.word.Files(), softNoFile())
-	case w.Files() > 0 && p.word != w, len(s.came.files) != p.word.Files():
+			ErrNoDescriptors, len(s.came.files), p.Word.Files(), softNoFile())
+	case w.Files() > 0 && p.Word != w, len(s.came.files) != p.Word.Files():
 		return errWrongCount
 	}
 	return nil

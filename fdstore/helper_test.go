@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/fdstore/wire"
 )
 
 // helpers are programs that the test binary can be; a helper's error goes to
@@ -109,11 +111,11 @@ type peeked struct {
 
 // rawPeek sets the offset of a message and peeks, with nothing of the package
 // but its constants, and believes what comes.
-func rawPeek(sock int, w Word) (peeked, error) {
+func rawPeek(sock int, w wire.Word) (peeked, error) {
 	if err := unix.SetsockoptInt(sock, unix.SOL_SOCKET, unix.SO_PEEK_OFF, int(w.Offset())); err != nil {
 		return peeked{}, err
 	}
-	data, oob := make([]byte, PayloadSize), make([]byte, unix.CmsgLen(4*w.Files()))
+	data, oob := make([]byte, wire.PayloadSize), make([]byte, unix.CmsgLen(4*w.Files()))
 	got, oobn, flags, _, err := unix.Recvmsg(sock, data, oob, unix.MSG_PEEK|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
 		return peeked{}, err
@@ -132,12 +134,12 @@ func rawPeek(sock int, w Word) (peeked, error) {
 }
 
 // rawPull is the sequence of the package comment: one try.
-func rawPull(sock int, number uint64, w Word) (fds []int, flags int, ok bool, err error) {
+func rawPull(sock int, number uint64, w wire.Word) (fds []int, flags int, ok bool, err error) {
 	p, err := rawPeek(sock, w)
 	if err != nil {
 		return nil, 0, false, err
 	}
-	ours := len(p.data) == PayloadSize &&
+	ours := len(p.data) == wire.PayloadSize &&
 		binary.NativeEndian.Uint64(p.data) == number && binary.NativeEndian.Uint64(p.data[8:]) == uint64(w)
 	if ours && p.flags&(unix.MSG_CTRUNC|unix.MSG_TRUNC) == 0 && len(p.fds) == w.Files() {
 		return p.fds, p.flags, true, nil
@@ -175,8 +177,8 @@ func helpPull(args []string) error {
 }
 
 // rawGet tries as often as it takes.
-func rawGet(sock int, number uint64, w Word) ([]int, error) {
-	for range MaxTries {
+func rawGet(sock int, number uint64, w wire.Word) ([]int, error) {
+	for range wire.MaxTries {
 		fds, _, ok, err := rawPull(sock, number, w)
 		if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
 			return nil, err
@@ -263,7 +265,7 @@ func helpOpen(args []string) error {
 func helpMoveOffset(args []string) error {
 	times, _ := strconv.Atoi(args[0])
 	for range times {
-		if err := unix.SetsockoptInt(3, unix.SOL_SOCKET, unix.SO_PEEK_OFF, PayloadSize*rand.N(10)); err != nil {
+		if err := unix.SetsockoptInt(3, unix.SOL_SOCKET, unix.SO_PEEK_OFF, wire.PayloadSize*rand.N(10)); err != nil {
 			return err
 		}
 	}
@@ -298,7 +300,7 @@ func helpKept([]string) error {
 		return err
 	}
 	group := make([]int, 20)
-	const last = 60 * shardSize // in the root's last shards and in a branch
+	const last = 60 * wire.ShardSize // in the root's last shards and in a branch
 	for i := range last + 1 {
 		if _, err := s.AddFDs(group[:1+i/last*(len(group)-1)]); err != nil { // each file is standard input
 			return err
@@ -308,14 +310,14 @@ func helpKept([]string) error {
 		return err
 	}
 	before := len(descriptors())
-	for id := Nested; id < last; id += shardSize {
+	for id := Nested; id < last; id += wire.ShardSize {
 		f, err := s.Get(ID(id))
 		if err != nil {
 			return err
 		}
 		f.Close()
 	}
-	if more := len(descriptors()) - before; more < 20 || more > last/shardSize+1 {
+	if more := len(descriptors()) - before; more < 20 || more > last/wire.ShardSize+1 {
 		return fmt.Errorf("gets keep %d sockets", more)
 	}
 	var limit syscall.Rlimit

@@ -1,15 +1,19 @@
 package fdstore
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"regrow/fdstore/wire"
+)
 
 // kept are pulled sockets that stay open, because a later get is likely to need
 // them again. Pulling one costs as much as the file itself, and more where the
 // caches have forgotten it.
 type kept struct {
-	most  int          // how many there may be, 0: not decided yet
-	fds   map[Word]int // by the message that carries the socket
-	order []Word       // in which they came: a ring once there are most
-	next  int          // of order, to be replaced
+	most  int               // how many there may be, 0: not decided yet
+	fds   map[wire.Word]int // by the message that carries the socket
+	order []wire.Word       // in which they came: a ring once there are most
+	next  int               // of order, to be replaced
 }
 
 const (
@@ -32,7 +36,7 @@ func (s *Store) SetKept(most int) {
 }
 
 // find returns the descriptor of the socket in message w, or -1.
-func (k *kept) find(w Word) int {
+func (k *kept) find(w wire.Word) int {
 	if fd, ok := k.fds[w]; ok {
 		return fd
 	}
@@ -41,13 +45,13 @@ func (k *kept) find(w Word) int {
 
 // keep takes over the socket that was in message w, and closes the one whose
 // place it takes.
-func (k *kept) keep(w Word, fd int) {
+func (k *kept) keep(w wire.Word, fd int) {
 	if k.most == 0 {
 		soft, _ := softFiles() // 0 if it cannot be known
 		k.most = max(1, int(min(soft/keptShare, maxKept)))
 	}
 	if k.fds == nil {
-		k.fds = map[Word]int{}
+		k.fds = map[wire.Word]int{}
 	}
 	if len(k.order) < k.most {
 		k.order = append(k.order, w)

@@ -4,25 +4,29 @@ import (
 	"encoding/binary"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/fdstore/wire"
 )
 
-const (
-	// MaxGroup is how many files one message can carry: SCM_MAX_FD of the
-	// kernel's include/net/scm.h, see unix(7).
-	MaxGroup = 253
+// MaxGroup is how many files one message can carry, see [wire.MaxGroup].
+const MaxGroup = wire.MaxGroup
 
-	// PayloadSize is the length of every message's data in bytes: two uint64
-	// in native byte order, the store's number and the message's [Word]. One
-	// size for all makes the peek offset of any message known.
-	PayloadSize = 16
-
-	// fdSize is what one descriptor takes in a control message: a C int.
-	fdSize = 4
-)
+// fdSize is what one descriptor takes in a control message: a C int.
+const fdSize = 4
 
 // ID is the number of a message in its store; the first is 0, the next one 1. It
 // is valid in every process that holds the store, as long as the store lives.
-type ID uint32
+type ID = wire.ID
+
+// Layout says where the messages of a store lie. It stands in the header, so
+// whoever opens a store knows it.
+type Layout = wire.Layout
+
+// The layouts, see [wire.Nested] and [wire.Flat].
+const (
+	Nested = wire.Nested
+	Flat   = wire.Flat
+)
 
 // control is what came with a received message besides its data.
 type control struct {

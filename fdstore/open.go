@@ -7,6 +7,8 @@ import (
 	"reflect"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/fdstore/wire"
 )
 
 // Open attaches to a store that this process was given: an inherited descriptor
@@ -34,8 +36,9 @@ func (s *Store) attach() error {
 	if err != nil {
 		return err
 	}
-	s.number, s.layout = header.number, Layout(header.word>>32)
-	if header.word.Files() > 0 {
+	s.number = header.Number
+	s.layout, _ = header.Word.ParseHeader()
+	if header.Word.Files() > 0 {
 		c, err := openCatalog(s.came.files[0])
 		if err != nil {
 			return err
@@ -71,29 +74,34 @@ func looksLikeStore(fd int) error {
 
 // header pulls the first message of the root. Neither number nor layout are
 // known yet, so a header is taken for what it says it is.
-func (s *Store) header() (payload, error) {
-	for range MaxTries {
+func (s *Store) header() (wire.Payload, error) {
+	for range wire.MaxTries {
 		if err := setOffset(s.fd, 0); err != nil {
-			return payload{}, err
+			return wire.Payload{}, err
 		}
 		n, flags, err := s.peek(s.fd)
 		if errors.Is(err, ErrContended) {
 			continue
 		}
 		if err != nil {
-			return payload{}, err
+			return wire.Payload{}, err
 		}
-		p, whole := parsePayload(s.data[:n])
+		p, whole := wire.ParsePayload(s.data[:n])
 		files := len(s.came.files)
 		switch {
-		case !whole || p.word>>56 != kindHeader || uint32(p.word) != magic:
+		case !whole || !isHeader(p.Word):
 		case flags&unix.MSG_CTRUNC != 0:
 			s.came.close()
-			return payload{}, ErrNoDescriptors
-		case p.word.Files() == files && files <= 1:
+			return wire.Payload{}, ErrNoDescriptors
+		case p.Word.Files() == files && files <= 1:
 			return p, nil
 		}
 		s.came.close()
 	}
-	return payload{}, fmt.Errorf("%w: its first message is no header", ErrNotStore)
+	return wire.Payload{}, fmt.Errorf("%w: its first message is no header", ErrNotStore)
+}
+
+func isHeader(w wire.Word) bool {
+	_, ok := w.ParseHeader()
+	return ok
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/fdstore/wire"
 )
 
 // opened attaches to a store as another process would, through a dup.
@@ -107,14 +109,14 @@ func TestOpenRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &Store{fd: other, maker: true, layout: Flat, number: 7}
-	if err := s.sendTo(other, newWord(kindFiles, 0, 0, 0), nil); err != nil {
+	if err := s.sendTo(other, wire.NewWord(wire.Files, 0, 0, 0), nil); err != nil {
 		t.Fatal(err)
 	}
 	odd, err := newSocket(0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.sendTo(odd, Flat.header(1), []int{int(memfd(t, "no catalog").Fd())}); err != nil {
+	if err := s.sendTo(odd, Flat.HeaderWord(1), []int{int(memfd(t, "no catalog").Fd())}); err != nil {
 		t.Fatal(err)
 	}
 	stream, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

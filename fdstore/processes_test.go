@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/fdstore/wire"
 )
 
 // numbered returns a store of n messages as helpPull expects them.
@@ -221,10 +223,10 @@ func TestOffsetOfAnother(t *testing.T) {
 		offset int
 		want   error
 	}{
-		{"its own", PayloadSize, nil},
-		{"another message", 3 * PayloadSize, errSomeoneElse},
-		{"the middle of a message", PayloadSize / 2, ErrForeign},
-		{"beyond the queue", 4 * PayloadSize, errBeyond},
+		{"its own", wire.PayloadSize, nil},
+		{"another message", 3 * wire.PayloadSize, errSomeoneElse},
+		{"the middle of a message", wire.PayloadSize / 2, ErrForeign},
+		{"beyond the queue", 4 * wire.PayloadSize, errBeyond},
 		{"the header", 0, errSomeoneElse},
 		{"switched off", -1, errSomeoneElse}, // the head of the queue
 	}

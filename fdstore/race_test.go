@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/fdstore/wire"
 )
 
 // raced is what the pulls of one run came to.
@@ -156,9 +158,9 @@ func helpRace(args []string) error {
 
 // pull takes one file, -1 if none came. Whoever does not check takes the first
 // answer; whoever does asks again until it is the right one.
-func (r *raced) pull(checked bool, number uint64, w Word) (int, error) {
+func (r *raced) pull(checked bool, number uint64, w wire.Word) (int, error) {
 	const sock = 3
-	for range MaxTries {
+	for range wire.MaxTries {
 		var fds []int
 		var err error
 		ok := true

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/fdstore/wire"
 )
 
 // TestSealShutsAll pulls every socket of a sealed store and tries to send.
@@ -35,13 +37,13 @@ func TestSealShutsAll(t *testing.T) {
 			}
 			from = s.came.files[0]
 			defer unix.Close(from)
-			err := unix.Sendmsg(from, make([]byte, PayloadSize), nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+			err := unix.Sendmsg(from, make([]byte, wire.PayloadSize), nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 			if !errors.Is(err, unix.EPIPE) {
 				t.Errorf("message %d: sending to a socket on its way: %v, want EPIPE", id, err)
 			}
 		}
 	}
-	if err := unix.Sendmsg(s.FD(), make([]byte, PayloadSize), nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL); !errors.Is(err, unix.EPIPE) {
+	if err := unix.Sendmsg(s.FD(), make([]byte, wire.PayloadSize), nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL); !errors.Is(err, unix.EPIPE) {
 		t.Errorf("sending to the root: %v, want EPIPE", err)
 	}
 }

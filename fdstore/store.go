@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/fdstore/wire"
 )
 
 // Options configure [New]. The zero value is right for most stores.
@@ -50,7 +52,7 @@ type Store struct {
 	catalog catalog
 
 	// What a pull receives into, kept to allocate nothing each time.
-	data [PayloadSize]byte
+	data [wire.PayloadSize]byte
 	oob  [oobSize]byte
 	came control
 }
@@ -58,7 +60,7 @@ type Store struct {
 // socket is a shard or a branch; the zero value is none.
 type socket struct {
 	fd   int
-	word Word // of the message that carries it, never 0
+	word wire.Word // of the message that carries it, never 0
 }
 
 // close closes a socket that is open. There is no error to learn of.
@@ -102,14 +104,14 @@ func newStore(o Options, afterBind func(name string)) (*Store, error) {
 func (s *Store) begin(o Options) error {
 	if o.WithoutCatalog {
 		s.catalog.names = map[string]ID{}
-		return s.sendTo(s.fd, s.layout.header(0), nil)
+		return s.sendTo(s.fd, s.layout.HeaderWord(0), nil)
 	}
 	c, err := newCatalog()
 	if err != nil {
 		return err
 	}
 	s.catalog = *c
-	return s.sendTo(s.fd, s.layout.header(1), []int{int(c.file.Fd())})
+	return s.sendTo(s.fd, s.layout.HeaderWord(1), []int{int(c.file.Fd())})
 }
 
 // newNumber returns any number but 0, so that a payload of zeros, as a buffer

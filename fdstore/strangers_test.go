@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/fdstore/wire"
 )
 
 // stranger is a process's socket that knows a store's name and no more.
@@ -131,7 +133,7 @@ func TestStrangersOfAnotherUser(t *testing.T) {
 // and no wrong file.
 func TestHolderSpoils(t *testing.T) {
 	recv := func(t *testing.T, s *Store) {
-		if _, _, err := unix.Recvfrom(s.FD(), make([]byte, PayloadSize), unix.MSG_DONTWAIT); err != nil {
+		if _, _, err := unix.Recvfrom(s.FD(), make([]byte, wire.PayloadSize), unix.MSG_DONTWAIT); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -152,22 +154,22 @@ func TestHolderSpoils(t *testing.T) {
 			recv(t, s)
 			recv(t, s)
 			for range 3 {
-				send(t, s, strings.Repeat("evil", PayloadSize/4), 0)
+				send(t, s, strings.Repeat("evil", wire.PayloadSize/4), 0)
 			}
 		}, ErrForeign},
 		{"longer messages", func(t *testing.T, s *Store) {
 			recv(t, s)
 			recv(t, s)
 			recv(t, s)
-			send(t, s, string(payload{s.number, 0}.append(nil))+string(payload{s.number, 1}.append(nil))+strings.Repeat("!", 2*PayloadSize), 0)
+			send(t, s, string(wire.Payload{Number: s.number, Word: 0}.Append(nil))+string(wire.Payload{Number: s.number, Word: 1}.Append(nil))+strings.Repeat("!", 2*wire.PayloadSize), 0)
 		}, ErrForeign},
 		{"number and position with other files", func(t *testing.T, s *Store) {
 			recv(t, s)
 			recv(t, s)
 			recv(t, s)
-			send(t, s, string(payload{s.number, Nested.header(0)}.append(nil)))
+			send(t, s, string(wire.Payload{Number: s.number, Word: Nested.HeaderWord(0)}.Append(nil)))
 			for id := range ID(2) {
-				send(t, s, string(payload{s.number, Nested.Place(id, 1).Word}.append(nil)), 0, 1, 2)
+				send(t, s, string(wire.Payload{Number: s.number, Word: Nested.Place(id, 1).Word}.Append(nil)), 0, 1, 2)
 			}
 		}, ErrForeign},
 		{"connected elsewhere", func(t *testing.T, s *Store) {
@@ -187,7 +189,7 @@ func TestHolderSpoils(t *testing.T) {
 			}
 			from, null := stranger(t), devNull(t)
 			for id := range ID(4) { // a stranger knows everything but the number
-				data := payload{s.number ^ 1, Nested.Place(id, 1).Word}.append(nil)
+				data := wire.Payload{Number: s.number ^ 1, Word: Nested.Place(id, 1).Word}.Append(nil)
 				if err := unix.Sendmsg(from, data, unix.UnixRights(int(null.Fd())), name, unix.MSG_DONTWAIT); err != nil {
 					t.Fatalf("a stranger cannot send after AF_UNSPEC: %v", err)
 				}

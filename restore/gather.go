@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/fdstore"
+	"regrow/fdstore/wire"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -224,7 +225,7 @@ func fillOpen(order []fileEnd, open []int, files []fileEnd, waiting *byFile[bool
 
 // pullSockets goes the way to a message. Each socket lands on the next number,
 // and the one before is closed.
-func (tp *taskPlanner) pullSockets(p fdstore.Place, numbers []int) {
+func (tp *taskPlanner) pullSockets(p wire.Place, numbers []int) {
 	tp.about(program.VerbPull, tp.task.Pos)
 	from := tp.store
 	for i, w := range p.Way[:p.Depth] {
@@ -238,7 +239,7 @@ func (tp *taskPlanner) pullSockets(p fdstore.Place, numbers []int) {
 	}
 }
 
-func (tp *taskPlanner) pullMessage(from int, w fdstore.Word, files []fileEnd, numbers []int) {
+func (tp *taskPlanner) pullMessage(from int, w wire.Word, files []fileEnd, numbers []int) {
 	flag := uint64(unix.MSG_CMSG_CLOEXEC)
 	inPlace, without := 0, 0
 	landed := tp.pl.scratch.landed[:0]

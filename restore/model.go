@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"regrow/fdstore"
+	"regrow/fdstore/wire"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -30,7 +30,7 @@ type model struct {
 	runnable []int
 	waiting  map[uint64][]int  // tasks at an OpMeet, by its count
 	counts   map[uint64]uint32 // of OpMeet, by address
-	sockets  map[fdstore.Word]fdstore.Word
+	sockets  map[wire.Word]wire.Word
 	lentAt   map[uint64]fileEnd // by cell
 	working  []map[uint64]bool  // by task: cells of the helpers that it has not reaped
 	task, at int                // the op that runs

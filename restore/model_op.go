@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/fdstore"
+	"regrow/fdstore/wire"
 	"regrow/restore/internal/program"
 )
 
@@ -223,7 +224,7 @@ func (m *model) pull(t *modelTable, op *program.Op, note program.Note) error {
 	}
 	numbers := program.Int32sAt(m.plan.arena.Base, m.plan.arena.Data(), op.Args[3], int(op.Args[2]))
 	cloexec := op.Args[4]&unix.MSG_CMSG_CLOEXEC != 0
-	word := fdstore.Word(op.Args[1])
+	word := wire.Word(op.Args[1])
 	if way, ok := m.ways()[word]; ok {
 		if way != from.socket || len(numbers) != 1 {
 			return fmt.Errorf("pulls %d files as the socket %#x out of the socket %#x", len(numbers), word, from.socket)
@@ -235,7 +236,7 @@ func (m *model) pull(t *modelTable, op *program.Op, note program.Note) error {
 		return fmt.Errorf("message %#x was never added", word)
 	}
 	message := m.plan.messages[id]
-	place, socket := m.plan.layout.Place(fdstore.ID(id), len(message)), fdstore.Word(0)
+	place, socket := m.plan.layout.Place(fdstore.ID(id), len(message)), wire.Word(0)
 	if place.Depth > 0 {
 		socket = place.Way[place.Depth-1]
 	}
@@ -299,12 +300,12 @@ func (m *model) needsHelper(t *modelTable, n int, what fileEnd) error {
 
 // ways gives for each socket of the store the one that carries it, 0 for the
 // root.
-func (m *model) ways() map[fdstore.Word]fdstore.Word {
+func (m *model) ways() map[wire.Word]wire.Word {
 	if m.sockets == nil {
-		m.sockets = map[fdstore.Word]fdstore.Word{}
+		m.sockets = map[wire.Word]wire.Word{}
 		for id, message := range m.plan.messages {
 			p := m.plan.layout.Place(fdstore.ID(id), len(message))
-			carrier := fdstore.Word(0)
+			carrier := wire.Word(0)
 			for _, w := range p.Way[:p.Depth] {
 				m.sockets[w] = carrier
 				carrier = w

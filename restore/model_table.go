@@ -3,7 +3,7 @@ package restore
 import (
 	"slices"
 
-	"regrow/fdstore"
+	"regrow/fdstore/wire"
 	"regrow/tasktree"
 )
 
@@ -12,7 +12,7 @@ type cell struct {
 	what    fileEnd
 	look    bool // only an O_PATH view of the file
 	cloexec bool
-	socket  fdstore.Word // of the message that carries a socket of the store, 0: the root
+	socket  wire.Word // of the message that carries a socket of the store, 0: the root
 }
 
 // modelTable is a descriptor table as the kernel would have it.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"regrow/fdstore"
+	"regrow/fdstore/wire"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -61,7 +62,7 @@ type Plan struct {
 	tasks    []program.Program // in the order of Tree.Tasks
 	layout   fdstore.Layout    // of the store
 	messages [][]fileEnd       // what each message of the store holds
-	words    map[fdstore.Word]fdstore.ID
+	words    map[wire.Word]fdstore.ID
 	extras   []extra
 	slots    int // results that the runner keeps
 	storeFD  int // the store's number in the root and in what it forks, -1: there is no store
@@ -89,7 +90,7 @@ const flatMessages = 500
 // messageOf gives the message that an OpPull takes: an index into Plan.messages,
 // or -1 if it takes a socket of the store.
 func (p *Plan) messageOf(op *program.Op) int {
-	if id, ok := p.words[fdstore.Word(op.Args[1])]; ok {
+	if id, ok := p.words[wire.Word(op.Args[1])]; ok {
 		return int(id)
 	}
 	return -1
@@ -210,7 +211,7 @@ func newPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 			arena:  program.NewArena(o.base, len(t.Tasks())),
 			tasks:  make([]program.Program, len(t.Tasks())),
 			extras: make([]extra, 1),
-			words:  map[fdstore.Word]fdstore.ID{}, slotsOf: map[fileEnd]int32{},
+			words:  map[wire.Word]fdstore.ID{}, slotsOf: map[fileEnd]int32{},
 		},
 		messageIDs: map[string]fdstore.ID{},
 		scratch:    newScratch(t),

@@ -8,6 +8,7 @@ import (
 
 	"regrow/fdstore"
 	"regrow/fdstore/service"
+	"regrow/fdstore/wire"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -120,9 +121,9 @@ func (tp *taskPlanner) popFile(fe fileEnd, n int) {
 }
 
 // wordOf gives what a pull of a message asks for.
-func (p *Plan) wordOf(id fdstore.ID, files int) fdstore.Word {
+func (p *Plan) wordOf(id fdstore.ID, files int) wire.Word {
 	if p.options.Strategy == StrategyService {
-		return fdstore.Word(service.PopWord(service.ID(id)))
+		return wire.Word(service.PopWord(service.ID(id)))
 	}
 	return p.layout.Place(id, files).Word
 }

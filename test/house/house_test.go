@@ -29,16 +29,17 @@ import (
 // everything of its own room.
 //
 //	cmd ──▶ restore ──▶ tasktree ◀── tasktree/kind ◀── images ◀── cmd
-//	           └──────▶ fdstore, fdstore/service ──▶ fdstore
+//	           └──────▶ fdstore, fdstore/service ──▶ fdstore ──▶ fdstore/wire
 //
 // Tests may import what they need, and so may the programs under test.
 var rooms = map[string][]string{
 	"cmd":             {"restore", "images", "tasktree"}, // it hands the tree from one to the other
-	"restore":         {"tasktree", "fdstore", "fdstore/service"},
+	"restore":         {"tasktree", "fdstore", "fdstore/service", "fdstore/wire"},
 	"images":          {"tasktree", "tasktree/kind"},
 	"tasktree":        {},
 	"tasktree/kind":   {"tasktree"},
-	"fdstore":         {},
+	"fdstore":         {"fdstore/wire"},
+	"fdstore/wire":    {},
 	"fdstore/service": {"fdstore"},
 }
 
@@ -300,11 +301,11 @@ func TestRules(t *testing.T) {
 		{"a room inside a room", "direction", "fdstore/service/a.go", "package service; import _ \"regrow/fdstore\"", nil},
 		{
 			"store imports its service", "direction", "fdstore/a.go", "package fdstore; import _ \"regrow/fdstore/service\"",
-			[]string{"fdstore/a.go:1: fdstore must not import fdstore/service, only []"},
+			[]string{"fdstore/a.go:1: fdstore must not import fdstore/service, only [fdstore/wire]"},
 		},
 		{
 			"deep inside a room", "direction", "restore/internal/x/a.go", "package x; import _ \"regrow/images\"",
-			[]string{"restore/internal/x/a.go:1: restore must not import images, only [tasktree fdstore fdstore/service]"},
+			[]string{"restore/internal/x/a.go:1: restore must not import images, only [tasktree fdstore fdstore/service fdstore/wire]"},
 		},
 		{"within a room", "direction", "restore/a.go", "package restore; import _ \"regrow/restore/internal/x\"", nil},
 		{

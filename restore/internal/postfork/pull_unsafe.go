@@ -168,7 +168,7 @@ func giveBack(priv unsafe.Pointer) {
 //go:nocheckptr
 //go:noinline
 func prepare(priv unsafe.Pointer, word uint64) {
-	*(*int32)(unsafe.Add(priv, program.PrivPair)) = int32(payloadSize * uint32(word)) // fdstore.Word.Offset
+	*(*int32)(unsafe.Add(priv, program.PrivPair)) = int32(payloadSize * uint32(word)) // wire.Word.Offset
 	msg := (*[7]uint64)(unsafe.Add(priv, program.PrivMsghdr))
 	iov := (*[2]uint64)(unsafe.Add(priv, program.PrivIovec))
 	iov[0] = uint64(uintptr(unsafe.Add(priv, program.PrivPayload)))

@@ -36,7 +36,7 @@ const (
 	// tasktree.FileTypes.
 	OpRefuse
 	// OpPull (store fd, word, count, numbers, flags) takes the message with
-	// this fdstore.Word out of the store and demands that its files land at the int32 numbers in
+	// this wire.Word out of the store and demands that its files land at the int32 numbers in
 	// the array at the address numbers. flags: MSG_CMSG_CLOEXEC or 0. A sixth
 	// argument bounds the tries, 0: as many as a crowd may need.
 	OpPull

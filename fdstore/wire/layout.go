@@ -1,9 +1,10 @@
-package fdstore
+package wire
 
-import (
-	"encoding/binary"
-	"math"
-)
+import "math"
+
+// ID is the number of a message in its store; the first is 0, the next one 1. It
+// is valid in every process that holds the store, as long as the store lives.
+type ID uint32
 
 // Layout says where the messages of a store lie. It stands in the header, so
 // whoever opens a store knows it.
@@ -35,20 +36,26 @@ const (
 )
 
 const (
-	shardSize   = 64 // messages of a shard
-	rootShards  = 32 // shards of the root
-	branchSize  = 64 // shards of a branch
+	// ShardSize is how many messages a shard holds, BranchSize how many shards a
+	// branch holds, and rootShards how many the root holds itself.
+	ShardSize  = 64
+	BranchSize = 64
+	rootShards = 32
+
 	maxQueues   = math.MaxUint16
-	maxBranches = (maxQueues - rootShards) / (1 + branchSize)
+	maxBranches = (maxQueues - rootShards) / (1 + BranchSize)
 )
 
-// limit returns how many messages fit: in the root SO_PEEK_OFF, a C int, must
+// Known reports whether l is one of the layouts of this package.
+func (l Layout) Known() bool { return l == Flat || l == Nested }
+
+// Limit returns how many messages fit: in the root SO_PEEK_OFF, a C int, must
 // reach the last; of nested queues the number has 16 bits.
-func (l Layout) limit() int {
+func (l Layout) Limit() int {
 	if l == Flat {
 		return math.MaxInt32 / PayloadSize // the header takes one
 	}
-	return int(l) + (rootShards+maxBranches*branchSize)*shardSize
+	return int(l) + (rootShards+maxBranches*BranchSize)*ShardSize
 }
 
 // Place is the way to a message: which sockets to pull, the first one from the
@@ -63,22 +70,22 @@ type Place struct {
 // message says it all.
 func (l Layout) Place(id ID, n int) Place {
 	if l == Flat || id < ID(l) {
-		return Place{Word: newWord(kindFiles, n, 0, uint32(id)+1)}
+		return Place{Word: NewWord(Files, n, 0, uint32(id)+1)}
 	}
 	rest := uint32(id) - uint32(l)
-	shard, position := rest/shardSize, rest%shardSize
+	shard, position := rest/ShardSize, rest%ShardSize
 	root := 1 + uint32(l)
 	if shard < rootShards {
 		return Place{
-			Depth: 1, Way: [2]Word{newWord(kindSocket, 1, 0, root+shard)},
-			Word: newWord(kindFiles, n, 1+shard, position),
+			Depth: 1, Way: [2]Word{NewWord(Socket, 1, 0, root+shard)},
+			Word: NewWord(Files, n, 1+shard, position),
 		}
 	}
-	branch, shard := (shard-rootShards)/branchSize, (shard-rootShards)%branchSize
-	queue := 1 + rootShards + branch*(1+branchSize) // the branch; its shards follow
+	branch, shard := (shard-rootShards)/BranchSize, (shard-rootShards)%BranchSize
+	queue := 1 + rootShards + branch*(1+BranchSize) // the branch; its shards follow
 	return Place{
-		Depth: 2, Way: [2]Word{newWord(kindSocket, 1, 0, root+rootShards+branch), newWord(kindSocket, 1, queue, shard)},
-		Word: newWord(kindFiles, n, queue+1+shard, position),
+		Depth: 2, Way: [2]Word{NewWord(Socket, 1, 0, root+rootShards+branch), NewWord(Socket, 1, queue, shard)},
+		Word: NewWord(Files, n, queue+1+shard, position),
 	}
 }
 
@@ -93,21 +100,36 @@ func (l Layout) Place(id ID, n int) Place {
 // the queue and a magic number in place of its position, which is 0.
 type Word uint64
 
-const (
-	kindFiles  = 1
-	kindSocket = 2
-	kindHeader = 3
+// Kind says what a message carries.
+type Kind uint8
 
-	magic = 0x31736466 // "fds1" in the bytes of a little-endian machine
+// The kinds of messages.
+const (
+	Files  Kind = 1
+	Socket Kind = 2
+	Header Kind = 3
 )
 
-func newWord(kind uint8, files int, queue, position uint32) Word {
+// magic stands in the header: "fds1" in the bytes of a little-endian machine.
+const magic = 0x31736466
+
+// NewWord puts a word together. files is 0 to [MaxGroup], queue has 16 bits.
+func NewWord(kind Kind, files int, queue, position uint32) Word {
 	return Word(kind)<<56 | Word(uint8(files))<<48 | Word(queue&0xffff)<<32 | Word(position)
 }
 
-// header is the first message of a root. It carries the catalog, if there is
-// one.
-func (l Layout) header(files int) Word { return newWord(kindHeader, files, uint32(l), magic) }
+// HeaderWord is the word of a root's first message. It carries the catalog, if
+// there is one.
+func (l Layout) HeaderWord(files int) Word { return NewWord(Header, files, uint32(l), magic) }
+
+// ParseHeader gives the layout that a header names, false if w is not the word of
+// a header. The layout may be one that is not [Layout.Known].
+func (w Word) ParseHeader() (Layout, bool) {
+	return Layout(w >> 32), w.Kind() == Header && uint32(w) == magic
+}
+
+// Kind returns what the message carries.
+func (w Word) Kind() Kind { return Kind(w >> 56) }
 
 // Offset returns what SO_PEEK_OFF must be set to before a peek at this message,
 // in bytes from the head of its queue.
@@ -115,7 +137,7 @@ func (w Word) Offset() int32 { return int32(w.Position()) * PayloadSize }
 
 // Position returns the number of the message in its queue, from 0.
 func (w Word) Position() uint32 {
-	if w>>56 == kindHeader {
+	if w.Kind() == Header {
 		return 0
 	}
 	return uint32(w)
@@ -124,24 +146,5 @@ func (w Word) Position() uint32 {
 // Files returns how many files the message carries, 0 to [MaxGroup].
 func (w Word) Files() int { return int(w >> 48 & 0xff) }
 
-// where is the word without the number of files.
-func (w Word) where() Word { return w &^ (0xff << 48) }
-
-// payload is the data of a message.
-type payload struct {
-	number uint64
-	word   Word
-}
-
-func (p payload) append(b []byte) []byte {
-	b = binary.NativeEndian.AppendUint64(b, p.number)
-	return binary.NativeEndian.AppendUint64(b, uint64(p.word))
-}
-
-// parsePayload reports false for data that no store of this kind has sent.
-func parsePayload(b []byte) (payload, bool) {
-	if len(b) != PayloadSize {
-		return payload{}, false
-	}
-	return payload{binary.NativeEndian.Uint64(b), Word(binary.NativeEndian.Uint64(b[8:]))}, true
-}
+// Where is the word without the number of files.
+func (w Word) Where() Word { return w &^ (0xff << 48) }
