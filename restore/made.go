@@ -155,8 +155,12 @@ func (r *run) write(fd, flags int, content []byte) opFailure {
 	}
 	w := fd
 	if flags&unix.O_ACCMODE == unix.O_RDONLY || flags&(unix.O_APPEND|unix.O_DIRECT) != 0 {
-		// The description's own file cannot write this at offset 0.
-		var err error
+		// The description's own file cannot write this at offset 0. The umask may
+		// have left its owner no right to open it another time.
+		err := unix.Fchmod(fd, ownerOnly)
+		if err != nil {
+			return r.closing(fd, err)
+		}
 		if w, err = open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_WRONLY|unix.O_CLOEXEC, 0); err != nil {
 			return r.closing(fd, err)
 		}

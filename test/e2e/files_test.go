@@ -13,13 +13,25 @@ import (
 )
 
 // TestMadeFiles holds the files that a restore makes against their description,
-// under an umask that would leave them nothing.
+// under an umask that would leave them nothing, not even for their owner.
 func TestMadeFiles(t *testing.T) {
-	dir := t.TempDir()
+	t.Run("this user", func(t *testing.T) { madeFiles(t, "", os.Geteuid()) })
+	t.Run("an ordinary user", func(t *testing.T) {
+		needRoot(t)
+		madeFiles(t, asNobody, nobodyID)
+	})
+}
+
+func madeFiles(t *testing.T, shell string, uid int) {
+	dir := openFolder(t)
 	if err := os.Symlink("target", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "there"), []byte("a longer text"), 0o640); err != nil {
+	there := filepath.Join(dir, "there")
+	if err := os.WriteFile(there, []byte("a longer text"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(there, uid, -1); err != nil {
 		t.Fatal(err)
 	}
 	cases := []struct {
@@ -45,18 +57,22 @@ func TestMadeFiles(t *testing.T) {
 	for i, c := range cases {
 		fmt.Fprintf(&b, "      %d: %s\n", i, c.path)
 	}
-	path := write(t, b.String())
-	if res := wait(t, start(t, "umask 0777", "restore", "-d", path)); res.status != 0 {
+	path := save(t, openFolder(t), b.String())
+	if res := wait(t, start(t, "umask 0777; "+shell, "restore", "-d", path)); res.status != 0 {
 		t.Fatalf("status %d: %s", res.status, res.errors)
 	}
 	defer endTree(t)
 	for _, c := range cases {
+		path := filepath.Join(dir, c.path)
 		var st unix.Stat_t
-		if err := unix.Stat(filepath.Join(dir, c.path), &st); err != nil {
+		if err := unix.Stat(path, &st); err != nil {
 			t.Error(err)
 			continue
 		}
-		text, err := os.ReadFile(filepath.Join(dir, c.path))
+		if err := os.Chmod(path, 0o600); err != nil { // to read what its owner may not
+			t.Error(err)
+		}
+		text, err := os.ReadFile(path)
 		if got := st.Mode & 0o7777; got != c.mode || string(text) != c.content {
 			t.Errorf("%s: mode %#o, content %q (%v); want %#o, %q", c.path, got, text, err, c.mode, c.content)
 		}
