@@ -153,17 +153,15 @@ func (d *decoder) parse(text []byte) *yaml.Node {
 		d.report(pos, node{}, "%s", msg)
 		return nil
 	}
-	var second yaml.Node
+	var second yaml.Node // what is wrong with the first is of interest all the same
 	switch err := dec.Decode(&second); {
 	case errors.Is(err, io.EOF):
 	case err != nil:
 		pos, msg := syntaxError(text, reader.at, err)
 		d.report(pos, node{}, "%s", msg)
-		return nil
 	default:
 		pos := tasktree.Pos{Line: second.Line, Col: second.Column}
 		d.report(pos, node{}, "a second document begins here; a file holds one description")
-		return nil
 	}
 	root := doc.Content[0]
 	if !d.affordable(root, map[*yaml.Node]bool{}, 0, false) {

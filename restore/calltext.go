@@ -48,7 +48,7 @@ func (p *Plan) callText(op *program.Op, note program.Note) string {
 	case program.OpCreate:
 		return fmt.Sprintf("openat(%s, %s|O_CREAT, %#o)", str(0), openFlags(op.Args[1]), op.Args[2])
 	case program.OpAdd:
-		return fmt.Sprintf("sendmsg(message %d, %d files)", op.Args[2], op.Args[1])
+		return fmt.Sprintf("sendmsg(message %d, %s)", op.Args[2], count(int(op.Args[1]), "file"))
 	case program.OpReopen:
 		return fmt.Sprintf("openat(\"/proc/self/fd/#%d\", %s)", op.Args[0], openFlags(op.Args[1]))
 	case program.OpRefuse, program.OpTruncate, program.OpCaller:

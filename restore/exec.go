@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"path/filepath"
@@ -43,7 +44,7 @@ func (tp *taskPlanner) find() (execve, error) {
 	find.add(program.OpFind, places.addr, uint64(places.n), run.cell, uint64(task.Index))
 	shown := task.Run[0].Value
 	if strings.Contains(shown, "/") && p.tree.Dir != "." {
-		shown = p.tree.Join(shown)
+		shown = withoutDots(p.tree.Join(shown))
 	}
 	find.note().Extra = tp.pl.extra(extra{path: shown, hints: tp.pl.findHints(task.Run[0].Value)})
 	if find != &tp.writer {
@@ -150,10 +151,10 @@ func (pl *planner) folders(path string) []string {
 // absolute where that is possible, because the task has changed its folder by then.
 func programs(t *tasktree.Tree, cwd string, task *tasktree.Task, folders []string) iter.Seq[[]byte] {
 	absolute := func(p string) string {
-		if filepath.IsAbs(p) || cwd == "" {
-			return p
+		if !filepath.IsAbs(p) && cwd != "" {
+			p = strings.TrimSuffix(cwd, "/") + "/" + p
 		}
-		return cwd + "/" + p
+		return withoutDots(p)
 	}
 	name := task.Run[0].Value
 	if strings.Contains(name, "/") {
@@ -161,23 +162,32 @@ func programs(t *tasktree.Tree, cwd string, task *tasktree.Task, folders []strin
 	}
 	folder := absolute(".")
 	if task.Cwd.Value != "" {
-		folder = absolute(t.Join(task.Cwd.Value))
+		folder = strings.TrimRight(absolute(t.Join(task.Cwd.Value)), "/")
 	}
 	return func(yield func([]byte) bool) {
 		var path []byte
 		for _, dir := range folders {
 			path = path[:0]
 			if !filepath.IsAbs(dir) {
-				path = append(append(path, folder...), '/')
+				dir = cmp.Or(dir, ".") // an empty one means the task's own
+				dir = strings.TrimSuffix(withoutDots(folder+"/"+dir+"/"), "/")
 			}
-			if dir != "" {
-				path = append(append(path, dir...), '/')
-			}
+			path = append(append(path, dir...), '/')
 			if path = append(append(path, name...), 0); !yield(path) {
 				return
 			}
 		}
 	}
+}
+
+// withoutDots leaves out of a path what means nothing: "/x/./y" is /x/y, which a
+// script sees as its name. A dot at the end stays, and so does "..", which means
+// to the kernel the folder above what a link leads to.
+func withoutDots(path string) string {
+	for strings.Contains(path, "/./") {
+		path = strings.ReplaceAll(path, "/./", "/")
+	}
+	return path
 }
 
 // environment gives the address of a task's environment, and the PATH in it.

@@ -28,7 +28,7 @@ type TaskOfPlan struct {
 	Line   int          `json:"line"`
 	Steps  []StepOfPlan `json:"steps"`
 	// Table has the descriptors in the end, those of the description.
-	Table map[int]string `json:"table"`
+	Table map[int]*CellOfPlan `json:"table"`
 }
 
 // StepOfPlan is one op.
@@ -37,9 +37,31 @@ type StepOfPlan struct {
 	For  string `json:"for"`            // what it is for
 	Line int    `json:"line"`           // of the description that asks for it, 0: none
 	Want *int64 `json:"want,omitempty"` // the result that is demanded
-	// Table has the descriptors that the op changed: the open file, with * if
-	// it is close-on-exec, or "" for a number that is free now.
-	Table map[int]string `json:"table,omitempty"`
+	// Table has the descriptors that the op changed; nil: free now.
+	Table map[int]*CellOfPlan `json:"table,omitempty"`
+}
+
+// CellOfPlan is what a number of a table holds, written as in a [Prediction].
+type CellOfPlan struct {
+	Held
+
+	Look bool `json:"look,omitempty"` // only an O_PATH view of the file
+}
+
+// String gives the form of the picture for people: "-" for a free number, "log*"
+// for one that is close-on-exec, "(log)" for a view.
+func (c *CellOfPlan) String() string {
+	if c == nil {
+		return "-"
+	}
+	text := c.File
+	if c.Look {
+		text = "(" + text + ")"
+	}
+	if c.Cloexec {
+		text += "*"
+	}
+	return text
 }
 
 // Replaced is an open file in whose place a descriptor of the caller's comes.
@@ -96,35 +118,29 @@ func (p *Plan) Picture() (*Picture, error) {
 		if len(changed) == 0 {
 			return
 		}
-		names := make(map[int]string, len(changed))
+		cells := make(map[int]*CellOfPlan, len(changed))
 		for n, c := range changed {
-			names[n] = ""
-			if c.what != nothing {
-				names[n] = p.cellName(c)
-			}
+			cells[n] = p.cellOf(c)
 		}
-		pic.Tasks[task].Steps[op].Table = names
+		pic.Tasks[task].Steps[op].Table = cells
 	})
 	for i := range pic.Tasks {
-		pic.Tasks[i].Table = map[int]string{}
+		pic.Tasks[i].Table = map[int]*CellOfPlan{}
 		if m.tables[i] != nil {
 			for n, c := range m.tables[i].cells.all() {
-				pic.Tasks[i].Table[n] = p.cellName(c)
+				pic.Tasks[i].Table[n] = p.cellOf(c)
 			}
 		}
 	}
 	return pic, err
 }
 
-func (p *Plan) cellName(c cell) string {
-	name := p.endName(c.what)
-	if c.look {
-		name = "(" + name + ")"
+// cellOf shows what a number holds, nil if that is nothing.
+func (p *Plan) cellOf(c cell) *CellOfPlan {
+	if c.what == nothing {
+		return nil
 	}
-	if c.cloexec {
-		name += "*"
-	}
-	return name
+	return &CellOfPlan{Held: Held{p.endName(c.what), c.cloexec}, Look: c.look}
 }
 
 func (p *Plan) steps(prog *program.Program) []StepOfPlan {

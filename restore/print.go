@@ -84,18 +84,14 @@ func writeSteps(w io.Writer, title, last string, steps []StepOfPlan) {
 }
 
 // tableText shows descriptors, at most so many.
-func tableText(table map[int]string, most int) string {
+func tableText(table map[int]*CellOfPlan, most int) string {
 	parts := make([]string, 0, min(len(table), most)+1)
 	for i, n := range slices.Sorted(maps.Keys(table)) {
 		if i == most {
 			parts = append(parts, fmt.Sprintf("and %d more", len(table)-most))
 			break
 		}
-		what := table[n]
-		if what == "" {
-			what = "-"
-		}
-		parts = append(parts, fmt.Sprintf("%d:%s", n, what))
+		parts = append(parts, fmt.Sprintf("%d:%s", n, table[n]))
 	}
 	return strings.Join(parts, " ")
 }

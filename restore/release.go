@@ -113,7 +113,7 @@ func (r *run) spawn(maps []mapping) error {
 	root := r.plan.tree.Root
 	pid, err := r.arena.Spawn(r.plan.rootClone, postfork.SpawnOptions{
 		OldClone: r.plan.host.OldClone,
-		Trace:    r.trace != nil,
+		Trace:    r.trace != nil || debugging(r.log), // logFailed wants to know how far tasks came
 		Heap:     heap(maps, uint64(reflect.ValueOf(r).Pointer())),
 	})
 	if err == nil {

@@ -16,7 +16,6 @@ import (
 
 	"regrow/fdstore"
 	"regrow/restore/internal/postfork"
-	"regrow/restore/internal/program"
 )
 
 // Options says how a plan is to be carried out. The zero value works.
@@ -167,6 +166,7 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 			err = errors.Join(err, r.closeStore())
 		}
 		r.end()
+		r.logFailed()
 		r.giveUp()
 		r.family.leave()
 	}
@@ -296,46 +296,6 @@ func (r *run) closeSlots() {
 			s.open = false
 		}
 	}
-}
-
-// logOps logs what the tasks have done, from the plan: tasks cannot log. A pull has
-// an entry for each open file that it brought, with the number where that landed.
-func (r *run) logOps() {
-	if !debugging(r.log) {
-		return
-	}
-	for i := range r.plan.tasks {
-		prog := &r.plan.tasks[i]
-		log := r.log.WithFields(logrus.Fields{"task": r.plan.tree.Tasks()[i].Name, "pid": r.taskPID(i)})
-		for j, note := range prog.Notes {
-			op := &prog.Ops[j]
-			switch note.Verb {
-			case program.VerbPull:
-				id := r.plan.messageOf(op)
-				if op.Kind != program.OpPull || id < 0 {
-					continue // a socket of the store on the way
-				}
-				numbers := program.Int32sAt(r.plan.arena.Base, r.plan.arena.Data(), op.Args[3], int(op.Args[2]))
-				for k, fe := range r.plan.messages[id] {
-					log.WithFields(logrus.Fields{"fd": numbers[k], "file": r.plan.tree.Files[fe.file].EndName(int(fe.end)), "message": id}).Debug("pull")
-				}
-			case program.VerbInstall:
-				log.WithFields(logrus.Fields{"fd": note.FD, "file": r.plan.tree.Files[note.File].EndName(int(note.End))}).Debug(r.plan.callName(op, note))
-			default: // the others are no matter of descriptors
-			}
-		}
-	}
-}
-
-// debugging reports whether anybody wants to read what logOps has to say.
-func debugging(log logrus.FieldLogger) bool {
-	switch l := log.(type) {
-	case *logrus.Logger:
-		return l.IsLevelEnabled(logrus.DebugLevel)
-	case *logrus.Entry:
-		return l.Logger.IsLevelEnabled(logrus.DebugLevel)
-	}
-	return true
 }
 
 // errorf makes an error about the whole tree.
