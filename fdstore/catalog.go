@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"strings"
 	"unicode/utf8"
@@ -218,6 +219,24 @@ func (s *Store) List() ([]Entry, error) {
 		entries[i] = Entry{ID(i), r.name, int(r.files)}
 	}
 	return entries, nil
+}
+
+// All yields the messages that there are now, by ID. An error is the last that it
+// yields, with an empty Entry.
+//
+// Errors: [ErrClosed], [ErrNoCatalog], [ErrForeign] for a catalog that is damaged.
+func (s *Store) All() iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		entries, err := s.List()
+		for _, e := range entries {
+			if !yield(e, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(Entry{}, err)
+		}
+	}
 }
 
 // refresh reads what the maker has added, where this is not the maker.

@@ -3,6 +3,7 @@ package fdstore
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"strconv"
@@ -16,12 +17,13 @@ import (
 // Errors of this package, matched with [errors.Is]. Where a system call was
 // refused, the error wraps its errno too, in an [os.SyscallError].
 var (
-	// ErrClosed means that this Store was closed.
-	ErrClosed = errors.New("store is closed")
+	// ErrClosed means that this Store was closed. Matches [os.ErrClosed].
+	ErrClosed error = &like{"store is closed", os.ErrClosed}
 	// ErrSealed means that nothing more can be added: see [Store.Seal].
 	ErrSealed = errors.New("store is sealed")
-	// ErrNotFound means that no message has this ID (yet).
-	ErrNotFound = errors.New("no such message")
+	// ErrNotFound means that no message has this ID or this name (yet). Matches
+	// [fs.ErrNotExist].
+	ErrNotFound error = &like{"no such message", fs.ErrNotExist}
 	// ErrFull means that the socket's send buffer has no room for another
 	// message. The text names the limits. Wraps EAGAIN or ENOBUFS.
 	ErrFull = errors.New("store is full")
@@ -49,8 +51,9 @@ var (
 	// ErrBadName means that a name is empty, too long, not UTF-8, or has a
 	// colon or a control character.
 	ErrBadName = errors.New("bad name")
-	// ErrNameTaken means that the store has a message with this name.
-	ErrNameTaken = errors.New("name is taken")
+	// ErrNameTaken means that the store has a message with this name. Matches
+	// [fs.ErrExist].
+	ErrNameTaken error = &like{"name is taken", fs.ErrExist}
 	// ErrNoCatalog means that the store was made without names and a list.
 	ErrNoCatalog = errors.New("store has no catalog")
 	// ErrTooMany means no files at all, or more than [MaxGroup], for one
@@ -65,6 +68,16 @@ var (
 	// MSG_CTRUNC, and does the same when a security module refuses a file.
 	ErrNoDescriptors = errors.New("no free descriptors for the files")
 )
+
+// like is an error that also matches one of package fs, in words of its own.
+type like struct {
+	text string
+	of   error
+}
+
+func (e *like) Error() string { return e.text }
+
+func (e *like) Unwrap() error { return e.of }
 
 // sendError says in words what the errno of a sendmsg(2) with fds means.
 func (s *Store) sendError(err error, to int, w wire.Word, fds []int) error {

@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"regrow/fdstore"
 )
 
@@ -116,7 +114,7 @@ func ExampleStore_Seal() {
 }
 
 // Workers take files by name, each its own descriptor of the same open file.
-func ExampleStore_Lookup() {
+func ExampleStore_GetNamed() {
 	store, err := fdstore.New(fdstore.Options{})
 	if err != nil {
 		log.Fatal(err)
@@ -135,11 +133,7 @@ func ExampleStore_Lookup() {
 	var workers sync.WaitGroup
 	for range 4 {
 		workers.Go(func() {
-			id, err := store.Lookup("results")
-			if err != nil {
-				log.Fatal(err)
-			}
-			results, err := store.Get(id)
+			results, err := store.GetNamed("results")
 			if err != nil {
 				log.Fatal(err)
 			}
@@ -154,9 +148,9 @@ func ExampleStore_Lookup() {
 	// Output: "done\ndone\ndone\ndone\n" <nil>
 }
 
-// A program that is started with the store's descriptor, here number 3, opens it
-// there: nothing else has to be agreed on but the names.
-func ExampleOpen() {
+// A program is started with a store, and takes what it needs by name: nothing
+// else has to be agreed on.
+func ExampleStore_AddToCmd() {
 	if os.Getenv("EXAMPLE_CHILD") != "" {
 		child()
 	}
@@ -168,16 +162,11 @@ func ExampleOpen() {
 	if _, err := store.AddNamed("output", os.Stdout); err != nil {
 		log.Fatal(err)
 	}
-	fd, err := unix.FcntlInt(uintptr(store.FD()), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
+	cmd := exec.Command(os.Args[0], "-test.run=^ExampleStore_AddToCmd$")
+	cmd.Env = append(os.Environ(), "EXAMPLE_CHILD=1")
+	if err := store.AddToCmd(cmd); err != nil {
 		log.Fatal(err)
 	}
-	root := os.NewFile(uintptr(fd), "store")
-	defer root.Close()
-
-	cmd := exec.Command(os.Args[0], "-test.run=^ExampleOpen$")
-	cmd.Env = append(os.Environ(), "EXAMPLE_CHILD=1")
-	cmd.ExtraFiles = []*os.File{root} // descriptor 3
 	if err := cmd.Run(); err != nil {
 		log.Fatal(err)
 	}
@@ -185,15 +174,11 @@ func ExampleOpen() {
 }
 
 func child() {
-	store, err := fdstore.Open(3)
+	store, err := fdstore.Inherited()
 	if err != nil {
 		log.Fatal(err)
 	}
-	id, err := store.Lookup("output")
-	if err != nil {
-		log.Fatal(err)
-	}
-	out, err := store.Get(id)
+	out, err := store.GetNamed("output")
 	if err != nil {
 		log.Fatal(err)
 	}

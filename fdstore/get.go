@@ -5,46 +5,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"regrow/fdstore/wire"
 )
-
-// Get returns the file of a message that holds exactly one. The caller closes
-// it; it is close-on-exec and shares offset and flags with the file that was
-// added. Its name is made up of the ID.
-//
-// Errors: [ErrClosed], [ErrNotFound], [ErrGroup], [ErrNoDescriptors],
-// [ErrContended], [ErrForeign]. After an error no descriptor is left.
-func (s *Store) Get(id ID) (*os.File, error) {
-	var one [1]int
-	fds, err := s.pull(id, one[:0], true)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fds[0]), fileName(id)), nil
-}
-
-// GetGroup returns all files of a message, 1 to [MaxGroup], in the order in
-// which they were added. The caller closes each; see [Store.Get].
-//
-// Errors: those of [Store.Get] without [ErrGroup]. It returns all files or none.
-func (s *Store) GetGroup(id ID) ([]*os.File, error) {
-	fds, err := s.pull(id, nil, false)
-	if err != nil {
-		return nil, err
-	}
-	files := make([]*os.File, len(fds))
-	for i, fd := range fds {
-		files[i] = os.NewFile(uintptr(fd), fileName(id)+"."+strconv.Itoa(i))
-	}
-	return files, nil
-}
-
-func fileName(id ID) string { return "fdstore:" + strconv.FormatUint(uint64(id), 10) }
 
 // pull appends the descriptors of message id to dst; the caller closes them.
 // single refuses messages of more than one file.
@@ -60,7 +26,7 @@ func (s *Store) pull(id ID, dst []int, single bool) ([]int, error) {
 		s.came.close()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("fdstore: get message %d: %w", id, err)
+		return dst, fmt.Errorf("fdstore: get message %d: %w", id, err)
 	}
 	return append(dst, s.came.files...), nil
 }

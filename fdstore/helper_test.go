@@ -23,16 +23,17 @@ import (
 // helpers are programs that the test binary can be; a helper's error goes to
 // standard error and fails its test.
 var helpers = map[string]func(args []string) error{
-	"pull":     helpPull,
-	"emfile":   helpEMFILE,
-	"kept":     helpKept,
-	"inflight": helpInFlight,
-	"unpriv":   helpUnprivileged,
-	"move":     helpMoveOffset,
-	"open":     helpOpen,
-	"race":     helpRace,
-	"same":     helpSameFile,
-	"stranger": helpStranger,
+	"pull":      helpPull,
+	"emfile":    helpEMFILE,
+	"inherited": helpInherited,
+	"kept":      helpKept,
+	"inflight":  helpInFlight,
+	"unpriv":    helpUnprivileged,
+	"move":      helpMoveOffset,
+	"open":      helpOpen,
+	"race":      helpRace,
+	"same":      helpSameFile,
+	"stranger":  helpStranger,
 }
 
 func runHelper(name string) {

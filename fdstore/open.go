@@ -21,20 +21,33 @@ import (
 //
 // Errors: [ErrNotStore], [ErrNoDescriptors], or what a system call says.
 func Open(fd int) (*Store, error) {
-	s := &Store{fd: fd}
-	if err := s.attach(); err != nil {
+	s, err := open(fd, 0)
+	if err != nil {
 		return nil, fmt.Errorf("fdstore: open descriptor %d: %w", fd, err)
 	}
 	return s, nil
 }
 
-func (s *Store) attach() error {
+// open attaches to the store with this number, 0 for any.
+func open(fd int, number uint64) (*Store, error) {
+	s := &Store{fd: fd}
+	if err := s.attach(number); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Store) attach(number uint64) error {
 	if err := looksLikeStore(s.fd); err != nil {
 		return err
 	}
 	header, err := s.header()
 	if err != nil {
 		return err
+	}
+	if number != 0 && number != header.Number {
+		s.came.close()
+		return fmt.Errorf("%w: it is another store, with the number %016x", ErrNotStore, header.Number)
 	}
 	s.number = header.Number
 	s.layout, _ = header.Word.ParseHeader()

@@ -46,6 +46,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	fd      int       // of the root, -1 once closed
+	root    *os.File  // a duplicate that commands are lent, nil: none yet
 	open    [2]socket // those that are being filled, on the way to the last message
 	kept    kept
 	sealed  bool
@@ -214,6 +215,9 @@ func (s *Store) Close() error {
 	}
 	fd := s.fd
 	s.fd = -1
+	if s.root != nil {
+		_ = s.root.Close()
+	}
 	for i := range s.open {
 		s.open[i].close()
 	}

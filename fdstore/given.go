@@ -1,0 +1,146 @@
+package fdstore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// EnvRoot is the environment variable that tells a program which descriptor is the
+// root of the store that it was given, and which store that is:
+//
+//	FDSTORE_ROOT=3:00d1ce5f2b77a19c       decimal, a colon, Store.Number in 16 hex digits
+//
+// The number is there because environments travel further than descriptors: a
+// program that was not given the store finds something else, or nothing, at 3.
+const EnvRoot = "FDSTORE_ROOT"
+
+// firstExtra is the descriptor that the first of [exec.Cmd.ExtraFiles] becomes.
+const firstExtra = 3
+
+// AddToCmd gives a command the store, before it is started: the root is the next
+// of its ExtraFiles, and [EnvRoot] in its environment says which. In the program
+// that it starts, [Inherited] opens the store. The descriptor that is added is
+// lent, [Store.Close] closes it: so start the command before. If a command is given two
+// stores, Inherited opens the second.
+//
+// Errors: [ErrClosed], or what fcntl(2) says.
+func (s *Store) AddToCmd(cmd *exec.Cmd) error {
+	root, err := s.lent()
+	if err != nil {
+		return fmt.Errorf("fdstore: give the store to %s: %w", cmd.Path, err)
+	}
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
+	cmd.Env = append(cmd.Env, EnvRoot+"="+formatRoot(firstExtra+len(cmd.ExtraFiles), s.number))
+	cmd.ExtraFiles = append(cmd.ExtraFiles, root)
+	return nil
+}
+
+// lent returns the root as a file that the Store closes.
+func (s *Store) lent() (*os.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fd >= 0 && s.root != nil {
+		return s.root, nil
+	}
+	f, err := s.dup()
+	s.root = f
+	return f, err
+}
+
+// File returns a duplicate of the root's descriptor, close-on-exec, which the
+// caller closes: to be sent to another process, or to be one of a command's
+// ExtraFiles. Whoever has it is a holder, see the package comment.
+//
+// Errors: [ErrClosed], or what fcntl(2) says.
+func (s *Store) File() (*os.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, err := s.dup()
+	if err != nil {
+		return nil, fmt.Errorf("fdstore: duplicate the root: %w", err)
+	}
+	return f, nil
+}
+
+func (s *Store) dup() (*os.File, error) {
+	if s.fd < 0 {
+		return nil, ErrClosed
+	}
+	fd, err := unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
+	}
+	return os.NewFile(uintptr(fd), "fdstore"), nil
+}
+
+// SyscallConn lends the root's descriptor for the length of a call: so a Store is a
+// [File], which another store can hold. Read and Write of the connection are not
+// supported.
+//
+// Errors: [ErrClosed].
+func (s *Store) SyscallConn() (syscall.RawConn, error) {
+	if s.FD() < 0 {
+		return nil, fmt.Errorf("fdstore: %w", ErrClosed)
+	}
+	return rawConn{s}, nil
+}
+
+type rawConn struct{ s *Store }
+
+func (c rawConn) Control(f func(fd uintptr)) error {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if c.s.fd < 0 {
+		return fmt.Errorf("fdstore: %w", ErrClosed)
+	}
+	f(uintptr(c.s.fd))
+	return nil
+}
+
+func (c rawConn) Read(func(fd uintptr) bool) error { return errors.ErrUnsupported }
+
+func (c rawConn) Write(func(fd uintptr) bool) error { return errors.ErrUnsupported }
+
+// Inherited opens the store that this program was given by [Store.AddToCmd], and
+// takes [EnvRoot] out of the environment, since programs that are started from
+// here are not given the descriptor by that alone. The caller closes the Store.
+//
+// Errors: [fs.ErrNotExist] if the environment names none; [ErrNotStore] if it
+// names a descriptor that is another store or something else; those of [Open].
+// The environment and the descriptor are then as they were.
+func Inherited() (*Store, error) {
+	value, ok := os.LookupEnv(EnvRoot)
+	if !ok {
+		return nil, fmt.Errorf("fdstore: this program was given no store (%s is not set): %w", EnvRoot, fs.ErrNotExist)
+	}
+	fd, number, err := parseRoot(value)
+	if err == nil {
+		var s *Store
+		if s, err = open(fd, number); err == nil {
+			return s, os.Unsetenv(EnvRoot)
+		}
+	}
+	return nil, fmt.Errorf("fdstore: open the store of %s=%s: %w", EnvRoot, value, err)
+}
+
+func formatRoot(fd int, number uint64) string { return fmt.Sprintf("%d:%016x", fd, number) }
+
+func parseRoot(value string) (fd int, number uint64, err error) {
+	before, after, ok := strings.Cut(value, ":")
+	fd, err1 := strconv.Atoi(before)
+	number, err2 := strconv.ParseUint(after, 16, 64)
+	if !ok || err1 != nil || err2 != nil || fd < 0 || value != formatRoot(fd, number) {
+		return -1, 0, fmt.Errorf("%w: write DESCRIPTOR:NUMBER, the number in 16 hex digits", ErrNotStore)
+	}
+	return fd, number, nil
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package fdstore
+
+// raceEnabled says that the race detector's own allocations are counted, too.
+const raceEnabled = true
