@@ -54,7 +54,7 @@ test: ## Run the tests; what needs root skips, and says so
 
 .PHONY: test-root
 test-root: ## Run all of them as root; what would skip for want of privileges fails
-	REGROW_TEST_ROOT=1 REGROW_TEST_ROUNDS=all $(TALLY) -count=1 $(PKGS)
+	REGROW_TEST_ROOT=1 REGROW_TEST_ROUNDS=all $(TALLY) -count=1 -timeout 30m $(PKGS)
 
 .PHONY: test-soak
 test-soak: ## The same with ten times the rounds of what is drawn at random

@@ -40,7 +40,7 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) (ok bool, err error) {
 	if len(args) > 0 && args[0] == "-missing" {
 		if len(args) < 3 {
-			return false, errors.New("usage: tally -missing FILE PACKAGE...")
+			return false, errors.New("-missing wants a file and packages")
 		}
 		return missing(ctx, out, args[1], args[2:])
 	}
@@ -90,10 +90,10 @@ func missing(ctx context.Context, out io.Writer, list string, packages []string)
 	for _, t := range all {
 		if !passed[t] {
 			n++
-			fmt.Fprintf(out, "%s: %s has not passed anywhere\n", t.Package, t.Name)
+			_, _ = fmt.Fprintf(out, "%s: %s has not passed anywhere\n", t.Package, t.Name)
 		}
 	}
-	fmt.Fprintf(out, "%d tests: %d have passed somewhere, %d nowhere\n", len(all), len(all)-n, n)
+	_, _ = fmt.Fprintf(out, "%d tests: %d have passed somewhere, %d nowhere\n", len(all), len(all)-n, n)
 	return n == 0 && len(all) > 0, nil
 }
 

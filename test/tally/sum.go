@@ -46,7 +46,7 @@ func (s *sum) takeAll(events io.Reader) error {
 func (s *sum) take(e event) {
 	if e.Test == "" {
 		if e.Output != "" && e.Output != "PASS\n" {
-			fmt.Fprint(s.out, e.Output)
+			_, _ = fmt.Fprint(s.out, e.Output)
 		}
 		return
 	}
@@ -67,7 +67,7 @@ func (s *sum) take(e event) {
 		}
 	case "fail":
 		s.failed++
-		fmt.Fprint(s.out, said.String())
+		_, _ = fmt.Fprint(s.out, said.String())
 	case "skip":
 		s.skipped++
 		s.why[reason(said.String())]++
@@ -100,16 +100,16 @@ func (s *sum) print() {
 	for t, said := range s.said {
 		if strings.Contains(said.String(), "=== RUN") {
 			s.failed++
-			fmt.Fprintf(s.out, "%s: %s began and did not end\n%s", t.Package, t.Name, said.String())
+			_, _ = fmt.Fprintf(s.out, "%s: %s began and did not end\n%s", t.Package, t.Name, said.String())
 		}
 	}
-	fmt.Fprintf(s.out, "%d passed, %d failed, %d skipped\n", s.passed, s.failed, s.skipped)
+	_, _ = fmt.Fprintf(s.out, "%d passed, %d failed, %d skipped\n", s.passed, s.failed, s.skipped)
 	reasons := make([]string, 0, len(s.why))
 	for why := range s.why {
 		reasons = append(reasons, why)
 	}
 	slices.SortFunc(reasons, func(a, b string) int { return cmp.Or(cmp.Compare(s.why[b], s.why[a]), cmp.Compare(a, b)) })
 	for _, why := range reasons {
-		fmt.Fprintf(s.out, "%6d skipped: %s\n", s.why[why], why)
+		_, _ = fmt.Fprintf(s.out, "%6d skipped: %s\n", s.why[why], why)
 	}
 }
