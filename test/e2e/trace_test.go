@@ -264,7 +264,7 @@ func TestProgress(t *testing.T) {
 		fmt.Fprintf(&b, "      - {name: t%d, fds: {1: out}}\n", i)
 	}
 	path := write(t, b.String())
-	for range 20 {
+	for range 60 {
 		term := newTerminal(t)
 		stopped, shown := term.stopped(path, tasks, func() bool { return strings.Contains(term.output(), "status=0.") })
 		if stopped != 0 {
@@ -322,7 +322,7 @@ func TestProgressOnStuckTerminal(t *testing.T) {
 	}
 	released := filepath.Join(t.TempDir(), "released")
 	path := write(t, strings.Replace(wideTree(200), "  - name: root\n", "  - name: root\n    run: [/bin/touch, "+released+"]\n", 1))
-	for range 20 {
+	for range 60 {
 		term := newTerminal(t)
 		stopped, shown := term.stopped(path, 201, func() bool {
 			_, err := os.Stat(released)

@@ -260,13 +260,14 @@ func TestKillStorm(t *testing.T) {
 		t.Fatal(err)
 	}
 	early := 0
-	for round := range n {
+	// More of them where a busy machine has looked too late each time.
+	for round := 0; round < n || early == 0 && round < 20*n; round++ {
 		_ = os.Remove(filepath.Join(dir, "made"))
 		if err := os.WriteFile(filepath.Join(dir, "there"), []byte("whole"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		r := start(t, "", "restore", "--json", path)
-		wanted := 1 + round*tasks*9/(8*n)
+		wanted := 1 + round%n*tasks*9/(8*n)
 		for deadline := time.Now().Add(patience); forked(r.cmd.Process.Pid) < wanted && time.Now().Before(deadline); {
 			if r.output() != "" {
 				break
@@ -301,7 +302,7 @@ func TestKillStorm(t *testing.T) {
 			return len(children()) == 0
 		})
 	}
-	t.Logf("%d of %d storms came before release", early, n)
+	t.Logf("%d storms came before release", early)
 	if early == 0 {
 		t.Error("all storms came after release")
 	}
