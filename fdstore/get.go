@@ -133,10 +133,7 @@ func (s *Store) tryPull(from int, w wire.Word) error {
 }
 
 func setOffset(fd int, w wire.Word) error {
-	err := ignoringEINTR(func() error {
-		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, int(w.Offset()))
-	})
-	return os.NewSyscallError("setsockopt SO_PEEK_OFF", err)
+	return os.NewSyscallError("setsockopt SO_PEEK_OFF", setsockopt(fd, unix.SO_PEEK_OFF, int(w.Offset())))
 }
 
 // peek receives n bytes of data into s.data and all descriptors that come with

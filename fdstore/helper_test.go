@@ -34,6 +34,8 @@ var helpers = map[string]func(args []string) error{
 	"race":      helpRace,
 	"same":      helpSameFile,
 	"stranger":  helpStranger,
+
+	"interrupted": helpInterrupted,
 }
 
 func runHelper(name string) {
@@ -113,7 +115,7 @@ type peeked struct {
 // rawPeek sets the offset of a message and peeks, with nothing of the package
 // but its constants, and believes what comes.
 func rawPeek(sock int, w wire.Word) (peeked, error) {
-	if err := unix.SetsockoptInt(sock, unix.SOL_SOCKET, unix.SO_PEEK_OFF, int(w.Offset())); err != nil {
+	if err := setsockopt(sock, unix.SO_PEEK_OFF, int(w.Offset())); err != nil {
 		return peeked{}, err
 	}
 	data, oob := make([]byte, wire.PayloadSize), make([]byte, unix.CmsgLen(4*w.Files()))
@@ -266,7 +268,7 @@ func helpOpen(args []string) error {
 func helpMoveOffset(args []string) error {
 	times, _ := strconv.Atoi(args[0])
 	for range times {
-		if err := unix.SetsockoptInt(3, unix.SOL_SOCKET, unix.SO_PEEK_OFF, wire.PayloadSize*rand.N(10)); err != nil {
+		if err := setsockopt(3, unix.SO_PEEK_OFF, wire.PayloadSize*rand.N(10)); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/test/interrupt"
 )
 
 // helperEnv makes the test binary one of the helper programs of helpers.
@@ -20,6 +22,7 @@ const helperEnv = "FDSTORE_TEST_HELPER"
 const patience = 3 * time.Minute
 
 func TestMain(m *testing.M) {
+	interrupt.Init()
 	if name := os.Getenv(helperEnv); name != "" {
 		runHelper(name)
 	}

@@ -56,13 +56,15 @@ func connectToItself(fd int, afterBind func(name string)) error {
 	var random [16]byte
 	rand.Read(random[:])                                // never fails since Go 1.24
 	name := "@fdstore-" + hex.EncodeToString(random[:]) // @: abstract, no file
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: name}); err != nil {
+	// Older kernels wait for a lock of the socket, and let a signal interrupt that.
+	err := ignoringEINTR(func() error { return unix.Bind(fd, &unix.SockaddrUnix{Name: name}) })
+	if err != nil {
 		return os.NewSyscallError("bind", err)
 	}
 	if afterBind != nil {
 		afterBind(name)
 	}
-	err := ignoringEINTR(func() error { return unix.Connect(fd, &unix.SockaddrUnix{Name: name}) })
+	err = ignoringEINTR(func() error { return unix.Connect(fd, &unix.SockaddrUnix{Name: name}) })
 	if err != nil {
 		return os.NewSyscallError("connect", err)
 	}
@@ -95,12 +97,17 @@ func setSendBuffer(fd, size int) error {
 	if size > 0 && size < math.MaxInt32 {
 		half = (size + 1) / 2
 	}
-	err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, half)
+	err := setsockopt(fd, unix.SO_SNDBUFFORCE, half)
 	if errors.Is(err, unix.EPERM) {
 		// Clamped to net.core.wmem_max, and still twice the default.
-		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, half)
+		err = setsockopt(fd, unix.SO_SNDBUF, half)
 	}
 	return os.NewSyscallError("setsockopt SO_SNDBUF", err)
+}
+
+// setsockopt sets an option of the socket level.
+func setsockopt(fd, option, value int) error {
+	return ignoringEINTR(func() error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, value) })
 }
 
 // ignoringEINTR repeats a call that a signal interrupted; Go's own preemption

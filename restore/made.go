@@ -65,7 +65,7 @@ func (r *run) create(op *program.Op) (int64, opFailure) {
 		fd, err := open(path, flags|unix.O_CREAT|unix.O_EXCL, ownerOnly)
 		if err == nil {
 			var st unix.Stat_t
-			if err := unix.Fstat(fd, &st); err != nil {
+			if err := fstat(fd, &st); err != nil {
 				return 0, r.closing(fd, err)
 			}
 			if err := r.note(madeFile{path, st.Dev, st.Ino}); err != nil {
@@ -79,7 +79,7 @@ func (r *run) create(op *program.Op) (int64, opFailure) {
 		got, f := int64(0), opFailure{err: err, reason: "O_EXCL and content need a file that the restore makes"}
 		if op.Flags&program.FlagMustCreate == 0 {
 			got, f = r.openThere(path, flags, tasktree.FileTypes(op.Args[5]))
-		} else if err := unix.Stat(path, new(unix.Stat_t)); err != nil && !exclusive {
+		} else if err := statPath(path, new(unix.Stat_t)); err != nil && !exclusive {
 			f = opFailure{err: err} // ENOENT: a dangling link, perhaps
 		}
 		target, lerr := os.Readlink(path)
@@ -132,9 +132,9 @@ func (r *run) fill(fd, flags int, mode uint32, content []byte) (int64, opFailure
 		return 0, f
 	}
 	var st unix.Stat_t
-	err := unix.Fchmod(fd, mode)
+	err := ignoringEINTR(func() error { return unix.Fchmod(fd, mode) })
 	if err == nil {
-		err = unix.Fstat(fd, &st)
+		err = fstat(fd, &st)
 	}
 	if err != nil {
 		return 0, r.closing(fd, err)
@@ -186,8 +186,8 @@ func (r *run) closing(fd int, err error) opFailure {
 func (files madeFiles) remove(log logrus.FieldLogger) {
 	for _, m := range files {
 		var st unix.Stat_t
-		if unix.Lstat(m.path, &st) == nil && st.Dev == m.dev && st.Ino == m.ino {
-			if err := unix.Unlink(m.path); err != nil {
+		if ignoringEINTR(func() error { return unix.Lstat(m.path, &st) }) == nil && st.Dev == m.dev && st.Ino == m.ino {
+			if err := ignoringEINTR(func() error { return unix.Unlink(m.path) }); err != nil {
 				log.WithField("path", m.path).Warnf("cannot remove the file that this restore made: %v", err)
 			}
 		}

@@ -77,7 +77,7 @@ func ownProc() error {
 	case self != strconv.Itoa(os.Getpid()):
 		return errForeignProc
 	}
-	err = unix.Access("/proc/thread-self/children", unix.R_OK)
+	err = ignoringEINTR(func() error { return unix.Access("/proc/thread-self/children", unix.R_OK) })
 	if errors.Is(err, unix.ENOENT) {
 		return errNoChildren
 	}

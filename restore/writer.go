@@ -53,7 +53,26 @@ func (w *writer) note() *program.Note { return &w.prog.Notes[len(w.prog.Notes)-1
 func (w *writer) call(nr uint32, args ...uint64) *program.Op {
 	op := w.add(program.OpCall, args...)
 	op.Nr = nr
+	op.Flags |= retry(nr)
+	if nr == unix.SYS_CLOSE {
+		op.Allow = uint16(unix.EINTR) // of what the file's last writes met; the number is free all the same, see close(2)
+	}
 	return op
+}
+
+// retry gives FlagRetry for calls that a signal can interrupt and that have done
+// nothing then. Without a handler, too: a stop, a freezer or a debugger is enough where
+// the kernel waits for a lock or for room in a queue (setsockopt, sendmsg), or a network
+// or FUSE server lets a call be interrupted (the others).
+//
+// A call that is not here answers no EINTR, or must not be made again: dup3 for one has
+// freed the number by then, as close has.
+func retry(nr uint32) program.OpFlags {
+	switch nr {
+	case unix.SYS_OPENAT, unix.SYS_CHDIR, unix.SYS_EXECVE, unix.SYS_WRITE, unix.SYS_SENDMSG, unix.SYS_SETSOCKOPT:
+		return program.FlagRetry
+	}
+	return 0
 }
 
 // recipe appends a call of a recipe; setRef puts in what an earlier call has
@@ -61,6 +80,9 @@ func (w *writer) call(nr uint32, args ...uint64) *program.Op {
 func (w *writer) recipe(kind program.OpKind, c tasktree.Call, setRef func(op *program.Op, i int, ref tasktree.Ref)) *program.Op {
 	op := w.add(kind)
 	op.Nr = uint32(c.Nr)
+	if kind == program.OpCall {
+		op.Flags |= retry(op.Nr)
+	}
 	for i, a := range c.Args {
 		switch a.Kind {
 		case tasktree.ArgInt:

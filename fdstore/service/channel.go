@@ -45,7 +45,9 @@ func setTimeout(fd, option int, timeout time.Duration) error {
 		timeout = patience
 	}
 	limit := unix.NsecToTimeval(int64(timeout))
-	return os.NewSyscallError("setsockopt", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, option, &limit))
+	return os.NewSyscallError("setsockopt", ignoringEINTR(func() error {
+		return unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, option, &limit)
+	}))
 }
 
 // Close closes the channel. What was pushed stays in the service.

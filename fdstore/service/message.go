@@ -112,12 +112,10 @@ func receive(fd int) (number, word uint64, file, n int, err error) {
 	var b [MessageSize + 1]byte
 	oob := make([]byte, unix.CmsgSpace(2*4))
 	var oobn, flags int
-	for {
+	err = ignoringEINTR(func() (err error) {
 		n, oobn, flags, _, err = unix.Recvmsg(fd, b[:], oob, unix.MSG_CMSG_CLOEXEC)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
+		return err
+	})
 	if err != nil {
 		return 0, 0, -1, 0, os.NewSyscallError("recvmsg", err)
 	}
@@ -161,16 +159,23 @@ func send(fd int, number, word uint64, file, flags int) error {
 	if file >= 0 {
 		oob = unix.UnixRights(file)
 	}
+	err := ignoringEINTR(func() error {
+		return unix.Sendmsg(fd, encode(number, word), oob, nil, unix.MSG_NOSIGNAL|flags)
+	})
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		return fmt.Errorf("%w: %w", ErrTimeout, os.NewSyscallError("sendmsg", err))
+	case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
+		return fmt.Errorf("%w: %w", ErrClosed, os.NewSyscallError("sendmsg", err))
+	}
+	return os.NewSyscallError("sendmsg", err)
+}
+
+// ignoringEINTR repeats a call that a signal interrupted before it has done anything.
+func ignoringEINTR(call func() error) error {
 	for {
-		err := unix.Sendmsg(fd, encode(number, word), oob, nil, unix.MSG_NOSIGNAL|flags)
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case errors.Is(err, unix.EAGAIN):
-			return fmt.Errorf("%w: %w", ErrTimeout, os.NewSyscallError("sendmsg", err))
-		case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
-			return fmt.Errorf("%w: %w", ErrClosed, os.NewSyscallError("sendmsg", err))
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
 		}
-		return os.NewSyscallError("sendmsg", err)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/test/interrupt"
 )
 
 // patience is how long a test waits for what must come. It is only there to end a
@@ -23,7 +25,15 @@ const patience = 3 * time.Minute
 const ownerEnv = "SERVICE_TEST_OWNER"
 
 func TestMain(m *testing.M) {
+	interrupt.Init()
 	Init()
+	if dir := os.Getenv(interruptedEnv); dir != "" {
+		if err := beInterrupted(dir); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if os.Getenv(ownerEnv) != "" {
 		ownerThatDies()
 	}

@@ -31,8 +31,8 @@ func noneLeft(t *testing.T, format string, args ...any) {
 }
 
 // TestConflictsKilled kills regrow conflicts --run at random moments: nothing of the
-// tree may be left, whichever strategy it was. REGROW_TEST_KILLS is the number of kills
-// for each, REGROW_TEST_SEED repeats a run.
+// tree may be left, whichever strategy it was. REGROW_TEST_KILLS is their number
+// for each strategy, REGROW_TEST_SEED repeats a run.
 func TestConflictsKilled(t *testing.T) {
 	kills, seed := rounds.Of(t, "REGROW_TEST_KILLS", 20, 300), rounds.Seed(t)
 	dir := t.TempDir()

@@ -19,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"regrow/restore"
+	"regrow/test/interrupt"
 	"regrow/test/rounds"
 )
 
@@ -28,6 +29,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	interrupt.Init()
 	if errno := os.Getenv(sandboxEnv); errno != "" {
 		fmt.Fprintln(os.Stderr, sandboxed(errno, os.Args[1:]))
 		os.Exit(1)
@@ -61,7 +63,7 @@ func TestMain(m *testing.M) {
 var always = []string{
 	"TestFeatures", "TestScripts", "TestProbeInside", "TestRandomTrees", "TestKilledAtAnyMoment", "TestForeignChildrenStatus",
 	"TestFilesRunOut", "TestHardLimit", "TestHostileDescriptions", "TestKillStorm", "TestNothingLeaksInTheKernel",
-	"TestPIDsComeAgain", "TestPIDsRunOut", "TestSmallMachine", "TestStoreOfUnixSockets", "TestTableToNrOpen", "TestWholeTable",
+	"TestPIDsComeAgain", "TestPIDsRunOut", "TestSmallMachine", "TestStopsWhilePulling", "TestStoreOfUnixSockets", "TestTableToNrOpen", "TestWholeTable",
 }
 
 func runAll(m *testing.M) int {

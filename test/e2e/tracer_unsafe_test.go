@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/test/rounds"
 )
 
 // tracer runs regrow under ptrace(2), with all its threads, and looks at each of
@@ -165,10 +167,7 @@ tasks:
 func TestKilledGivingBack(t *testing.T) {
 	path, broken := write(t, fourTasks), write(t, swapped)
 	twice := write(t, fourTasks+"caller: {restores: 2}\nexpect: {fdstore: holds, service: holds, inherit: holds, naive fdstore: breaks, naive service: breaks, naive inherit: breaks}\n")
-	moments := 8 // regrow makes some 360 calls from then on, and the tasks have been told
-	if os.Getenv("REGROW_TEST_ROOT") == "1" && os.Getenv("REGROW_TEST_VM") != "1" {
-		moments = 40
-	}
+	moments := rounds.Of(t, "", 8, 40) // regrow makes some 360 calls from then on, and the tasks have been told
 	for _, args := range [][]string{
 		{"conflicts", "--run", "--strategy", "fdstore", path},
 		{"conflicts", "--run", "--strategy", "service", path},

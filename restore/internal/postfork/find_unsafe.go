@@ -44,7 +44,11 @@ func find(h *program.Head, priv unsafe.Pointer, a *[6]uint64) syscall.Errno {
 func executable(priv unsafe.Pointer, path uintptr) syscall.Errno {
 	const cwd = ^uintptr(99) // AT_FDCWD
 	stat := (*syscall.Stat_t)(unsafe.Add(priv, program.PrivStat))
-	if _, _, e := syscall.RawSyscall6(unix.SYS_NEWFSTATAT, cwd, path, uintptr(unsafe.Pointer(stat)), 0, 0, 0); e != 0 {
+	e := syscall.EINTR
+	for e == syscall.EINTR {
+		_, _, e = syscall.RawSyscall6(unix.SYS_NEWFSTATAT, cwd, path, uintptr(unsafe.Pointer(stat)), 0, 0, 0)
+	}
+	if e != 0 {
 		return e
 	}
 	if stat.Mode&syscall.S_IFMT == syscall.S_IFDIR {
@@ -53,6 +57,9 @@ func executable(priv unsafe.Pointer, path uintptr) syscall.Errno {
 	if stat.Mode&syscall.S_IFMT != syscall.S_IFREG {
 		return syscall.EACCES
 	}
-	_, _, e := syscall.RawSyscall6(syscall.SYS_FACCESSAT, cwd, path, unix.X_OK, 0, 0, 0)
+	e = syscall.EINTR
+	for e == syscall.EINTR {
+		_, _, e = syscall.RawSyscall6(syscall.SYS_FACCESSAT, cwd, path, unix.X_OK, 0, 0, 0)
+	}
 	return e
 }

@@ -104,8 +104,15 @@ func tell(rec *program.Record, op *program.Op, errno int32, got int64) {
 //go:noinline
 func refuse(priv unsafe.Pointer, fd, types uint64) syscall.Errno {
 	stat := (*syscall.Stat_t)(unsafe.Add(priv, program.PrivStat))
-	if _, _, e := syscall.RawSyscall6(syscall.SYS_FSTAT, uintptr(fd), uintptr(unsafe.Pointer(stat)), 0, 0, 0, 0); e != 0 {
-		return e
+	for {
+		_, _, e := syscall.RawSyscall6(syscall.SYS_FSTAT, uintptr(fd), uintptr(unsafe.Pointer(stat)), 0, 0, 0, 0)
+		if e == syscall.EINTR {
+			continue
+		}
+		if e != 0 {
+			return e
+		}
+		break
 	}
 	switch kind := stat.Mode & syscall.S_IFMT; {
 	case kind == syscall.S_IFIFO && types&uint64(tasktree.TypeFIFO) != 0:
@@ -147,15 +154,24 @@ func arguments(h *program.Head, priv unsafe.Pointer, op *program.Op) *[6]uint64 
 	return (*[6]uint64)(unsafe.Add(priv, program.PrivArgs))
 }
 
-// call makes the system call nr.
+// call makes the system call of an op: with FlagRetry again, as long as a signal
+// interrupts it and the restore is not over. A task has no handlers, but a stop, a
+// freezer and a file server interrupt, too.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 //go:noinline
-func call(nr uint32, a *[6]uint64) (int64, syscall.Errno) {
-	r, _, e := syscall.RawSyscall6(uintptr(nr), uintptr(a[0]), uintptr(a[1]), uintptr(a[2]), uintptr(a[3]), uintptr(a[4]), uintptr(a[5]))
-	return int64(r), e
+func call(h *program.Head, op *program.Op, a *[6]uint64) (int64, syscall.Errno) {
+	for {
+		r, _, e := syscall.RawSyscall6(uintptr(op.Nr), uintptr(a[0]), uintptr(a[1]), uintptr(a[2]), uintptr(a[3]), uintptr(a[4]), uintptr(a[5]))
+		if e != syscall.EINTR || op.Flags&program.FlagRetry == 0 {
+			return int64(r), e
+		}
+		if over(h) {
+			return 0, program.ReasonCanceled
+		}
+	}
 }
 
 // forkFunc is code in assembly that makes a task by the system call nr. It returns
@@ -320,7 +336,7 @@ func one(h *program.Head, priv unsafe.Pointer, rec *program.Record, op *program.
 	var got int64
 	var e syscall.Errno
 	if op.Kind == program.OpCall {
-		got, e = call(op.Nr, a)
+		got, e = call(h, op, a)
 	} else if op.Kind == program.OpFork {
 		got, e = fork(h, priv, op)
 	} else if op.Kind == program.OpPull {

@@ -82,15 +82,20 @@ const (
 	cmsgHeader  = 16
 )
 
-// seek sets the socket's peek offset.
+// seek sets the socket's peek offset. Before Linux 6.9 that takes the socket's lock,
+// and a stop interrupts who waits for it (net/unix/af_unix.c, unix_set_peek_off): the
+// offset is then another task's, and nothing may be peeked at.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 //go:noinline
 func seek(priv unsafe.Pointer, store uint64) syscall.Errno {
-	_, _, e := syscall.RawSyscall6(syscall.SYS_SETSOCKOPT, uintptr(store), unix.SOL_SOCKET, unix.SO_PEEK_OFF,
-		uintptr(unsafe.Add(priv, program.PrivPair)), 4, 0)
+	e := syscall.EINTR
+	for e == syscall.EINTR {
+		_, _, e = syscall.RawSyscall6(syscall.SYS_SETSOCKOPT, uintptr(store), unix.SOL_SOCKET, unix.SO_PEEK_OFF,
+			uintptr(unsafe.Add(priv, program.PrivPair)), 4, 0)
+	}
 	return e
 }
 

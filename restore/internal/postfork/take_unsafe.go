@@ -53,22 +53,29 @@ func arrives(h *program.Head, priv unsafe.Pointer, a *[6]uint64) syscall.Errno {
 		return 0
 	}
 	// What is no socket at all says so at once.
-	if _, _, e := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(a[0]), 0, 0, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0); e != syscall.EAGAIN {
+	e := syscall.EINTR
+	for e == syscall.EINTR {
+		_, _, e = syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(a[0]), 0, 0, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	}
+	if e != syscall.EAGAIN {
 		return e
 	}
 	poll := (*unix.PollFd)(unsafe.Add(priv, program.PrivPair))
 	poll.Fd, poll.Events, poll.Revents = int32(a[0]), unix.POLLIN, 0
-	// The kernel writes back how much time is left, so the limit is copied.
+	// The kernel writes back how much time is left, so the limit is copied, and a call
+	// that was interrupted goes on with the rest.
 	left := (*[2]uint64)(unsafe.Add(priv, program.PrivPayload))
 	*left = *(*[2]uint64)(at(h, a[5]))
-	r, _, e := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(poll)), 1, uintptr(unsafe.Pointer(left)), 0, 0, 0)
-	if e != 0 {
+	for {
+		r, _, e := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(poll)), 1, uintptr(unsafe.Pointer(left)), 0, 0, 0)
+		if e == syscall.EINTR {
+			continue
+		}
+		if e == 0 && r == 0 {
+			return syscall.ETIMEDOUT
+		}
 		return e
 	}
-	if r == 0 {
-		return syscall.ETIMEDOUT
-	}
-	return 0
 }
 
 // answer receives a message, with what it carries.

@@ -115,6 +115,11 @@ const (
 	// FlagNote makes a failure of the op noted in the task's Record, and the
 	// task goes on: as a restorer does that does not look.
 	FlagNote
+	// FlagRetry belongs to OpCall: the call is made again when a signal has
+	// interrupted it (EINTR). It is for calls that have done nothing then, so not
+	// for close(2), which has freed the number, and not for clone3(2) and futex(2),
+	// which have rules of their own.
+	FlagRetry
 )
 
 // Mode says how an argument of an op is taken.

@@ -35,8 +35,11 @@ static int pull(int sock, uint32_t pos, uint64_t want, uint64_t mask, uint64_t *
 		struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
 		int offset = 16 * pos, n = 0;
 
-		if (setsockopt(sock, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) < 0)
+		if (setsockopt(sock, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) < 0) {
+			if (errno == EINTR) /* the offset is still another's: no peek */
+				continue;
 			return -1;
+		}
 		ssize_t got = recvmsg(sock, &msg, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 		if (got < 0 && errno != EAGAIN && errno != EINTR)
 			return -1;
