@@ -3,7 +3,6 @@ package restore
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -246,13 +245,4 @@ func (p *Plan) callName(op *program.Op, n program.Note) string {
 		name += fmt.Sprintf(" %q", x.path)
 	}
 	return name
-}
-
-// holder tells who has a pid, for the message of a pid in use.
-func (p *Plan) holder(pid int) string {
-	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	if err != nil {
-		return fmt.Sprintf("pid %d is in use", pid)
-	}
-	return fmt.Sprintf("pid %d is in use by %q", pid, strings.TrimSpace(string(comm)))
 }
