@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"unicode/utf8"
@@ -30,20 +29,17 @@ const (
 )
 
 // Load decodes the description in a file. Relative paths in it start at the
-// file's folder. "-" is standard input, where they start at the current folder.
+// file's folder, or at the current one if it has none of its own: see [Open].
 //
 // The error is an [*Error] if the description is wrong, else one of opening or
 // reading.
 func Load(path string) (*tasktree.Tree, error) {
-	if path == "-" {
-		return Decode(os.Stdin, "<stdin>", "")
-	}
-	f, err := os.Open(path)
+	in, err := Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("images: %w", err)
+		return nil, err
 	}
-	defer f.Close()
-	return Decode(f, path, filepath.Dir(path))
+	defer in.Close()
+	return in.Decode()
 }
 
 // Decode reads one description. source names it in messages ("tree.yaml"), dir

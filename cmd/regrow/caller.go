@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -49,34 +47,41 @@ func asksForCaller(s *tasktree.Scenario) bool {
 // load decodes a description and, if that asks for a caller which this process is
 // not and no flag says otherwise, starts regrow anew as this caller: then that was
 // all there is to do.
-func (f *conflictsFlags) load(cmd *cobra.Command, path string) (tree *tasktree.Tree, done bool, err error) {
-	var text bytes.Buffer // what came on standard input, which is to be read again
-	tree, err = load(path, io.TeeReader(cmd.InOrStdin(), &text))
-	if err != nil || f.asCaller >= 0 || f.flagsOfCaller(cmd) || !asksForCaller(tree.Scenario) {
-		return tree, false, err
+func (f *conflictsFlags) load(cmd *cobra.Command, path string) (d *description, done bool, err error) {
+	d, err = load(path, cmd.InOrStdin(), true)
+	if err != nil || f.asCaller >= 0 || f.flagsOfCaller(cmd) || !asksForCaller(d.tree.Scenario) {
+		return d, false, err
 	}
 	standard := [3]*os.File{os.Stdin, os.Stdout, os.Stderr}
-	if path == "-" {
-		if standard[0], err = asStandardInput(tree.Scenario, text.Bytes()); err != nil {
-			return nil, true, &exitError{exitUsage, fmt.Errorf("%s: %w", tree.Source, err)}
+	args := slices.Clone(os.Args[1:])
+	if d.once {
+		again, err := readAgain(d, path)
+		if err != nil {
+			return nil, true, &exitError{exitUsage, fmt.Errorf("%s: %w", d.tree.Source, err)}
 		}
-		defer closeFiles(standard[:1])
+		defer again.Close()
+		if path == "-" {
+			standard[0] = again
+		} else if i := slices.Index(args, path); i >= 0 {
+			// At a number in its own table it could be in the way.
+			args[i] = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), again.Fd())
+		}
 	}
-	status, err := runAsCaller(cmd.Context(), tree.Scenario, standard, os.Args[1:]...)
+	status, err := runAsCaller(cmd.Context(), d.tree.Scenario, standard, args...)
 	if err != nil {
 		return nil, true, &exitError{exitNo, fmt.Errorf("conflicts: %w", err)}
 	}
 	if status != exitOK {
 		return nil, true, &exitError{status, nil}
 	}
-	return tree, true, nil
+	return d, true, nil
 }
 
-// asStandardInput gives a description that came on standard input to the caller
-// that it asks for.
-func asStandardInput(s *tasktree.Scenario, text []byte) (*os.File, error) {
-	for _, fd := range s.Caller.InheritFD {
-		if fd.FD.Value == 0 {
+// readAgain keeps a description that can be read only once for the caller that it
+// asks for.
+func readAgain(d *description, path string) (*os.File, error) {
+	for _, fd := range d.tree.Scenario.Caller.InheritFD {
+		if fd.FD.Value == 0 && path == "-" {
 			return nil, errors.New("caller.inherit_fd: the caller's descriptor 0 is what this description comes from; give it as a file")
 		}
 	}
@@ -85,7 +90,7 @@ func asStandardInput(s *tasktree.Scenario, text []byte) (*os.File, error) {
 		return nil, os.NewSyscallError("memfd_create", err)
 	}
 	file := os.NewFile(uintptr(fd), "description")
-	if _, err := file.WriteAt(text, 0); err != nil {
+	if _, err := file.WriteAt(d.text.Bytes(), 0); err != nil {
 		_ = file.Close()
 		return nil, err
 	}

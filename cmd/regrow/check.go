@@ -33,15 +33,16 @@ something.`,
 			}
 			bad, lacking := 0, 0
 			for _, path := range args {
-				tree, err := load(path, cmd.InOrStdin())
+				d, err := load(path, cmd.InOrStdin(), false)
 				if err == nil {
-					_, err = replaceForCaller(tree)
+					_, err = replaceForCaller(d.tree)
 				}
 				if err != nil {
 					explain(cmd.ErrOrStderr(), err)
 					bad++
 					continue
 				}
+				tree := d.tree
 				warn(cmd.ErrOrStderr(), tree)
 				if !host {
 					continue

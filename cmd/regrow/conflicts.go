@@ -183,11 +183,11 @@ func (f *conflictsFlags) conflicts(cmd *cobra.Command, path string) error {
 	if _, err := f.strategy.options(restore.PlanOptions{}); err != nil {
 		return err
 	}
-	tree, done, err := f.load(cmd, path)
+	d, done, err := f.load(cmd, path)
 	if done || err != nil {
 		return err
 	}
-	tree, base, err := f.asPlanned(cmd, path, tree)
+	tree, base, err := f.asPlanned(cmd, d)
 	if err != nil {
 		return err
 	}

@@ -22,8 +22,12 @@ func (f *pathFlag) String() string { return string(*f) }
 // Type implements pflag.Value.
 func (f *pathFlag) Type() string { return "F" }
 
-// Set implements pflag.Value.
+// Set implements pflag.Value. Elsewhere - is a standard stream, but what is to be
+// written here must not be mixed with what the tree writes.
 func (f *pathFlag) Set(s string) error {
+	if s == "-" {
+		return errors.New("want a file; standard output is the tree's (write ./- for a file of this name)")
+	}
 	*f = pathFlag(s)
 	return nil
 }

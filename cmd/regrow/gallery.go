@@ -37,8 +37,8 @@ func (r *scenarioResult) name() string {
 // scenarioFiles lists descriptions: files as they are given, of folders all.
 func scenarioFiles(paths []string) (files []string, err error) {
 	for _, path := range paths {
-		if path == "-" {
-			return nil, errors.New("conflicts --check takes files and folders, not standard input (-), because each scenario is read again by the caller that it asks for")
+		if images.ReadOnce(path) {
+			return nil, fmt.Errorf("conflicts --check takes files and folders, not standard input (-) or what else can be read only once (%s), because each scenario is read again by the caller that it asks for", path)
 		}
 		info, err := os.Stat(path)
 		if err != nil {

@@ -61,8 +61,8 @@ func mayBeRuntimes(fd int) bool {
 // checkStdin demands that standard input is not handed down if the description
 // comes from there: a task would get it read to its end. The key stdin is refused
 // for the same reason, at its place in the description.
-func (f *inheritFlag) checkStdin(path string) error {
-	if path != "-" {
+func (f *inheritFlag) checkStdin(d *description) error {
+	if !d.stdin {
 		return nil
 	}
 	for _, key := range slices.Sorted(maps.Keys(f.fds)) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 
@@ -19,20 +20,34 @@ func treeArg(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// load decodes a description. Whatever is wrong with it, or with reading it,
-// ends in status 2: nothing was started.
-func load(path string, stdin io.Reader) (*tasktree.Tree, error) {
-	var tree *tasktree.Tree
-	var err error
-	if path == "-" {
-		tree, err = images.Decode(stdin, "<stdin>", "")
-	} else {
-		tree, err = images.Load(path)
-	}
+// description is one that was decoded.
+type description struct {
+	tree  *tasktree.Tree
+	stdin bool         // it came from descriptor 0, which cannot be handed down
+	once  bool         // it cannot be read again
+	text  bytes.Buffer // then: what was read, if load was to keep that
+}
+
+// load decodes a description. stdin is what - means. Whatever is wrong with it, or
+// with reading it, ends in status 2: nothing was started.
+func load(path string, stdin io.Reader, keep bool) (*description, error) {
+	in, err := images.Open(path)
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}
-	return tree, nil
+	defer in.Close()
+	d := &description{stdin: in.Stdin, once: in.Once}
+	var from io.Reader = in.File // by its type Decode knows how long it is
+	if path == "-" {
+		from = stdin
+	}
+	if keep && d.once {
+		from = io.TeeReader(from, &d.text)
+	}
+	if d.tree, err = images.Decode(from, in.Source, in.Dir); err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	return d, nil
 }
 
 // warn prints what Check found that is likely not meant.

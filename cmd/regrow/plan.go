@@ -55,22 +55,24 @@ type planner struct {
 
 // plan loads and plans a description.
 func (p *planner) plan(cmd *cobra.Command, path string) (*restore.Plan, error) {
-	options, err := p.strategy.options(restore.PlanOptions{Inherit: p.inherit.fds, WithoutStdin: path == "-", Detach: p.detach})
+	options, err := p.strategy.options(restore.PlanOptions{Inherit: p.inherit.fds, Detach: p.detach})
 	if err != nil {
-		return nil, err
-	}
-	if err := p.inherit.checkStdin(path); err != nil {
 		return nil, err
 	}
 	warnings := cmd.ErrOrStderr()
 	if p.silent {
 		warnings = io.Discard
 	}
-	tree, err := load(path, cmd.InOrStdin())
+	d, err := load(path, cmd.InOrStdin(), false)
 	if err != nil {
 		return nil, err
 	}
-	if tree, err = p.inherit.replace(tree); err != nil {
+	options.WithoutStdin = d.stdin
+	if err := p.inherit.checkStdin(d); err != nil {
+		return nil, err
+	}
+	tree, err := p.inherit.replace(d.tree)
+	if err != nil {
 		return nil, err
 	}
 	warn(warnings, tree)

@@ -75,15 +75,16 @@ func taken(tree *tasktree.Tree, given map[string]int) map[string]int {
 
 // shrinkTree is regrow conflicts --shrink.
 func (f *conflictsFlags) shrinkTree(cmd *cobra.Command, path string) error {
-	tree, done, err := f.load(cmd, path)
+	d, done, err := f.load(cmd, path)
 	if done || err != nil {
 		return err
 	}
+	tree := d.tree
 	host, err := restore.ThisHost()
 	if err != nil {
 		return &exitError{exitHost, err}
 	}
-	_, o, err := f.asPlanned(cmd, path, tree) // the description itself is what shrinks
+	_, o, err := f.asPlanned(cmd, d) // the description itself is what shrinks
 	if err != nil {
 		return err
 	}

@@ -94,10 +94,11 @@ func tryScenario(ctx context.Context, tree *tasktree.Tree) ([]trial, error) {
 
 // asPlanned gives the tree and the options of its plans, by what flags, or in
 // their place a scenario, say.
-func (f *conflictsFlags) asPlanned(cmd *cobra.Command, path string, tree *tasktree.Tree) (*tasktree.Tree, restore.PlanOptions, error) {
-	if err := f.inherit.checkStdin(path); err != nil {
+func (f *conflictsFlags) asPlanned(cmd *cobra.Command, d *description) (*tasktree.Tree, restore.PlanOptions, error) {
+	if err := f.inherit.checkStdin(d); err != nil {
 		return nil, restore.PlanOptions{}, err
 	}
+	tree := d.tree
 	replaced, err := f.inherit.replace(tree)
 	o := restore.PlanOptions{Inherit: f.inherit.fds}
 	if !f.flagsOfCaller(cmd) {
@@ -107,7 +108,7 @@ func (f *conflictsFlags) asPlanned(cmd *cobra.Command, path string, tree *tasktr
 	if err != nil {
 		return nil, o, err
 	}
-	o.WithoutStdin = path == "-"
+	o.WithoutStdin = d.stdin
 	o, err = f.strategy.options(o)
 	return replaced, o, err
 }
