@@ -38,7 +38,7 @@ func Load(path string) (*tasktree.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }() // it was only read
 	return in.Decode()
 }
 

@@ -35,7 +35,7 @@ func load(path string, stdin io.Reader, keep bool) (*description, error) {
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }() // it was only read
 	d := &description{stdin: in.Stdin, once: in.Once}
 	var from io.Reader = in.File // by its type Decode knows how long it is
 	if path == "-" {
