@@ -1,0 +1,31 @@
+package execfd
+
+import "os"
+
+// Program says what this process is to become.
+type Program struct {
+	// Path is the file to execute. It is not looked up in PATH.
+	Path string
+
+	// Args are its arguments, the first one is its name. Default: Path alone.
+	Args []string
+
+	// Env is its environment. Default: that of this process, os.Environ.
+	Env []string
+
+	// Files gives the open files by the number that each will have, from 0.
+	// A file may come several times. Exec borrows them.
+	Files map[int]*os.File
+}
+
+// Exec becomes the program and does not return, unless it cannot. Then the
+// descriptors of this process are as they were.
+//
+// The program has the files of [Program.Files] at their numbers and, of the
+// others, those that are not close-on-exec. What Go opens is close-on-exec, but
+// for 0, 1 and 2.
+//
+// Errors: [os.ErrClosed] or [os.ErrInvalid] for a file that is not open, an
+// [os.PathError] with the errno of execve(2), or what another system call says;
+// [errors.ErrUnsupported] elsewhere than on Linux.
+func Exec(p Program) error { return exec(p) }

@@ -1,0 +1,261 @@
+package execfd_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/fdstore/execfd"
+)
+
+// jobEnv makes the test binary a program that calls Exec, as job says.
+const jobEnv = "EXECFD_TEST_JOB"
+
+// job is what a program that calls Exec has, and what it wants.
+type job struct {
+	Files  map[int]string // what is wanted: text of the file by number
+	Same   map[int]int    // number that shall be the same open file as another one
+	AtHand map[string]int // number at which a file lies before
+	Busy   bool           // other goroutines wait for timers and pipes all the while
+}
+
+// show prints what the files at given numbers hold.
+const show = `for n in "$@"; do printf "%s=" $n; cat /proc/self/fd/$n; echo; done; echo pid=$$`
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(jobEnv); text != "" {
+		fmt.Fprintln(os.Stderr, become(text))
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+func become(text string) error {
+	var j job
+	if err := json.Unmarshal([]byte(text), &j); err != nil {
+		return err
+	}
+	if j.Busy {
+		busy()
+	}
+	p := execfd.Program{Path: "/bin/sh", Args: []string{"sh", "-c", show, "sh"}, Files: map[int]*os.File{}}
+	for _, n := range slices.Sorted(maps.Keys(j.Files)) {
+		f, err := numbered(j, j.Files[n])
+		if err != nil {
+			return err
+		}
+		p.Files[n] = f
+		p.Args = append(p.Args, strconv.Itoa(n))
+	}
+	for n, as := range j.Same {
+		p.Files[n] = p.Files[as]
+		p.Args = append(p.Args, strconv.Itoa(n))
+	}
+	return execfd.Exec(p)
+}
+
+// busy lets the runtime use its epoll instance all the time, in many threads.
+func busy() {
+	for range 4 {
+		r, w, err := os.Pipe()
+		if err != nil {
+			panic(err)
+		}
+		go func() {
+			for b := []byte{0}; ; time.Sleep(time.Microsecond) {
+				_, _ = w.Write(b)
+			}
+		}()
+		go func() { _, _ = io.Copy(io.Discard, r) }()
+		go func() {
+			for {
+				runtime.GC()
+			}
+		}()
+	}
+}
+
+// numbered makes a file that holds a text, where the job wants to have it.
+func numbered(j job, text string) (*os.File, error) {
+	fd, err := unix.MemfdCreate("file", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	if at, ok := j.AtHand[text]; ok && at != fd {
+		if err := unix.Dup3(fd, at, unix.O_CLOEXEC); err != nil {
+			return nil, err
+		}
+		unix.Close(fd)
+		fd = at
+	}
+	if _, err := unix.Pwrite(fd, []byte(text), 0); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), text), nil
+}
+
+// started runs the test binary as a program that calls Exec.
+func started(t *testing.T, j job) (out string, pid int) {
+	t.Helper()
+	text, err := json.Marshal(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), jobEnv+"="+string(text))
+	b, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	return string(b), cmd.Process.Pid
+}
+
+func TestExec(t *testing.T) {
+	for name, c := range map[string]struct {
+		job  job
+		want map[int]string
+	}{
+		"one at 3":          {job{Files: map[int]string{3: "a"}}, map[int]string{3: "a"}},
+		"where epoll is":    {job{Files: map[int]string{3: "a", 4: "b", 5: "c", 6: "d", 7: "e"}, Busy: true}, map[int]string{3: "a", 4: "b", 5: "c", 6: "d", 7: "e"}},
+		"far up":            {job{Files: map[int]string{200: "a"}}, map[int]string{200: "a"}},
+		"standard input":    {job{Files: map[int]string{0: "a"}}, map[int]string{0: "a"}},
+		"where it is":       {job{Files: map[int]string{50: "a"}, AtHand: map[string]int{"a": 50}}, map[int]string{50: "a"}},
+		"two change places": {job{Files: map[int]string{50: "a", 51: "b"}, AtHand: map[string]int{"a": 51, "b": 50}}, map[int]string{50: "a", 51: "b"}},
+		"three go round":    {job{Files: map[int]string{50: "a", 51: "b", 52: "c"}, AtHand: map[string]int{"a": 51, "b": 52, "c": 50}}, map[int]string{50: "a", 51: "b", 52: "c"}},
+		"one at two, over another": {
+			job{Files: map[int]string{50: "a", 52: "b"}, Same: map[int]int{51: 50}, AtHand: map[string]int{"a": 51, "b": 50}},
+			map[int]string{50: "a", 51: "a", 52: "b"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, pid := started(t, c.job)
+			for n, text := range c.want {
+				if want := fmt.Sprintf("%d=%s\n", n, text); !strings.Contains(out, want) {
+					t.Errorf("no %q in %q", want, out)
+				}
+			}
+			if want := fmt.Sprintf("pid=%d\n", pid); !strings.Contains(out, want) {
+				t.Errorf("no %q in %q: another process", want, out)
+			}
+		})
+	}
+}
+
+// TestNothingElse lists the descriptors of the program: what any child of this
+// process has, and those that were asked for.
+func TestNothingElse(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const number = 37 // nobody's else
+	cmd := exec.Command(self, "-test.run=^TestBecomeLister$")
+	cmd.Env = append(os.Environ(), "EXECFD_TEST_LISTER="+strconv.Itoa(number))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	plain, err := exec.Command("ls", "/proc/self/fd").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := append(strings.Fields(string(plain)), strconv.Itoa(number))
+	got := strings.Fields(string(out))
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("descriptors %v, want %v", got, want)
+	}
+}
+
+func TestBecomeLister(t *testing.T) {
+	number, err := strconv.Atoi(os.Getenv("EXECFD_TEST_LISTER"))
+	if err != nil {
+		return // it is a part of TestNothingElse
+	}
+	ls, err := exec.LookPath("ls")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Fatal(execfd.Exec(execfd.Program{Path: ls, Args: []string{"ls", "/proc/self/fd"}, Files: map[int]*os.File{number: os.Stdin}}))
+}
+
+// TestErrors holds that an Exec that fails leaves this process as it was, threads
+// and descriptors.
+func TestErrors(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	closed, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	notExecutable := filepath.Join(t.TempDir(), "text")
+	if err := os.WriteFile(notExecutable, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	before := descriptors(t)
+	for _, c := range []struct {
+		name string
+		p    execfd.Program
+		want error
+	}{
+		{"no such program", execfd.Program{Path: "/nonexistent", Files: map[int]*os.File{3: w, 4: w, 5: w, 6: w, 7: w}}, os.ErrNotExist},
+		{"not executable", execfd.Program{Path: notExecutable, Files: map[int]*os.File{3: w}}, os.ErrPermission},
+		{"closed file", execfd.Program{Path: "/bin/true", Files: map[int]*os.File{3: w, 4: closed}}, os.ErrClosed},
+		{"no file", execfd.Program{Path: "/bin/true", Files: map[int]*os.File{3: nil}}, os.ErrInvalid},
+		{"beyond the limit", execfd.Program{Path: "/bin/true", Files: map[int]*os.File{1 << 30: w}}, unix.EBADF},
+	} {
+		for range 10 { // more than the first thread has its turn
+			if err := execfd.Exec(c.p); !errors.Is(err, c.want) {
+				t.Errorf("%s: %v, want %v", c.name, err, c.want)
+			}
+		}
+	}
+	if after := descriptors(t); after != before {
+		t.Errorf("descriptors %s, before %s", after, before)
+	}
+	// Nobody has a copy of the writing end in a thread that lives on.
+	w.Close()
+	if err := r.SetReadDeadline(time.Now().Add(3 * time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the pipe's end: %v", err)
+	}
+}
+
+func descriptors(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if link, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
+			fmt.Fprintf(&b, "%s=%s ", e.Name(), link)
+		}
+	}
+	return b.String()
+}
