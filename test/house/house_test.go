@@ -41,6 +41,9 @@ var rooms = map[string][]string{
 	"fdstore":         {"fdstore/wire"},
 	"fdstore/wire":    {},
 	"fdstore/service": {"fdstore"},
+
+	"fdstore/activation": {"fdstore/execfd"},
+	"fdstore/execfd":     {},
 }
 
 const testRoom = "test"

@@ -1,0 +1,127 @@
+package activation
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// receiving lets one goroutine read and unset the environment.
+var receiving sync.Mutex
+
+func receive() ([]File, error) {
+	receiving.Lock()
+	defer receiving.Unlock()
+	defer unsetListen()
+	ours, err := meansUs()
+	if err != nil || !ours {
+		return nil, err
+	}
+	text, ok := os.LookupEnv(listenFDs)
+	if !ok {
+		return nil, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n <= 0 || n > math.MaxInt32-First {
+		return nil, fmt.Errorf("%w: %s=%q is no number of files", ErrEnvironment, listenFDs, text)
+	}
+	for fd := First; fd < First+n; fd++ {
+		if err := takeOver(fd); err != nil {
+			return nil, err
+		}
+	}
+	names, err := readNames(n)
+	if err != nil {
+		return nil, err
+	}
+	files := make([]File, n)
+	for i := range files {
+		files[i] = File{names[i], os.NewFile(uintptr(First+i), names[i])}
+	}
+	return files, nil
+}
+
+// meansUs reports whether the files are for this process, and not for one that
+// it comes from.
+func meansUs() (bool, error) {
+	text, ok := os.LookupEnv(listenPID)
+	if !ok {
+		return false, nil
+	}
+	pid, err := strconv.Atoi(text)
+	if err != nil || pid <= 0 {
+		return false, fmt.Errorf("%w: %s=%q is no pid", ErrEnvironment, listenPID, text)
+	}
+	if pid != os.Getpid() {
+		return false, nil
+	}
+	text, ok = os.LookupEnv(listenPIDFDID)
+	if !ok {
+		return true, nil
+	}
+	id, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return false, fmt.Errorf("%w: %s=%q is no number of a pidfd", ErrEnvironment, listenPIDFDID, text)
+	}
+	own, ok := pidfdID()
+	return !ok || id == own, nil
+}
+
+// pidfdID returns the inode number of this process's pidfds, if the kernel gives
+// each process its own: on pidfs, since Linux 6.9. Where an inode number has 32
+// bits it is half of what is meant.
+func pidfdID() (id uint64, ok bool) {
+	const pidfsMagic = 0x50494446 // PID_FS_MAGIC of linux/magic.h
+	if strconv.IntSize < 64 {
+		return 0, false
+	}
+	fd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return 0, false
+	}
+	defer unix.Close(fd)
+	var fs unix.Statfs_t
+	var st unix.Stat_t
+	if unix.Fstatfs(fd, &fs) != nil || fs.Type != pidfsMagic || unix.Fstat(fd, &st) != nil {
+		return 0, false
+	}
+	return st.Ino, true
+}
+
+// takeOver makes a passed descriptor close-on-exec. One that is so already did
+// not come through an exec: this process has opened it, and closing it here would
+// take it from whoever did.
+func takeOver(fd int) error {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: descriptor %d: %w", ErrEnvironment, fd, os.NewSyscallError("fcntl F_GETFD", err))
+	case flags&unix.FD_CLOEXEC != 0:
+		return fmt.Errorf("%w: descriptor %d was opened or taken by this process", ErrEnvironment, fd)
+	}
+	_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFD, flags|unix.FD_CLOEXEC)
+	return os.NewSyscallError("fcntl F_SETFD", err)
+}
+
+func readNames(n int) ([]string, error) {
+	text, ok := os.LookupEnv(listenFDNames)
+	if !ok {
+		return strings.Split(strings.Repeat(Unknown+":", n-1)+Unknown, ":"), nil
+	}
+	names := strings.Split(text, ":")
+	if len(names) != n {
+		return nil, fmt.Errorf("%w: %s has %d names for %d files", ErrEnvironment, listenFDNames, len(names), n)
+	}
+	return names, nil
+}
+
+func unsetListen() {
+	for _, name := range []string{listenPID, listenPIDFDID, listenFDs, listenFDNames} {
+		_ = os.Unsetenv(name) // it fails for no name that is one
+	}
+}
