@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/test/rounds"
 )
 
 // foreign are children that a caller leaves regrow by exec: one that lives, and one
@@ -162,7 +164,7 @@ func TestForeignChildrenSignalAtStart(t *testing.T) {
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for range 30 {
+	for range rounds.Of(t, "", 10, 30) {
 		fifo, err := os.OpenFile(path, os.O_RDWR, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -263,7 +265,8 @@ func TestForeignChildrenTerminal(t *testing.T) {
 func TestForeignChildrenKeyAtStart(t *testing.T) {
 	term := newTerminal(t)
 	job := "sh -c 'sleep 0.2 & exec " + regrow + " restore " + write(t, heldTree) + "'\n"
-	for i := range 60 {
+	n := rounds.Of(t, "", 20, 60)
+	for i := range n {
 		term.keys(job)
 		within(t, "regrow", func() bool {
 			jobs := childrenOf(term.shell.Process.Pid)
@@ -273,7 +276,7 @@ func TestForeignChildrenKeyAtStart(t *testing.T) {
 			exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", jobs[0]))
 			return exe == regrow
 		})
-		time.Sleep(time.Duration(i) * 150 * time.Microsecond)
+		time.Sleep(time.Duration(i*60/n) * 150 * time.Microsecond)
 		term.keys("\x03")
 		within(t, "the end by Ctrl-C", func() bool { return len(childrenOf(term.shell.Process.Pid)) == 0 })
 	}

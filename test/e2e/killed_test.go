@@ -226,7 +226,7 @@ func (k *killing) task(victim int, root bool, sig unix.Signal, slowest *time.Dur
 // moments of a restore. REGROW_TEST_KILLS is the number of rounds,
 // REGROW_TEST_SEED repeats a run.
 func TestKilledAtAnyMoment(t *testing.T) {
-	n, seed := rounds.Of(t, "REGROW_TEST_KILLS", 40, 200), rounds.Seed(t)
+	n, seed := rounds.Of(t, "REGROW_TEST_KILLS", 20, 200), rounds.Seed(t)
 	rng := rand.New(rand.NewPCG(uint64(seed), 0))
 	dir := t.TempDir()
 	path := filepath.Join(dir, "tree.yaml")

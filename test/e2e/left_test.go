@@ -34,7 +34,7 @@ func noneLeft(t *testing.T, format string, args ...any) {
 // tree may be left, whichever strategy it was. REGROW_TEST_KILLS is their number
 // for each strategy, REGROW_TEST_SEED repeats a run.
 func TestConflictsKilled(t *testing.T) {
-	kills, seed := rounds.Of(t, "REGROW_TEST_KILLS", 20, 300), rounds.Seed(t)
+	kills, seed := rounds.Of(t, "REGROW_TEST_KILLS", 8, 300), rounds.Seed(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "tree.yaml")
 	if err := os.WriteFile(path, []byte(killedTree(dir)), 0o644); err != nil {

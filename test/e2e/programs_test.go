@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/test/rounds"
 )
 
 // badProgram is a program that execve refuses.
@@ -113,9 +115,12 @@ func TestBadPrograms(t *testing.T) {
 	needRoot(t)
 	dir := badFolder(t)
 	there := filepath.Join(dir, "there")
-	for _, namespaces := range []string{"[]", "[pid]", "[user, pid]"} {
-		for _, c := range badPrograms {
+	all := []string{"[]", "[pid]", "[user, pid]"}
+	drawn := rounds.Draw(t, len(all)*len(badPrograms), 0, len(badPrograms))
+	for i, namespaces := range all {
+		for j, c := range badPrograms {
 			t.Run(namespaces+" "+c.name, func(t *testing.T) {
+				drawn.Need(t, i*len(badPrograms)+j)
 				fill := strings.NewReplacer("DIR", dir).Replace
 				path := save(t, openFolder(t), fmt.Sprintf("version: 1\nnamespaces: %s\nfiles:\n  there: {type: reg, path: %s, flags: [O_WRONLY, O_TRUNC]}\n%stasks:\n"+
 					"  - name: a\n    fds: {5: there}\n    children:\n      - name: b\n        fds: {5: there%s}\n        run: %s\n", namespaces, there, fill(c.files), c.fds, fill(c.run)))

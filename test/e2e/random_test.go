@@ -27,7 +27,7 @@ func TestRandomTrees(t *testing.T) {
 		}
 	}
 	path := filepath.Join(dir, "tree.yaml")
-	rounds.Check(t, "", 25, func(rt *rapid.T) {
+	rounds.Check(t, "", 15, func(rt *rapid.T) {
 		d := drawTree(rt, dir)
 		if err := os.WriteFile(path, []byte(d.yaml.String()), 0o600); err != nil {
 			t.Fatal(err)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/test/rounds"
 )
 
 // nobodyID is the user and the group of asNobody.
@@ -282,12 +284,12 @@ func TestUserKilled(t *testing.T) {
 		fmt.Fprintf(&b, "      - {name: t%d, pid: %d, fds: {3: null}}\n", i, 1000+i)
 	}
 	path := save(t, openFolder(t), b.String())
-	const rounds = 60
+	n := rounds.Of(t, "", 20, 60)
 	var usual time.Duration
 	outcomes := map[string]int{}
 	began := time.Now()
 	// More rounds if none came early enough, on a machine that has other things to do.
-	for round := 0; round <= rounds || outcomes["0"] == 0 && round < 10*rounds; round++ {
+	for round := 0; round <= n || outcomes["0"] == 0 && round < 10*n; round++ {
 		if err := os.WriteFile(cut, []byte("whole"), 0o666); err != nil {
 			t.Fatal(err)
 		}
@@ -302,22 +304,22 @@ func TestUserKilled(t *testing.T) {
 			})
 			usual = time.Since(began)
 		}
-		if round == rounds { // whatever the others came to
+		if round == n { // whatever the others came to
 			within(t, "the report", func() bool { return strings.HasSuffix(r.output(), "}\n") })
 		}
-		time.Sleep(usual * time.Duration(round%rounds) * 3 / 2 / rounds)
+		time.Sleep(usual * time.Duration(round%n) * 3 / 2 / time.Duration(n))
 		if err := r.cmd.Process.Kill(); err != nil {
 			t.Error(err)
 		}
 		_ = wait(t, r)
-		n := 0
+		left := 0
 		within(t, "all or nothing", func() bool {
 			reapOrphans()
-			n = alive(below(os.Getpid()))
+			left = alive(below(os.Getpid()))
 			text, err := os.ReadFile(cut)
-			return err == nil && (n == 0 || n == tasks && len(text) == 0) // it is cut at release
+			return err == nil && (left == 0 || left == tasks && len(text) == 0) // it is cut at release
 		})
-		outcomes[strconv.Itoa(n)]++
+		outcomes[strconv.Itoa(left)]++
 		endTree(t)
 	}
 	t.Logf("tasks left: %v", outcomes)

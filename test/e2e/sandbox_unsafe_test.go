@@ -84,12 +84,12 @@ func static(t *testing.T) string {
 // the tasks, and only what exact pids need is refused.
 func TestWithoutClone3(t *testing.T) {
 	needRoot(t)
+	// glibc does without clone3 only if it is ENOSYS: a regrow that is linked with
+	// it cannot even make a thread here.
+	defer func(built string) { regrow = built }(regrow)
+	regrow = static(t)
 	for _, errno := range []unix.Errno{unix.ENOSYS, unix.EPERM} {
 		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
-			// glibc does without clone3 only if it is ENOSYS: a
-			// regrow that is linked with it cannot even make a thread here.
-			defer func(built string) { regrow = built }(regrow)
-			regrow = static(t)
 			for _, name := range []string{"swap", "dense", "prefork"} {
 				path := "../../examples/" + name + ".yaml"
 				// Ignored by the caller and inherited through clone(2): all of

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/test/rounds"
 )
 
 // startedTree is a foreground restore that has released its tree.
@@ -251,10 +253,10 @@ func TestTermAroundRelease(t *testing.T) {
 	path := write(t, b.String())
 	made := filepath.Join(filepath.Dir(path), "made")
 	canceled := 0
-	const rounds = 40
-	for i := range rounds {
+	n := rounds.Of(t, "", 15, 40)
+	for i := range n {
 		r := start(t, "", "restore", path)
-		time.Sleep(3*time.Millisecond + time.Duration(i)*400*time.Microsecond)
+		time.Sleep(3*time.Millisecond + time.Duration(i*40/n)*400*time.Microsecond)
 		r.signal(t, unix.SIGTERM)
 		res := wait(t, r)
 		_, err := os.Stat(made)
@@ -271,14 +273,14 @@ func TestTermAroundRelease(t *testing.T) {
 		_ = os.Remove(made)
 		nobody(t)
 	}
-	t.Logf("%d of %d restores were canceled", canceled, rounds)
+	t.Logf("%d of %d restores were canceled", canceled, n)
 }
 
 // TestUSR1AroundRelease sends USR1 right before release or after it: it is kept
 // for the root.
 func TestUSR1AroundRelease(t *testing.T) {
 	path := write(t, "version: 1\ntasks: [{name: a, run: [sleep, '1000']}]\n")
-	for range 20 {
+	for range rounds.Of(t, "", 6, 20) {
 		r := start(t, "", "restore", "--log-level", "info", path)
 		within(t, "files made", func() bool { return r.logged("files made") })
 		r.signal(t, unix.SIGUSR1)

@@ -246,7 +246,7 @@ func forked(regrow int) int {
 // TestKillStorm kills everything at once, at random moments and from many sides:
 // regrow, its tasks, and what they have made meanwhile. Nothing is left.
 func TestKillStorm(t *testing.T) {
-	n := rounds.Of(t, "REGROW_TEST_STORMS", 10, 30)
+	n := rounds.Of(t, "REGROW_TEST_STORMS", 6, 30)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "tree.yaml")
 	// So many that looking for them is quicker than making them, on an emulated
