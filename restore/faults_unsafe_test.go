@@ -198,13 +198,41 @@ func snapshot(t testing.TB, dir string) string {
 			fmt.Fprintf(&b, "fd %s %s\n", fd.Name(), link)
 		}
 	}
-	mounts, err := os.ReadFile("/proc/self/mounts")
+	for _, line := range mounts(t) {
+		if !slices.Contains(mountsAtFirst(t), line) {
+			fmt.Fprintf(&b, "mount %s\n", line)
+		}
+	}
+	fmt.Fprintf(&b, "children %v\n", children(os.Getpid()))
+	return b.String()
+}
+
+// mounts are the lines of /proc/self/mountinfo. Without a mount namespace of its
+// own this process could not mount anything, and sees what others do.
+func mounts(t testing.TB) []string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintf(&b, "%d bytes of mounts, children %v\n", len(mounts), children(os.Getpid()))
-	return b.String()
+	return strings.Split(strings.TrimSpace(string(text)), "\n")
 }
+
+// mountsAtFirst are those of before the first restore. Fewer may be left, in a
+// namespace of its own, too: where somebody removes a folder, what is mounted on it
+// in other namespaces goes with it.
+func mountsAtFirst(t testing.TB) []string {
+	t.Helper()
+	if firstMounts == nil {
+		firstMounts = mounts(t)
+	}
+	return firstMounts
+}
+
+var firstMounts []string
 
 const faultsEnv = "REGROW_TEST_FAULTS"
 
