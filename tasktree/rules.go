@@ -40,6 +40,7 @@ func (t *Tree) Check() []Problem {
 	} else {
 		c.task(t.Root, nil, (&KeyPath{Key: "tasks"}).Entry(0), 1)
 		c.shares()
+		c.standard()
 	}
 	c.unused()
 	c.scenario()

@@ -17,7 +17,8 @@ func newCheck() *cobra.Command {
 		Short: "Decode and validate descriptions, start nothing",
 		Long: `Decode and validate descriptions. Every problem of every file goes to standard
 error as FILE:LINE:COL: ..., sorted, with the line that it is about. Warnings
-(an open file that no task uses) do not change the exit status.
+(an open file that no task uses, a program without descriptor 0, 1 or 2) do not
+change the exit status.
 
 With --host it also says what this kernel, these privileges and these limits lack
 to restore a valid one: all of it, each with the line that needs it and the way

@@ -21,12 +21,21 @@ const showAfter = 500 * time.Millisecond
 // terminal may take nothing (Ctrl-S, a lost connection) for as long as it likes.
 const terminalPatience = 250 * time.Millisecond
 
+// terminal gives the terminal that w is, or nil if it is none.
+func terminal(w io.Writer) *os.File {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	return f
+}
+
 // progressOn gives what draws a restore's progress on a terminal, or nil if w is
 // none. Drawing has a goroutine of its own, which may be stuck in a write: what
 // comes meanwhile is not drawn.
 func progressOn(w io.Writer, began time.Time) func(restore.Progress) {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
+	f := terminal(w)
+	if f == nil {
 		return nil
 	}
 	news, removed := make(chan restore.Progress), make(chan struct{})

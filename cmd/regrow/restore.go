@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"regrow/restore"
+	"regrow/tasktree"
 )
 
 // restoreFlags are the flags of regrow restore.
@@ -100,7 +101,13 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 	}
 	// Beside the signals: whoever reads may be slow, or never come.
 	announced := make(chan error, 1)
-	go func() { announced <- f.announce(cmd.OutOrStdout(), cmd.ErrOrStderr(), pidfile, tree) }()
+	go func() {
+		err := f.announce(cmd.OutOrStdout(), cmd.ErrOrStderr(), pidfile, tree)
+		if err == nil {
+			f.sayHolds(cmd.ErrOrStderr(), plan.Tree(), tree)
+		}
+		announced <- err
+	}()
 	if f.detach {
 		if err := signals.untilAnnounced(announced); err != nil {
 			tree.Abort()
@@ -222,4 +229,21 @@ func (f *restoreFlags) announce(w, stderr io.Writer, pidfile *pidFile, tree *res
 		}
 	}
 	return nil
+}
+
+// sayHolds tells who sits at a terminal what they wait for, where nothing else
+// would: a tree whose root runs no program ends only by a signal.
+func (f *restoreFlags) sayHolds(stderr io.Writer, described *tasktree.Tree, tree *restore.Tree) {
+	if f.detach || !described.Root.Holds() || logrus.Level(f.logLevel) < logrus.WarnLevel || terminal(stderr) == nil {
+		return
+	}
+	tasks := "1 task is"
+	if n := len(described.Tasks()); n != 1 {
+		tasks = fmt.Sprintf("%d tasks are", n)
+	}
+	end := fmt.Sprintf("kill %d", os.Getpid())
+	if inForeground() {
+		end = "press Ctrl-C, or from elsewhere " + end
+	}
+	say(stderr, "%s restored; the root, pid %d, holds until a signal ends it: %s", tasks, tree.RootPID(), end)
 }

@@ -49,3 +49,30 @@ func TestDocumentedScenario(t *testing.T) {
 		nobody(t)
 	}
 }
+
+// TestExamplesAreSilent holds that nothing which people copy from is warned of: the
+// examples, the scenarios, and every whole description of the pages.
+func TestExamplesAreSilent(t *testing.T) {
+	var paths []string
+	for _, pattern := range []string{"../../examples/*.yaml", "../scenarios/*.yaml"} {
+		some, err := filepath.Glob(pattern)
+		if err != nil || len(some) == 0 {
+			t.Fatalf("%s: %v", pattern, err)
+		}
+		paths = append(paths, some...)
+	}
+	for _, page := range []string{"README.md", "docs/description.md", "docs/commands.md"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range fenced.FindAllStringSubmatch(string(text), -1) {
+			paths = append(paths, write(t, m[1]))
+		}
+	}
+	for _, path := range paths {
+		if res := run(t, "check", path); res.status != 0 || res.errors != "" {
+			t.Errorf("%s: status %d: %s", path, res.status, res.errors)
+		}
+	}
+}

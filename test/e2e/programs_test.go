@@ -162,7 +162,7 @@ func TestProgramsAreSaidAtOnce(t *testing.T) {
 	dir := badFolder(t)
 	path := save(t, openFolder(t), "version: 1\ntasks:\n  - name: a\n    children:\n      - {name: b, run: ["+dir+"/text]}\n      - {name: c, run: ["+dir+"/lost]}\n"+
 		"      - {name: d, run: ["+dir+"/copy]}\n      - {name: e, run: ["+dir+"/text, x]}\n")
-	res := wait(t, start(t, "", "restore", path))
+	res := wait(t, start(t, "", "restore", "--log-level", "error", path)) // the programs have no files
 	if res.status != 127 {
 		t.Errorf("status %d, want 127", res.status)
 	}

@@ -195,7 +195,7 @@ func TestStoppedCaller(t *testing.T) {
 // bound for the tree. A machine that does not release in time gets more of it.
 func TestTimeoutEndsWithRelease(t *testing.T) {
 	goOn := filepath.Join(t.TempDir(), "go-on")
-	path := write(t, "version: 1\ntasks: [{name: a, run: [sh, -c, 'until test -e "+goOn+"; do sleep 0.02; done; exit 7'], children: [{name: b}]}]\n")
+	path := write(t, "version: 1\nfiles: {n: {type: reg, path: /dev/null, flags: [O_RDWR]}}\ntasks: [{name: a, fds: {0: n, 1: n, 2: n}, run: [sh, -c, 'until test -e "+goOn+"; do sleep 0.02; done; exit 7'], children: [{name: b}]}]\n")
 	for limit := time.Second; limit < patience; limit *= 2 {
 		r := start(t, "", "restore", "--json", "--timeout", limit.String(), path)
 		time.Sleep(limit + 200*time.Millisecond)

@@ -122,10 +122,10 @@ func nobody(t *testing.T) {
 }
 
 const trapping = `version: 1
-files: {out: {type: inherit, key: stdout}}
+files: {out: {type: inherit, key: stdout}, null: {type: reg, path: /dev/null}}
 tasks:
   - name: root
-    fds: {1: out, 2: out}
+    fds: {0: null, 1: out, 2: out}
     run: [sh, -c, 'for s in TERM HUP USR1 USR2 INT QUIT WINCH; do trap "echo got $s" $s; done; echo ready; while :; do sleep 0.02; done']
     children: [{name: held}]
 `

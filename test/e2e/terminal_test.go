@@ -3,6 +3,8 @@ package e2e
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -196,6 +198,76 @@ func TestTerminalHolds(t *testing.T) {
 			term.shows("elapsed_ns", 1) // the report, at release
 			term.keys("\x03")
 			term.shows("status=130.", 1)
+			term.keys("exit\n")
+			term.hangUp()
+			nobody(t)
+		})
+	}
+}
+
+// TestTerminalIsTold restores trees on a terminal. Where the root holds, one line
+// says what there is and how to end it, and that ends it; where it runs a program,
+// or standard error is no terminal, there is none.
+func TestTerminalIsTold(t *testing.T) {
+	holds := write(t, "version: 1\ntasks: [{name: a, children: [{name: b}, {name: c}]}]\n")
+	runs := write(t, "version: 1\nfiles: {out: {type: inherit, key: stdout}}\ntasks: [{name: a, fds: {0: out, 1: out, 2: out}, run: [sh, -c, 'read x'], children: [{name: b}]}]\n")
+	line := regexp.MustCompile(`regrow: 3 tasks are restored; the root, pid ([0-9]+), holds until a signal ends it: (press Ctrl-C, or from elsewhere )?kill ([0-9]+)\r\n`)
+	// told gives what the line says.
+	told := func(term *terminal) (root, regrow int, foreground bool) {
+		t.Helper()
+		within(t, "the line", func() bool { return line.MatchString(term.output()) })
+		m := line.FindStringSubmatch(term.output())
+		root, _ = strconv.Atoi(m[1])
+		regrow, _ = strconv.Atoi(m[3])
+		return root, regrow, m[2] != ""
+	}
+	t.Run("in the foreground", func(t *testing.T) {
+		term := newTerminal(t)
+		term.keys(regrow + " restore " + holds + "; echo ended=$?.\n")
+		root, job, foreground := told(term)
+		if jobs := childrenOf(term.shell.Process.Pid); !foreground || !slices.Equal(jobs, []int{job}) || !slices.Equal(childrenOf(job), []int{root}) {
+			t.Errorf("it is told of root %d, regrow %d; the shell has %v: %q", root, job, jobs, term.output())
+		}
+		term.keys("\x03")
+		term.shows("ended=130.", 1)
+		term.shows("regrow: ", 1)
+		term.keys("exit\n")
+		term.hangUp()
+		nobody(t)
+	})
+	t.Run("in the background", func(t *testing.T) {
+		term := newTerminal(t)
+		term.keys(regrow + " restore " + holds + " &\n")
+		_, job, foreground := told(term)
+		if foreground {
+			t.Errorf("Ctrl-C would not reach it: %q", term.output())
+		}
+		term.keys("kill " + strconv.Itoa(job) + "; wait $!; echo ended=$?.\n")
+		term.shows("ended=143.", 1)
+		term.keys("exit\n")
+		term.hangUp()
+		nobody(t)
+	})
+	for name, args := range map[string]string{
+		"a program":      runs,
+		"no terminal":    "--json " + holds + " 2>" + filepath.Join(t.TempDir(), "errors"),
+		"only of errors": "--json --log-level error " + holds,
+	} {
+		t.Run(name, func(t *testing.T) {
+			term := newTerminal(t)
+			term.keys(regrow + " restore " + args + "; echo ended=$?.\n")
+			within(t, "the tree", func() bool {
+				jobs := childrenOf(term.shell.Process.Pid)
+				return len(jobs) == 1 && len(below(jobs[0])) >= 2
+			})
+			if name != "a program" {
+				term.shows("elapsed_ns", 1)
+			}
+			term.keys("\x03")
+			term.shows("ended=130.", 1)
+			if strings.Contains(term.output(), "regrow: ") {
+				t.Errorf("it is told: %q", term.output())
+			}
 			term.keys("exit\n")
 			term.hangUp()
 			nobody(t)
