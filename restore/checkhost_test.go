@@ -241,7 +241,7 @@ func TestProbes(t *testing.T) {
 	if after := openDescriptors(t); after != before {
 		t.Errorf("%d descriptors after the probes, %d before", after, before)
 	}
-	if left := children(os.Getpid()); len(left) > 0 {
+	if left := Children(); len(left) > 0 {
 		t.Errorf("the probes left children: %v", left)
 	}
 	host.UID = 1<<31 + 12345 // not ours: the kernel refuses the map

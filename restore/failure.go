@@ -68,7 +68,7 @@ func (r *run) taskError(i int) error {
 
 // end kills what there is of the tree, and waits until it is gone.
 func (r *run) end() {
-	if r.root == 0 {
+	if r.root.PID == 0 {
 		return
 	}
 	// The gate is decided. Tasks that it has let go and that have not looked yet end

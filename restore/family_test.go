@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/internal/proc"
 	"regrow/tasktree"
 )
 
@@ -34,8 +35,8 @@ func startTree(t *testing.T, tree *tasktree.Tree, o Options) *Tree {
 }
 
 func lives(pid int) bool {
-	state, _, _, err := stat(pid)
-	return err == nil && state != "Z"
+	s, err := proc.Stat(pid)
+	return err == nil && !s.Ended()
 }
 
 func isSubreaper(t *testing.T) bool {
@@ -89,7 +90,7 @@ func TestTwoTrees(t *testing.T) {
 	if lives(first.RootPID()) {
 		t.Error("the first tree lives on")
 	}
-	if n := len(children(second.RootPID())); n != 4 || !lives(second.RootPID()) {
+	if n := len(proc.Descendants(second.root)); n != 4 || !lives(second.RootPID()) {
 		t.Errorf("the second tree has %d children, want 4", n)
 	}
 	if !isSubreaper(t) {
@@ -109,7 +110,10 @@ func TestTwoTrees(t *testing.T) {
 func TestKilledParent(t *testing.T) {
 	for _, alone := range []bool{false, true} {
 		tree := startTree(t, crowd(t, 3), Options{Alone: alone})
-		orphans := children(tree.RootPID())
+		var orphans []int
+		for _, p := range proc.Descendants(tree.root) {
+			orphans = append(orphans, p.PID)
+		}
 		if err := unix.Kill(tree.RootPID(), unix.SIGKILL); err != nil {
 			t.Fatal(err)
 		}

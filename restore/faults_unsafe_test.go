@@ -203,7 +203,7 @@ func snapshot(t testing.TB, dir string) string {
 			fmt.Fprintf(&b, "mount %s\n", line)
 		}
 	}
-	fmt.Fprintf(&b, "children %v\n", children(os.Getpid()))
+	fmt.Fprintf(&b, "children %v\n", Children())
 	return b.String()
 }
 

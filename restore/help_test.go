@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/internal/proc"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -184,7 +185,7 @@ func TestHelpersByClone(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer tree.Abort()
-			if n := len(children(tree.RootPID())); n != 40 {
+			if n := len(proc.Descendants(tree.root)); n != 40 {
 				t.Errorf("the root has %d children, want 40", n)
 			}
 		})

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"regrow/internal/proc"
 	"regrow/restore/internal/early"
 	"regrow/restore/internal/postfork"
 )
@@ -33,38 +33,10 @@ func ThisHost() (Host, error) {
 	if cwd, err := unix.Getwd(); err == nil && strings.HasPrefix(cwd, "/") {
 		h.Cwd = cwd
 	}
-	ignored, err := signalMask("self", "SigIgn:")
+	ignored, err := proc.SignalMask("self", "SigIgn")
 	if err != nil {
 		return h, fmt.Errorf("restore: %w (is /proc mounted?)", err)
 	}
 	h.Ignored = ignored
 	return h, nil
-}
-
-// Catches reports whether a process has a handler for a signal, see SigCgt in
-// proc_pid_status(5). The error says that the process is gone or /proc cannot be
-// read.
-func Catches(pid int, sig unix.Signal) (bool, error) {
-	mask, err := signalMask(strconv.Itoa(pid), "SigCgt:")
-	return mask>>(sig-1)&1 == 1, err
-}
-
-// signalMask reads a mask of signals of a process, the bit of signal 1 is the
-// lowest. Where the kernel tells none it is 0.
-func signalMask(pid, field string) (uint64, error) {
-	path := "/proc/" + pid + "/status"
-	status, err := os.ReadFile(path)
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		if hex, ok := strings.CutPrefix(line, field); ok {
-			mask, err := strconv.ParseUint(strings.TrimSpace(hex), 16, 64)
-			if err != nil {
-				return 0, fmt.Errorf("%s: %s %w", path, field, err)
-			}
-			return mask, nil
-		}
-	}
-	return 0, nil
 }

@@ -33,7 +33,7 @@ func (r *run) logOps() {
 // logFailed logs what the tasks of a restore that has failed had done by then, and
 // the pull or install at which one failed. Nothing of the tree is left.
 func (r *run) logFailed() {
-	if r.root == 0 || !debugging(r.log) {
+	if r.root.PID == 0 || !debugging(r.log) {
 		return
 	}
 	for i := range r.plan.tasks {

@@ -181,7 +181,10 @@ func (p *Plan) probe(arena *postfork.Arena) error {
 			break
 		}
 	}
-	reap(pid)
+	_ = ignoringEINTR(func() error {
+		_, err := unix.Wait4(pid, nil, unix.WNOHANG, nil) // nobody else waits for it, so the number is still its own
+		return err
+	})
 	switch {
 	case rec.Errno != 0:
 		op, note := &p.tasks[0].Ops[rec.Op], p.tasks[0].Notes[rec.Op]

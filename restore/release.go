@@ -10,6 +10,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"regrow/internal/proc"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
 )
@@ -117,8 +118,12 @@ func (r *run) spawn(maps []mapping) error {
 		Heap:     heap(maps, uint64(reflect.ValueOf(r).Pointer())),
 	})
 	if err == nil {
-		r.root = pid
+		r.root = proc.ID{PID: pid}
 		r.rootFD = int(int32(r.arena.Head().RootPIDFD))
+		if r.root, err = proc.Of(pid); err != nil { // it has not been waited for, so it is there
+			r.root.PID = pid
+			return fmt.Errorf("restore: %w", err)
+		}
 		return nil
 	}
 	e := &OpError{

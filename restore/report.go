@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"regrow/internal/proc"
 	"regrow/tasktree"
 )
 
@@ -75,7 +76,7 @@ func (r *run) report() Report {
 		rep.Tasks = append(rep.Tasks, tr)
 	}
 	if own {
-		rep.Tasks[0].PID, rep.Tasks[0].HostPID = 1, r.root
+		rep.Tasks[0].PID, rep.Tasks[0].HostPID = 1, r.root.PID
 		r.hostPIDs(rep.Tasks)
 	}
 	r.sharing(&rep)
@@ -100,9 +101,9 @@ func (r *run) hostPIDs(tasks []TaskReport) {
 	for i := range tasks {
 		byPID[tasks[i].PID] = i
 	}
-	for _, host := range descendants(r.root) {
-		if i, ok := byPID[r.pidInTree(host)]; ok && i > 0 {
-			tasks[i].HostPID = host
+	for _, p := range proc.Descendants(r.root) {
+		if i, ok := byPID[r.pidInTree(p.PID)]; ok && i > 0 && p.Exists() {
+			tasks[i].HostPID = p.PID
 		}
 	}
 }
@@ -123,9 +124,12 @@ func (r *run) living() (map[int]bool, error) {
 		return nil, err
 	}
 	alive := map[int]bool{}
-	for _, host := range append(descendants(r.root), r.root) {
-		if state, _, _, err := stat(host); err == nil && state != "Z" && state != "X" {
-			alive[r.pidInTree(host)] = true
+	if r.root.Lives() {
+		alive[r.pidInTree(r.root.PID)] = true
+	}
+	for _, p := range proc.Descendants(r.root) {
+		if !p.Ended() {
+			alive[r.pidInTree(p.PID)] = true
 		}
 	}
 	return alive, nil

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/fdstore"
+	"regrow/internal/proc"
 	"regrow/restore/internal/postfork"
 )
 
@@ -66,7 +67,7 @@ type run struct {
 	made     madeFiles
 	found    map[uint64]foundProgram // programs that were looked up, by address of their places
 	family   *family
-	root     int       // host pid, 0 before the clone
+	root     proc.ID   // as this process sees it, PID 0 before the clone
 	rootFD   int       // its pidfd
 	deadline time.Time // of the release, if Options.Timeout is set
 	started  time.Time
@@ -160,9 +161,9 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 	}
 	r.family = family
 	tree, err := r.start(ctx)
-	r.short = r.short || r.root == 0 && lacksRoom(err)
+	r.short = r.short || r.root.PID == 0 && lacksRoom(err)
 	if err != nil || r.options.observe != nil {
-		if r.root != 0 { // before the sweep: a service is a child, too
+		if r.root.PID != 0 { // before the sweep: a service is a child, too
 			err = errors.Join(err, r.closeStore())
 		}
 		r.end()
@@ -177,7 +178,7 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 // the store or a number in its table was all that this process could not get, and that
 // plan needs less of them. Otherwise it gives nil.
 func (r *run) leaner() *Plan {
-	if !r.short || r.root != 0 || r.plan.faulty || !r.plan.options.bringsAgain() {
+	if !r.short || r.root.PID != 0 || r.plan.faulty || !r.plan.options.bringsAgain() {
 		return nil
 	}
 	o := r.plan.options

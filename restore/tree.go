@@ -8,6 +8,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"regrow/internal/proc"
 	"regrow/tasktree"
 )
 
@@ -20,7 +21,7 @@ type Tree struct {
 	family *family
 	made   madeFiles
 	log    logrus.FieldLogger
-	root   int
+	root   proc.ID
 
 	mu     sync.Mutex
 	rootFD int // -1 when the root was reaped, or the tree let go
@@ -36,7 +37,7 @@ func (r *run) tree() (*Tree, error) {
 func (t *Tree) Report() Report { return t.report }
 
 // RootPID gives the root's pid as this process sees it.
-func (t *Tree) RootPID() int { return t.root }
+func (t *Tree) RootPID() int { return t.root.PID }
 
 // Status is how a root task ended.
 type Status struct {
@@ -57,14 +58,14 @@ func (s Status) ExitStatus() int {
 func (t *Tree) Wait() (Status, error) {
 	for {
 		var info unix.WaitStatus
-		pid, err := unix.Wait4(t.root, &info, 0, nil)
+		pid, err := unix.Wait4(t.root.PID, &info, 0, nil)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
 			t.End()
 			return Status{}, os.NewSyscallError("wait4", err)
-		case pid != t.root:
+		case pid != t.root.PID:
 			continue
 		}
 		t.End()
@@ -80,9 +81,10 @@ func (t *Tree) Wait() (Status, error) {
 // subreaper that does not would collect them until the end. It may be called beside
 // Wait by another goroutine.
 func (t *Tree) ReapOrphans() {
-	for _, pid := range t.family.children(nil, t.taskPIDs) {
-		if pid != t.root {
-			reap(pid)
+	all, _ := t.family.children(nil, t.taskPIDs)
+	for _, p := range all {
+		if p.ID != t.root && p.Ended() {
+			p.Reap()
 		}
 	}
 }
@@ -91,13 +93,20 @@ func (t *Tree) ReapOrphans() {
 func (t *Tree) Signal(sig unix.Signal) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return os.NewSyscallError("pidfd_send_signal", unix.PidfdSendSignal(t.rootFD, sig, nil, 0))
+	if t.rootFD < 0 {
+		return os.NewSyscallError("pidfd_send_signal", unix.ESRCH)
+	}
+	err := unix.PidfdSendSignal(t.rootFD, sig, nil, 0)
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // a sandbox, perhaps
+		return t.root.Signal(sig)
+	}
+	return os.NewSyscallError("pidfd_send_signal", err)
 }
 
 // Kill kills every task of the tree that there is now; Wait then returns.
 func (t *Tree) Kill() {
-	for _, pid := range descendants(t.root) {
-		_ = unix.Kill(pid, unix.SIGKILL)
+	for _, p := range proc.Descendants(t.root) {
+		_ = p.ID.Signal(unix.SIGKILL) // it may have ended meanwhile
 	}
 	_ = t.Signal(unix.SIGKILL)
 }
@@ -112,7 +121,7 @@ func (t *Tree) RootHandles(sig unix.Signal) bool {
 	if !t.plan.tree.HasNamespace(tasktree.NamespacePID) {
 		return true
 	}
-	caught, _ := Catches(t.root, sig) // a root that is gone catches nothing
+	caught, _ := t.root.Catches(sig) // a root that is gone catches nothing
 	return caught
 }
 

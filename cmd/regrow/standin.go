@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/internal/proc"
 	"regrow/restore"
 )
 
@@ -55,17 +56,19 @@ func standIn() error {
 	defer signals.stop()
 	// The parent-death signal is that of the thread that forks.
 	runtime.LockOSThread()
-	var pidfd int
 	pid, err := syscall.ForkExec("/proc/self/exe", os.Args, &syscall.ProcAttr{
 		Env:   append(withoutStandIn(os.Environ()), standInVar+"="+strconv.Itoa(os.Getpid())),
 		Files: []uintptr{0, 1, 2}, // the others are inherited as they are
-		Sys:   &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, PidFD: &pidfd},
+		Sys:   &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL},
 	})
 	if err != nil {
 		return fmt.Errorf("restore: the caller left children, so regrow starts itself again to keep them apart from the tree's: %w", err)
 	}
-	if pidfd >= 0 {
-		defer unix.Close(pidfd)
+	child, err := proc.Of(pid) // nobody has waited for it yet
+	if err != nil {
+		_ = unix.Kill(pid, unix.SIGKILL)
+		_ = waitFor(pid)
+		return fmt.Errorf("restore: %w", err)
 	}
 	ended := make(chan unix.WaitStatus, 1)
 	go func() { ended <- waitFor(pid) }()
@@ -80,8 +83,8 @@ func standIn() error {
 			// What the terminal has sent to the group, too: there may not have
 			// been a stand-in yet, and it knows what it gets twice.
 			if sig, ok := got.(unix.Signal); ok {
-				awaitHandler(pid, sig)
-				_ = unix.PidfdSendSignal(pidfd, sig, nil, 0) // it may have ended: ended tells
+				awaitHandler(child, sig)
+				_ = child.Signal(sig) // it may have ended: ended tells
 			}
 		}
 	}
@@ -89,10 +92,10 @@ func standIn() error {
 
 // awaitHandler waits until a child that is starting does something about a signal:
 // until its runtime has set handlers, USR1 and USR2 would end it.
-func awaitHandler(pid int, sig unix.Signal) {
+func awaitHandler(child proc.ID, sig unix.Signal) {
 	const patience = 500 // ms; a stand-in needs 1 to 3
 	for range patience {
-		if caught, err := restore.Catches(pid, sig); caught || err != nil {
+		if caught, err := child.Catches(sig); caught || err != nil {
 			return // or no such process, or no such /proc: no reason to wait
 		}
 		time.Sleep(time.Millisecond) //nolint:forbidigo // nothing tells of a handler

@@ -30,17 +30,19 @@ import (
 //
 //	cmd ──▶ restore ──▶ tasktree ◀── tasktree/kind ◀── images ◀── cmd
 //	           └──────▶ fdstore, fdstore/service ──▶ fdstore ──▶ fdstore/wire
+//	cmd, restore ──▶ internal/proc
 //
 // Tests may import what they need, and so may the programs under test.
 var rooms = map[string][]string{
-	"cmd":             {"restore", "images", "tasktree"}, // it hands the tree from one to the other
-	"restore":         {"tasktree", "fdstore", "fdstore/service", "fdstore/wire"},
+	"cmd":             {"restore", "images", "tasktree", "internal/proc"}, // it hands the tree from one to the other
+	"restore":         {"tasktree", "fdstore", "fdstore/service", "fdstore/wire", "internal/proc"},
 	"images":          {"tasktree", "tasktree/kind"},
 	"tasktree":        {},
 	"tasktree/kind":   {"tasktree"},
 	"fdstore":         {"fdstore/wire"},
 	"fdstore/wire":    {},
 	"fdstore/service": {"fdstore"},
+	"internal/proc":   {},
 
 	"fdstore/activation": {"fdstore/execfd"},
 	"fdstore/execfd":     {},
@@ -308,7 +310,7 @@ func TestRules(t *testing.T) {
 		},
 		{
 			"deep inside a room", "direction", "restore/internal/x/a.go", "package x; import _ \"regrow/images\"",
-			[]string{"restore/internal/x/a.go:1: restore must not import images, only [tasktree fdstore fdstore/service fdstore/wire]"},
+			[]string{"restore/internal/x/a.go:1: restore must not import images, only [tasktree fdstore fdstore/service fdstore/wire internal/proc]"},
 		},
 		{"within a room", "direction", "restore/a.go", "package restore; import _ \"regrow/restore/internal/x\"", nil},
 		{

@@ -26,7 +26,7 @@ func Init() {
 		return
 	}
 	fmt.Fprintln(os.Stderr, "interrupt:", become(calls, os.Args[1:]))
-	os.Exit(1) //nolint:forbidigo // this process was started to become another
+	os.Exit(1)
 }
 
 // become becomes args under the filter. It returns only if that fails.

@@ -1,0 +1,110 @@
+package proc
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Status is what /proc/PID/stat says of a process.
+type Status struct {
+	ID
+	State   byte // a letter, see proc_pid_stat(5)
+	Parent  int  // number of its parent, 0 if that is in no namespace of the caller's
+	Threads int
+}
+
+// Ended reports whether nothing of the process is left but its status.
+func (s Status) Ended() bool { return s.State == 'Z' || s.State == 'X' }
+
+// Stat looks at the process that has a number now. The error wraps [os.ErrNotExist]
+// if there is none.
+func Stat(pid int) (Status, error) {
+	var room [1024]byte // a name of 64 bytes at most, and 50 numbers
+	path := "/proc/" + strconv.Itoa(pid) + "/stat"
+	text, err := read(path, room[:0])
+	if err != nil {
+		return Status{}, err
+	}
+	s, ok := parseStat(text)
+	if !ok {
+		return Status{}, fmt.Errorf("%s: odd form: %q", path, text)
+	}
+	s.PID = pid
+	return s, nil
+}
+
+// parseStat reads what follows the name, which may have spaces and parentheses.
+func parseStat(text []byte) (s Status, ok bool) {
+	const state, parent, threads, began = 3, 4, 20, 22 // fields, from 1
+	name := bytes.LastIndexByte(text, ')')
+	if name < 0 {
+		return s, false
+	}
+	n := state - 1
+	for field := range bytes.FieldsSeq(text[name+1:]) {
+		n++
+		switch n {
+		case state:
+			s.State = field[0]
+			continue
+		case parent, threads, began:
+		default:
+			continue
+		}
+		number, err := strconv.ParseUint(string(field), 10, 64)
+		if err != nil {
+			return s, false
+		}
+		switch n {
+		case parent:
+			s.Parent = int(number)
+		case threads:
+			s.Threads = int(number)
+		case began:
+			s.Began = number
+			return s, true
+		}
+	}
+	return s, false
+}
+
+// read appends a file of /proc to b. Such files are read thousands at a time, so it does
+// without the poller and a look at the size.
+func read(path string, b []byte) ([]byte, error) {
+	fd, err := again(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	for {
+		if len(b) == cap(b) {
+			b = append(b, make([]byte, max(1024, len(b)))...)[:len(b)]
+		}
+		n, err := again(func() (int, error) { return unix.Read(fd, b[len(b):cap(b)]) })
+		switch {
+		case errors.Is(err, unix.ESRCH): // it has ended since the open
+			return nil, &fs.PathError{Op: "read", Path: path, Err: os.ErrNotExist}
+		case err != nil:
+			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+		case n == 0:
+			return b, nil
+		}
+		b = b[:len(b)+n]
+	}
+}
+
+// again makes a call until no signal interrupts it.
+func again(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
