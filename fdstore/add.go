@@ -4,26 +4,20 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"regrow/fdstore/wire"
 )
-
-// File is anything that lends its descriptor for a call: an [*os.File], and the
-// connections and listeners of package net. It is not read through a method Fd,
-// which for files that Go made non-blocking (os.Pipe, sockets) sets the open file
-// to blocking, for all who share it: such a file arrives non-blocking as it is.
-type File = syscall.Conn
 
 // Add stores one open file as a message of its own and returns its ID. It
 // borrows f.
 //
 // Errors: [ErrClosed], [ErrSealed], [ErrFull], [ErrInFlight], [ErrCannotSend];
 // [os.ErrClosed], [os.ErrInvalid] (nil) or EBADF for a file that is not open. A
-// [*FileError] tells which one it was, where the kernel is at fault with one. After an error the store
-// is as it was.
+// [*FileError] tells which one it was, where the kernel is at fault with one. After
+// these errors the store is as it was.
+//
+// [ErrForeign] or [ErrContended] mean that another holder has changed the queue, so
+// that nobody could get what was added: from then on every add says so.
 func (s *Store) Add(f File) (ID, error) { return s.AddGroup(f) }
 
 // AddGroup stores 1 to [MaxGroup] open files as one message and returns its ID.
@@ -59,11 +53,9 @@ func (s *Store) add(name string, fds []int) (ID, error) {
 			return 0, fmt.Errorf("fdstore: add: %w", &FileError{i, len(fds), fd, unix.EBADF})
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id, err := s.send(name, fds)
+	id, err := s.addNext(name, fds)
 	if err != nil {
-		return 0, fmt.Errorf("fdstore: add message %d: %w", len(s.catalog.records), err)
+		return 0, fmt.Errorf("fdstore: add message %d: %w", id, err)
 	}
 	return id, nil
 }
@@ -75,94 +67,73 @@ func checkCount(n int) error {
 	return nil
 }
 
-// send sends the next message. Preconditions: s.mu is held; 1 to MaxGroup fds.
-func (s *Store) send(name string, fds []int) (ID, error) {
-	_, taken := s.catalog.names[name]
-	switch {
-	case s.fd < 0:
-		return 0, ErrClosed
-	case !s.maker:
+// addNext sends the next message, which has the ID that it returns, with an error
+// too.
+func (s *Store) addNext(name string, fds []int) (ID, error) {
+	w := s.writer
+	if w == nil {
 		return 0, ErrReadOnly
-	case name != "" && s.catalog.file == nil:
-		return 0, ErrNoCatalog
-	case taken:
-		return 0, fmt.Errorf("%w: %q", ErrNameTaken, name)
-	case s.sealed:
-		return 0, ErrSealed
-	case len(s.catalog.records) >= s.layout.Limit():
-		return 0, fmt.Errorf("%w: this layout reaches no further than %d messages", ErrFull, s.layout.Limit())
 	}
-	id := ID(len(s.catalog.records))
+	if err := s.enter(); err != nil {
+		return ID(w.count.Load()), err
+	}
+	defer s.leave()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	id := ID(w.count.Load())
+	link, err := s.mayAdd(id, name)
+	if err != nil {
+		return id, err
+	}
 	place := s.layout.Place(id, len(fds))
 	to, err := s.openWay(place)
 	if err != nil {
-		return 0, err
+		return id, err
 	}
-	r := record{uint8(len(fds)), name}
-	if err := s.catalog.write(r); err != nil {
-		return 0, err
+	r := record{id: id, files: len(fds), name: name}
+	if s.catalog != nil {
+		if err := s.catalog.write(r); err != nil {
+			return id, err
+		}
 	}
 	if err := s.sendTo(to, place.Word, fds); err != nil {
-		return 0, err
+		return id, err
 	}
-	return id, s.catalog.commit(r)
+	// From here on the message is in its queue: there is no way back.
+	if w.broken = s.arrived(to, place.Word); w.broken == nil && s.catalog != nil {
+		w.broken = s.catalog.commit(r, link)
+	}
+	if w.broken == nil {
+		w.count.Store(int64(id) + 1)
+	}
+	return id, w.broken
 }
 
-// openWay returns the socket that a message belongs into, and makes those on the
-// way that do not exist yet. If that fails, what was added stays as it was.
-func (s *Store) openWay(p wire.Place) (to int, err error) {
-	to = s.fd
-	for i, w := range p.Way[:p.Depth] {
-		if s.open[i].word != w {
-			if err := s.finish(i); err != nil {
-				return -1, err
-			}
-			fd, err := s.nest(to, w)
-			if err != nil {
-				return -1, err
-			}
-			s.open[i] = socket{fd, w}
+// mayAdd says what speaks against a message, and gives where the catalog is to link
+// its name.
+func (s *Store) mayAdd(id ID, name string) (link int64, err error) {
+	if name != "" {
+		if s.catalog == nil {
+			return 0, ErrNoCatalog
 		}
-		to = s.open[i].fd
-	}
-	return to, nil
-}
-
-// nestedBuffer has room for all messages of a shard or a branch, on kernels that
-// take up to twice 768 bytes for one.
-const nestedBuffer = 2 * 768 * max(wire.ShardSize, wire.BranchSize)
-
-// nest makes a socket and stores it in another one.
-func (s *Store) nest(in int, w wire.Word) (int, error) {
-	size := s.bufferSize
-	if size > 0 { // else as much as there is
-		size = max(size, nestedBuffer)
-	}
-	fd, err := newSocket(size, nil)
-	if err == nil {
-		if err = s.sendTo(in, w, []int{fd}); err == nil {
-			return fd, nil
+		var taken bool
+		if _, taken, link, err = s.catalog.find(name); err != nil {
+			return 0, err
 		}
-		_ = unix.Close(fd)
+		if taken {
+			return 0, fmt.Errorf("%w: %q", ErrNameTaken, name)
+		}
 	}
-	return -1, fmt.Errorf("another socket for the store: %w", err)
-}
-
-// sendTo sends one message to a socket of the store.
-func (s *Store) sendTo(to int, w wire.Word, fds []int) error {
-	data := wire.Payload{Number: s.number, Word: w}.Append(make([]byte, 0, wire.PayloadSize))
-	var rights []byte
-	if len(fds) > 0 {
-		rights = unix.UnixRights(fds...)
+	w := s.writer
+	switch {
+	case w.sealed:
+		return 0, ErrSealed
+	case w.broken != nil:
+		return 0, w.broken
+	case uint64(id) >= uint64(s.layout.Limit()):
+		return 0, fmt.Errorf("%w: this layout reaches no further than %d messages", ErrFull, s.layout.Limit())
 	}
-	err := ignoringEINTR(func() error {
-		_, err := unix.SendmsgN(to, data, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		return err
-	})
-	if err != nil {
-		return s.sendError(err, to, w, fds)
-	}
-	return nil
+	return link, w.checkMost(int(id))
 }
 
 // borrow appends the descriptors of files to fds and calls use with them. No

@@ -1,11 +1,11 @@
 package fdstore
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"strings"
 	"unicode/utf8"
@@ -13,136 +13,293 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// catalog tells what a store holds: a memfd that the header carries. Only the
-// maker writes it; a record counts once the count says so.
+// catalog tells what a store holds: a memfd that the header carries, with a list of
+// records, one a message, and an index of their names. Only one process writes it.
 //
-//	0       8       16                        32
-//	│ magic │ count │ not used, 0             │ record 0 │ record 1 │ ...
+//	0       8       16      24              64                 2112
+//	│ magic │ count │ end   │ not used, 0   │ 512 links, uint32 │ record 0 │ ... │ end
 //
-//	record: files (1 byte) │ length of the name (1 byte) │ name
+//	record:  0     4       5        6       8                      24
+//	         │ ID  │ files │ length │ 0     │ 4 links, uint32      │ name, 0 up to 8 k │
+//	                                        └─ only where the length is not 0 ─┘
 //
-// Numbers are in native byte order. Record i belongs to message i.
+// Numbers are in native byte order; a link is the offset of a record divided by 8,
+// or 0. A record counts once the count says so.
+//
+// The index is a tree by the bits of a name's hash, which starts with the store's
+// number, so that no stranger can choose names that meet:
+//
+//	hash(name) ── lowest 9 bits ──▶ one of the 512 links ──▶ record A
+//	           └─ 2 bits more ──▶ one of the 4 links of A ──▶ record B ──▶ ...
+//
+// Nothing ever moves, so whoever reads needs no lock, and whoever writes can be
+// killed anywhere: a record that does not count is written again.
 type catalog struct {
-	file    *os.File // nil: the store has none
-	end     int64    // of the records that count
-	names   map[string]ID
-	records []record
+	fd     int
+	number uint64 // of the store
+	end    int64  // of the records that count, where this process writes
 }
 
 // record is what the catalog says of one message.
 type record struct {
-	files uint8
+	id    ID
+	files int
 	name  string
 }
 
 const (
-	catalogMagic = 0x3174616373646600 // "\0fdscat1" in the bytes of a little-endian machine
-	catalogCount = 8
-	catalogStart = 32
+	catalogMagic   = 0x3274616373646600 // "\0fdscat2" in the bytes of a little-endian machine
+	catalogMagic1  = 0x3174616373646600 // the first version, which had no index
+	catalogCount   = 8
+	catalogLinks   = 64
+	catalogBuckets = 512
+	catalogStart   = catalogLinks + 4*catalogBuckets
 
-	// MaxName is the length of the longest name, in bytes.
-	MaxName = 255
+	recordHead  = 8
+	recordName  = recordHead + 4*recordLinks
+	recordLinks = 4
+	recordUnit  = 8 // of a link, and every record is a multiple of it
+	maxRecord   = (recordName + MaxName + recordUnit - 1) / recordUnit * recordUnit
 )
 
 // newCatalog makes an empty one.
-func newCatalog() (*catalog, error) {
+func newCatalog(number uint64) (*catalog, error) {
 	fd, err := unix.MemfdCreate("fdstore-catalog", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, os.NewSyscallError("memfd_create", err)
 	}
-	c := &catalog{file: os.NewFile(uintptr(fd), "fdstore-catalog"), end: catalogStart, names: map[string]ID{}}
-	head := binary.NativeEndian.AppendUint64(make([]byte, 0, catalogStart), catalogMagic)
-	if _, err := c.file.WriteAt(head[:catalogStart], 0); err != nil {
-		_ = c.file.Close()
+	c := &catalog{fd: fd, number: number, end: catalogStart}
+	head := make([]byte, catalogStart)
+	binary.NativeEndian.PutUint64(head, catalogMagic)
+	binary.NativeEndian.PutUint64(head[catalogCount+8:], catalogStart)
+	if err := c.writeAt(head, 0); err != nil {
+		c.close()
 		return nil, err
 	}
 	return c, nil
 }
 
-// openCatalog takes over the descriptor of a catalog that a store carries.
-func openCatalog(fd int) (*catalog, error) {
-	c := &catalog{file: os.NewFile(uintptr(fd), "fdstore-catalog"), end: catalogStart, names: map[string]ID{}}
+// openCatalog takes over the descriptor of a catalog that a store carries; after an
+// error it is closed.
+func openCatalog(fd int, number uint64) (*catalog, error) {
+	c := &catalog{fd: fd, number: number}
 	var magic [8]byte
-	if _, err := c.file.ReadAt(magic[:], 0); err != nil || binary.NativeEndian.Uint64(magic[:]) != catalogMagic {
-		_ = c.file.Close()
-		return nil, fmt.Errorf("%w: its catalog is none", ErrNotStore)
+	err := c.readAt(magic[:], 0)
+	switch got := binary.NativeEndian.Uint64(magic[:]); {
+	case err == nil && got == catalogMagic:
+		return c, nil
+	case err == nil && got == catalogMagic1:
+		err = fmt.Errorf("%w: its catalog is of version 1, which has no index; this package reads version 2", ErrNotStore)
+	default:
+		err = fmt.Errorf("%w: its catalog is none", ErrNotStore)
 	}
-	return c, nil
+	c.close()
+	return nil, err
 }
 
-// write puts the next record behind the others. It does not count yet.
-func (c *catalog) write(r record) error {
-	if c.file == nil {
-		return nil
+// readAt fills b, or returns an error: io.ErrUnexpectedEOF behind the end.
+func (c *catalog) readAt(b []byte, at int64) error {
+	n, err := c.readSome(b, at)
+	if err == nil && n < len(b) {
+		err = io.ErrUnexpectedEOF
 	}
-	b := append([]byte{r.files, uint8(len(r.name))}, r.name...)
-	_, err := c.file.WriteAt(b, c.end)
 	return err
 }
 
-// commit makes the record that was written count.
-func (c *catalog) commit(r record) error {
-	if r.name != "" {
-		c.names[r.name] = ID(len(c.records))
+// readSome is pread(2): of a memfd it stops at the end only.
+func (c *catalog) readSome(b []byte, at int64) (n int, err error) {
+	for {
+		n, err = unix.Pread(c.fd, b, at)
+		if !errors.Is(err, unix.EINTR) {
+			return n, os.NewSyscallError("pread", err)
+		}
 	}
-	c.records = append(c.records, r)
-	if c.file == nil {
-		return nil
-	}
-	c.end += int64(2 + len(r.name))
-	count := binary.NativeEndian.AppendUint64(nil, uint64(len(c.records)))
-	_, err := c.file.WriteAt(count, catalogCount)
-	return err
 }
 
-// read takes over what another process has added since.
-func (c *catalog) read() error {
-	var b [8]byte
-	if _, err := c.file.ReadAt(b[:], catalogCount); err != nil {
-		return err
-	}
-	count := binary.NativeEndian.Uint64(b[:])
-	if count <= uint64(len(c.records)) {
-		return nil
-	}
-	text, err := io.ReadAll(io.NewSectionReader(c.file, c.end, 1<<40))
-	if err != nil {
-		return err
-	}
-	for uint64(len(c.records)) < count {
-		end := 2
-		if len(text) >= 2 {
-			end += int(text[1])
+func (c *catalog) writeAt(b []byte, at int64) error {
+	for len(b) > 0 {
+		n, err := unix.Pwrite(c.fd, b, at)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EPERM):
+			return fmt.Errorf("its catalog: %w: %w", ErrSealed, os.NewSyscallError("pwrite", err))
+		case err != nil:
+			return fmt.Errorf("its catalog: %w", os.NewSyscallError("pwrite", err))
 		}
-		if len(text) < end || text[0] == 0 || text[0] > MaxGroup {
-			return fmt.Errorf("%w: record %d of its catalog is damaged", ErrForeign, len(c.records))
-		}
-		r := record{text[0], string(text[2:end])}
-		if r.name != "" {
-			c.names[r.name] = ID(len(c.records))
-		}
-		c.records = append(c.records, r)
-		c.end += int64(2 + len(r.name))
-		text = text[end:]
+		b, at = b[max(n, 0):], at+int64(max(n, 0))
 	}
 	return nil
 }
 
-// seal lets nobody change the catalog any more.
+// count returns how many messages there are.
+func (c *catalog) count(l Layout) (uint64, error) {
+	var b [8]byte
+	if err := c.readAt(b[:], catalogCount); err != nil {
+		return 0, err
+	}
+	n := binary.NativeEndian.Uint64(b[:])
+	if n > uint64(l.Limit()) {
+		return 0, fmt.Errorf("%w: its catalog counts %d messages, more than its layout allows", ErrForeign, n)
+	}
+	return n, nil
+}
+
+// size returns how many bytes a record takes.
+func (r record) size() int64 {
+	if r.name == "" {
+		return recordHead
+	}
+	return (int64(recordName+len(r.name)) + recordUnit - 1) / recordUnit * recordUnit
+}
+
+// write puts the next record behind the others. It does not count yet.
+func (c *catalog) write(r record) error {
+	b := make([]byte, r.size())
+	binary.NativeEndian.PutUint32(b, uint32(r.id))
+	b[4], b[5] = uint8(r.files), uint8(len(r.name))
+	if r.name != "" {
+		copy(b[recordName:], r.name)
+	}
+	return c.writeAt(b, c.end)
+}
+
+// commit makes the record that was written count. link is where find says that its
+// name belongs.
+func (c *catalog) commit(r record, link int64) error {
+	if r.name != "" {
+		if err := c.writeAt(binary.NativeEndian.AppendUint32(nil, uint32(c.end/recordUnit)), link); err != nil {
+			return err
+		}
+	}
+	end := c.end + r.size()
+	head := binary.NativeEndian.AppendUint64(make([]byte, 0, 16), uint64(r.id)+1)
+	if err := c.writeAt(binary.NativeEndian.AppendUint64(head, uint64(end)), catalogCount); err != nil {
+		return err
+	}
+	c.end = end
+	return nil
+}
+
+// hashName is FNV-1a from a start of the store's own, with its bits mixed at the
+// end: the tree uses the lowest.
+func hashName(number uint64, name string) uint64 {
+	h := 14695981039346656037 ^ number
+	for i := range len(name) {
+		h = (h ^ uint64(name[i])) * 1099511628211
+	}
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	return h ^ h>>33
+}
+
+// find looks for a name. Where it is not, link is the offset at which a record of
+// that name is to be linked. A record that is found may not count yet.
+func (c *catalog) find(name string) (id ID, found bool, link int64, err error) {
+	var b [maxRecord]byte
+	h := hashName(c.number, name)
+	link = catalogLinks + 4*int64(h%catalogBuckets)
+	h /= catalogBuckets
+	if err := c.readAt(b[:4], link); err != nil {
+		return 0, false, 0, err
+	}
+	for next := b[:4]; ; {
+		at := recordUnit * int64(binary.NativeEndian.Uint32(next))
+		if at == 0 {
+			return 0, false, link, nil
+		}
+		n, err := c.readSome(b[:], at)
+		if err != nil {
+			return 0, false, 0, err
+		}
+		// What is linked has a name, and its links lead further on.
+		if n < recordName || b[5] == 0 || n < recordName+int(b[5]) || at < catalogStart || at <= link {
+			return 0, false, 0, fmt.Errorf("%w: the index of its catalog is damaged at %d", ErrForeign, link)
+		}
+		if string(b[recordName:recordName+int(b[5])]) == name {
+			return ID(binary.NativeEndian.Uint32(b[:])), true, link, nil
+		}
+		own := recordHead + 4*int(h%recordLinks)
+		h /= recordLinks
+		next, link = b[own:own+4], at+int64(own)
+	}
+}
+
+// all yields the records that count now, and stops at the first one that no maker
+// has written, with an error.
+func (c *catalog) all(l Layout, yield func(record, error) bool) {
+	count, err := c.count(l)
+	if err != nil {
+		yield(record{}, err)
+		return
+	}
+	from := bufio.NewReaderSize(io.NewSectionReader(catalogReader{c}, catalogStart, 1<<62), 1<<16)
+	for id := range count {
+		r, err := readRecord(from)
+		if err == nil && r.id != ID(id) {
+			err = fmt.Errorf("it is that of message %d", r.id)
+		}
+		if err != nil {
+			yield(record{}, fmt.Errorf("%w: record %d of its catalog is damaged: %w", ErrForeign, id, err))
+			return
+		}
+		if !yield(r, nil) {
+			return
+		}
+	}
+}
+
+func readRecord(from *bufio.Reader) (record, error) {
+	var b [maxRecord]byte
+	if _, err := io.ReadFull(from, b[:recordHead]); err != nil {
+		return record{}, err
+	}
+	r := record{id: ID(binary.NativeEndian.Uint32(b[:])), files: int(b[4])}
+	if r.files < 1 || r.files > MaxGroup {
+		return r, fmt.Errorf("a message of %d files", r.files)
+	}
+	length := int(b[5])
+	if length == 0 {
+		return r, nil
+	}
+	r.name = strings.Repeat(" ", length) // for its size
+	if _, err := io.ReadFull(from, b[recordHead:r.size()]); err != nil {
+		return r, err
+	}
+	r.name = string(b[recordName : recordName+length])
+	return r, checkName(r.name)
+}
+
+// catalogReader reads a catalog as an io.ReaderAt.
+type catalogReader struct{ c *catalog }
+
+func (r catalogReader) ReadAt(b []byte, at int64) (int, error) {
+	n, err := r.c.readSome(b, at)
+	if err == nil && n < len(b) {
+		err = io.EOF
+	}
+	return max(n, 0), err
+}
+
+const catalogSeals = unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK
+
+// seal lets nobody change the catalog any more. It can be repeated.
 func (c *catalog) seal() error {
-	if c.file == nil {
+	if c.sealed() {
 		return nil
 	}
-	const seals = unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL
-	_, err := unix.FcntlInt(c.file.Fd(), unix.F_ADD_SEALS, seals)
+	_, err := unix.FcntlInt(uintptr(c.fd), unix.F_ADD_SEALS, catalogSeals|unix.F_SEAL_SEAL)
+	if errors.Is(err, unix.EBUSY) {
+		return fmt.Errorf("its catalog: a holder has mapped it for writing: %w", os.NewSyscallError("fcntl F_ADD_SEALS", err))
+	}
 	return os.NewSyscallError("fcntl F_ADD_SEALS", err)
 }
 
-func (c *catalog) close() {
-	if c.file != nil {
-		_ = c.file.Close() // a memfd has nothing to write back
-	}
+func (c *catalog) sealed() bool {
+	seals, err := unix.FcntlInt(uintptr(c.fd), unix.F_GET_SEALS, 0)
+	return err == nil && seals&catalogSeals == catalogSeals
 }
+
+func (c *catalog) close() { _ = unix.Close(c.fd) } // a memfd has nothing to write back
 
 // checkName refuses what service managers refuse too, see sd_notify(3), FDNAME.
 func checkName(name string) error {
@@ -155,125 +312,6 @@ func checkName(name string) error {
 		return fmt.Errorf("%w: %q is not UTF-8", ErrBadName, name)
 	case strings.ContainsFunc(name, func(c rune) bool { return c == ':' || c < ' ' || c == 0x7f }):
 		return fmt.Errorf("%w: %q has a colon or a control character", ErrBadName, name)
-	}
-	return nil
-}
-
-// Entry is one message of a store.
-type Entry struct {
-	ID    ID
-	Name  string // "" if it was added without one
-	Files int    // 1 to MaxGroup
-}
-
-// AddNamed stores 1 to [MaxGroup] open files as one message, as [Store.AddGroup],
-// under a name of 1 to [MaxName] bytes UTF-8 that is unique in the store and has
-// neither colons nor control characters.
-//
-// Errors: those of AddGroup, [ErrBadName], [ErrNameTaken], [ErrNoCatalog].
-func (s *Store) AddNamed(name string, files ...File) (ID, error) {
-	if err := checkName(name); err != nil {
-		return 0, fmt.Errorf("fdstore: add: %w", err)
-	}
-	return s.addGroup(name, files)
-}
-
-// Lookup returns the message that was added under a name.
-//
-// Errors: [ErrClosed], [ErrNotFound], [ErrNoCatalog].
-func (s *Store) Lookup(name string) (ID, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id, ok, err := s.lookup(name)
-	switch {
-	case err != nil:
-		return 0, fmt.Errorf("fdstore: look up %q: %w", name, err)
-	case !ok:
-		return 0, fmt.Errorf("fdstore: look up %q: %w", name, ErrNotFound)
-	}
-	return id, nil
-}
-
-func (s *Store) lookup(name string) (id ID, ok bool, err error) {
-	if id, ok := s.catalog.names[name]; ok && s.fd >= 0 {
-		return id, true, nil
-	}
-	if err := s.refresh(); err != nil {
-		return 0, false, err
-	}
-	id, ok = s.catalog.names[name]
-	return id, ok, nil
-}
-
-// List returns all messages that there are now, by ID.
-//
-// Errors: [ErrClosed], [ErrNoCatalog].
-func (s *Store) List() ([]Entry, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.refresh(); err != nil {
-		return nil, fmt.Errorf("fdstore: list: %w", err)
-	}
-	entries := make([]Entry, len(s.catalog.records))
-	for i, r := range s.catalog.records {
-		entries[i] = Entry{ID(i), r.name, int(r.files)}
-	}
-	return entries, nil
-}
-
-// All yields the messages that there are now, by ID. An error is the last that it
-// yields, with an empty Entry.
-//
-// Errors: [ErrClosed], [ErrNoCatalog], [ErrForeign] for a catalog that is damaged.
-func (s *Store) All() iter.Seq2[Entry, error] {
-	return func(yield func(Entry, error) bool) {
-		entries, err := s.List()
-		for _, e := range entries {
-			if !yield(e, nil) {
-				return
-			}
-		}
-		if err != nil {
-			yield(Entry{}, err)
-		}
-	}
-}
-
-// refresh reads what the maker has added, where this is not the maker.
-func (s *Store) refresh() error {
-	switch {
-	case s.fd < 0:
-		return ErrClosed
-	case s.catalog.file == nil:
-		return ErrNoCatalog
-	case s.maker:
-		return nil
-	}
-	return s.catalog.read()
-}
-
-// CopyTo adds every message of this store to another one, in the same order and
-// under the same names. The files are shared by both: the same open file
-// descriptions. It stops at the first error; what was copied by then stays.
-//
-// Errors: those of [Store.List], [Store.GetGroup] and [Store.AddNamed].
-func (s *Store) CopyTo(dst *Store) error {
-	entries, err := s.List()
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		fds, err := s.pull(e.ID, nil, false)
-		if err != nil {
-			return err
-		}
-		_, err = dst.add(e.Name, fds)
-		for _, fd := range fds {
-			_ = unix.Close(fd)
-		}
-		if err != nil {
-			return errors.Join(err, fmt.Errorf("fdstore: copy message %d", e.ID))
-		}
 	}
 	return nil
 }

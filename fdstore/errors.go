@@ -25,12 +25,13 @@ var (
 	// [fs.ErrNotExist].
 	ErrNotFound error = &like{"no such message", fs.ErrNotExist}
 	// ErrFull means that the socket's send buffer has no room for another
-	// message. The text names the limits. Wraps EAGAIN or ENOBUFS.
+	// message, or that the store holds as many as [Options.MaxMessages] or
+	// its layout allow. The text names the limits. Wraps EAGAIN or ENOBUFS
+	// where the kernel says so.
 	ErrFull = errors.New("store is full")
 	// ErrInFlight means that the user has as many files in flight in Unix
 	// sockets as the soft RLIMIT_NOFILE allows. The text names its value.
-	// Wraps ETOOMANYREFS. Before Linux 6.10 the kernel also answers so for
-	// stores nested in each other more than 4 deep.
+	// Wraps ETOOMANYREFS.
 	ErrInFlight = errors.New("too many files in flight")
 	// ErrForeign means that the queue holds a message that is not of this
 	// store, or not as it was added. From [New]: strangers were faster than
@@ -80,7 +81,7 @@ func (e *like) Error() string { return e.text }
 func (e *like) Unwrap() error { return e.of }
 
 // sendError says in words what the errno of a sendmsg(2) with fds means.
-func (s *Store) sendError(err error, to int, w wire.Word, fds []int) error {
+func sendError(err error, to int, w wire.Word, fds []int) error {
 	call := os.NewSyscallError("sendmsg", err)
 	switch {
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOBUFS):

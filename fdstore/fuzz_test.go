@@ -2,7 +2,7 @@ package fdstore
 
 import (
 	"encoding/binary"
-	"os"
+	"errors"
 	"slices"
 	"testing"
 
@@ -61,38 +61,48 @@ func allRights(oob []byte) ([]int, bool) {
 	return fds, true
 }
 
-// FuzzCatalog: whatever a catalog holds, reading it does not panic, and what is
-// believed of it is what a maker may have written.
+// FuzzCatalog: whatever a catalog holds, reading it and looking for a name in it
+// ends, and what is believed of it is what a maker may have written.
 func FuzzCatalog(f *testing.F) {
-	f.Add(uint64(2), []byte{1, 0, 253, 2, 'a', 'b'})
-	f.Add(uint64(1<<63), []byte{1, 255})
-	f.Add(uint64(1), []byte{254, 0})
-	f.Fuzz(func(t *testing.T, count uint64, records []byte) {
-		file, err := os.CreateTemp(t.TempDir(), "catalog")
+	f.Add(uint64(2), "b", []byte{0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 253, 0, 0, 0})
+	f.Add(uint64(1<<63), "", []byte{0, 0, 0, 0, 1, 255})
+	f.Add(uint64(1), "a", append(make([]byte, 4), 254, 1, 0, 0))
+	f.Add(uint64(1), "a", append(append(make([]byte, 4), 1, 1), make([]byte, 26)...))
+	f.Fuzz(func(t *testing.T, count uint64, name string, records []byte) {
+		c, err := newCatalog(7)
 		if err != nil {
 			t.Fatal(err)
 		}
-		head := binary.NativeEndian.AppendUint64(nil, catalogMagic)
-		head = binary.NativeEndian.AppendUint64(head, count)
-		head = append(head, make([]byte, catalogStart-len(head))...)
-		if _, err := file.Write(append(head, records...)); err != nil {
+		defer c.close()
+		// A name's first link leads to the first record.
+		link := binary.NativeEndian.AppendUint32(nil, catalogStart/recordUnit)
+		err = errors.Join(
+			c.writeAt(binary.NativeEndian.AppendUint64(nil, count), catalogCount),
+			c.writeAt(link, catalogLinks+4*int64(hashName(7, name)%catalogBuckets)),
+			c.writeAt(records, catalogStart),
+		)
+		if err != nil {
 			t.Fatal(err)
 		}
-		c := catalog{file: file, end: catalogStart, names: map[string]ID{}}
-		defer c.close()
-		err = c.read()
-		if err == nil && uint64(len(c.records)) != count {
-			t.Errorf("%d records, the count is %d", len(c.records), count)
-		}
-		size := 0
-		for _, r := range c.records {
-			size += 2 + len(r.name)
-			if r.files < 1 || r.files > MaxGroup {
-				t.Errorf("a message of %d files", r.files)
+		var size int64
+		var n uint64
+		c.all(Nested, func(r record, e error) bool {
+			if err = e; e != nil {
+				return false
 			}
+			if uint64(r.id) != n || r.files < 1 || r.files > MaxGroup || r.name != "" && checkName(r.name) != nil {
+				t.Errorf("record %d is %v", n, r)
+			}
+			size += r.size()
+			n++
+			return true
+		})
+		if err == nil && n != count {
+			t.Errorf("%d records, the count is %d", n, count)
 		}
-		if size > len(records) {
+		if size > int64(len(records)) {
 			t.Errorf("%d bytes of records out of %d", size, len(records))
 		}
+		_, _, _, _ = c.find(name)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +34,7 @@ const firstExtra = 3
 //
 // Errors: [ErrClosed], or what fcntl(2) says.
 func (s *Store) AddToCmd(cmd *exec.Cmd) error {
-	root, err := s.lent()
+	root, err := s.lend()
 	if err != nil {
 		return fmt.Errorf("fdstore: give the store to %s: %w", cmd.Path, err)
 	}
@@ -45,15 +46,30 @@ func (s *Store) AddToCmd(cmd *exec.Cmd) error {
 	return nil
 }
 
-// lent returns the root as a file that the Store closes.
-func (s *Store) lent() (*os.File, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fd >= 0 && s.root != nil {
-		return s.root, nil
+// lending is the root as a file, which the Store closes.
+type lending struct {
+	mu   sync.Mutex
+	root *os.File // nil: nobody has asked yet
+}
+
+func (l *lending) close() {
+	if l.root != nil {
+		_ = l.root.Close()
+	}
+}
+
+func (s *Store) lend() (*os.File, error) {
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	s.lending.mu.Lock()
+	defer s.lending.mu.Unlock()
+	if s.lending.root != nil {
+		return s.lending.root, nil
 	}
 	f, err := s.dup()
-	s.root = f
+	s.lending.root = f
 	return f, err
 }
 
@@ -63,19 +79,19 @@ func (s *Store) lent() (*os.File, error) {
 //
 // Errors: [ErrClosed], or what fcntl(2) says.
 func (s *Store) File() (*os.File, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f, err := s.dup()
-	if err != nil {
-		return nil, fmt.Errorf("fdstore: duplicate the root: %w", err)
+	err := s.enter()
+	if err == nil {
+		defer s.leave()
+		var f *os.File
+		if f, err = s.dup(); err == nil {
+			return f, nil
+		}
 	}
-	return f, nil
+	return nil, fmt.Errorf("fdstore: duplicate the root: %w", err)
 }
 
+// dup duplicates the root. Preconditions: the Store is entered.
 func (s *Store) dup() (*os.File, error) {
-	if s.fd < 0 {
-		return nil, ErrClosed
-	}
 	fd, err := unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
@@ -98,11 +114,10 @@ func (s *Store) SyscallConn() (syscall.RawConn, error) {
 type rawConn struct{ s *Store }
 
 func (c rawConn) Control(f func(fd uintptr)) error {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	if c.s.fd < 0 {
-		return fmt.Errorf("fdstore: %w", ErrClosed)
+	if err := c.s.enter(); err != nil {
+		return fmt.Errorf("fdstore: %w", err)
 	}
+	defer c.s.leave()
 	f(uintptr(c.s.fd))
 	return nil
 }

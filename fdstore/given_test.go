@@ -189,7 +189,9 @@ func TestSockets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		io.WriteString(c, "hello")
+		if _, err := io.WriteString(c, "hello"); err != nil {
+			t.Error(err)
+		}
 		c.Close()
 		served, err := again.Accept()
 		if err != nil {

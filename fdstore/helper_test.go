@@ -26,6 +26,8 @@ var helpers = map[string]func(args []string) error{
 	"pull":      helpPull,
 	"emfile":    helpEMFILE,
 	"inherited": helpInherited,
+	"hang":      helpHang,
+	"allowance": helpAllowance,
 	"kept":      helpKept,
 	"inflight":  helpInFlight,
 	"unpriv":    helpUnprivileged,

@@ -29,8 +29,8 @@ const (
 // itself when its own gets find no free descriptor. Those that are open now are
 // closed.
 func (s *Store) SetKept(most int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.pulling.Lock()
+	defer s.pulling.Unlock()
 	s.kept.drop()
 	s.kept.most = max(most, 1)
 }

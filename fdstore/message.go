@@ -4,29 +4,10 @@ import (
 	"encoding/binary"
 
 	"golang.org/x/sys/unix"
-
-	"regrow/fdstore/wire"
 )
-
-// MaxGroup is how many files one message can carry, see [wire.MaxGroup].
-const MaxGroup = wire.MaxGroup
 
 // fdSize is what one descriptor takes in a control message: a C int.
 const fdSize = 4
-
-// ID is the number of a message in its store; the first is 0, the next one 1. It
-// is valid in every process that holds the store, as long as the store lives.
-type ID = wire.ID
-
-// Layout says where the messages of a store lie. It stands in the header, so
-// whoever opens a store knows it.
-type Layout = wire.Layout
-
-// The layouts, see [wire.Nested] and [wire.Flat].
-const (
-	Nested = wire.Nested
-	Flat   = wire.Flat
-)
 
 // control is what came with a received message besides its data.
 type control struct {

@@ -41,28 +41,49 @@ func (s *Store) attach(number uint64) error {
 	if err := looksLikeStore(s.fd); err != nil {
 		return err
 	}
-	header, err := s.header()
+	// It may still be somebody's socket that looks like a store: then nothing
+	// may have changed for him.
+	offset, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF)
+	if err != nil {
+		return os.NewSyscallError("getsockopt SO_PEEK_OFF", err)
+	}
+	if err = s.readHeader(number, offset >= 0); err == nil {
+		_, err = unix.FcntlInt(uintptr(s.fd), unix.F_SETFD, unix.FD_CLOEXEC)
+		err = os.NewSyscallError("fcntl F_SETFD", err)
+	}
+	if err != nil {
+		if s.catalog != nil {
+			s.catalog.close()
+		}
+		_ = setsockopt(s.fd, unix.SO_PEEK_OFF, offset) // nobody can tell it better
+	}
+	return err
+}
+
+// readHeader takes over number, layout and catalog of the store.
+func (s *Store) readHeader(number uint64, moved bool) error {
+	header, err := s.findHeader(moved)
 	if err != nil {
 		return err
 	}
-	if number != 0 && number != header.Number {
-		s.came.close()
+	layout, _ := header.Word.ParseHeader()
+	switch {
+	case number != 0 && number != header.Number:
 		return fmt.Errorf("%w: it is another store, with the number %016x", ErrNotStore, header.Number)
+	case !layout.Known():
+		return fmt.Errorf("%w: its layout %d is not known here", ErrNotStore, layout)
+	case header.Word.Files() > 1:
+		return fmt.Errorf("%w: its header carries %d files", ErrNotStore, header.Word.Files())
 	}
-	s.number = header.Number
-	s.layout, _ = header.Word.ParseHeader()
-	if header.Word.Files() > 0 {
-		c, err := openCatalog(s.came.files[0])
-		if err != nil {
-			return err
-		}
-		s.catalog = *c
+	s.number, s.layout = header.Number, layout
+	if header.Word.Files() == 0 {
+		return nil
 	}
-	if _, err := unix.FcntlInt(uintptr(s.fd), unix.F_SETFD, unix.FD_CLOEXEC); err != nil {
-		s.catalog.close()
-		return os.NewSyscallError("fcntl F_SETFD", err)
+	if err := s.fetchFrom(s.fd, header.Word); err != nil {
+		return fmt.Errorf("its catalog: %w", err)
 	}
-	return nil
+	s.catalog, err = openCatalog(s.came.files[0], s.number)
+	return err
 }
 
 // looksLikeStore looks for a Unix datagram socket that is connected to itself.
@@ -85,36 +106,42 @@ func looksLikeStore(fd int) error {
 	return nil
 }
 
-// header pulls the first message of the root. Neither number nor layout are
-// known yet, so a header is taken for what it says it is.
-func (s *Store) header() (wire.Payload, error) {
+// findHeader looks at the first message of a root, without its files. Neither number
+// nor layout are known yet, so a header is taken for what it says it is. moved says
+// that the peek offset is set; without one, a peek is at the first message and
+// moves nothing.
+func (s *Store) findHeader(moved bool) (wire.Payload, error) {
 	for range wire.MaxTries {
-		if err := setOffset(s.fd, 0); err != nil {
-			return wire.Payload{}, err
+		if moved {
+			if err := setOffset(s.fd, 0); err != nil {
+				return wire.Payload{}, err
+			}
 		}
-		n, flags, err := s.peek(s.fd)
-		if errors.Is(err, ErrContended) {
+		n, _, flags, err := peekAt(s.fd, s.data[:], nil)
+		if errors.Is(err, errBeyond) {
+			if size, err := queued(s.fd); err == nil && size == 0 {
+				break
+			}
+			moved = true // by a holder, meanwhile
 			continue
 		}
 		if err != nil {
 			return wire.Payload{}, err
 		}
 		p, whole := wire.ParsePayload(s.data[:n])
-		files := len(s.came.files)
-		switch {
-		case !whole || !isHeader(p.Word):
-		case flags&unix.MSG_CTRUNC != 0:
-			s.came.close()
-			return wire.Payload{}, ErrNoDescriptors
-		case p.Word.Files() == files && files <= 1:
-			return p, nil
+		if !whole || flags&unix.MSG_TRUNC != 0 {
+			break // of no store
 		}
-		s.came.close()
+		switch p.Word.Kind() {
+		case wire.Header:
+			if _, ok := p.Word.ParseHeader(); ok {
+				return p, nil
+			}
+		case wire.Files, wire.Socket:
+			moved = true // by a holder, who gets something else
+			continue
+		}
+		break
 	}
 	return wire.Payload{}, fmt.Errorf("%w: its first message is no header", ErrNotStore)
-}
-
-func isHeader(w wire.Word) bool {
-	_, ok := w.ParseHeader()
-	return ok
 }

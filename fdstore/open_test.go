@@ -108,15 +108,15 @@ func TestOpenRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Store{fd: other, maker: true, layout: Flat, number: 7}
-	if err := s.sendTo(other, wire.NewWord(wire.Files, 0, 0, 0), nil); err != nil {
+	s := &Store{fd: other, writer: &writer{}, layout: Flat, number: 7}
+	if err := s.sendTo(&socket{fd: other}, wire.NewWord(wire.Files, 0, 0, 0), nil); err != nil {
 		t.Fatal(err)
 	}
 	odd, err := newSocket(0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.sendTo(odd, Flat.HeaderWord(1), []int{int(memfd(t, "no catalog").Fd())}); err != nil {
+	if err := s.sendTo(&socket{fd: odd}, Flat.HeaderWord(1), []int{int(memfd(t, "no catalog").Fd())}); err != nil {
 		t.Fatal(err)
 	}
 	stream, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -239,7 +239,7 @@ func TestListAndCopy(t *testing.T) {
 		t.Errorf("copying twice: got %v, want ErrNameTaken", err)
 	}
 	// The catalog of a sealed store is sealed.
-	if _, err := unix.Pwrite(int(from.catalog.file.Fd()), []byte{9}, catalogCount); !errors.Is(err, unix.EPERM) {
+	if _, err := unix.Pwrite(from.catalog.fd, []byte{9}, catalogCount); !errors.Is(err, unix.EPERM) {
 		t.Errorf("writing to a sealed catalog: %v, want EPERM", err)
 	}
 }
@@ -247,9 +247,10 @@ func TestListAndCopy(t *testing.T) {
 // TestDamagedCatalog writes what no maker writes: an error, and no wrong file.
 func TestDamagedCatalog(t *testing.T) {
 	for what, damage := range map[string]func(fd int) error{
-		"no files":   func(fd int) error { return second(unix.Pwrite(fd, []byte{0, 0}, catalogStart)) },
+		"no files":   func(fd int) error { return second(unix.Pwrite(fd, []byte{0, 0}, catalogStart+4)) },
 		"cut off":    func(fd int) error { return unix.Ftruncate(fd, catalogStart+1) },
-		"long name":  func(fd int) error { return second(unix.Pwrite(fd, []byte{1, 255}, catalogStart)) },
+		"long name":  func(fd int) error { return second(unix.Pwrite(fd, []byte{1, 255}, catalogStart+4)) },
+		"another ID": func(fd int) error { return second(unix.Pwrite(fd, []byte{1}, catalogStart)) },
 		"high count": func(fd int) error { return second(unix.Pwrite(fd, []byte{9}, catalogCount)) },
 	} {
 		s := newTestStore(t, Options{})
@@ -257,7 +258,7 @@ func TestDamagedCatalog(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := opened(t, s)
-		if err := damage(int(s.catalog.file.Fd())); err != nil {
+		if err := damage(s.catalog.fd); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := o.List(); !errors.Is(err, ErrForeign) {

@@ -208,7 +208,7 @@ func TestSameOpenFile(t *testing.T) {
 
 // TestLimits runs what changes limits or credentials in a process of its own.
 func TestLimits(t *testing.T) {
-	for _, name := range []string{"emfile", "kept", "inflight", "unpriv"} {
+	for _, name := range []string{"emfile", "kept", "inflight", "allowance", "unpriv"} {
 		t.Run(name, func(t *testing.T) { waitHelper(t, startHelper(t, nil, name)) })
 	}
 }

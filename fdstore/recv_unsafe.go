@@ -8,13 +8,14 @@ import (
 
 // recvmsg is recvmsg(2) without the sender's address: unix.Recvmsg makes three
 // objects of it each time, and may return an error when descriptors have
-// already arrived. Here an error means that nothing has.
+// already arrived. Here an error means that nothing has. Without oob no descriptor
+// is received, and MSG_CTRUNC says that some were sent.
 //
-// Preconditions: data and oob are not empty.
+// Preconditions: data is not empty.
 func recvmsg(fd int, data, oob []byte, flags int) (n, oobn, recvflags int, err error) {
 	iov := unix.Iovec{Base: &data[0]}
 	iov.SetLen(len(data))
-	msg := unix.Msghdr{Iov: &iov, Control: &oob[0]}
+	msg := unix.Msghdr{Iov: &iov, Control: unsafe.SliceData(oob)}
 	msg.SetIovlen(1)
 	msg.SetControllen(len(oob))
 	r, _, errno := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), uintptr(flags))
@@ -22,4 +23,16 @@ func recvmsg(fd int, data, oob []byte, flags int) (n, oobn, recvflags int, err e
 		return 0, 0, 0, errno
 	}
 	return int(r), int(msg.Controllen), int(msg.Flags), nil
+}
+
+// trySend sends a message that cannot be sent, because its data would be at the
+// address 0: EPIPE says that the socket was shut, EFAULT that it was not. The kernel
+// looks for the one before it reads the data (sock_alloc_send_pskb).
+func trySend(fd int) error {
+	iov := unix.Iovec{}
+	iov.SetLen(1)
+	msg := unix.Msghdr{Iov: &iov}
+	msg.SetIovlen(1)
+	_, _, errno := unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	return errno
 }

@@ -41,7 +41,13 @@ func trySocket(size int, afterBind func(name string)) (int, error) {
 		_ = unix.Close(fd)
 		return -1, err
 	}
-	if err := setSendBuffer(fd, size); err != nil {
+	err = setSendBuffer(fd, size)
+	if err == nil {
+		// No holder can attach a filter, which would drop what is added, and
+		// sendmsg would say that all went well. Nobody can take this back.
+		err = os.NewSyscallError("setsockopt SO_LOCK_FILTER", setsockopt(fd, unix.SO_LOCK_FILTER, 1))
+	}
+	if err != nil {
 		_ = unix.Close(fd)
 		return -1, err
 	}

@@ -6,70 +6,42 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"regrow/fdstore/wire"
 )
 
-// Options configure [New]. The zero value is right for most stores.
-type Options struct {
-	// BufferSize is the memory that the kernel may use for the root's queue,
-	// in bytes; a message takes 768 of them (Linux 6.18, 64 bit). 0 or less
-	// asks for as much as there is. The kernel gives no less than 4608 and,
-	// without CAP_NET_ADMIN, no more than twice net.core.wmem_max.
-	BufferSize int
-
-	// Layout is where messages lie: 0 means [Nested]. [Flat] is for those who
-	// pull by themselves and do not want to know of shards.
-	Layout Layout
-
-	// WithoutCatalog saves the memfd in which the store keeps names and a
-	// list of what it holds, for those who pull by number alone.
-	WithoutCatalog bool
-}
-
-// Store is the maker's end of a store: it adds, gets and counts. Other
-// processes pull through the socket alone, see the package comment.
+// Store is one process's end of a store: that of its maker, from [New], which adds
+// and gets, or that of another holder, from [Open] or [Inherited], which gets.
 //
-// All methods are safe for concurrent use: a mutex holds the goroutines of one
-// process apart, the check of each payload the processes. Only one process may
-// add, since only it counts.
+// All methods are safe for concurrent use. Gets of one process wait for one
+// another, and so do adds; no other method waits for either. Between processes
+// nothing waits: each payload is checked. Only one process may add, since only it
+// counts.
 //
 // A Store has no finalizer, because its descriptor is there to be lent: it
 // lives until Close.
 type Store struct {
-	maker      bool // false: opened by Open
-	number     uint64
-	layout     Layout
-	bufferSize int // as asked for
+	number  uint64
+	layout  Layout
+	fd      int      // of the root, open until the last user has left
+	life    life     // of all descriptors here
+	writer  *writer  // nil: this process does not add
+	catalog *catalog // nil: the store has none
+	lending lending
+	seen    atomic.Uint64 // how many messages the catalog had when it was last asked
 
-	mu      sync.Mutex
-	fd      int       // of the root, -1 once closed
-	root    *os.File  // a duplicate that commands are lent, nil: none yet
-	open    [2]socket // those that are being filled, on the way to the last message
+	// pulling is held while the kernel looks for a message, which it does for
+	// as long as some other holder likes: see Limits in the package comment.
+	// So nothing but a get may wait for it. It guards what follows, which is
+	// kept here to allocate nothing each time.
+	pulling sync.Mutex
 	kept    kept
-	sealed  bool
-	catalog catalog
-
-	// What a pull receives into, kept to allocate nothing each time.
-	data [wire.PayloadSize]byte
-	oob  [oobSize]byte
-	came control
-}
-
-// socket is a shard or a branch; the zero value is none.
-type socket struct {
-	fd   int
-	word wire.Word // of the message that carries it, never 0
-}
-
-// close closes a socket that is open. There is no error to learn of.
-func (s *socket) close() {
-	if s.word != 0 {
-		_ = unix.Close(s.fd)
-		*s = socket{}
-	}
+	data    [wire.PayloadSize]byte
+	oob     [oobSize]byte
+	came    control
 }
 
 // oobSize is more than the 1032 bytes of the largest group, so that MSG_CTRUNC
@@ -80,22 +52,25 @@ const oobSize = 2048
 // New makes an empty store. The caller closes it.
 //
 // Errors: [ErrForeign] if strangers sent to the socket before it was connected,
-// at each of several tries; else what socket(2), bind(2), connect(2) or
-// setsockopt(2) say.
+// at each of several tries; [os.ErrInvalid] for a layout that does not exist; else
+// what socket(2), bind(2), connect(2), setsockopt(2) or memfd_create(2) say.
 func New(o Options) (*Store, error) { return newStore(o, nil) }
 
 func newStore(o Options, afterBind func(name string)) (*Store, error) {
 	if o.Layout == 0 {
 		o.Layout = Nested
 	}
+	if !o.Layout.Known() {
+		return nil, fmt.Errorf("fdstore: make a store: layout %d is neither Nested nor Flat: %w", o.Layout, os.ErrInvalid)
+	}
 	fd, err := newSocket(o.BufferSize, afterBind)
 	if err != nil {
 		return nil, fmt.Errorf("fdstore: make a store: %w", err)
 	}
-	s := &Store{maker: true, fd: fd, number: newNumber(), layout: o.Layout, bufferSize: o.BufferSize}
+	s := &Store{fd: fd, number: newNumber(), layout: o.Layout}
+	s.writer = &writer{bufferSize: o.BufferSize, most: o.MaxMessages, root: socket{fd: fd}}
 	if err := s.begin(o); err != nil {
-		s.catalog.close()
-		_ = unix.Close(fd)
+		s.tearDown()
 		return nil, fmt.Errorf("fdstore: make a store: %w", err)
 	}
 	return s, nil
@@ -103,16 +78,16 @@ func newStore(o Options, afterBind func(name string)) (*Store, error) {
 
 // begin sends the header.
 func (s *Store) begin(o Options) error {
-	if o.WithoutCatalog {
-		s.catalog.names = map[string]ID{}
-		return s.sendTo(s.fd, s.layout.HeaderWord(0), nil)
+	var carried []int
+	if !o.WithoutCatalog {
+		c, err := newCatalog(s.number)
+		if err != nil {
+			return err
+		}
+		s.catalog = c
+		carried = []int{c.fd}
 	}
-	c, err := newCatalog()
-	if err != nil {
-		return err
-	}
-	s.catalog = *c
-	return s.sendTo(s.fd, s.layout.HeaderWord(1), []int{int(c.file.Fd())})
+	return s.sendTo(&s.writer.root, s.layout.HeaderWord(len(carried)), carried)
 }
 
 // newNumber returns any number but 0, so that a payload of zeros, as a buffer
@@ -131,15 +106,20 @@ func newNumber() uint64 {
 // of this store, next to its position. It is never 0 and stays the same.
 func (s *Store) Number() uint64 { return s.number }
 
+// Layout returns where the messages of this store lie.
+func (s *Store) Layout() Layout { return s.layout }
+
 // FD lends the store's socket: the caller does not close it, and uses it no
 // longer than the store is open. It is close-on-exec and non-blocking. -1 means
 // that the store is closed.
 //
 // A process that receives it, by fork or in os/exec's ExtraFiles as a dup, is a
-// holder: see the package comment for what that means.
+// holder: see the package comment for what that means. To give it to a command
+// use [Store.AddToCmd].
 func (s *Store) FD() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	if s.life.closed() {
+		return -1
+	}
 	return s.fd
 }
 
@@ -147,85 +127,74 @@ func (s *Store) FD() int {
 // closed store keeps its count. -1 means that this is not the maker and that the
 // store has no catalog.
 func (s *Store) Len() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.maker && s.catalog.file == nil {
+	switch {
+	case s.writer != nil:
+		return int(s.writer.count.Load())
+	case s.catalog == nil:
 		return -1
 	}
-	_ = s.refresh() // what was read before is still true
-	return len(s.catalog.records)
+	if s.enter() == nil {
+		_ = s.refresh() // what was read before is still true
+		s.leave()
+	}
+	return int(s.seen.Load())
 }
 
-// Seal ends the adding, in all processes: shutdown(SHUT_WR) on the root and on
-// every shard, see shutdown(2). Getting goes on. Sealing again does nothing.
-//
-// Errors: [ErrClosed], [ErrReadOnly].
-func (s *Store) Seal() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fd < 0 {
-		return fmt.Errorf("fdstore: seal: %w", ErrClosed)
+// refresh asks the catalog how many messages there are. Preconditions: there is
+// one, and the Store is entered.
+func (s *Store) refresh() error {
+	n, err := s.catalog.count(s.layout)
+	for old := s.seen.Load(); err == nil && n > old && !s.seen.CompareAndSwap(old, n); {
+		old = s.seen.Load()
 	}
-	if !s.maker {
-		return fmt.Errorf("fdstore: seal: %w", ErrReadOnly)
-	}
-	if s.sealed {
-		return nil
-	}
-	// A full one was sealed when the next one was begun.
-	if err := s.finish(0); err != nil {
-		return fmt.Errorf("fdstore: seal: %w", err)
-	}
-	if err := unix.Shutdown(s.fd, unix.SHUT_WR); err != nil {
-		return fmt.Errorf("fdstore: seal: %w", os.NewSyscallError("shutdown", err))
-	}
-	s.sealed = true
-	if err := s.catalog.seal(); err != nil {
-		return fmt.Errorf("fdstore: seal: %w", err)
+	return err
+}
+
+// life counts who uses the descriptors of a Store, so that Close need not wait:
+// the last user closes them.
+type life struct {
+	state atomic.Int64 // 2 for each user, and 1 once closed
+	end   sync.Once
+}
+
+func (l *life) closed() bool { return l.state.Load()&1 != 0 }
+
+// enter holds the descriptors open until leave.
+func (s *Store) enter() error {
+	if s.life.state.Add(2)&1 != 0 {
+		s.leave()
+		return ErrClosed
 	}
 	return nil
 }
 
-// finish seals the sockets from the given depth on and lets go of their
-// descriptors: others carry them.
-func (s *Store) finish(depth int) error {
-	for i := depth; i < len(s.open); i++ {
-		if s.open[i].word == 0 {
-			continue
-		}
-		if err := unix.Shutdown(s.open[i].fd, unix.SHUT_WR); err != nil {
-			return os.NewSyscallError("shutdown", err)
-		}
-		s.open[i].close()
+func (s *Store) leave() {
+	if s.life.state.Add(-2) == 1 {
+		s.life.end.Do(s.tearDown)
 	}
-	return nil
 }
 
-// Layout returns where the messages of this store lie.
-func (s *Store) Layout() Layout { return s.layout }
-
-// Close closes this process's descriptors of the store. The stored files stay
-// open as long as another process holds one. Files that Get returned are the
-// caller's and stay open. Closing again does nothing and returns nil.
+// Close closes this process's descriptors of the store, or leaves it to the last
+// call that is under way in another goroutine: it never waits for one. The stored
+// files stay open as long as another process holds the store. Files that Get
+// returned are the caller's and stay open. Closing again does nothing.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fd < 0 {
-		return nil
+	if s.life.state.Or(1) == 0 {
+		s.life.end.Do(s.tearDown)
 	}
-	fd := s.fd
-	s.fd = -1
-	if s.root != nil {
-		_ = s.root.Close()
-	}
-	for i := range s.open {
-		s.open[i].close()
+	return nil
+}
+
+// tearDown closes all descriptors. Errors are of no use: Linux frees the number
+// whatever close(2) says, and there is nothing to be written back.
+func (s *Store) tearDown() {
+	_ = unix.Close(s.fd)
+	s.lending.close()
+	if s.writer != nil {
+		s.writer.close()
 	}
 	s.kept.drop()
-	s.catalog.close()
-	// Not repeated on EINTR: Linux has freed the number by then (close(2)).
-	if err := unix.Close(fd); err != nil {
-		return fmt.Errorf("fdstore: close: %w", os.NewSyscallError("close", err))
+	if s.catalog != nil {
+		s.catalog.close()
 	}
-	return nil
 }

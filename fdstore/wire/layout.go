@@ -36,11 +36,11 @@ const (
 )
 
 const (
-	// ShardSize is how many messages a shard holds, BranchSize how many shards a
-	// branch holds, and rootShards how many the root holds itself.
-	ShardSize  = 64
+	// ShardSize is how many messages a shard holds.
+	ShardSize = 64
+	// BranchSize is how many shards a branch holds.
 	BranchSize = 64
-	rootShards = 32
+	rootShards = 32 // of the root itself
 
 	maxQueues   = math.MaxUint16
 	maxBranches = (maxQueues - rootShards) / (1 + BranchSize)

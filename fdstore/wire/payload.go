@@ -24,7 +24,8 @@ const (
 	// at random, so that processes that meet in step part again. The kernel
 	// may make 1 ms of any wait.
 	EagerTries = 16
-	MaxWait    = 100 * time.Microsecond
+	// MaxWait is the longest such wait, see EagerTries.
+	MaxWait = 100 * time.Microsecond
 )
 
 // Payload is the data of a message.
