@@ -87,6 +87,10 @@ func (e *encoder) file(f *tasktree.OpenFile) *yaml.Node {
 		e.errorf("open file %q has no type", f.Name)
 		return entry
 	}
+	if tasktree.IsGiven(f.Spec) {
+		e.errorf("open file %q is a descriptor of the caller's; encode the tree that was not changed by Replace", f.Name)
+		return entry
+	}
 	put(entry, "type", scalar(f.Spec.Kind()))
 	k, ok := kind.Lookup(f.Spec.Kind())
 	if !ok {

@@ -174,6 +174,23 @@ func TestEncodeRefuses(t *testing.T) {
 	}
 }
 
+// TestEncodeGiven holds that a tree in which a descriptor of the caller's replaces an
+// open file is not written as if it did not.
+func TestEncodeGiven(t *testing.T) {
+	tree, err := Decode(strings.NewReader("version: 1\nfiles: {log: {type: reg, path: /x}}\ntasks: [{name: a, fds: {1: log}}]\n"), "tree.yaml", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	replaced, err := tree.Replace(map[string]int{"log": 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Encode(new(strings.Builder), replaced); err == nil || !strings.Contains(err.Error(), `open file "log" is a descriptor of the caller's`) {
+		t.Errorf("got %v", err)
+	}
+	comesBack(t, tree)
+}
+
 // odd is a kind that nobody has registered.
 type odd struct{ kind.Inherit }
 

@@ -125,7 +125,7 @@ func (t *Tree) keys() *keys {
 			k.names[f.EndName(end)] = fileEnd{f, end}
 			k.all = append(k.all, f.EndName(end))
 		}
-		if _, replaced := f.Spec.(*givenSpec); replaced {
+		if IsGiven(f.Spec) {
 			continue
 		}
 		if key := f.Spec.Traits(t).InheritKey; key != "" {
@@ -262,6 +262,13 @@ func giveEnds(f *OpenFile, byName map[fileEnd]string) Spec {
 		g.makes = g.makes || g.keys[u.End] == ""
 	}
 	return g
+}
+
+// IsGiven reports whether an open file is, by [Tree.Replace], a descriptor of the
+// caller's, or has an end that is one.
+func IsGiven(s Spec) bool {
+	_, given := s.(*givenSpec)
+	return given
 }
 
 // givenSpec is an entry some or all of whose ends are descriptors of the

@@ -13,14 +13,25 @@ var standardNames = [3]string{"input", "output", "error"}
 // What they print is lost, and the first file that they open gets such a number,
 // so that error messages may end up in a database.
 func (c *checker) standard() {
+	tables := map[*Task]standardFDs{} // of owners: many may share a long one
 	for _, t := range c.tree.tasks {
 		if t.Holds() || c.warnings.full() {
 			continue
 		}
+		has, known := tables[t.Table()]
+		if !known {
+			has = standardOf(t.Table())
+			tables[t.Table()] = has
+		}
 		var numbers, names []string
-		for n, open := range standardOpen(t) {
-			if !open {
-				numbers, names = append(numbers, strconv.Itoa(n)), append(names, standardNames[n])
+		closed := ""
+		for n := range standardNames {
+			if has.open[n] {
+				continue
+			}
+			numbers, names = append(numbers, strconv.Itoa(n)), append(names, standardNames[n])
+			if has.closed[n] {
+				closed = ", since exec closes what is close-on-exec"
 			}
 		}
 		if len(numbers) == 0 {
@@ -32,8 +43,21 @@ func (c *checker) standard() {
 		}
 		c.warn(t.RunPos, c.paths[t.Index].Sub("run"), "the program of task %q runs without descriptor%s %s (standard %s)%s: %sthe next file that it opens gets such a number. "+
 			"Define an open file, such as {type: inherit, key: %s} or {type: reg, path: /dev/null, flags: [O_RDWR]}, and name it under fds",
-			t.Name, plural, inWords(numbers), inWords(names), closedOnExec(t), lost(numbers), exampleKey(numbers))
+			t.Name, plural, inWords(numbers), inWords(names), closed, lost(numbers), exampleKey(numbers))
 	}
+}
+
+// standardFDs tells which standard descriptors a table has for a program, and which
+// ones exec closes.
+type standardFDs struct{ open, closed [3]bool }
+
+func standardOf(t *Task) (has standardFDs) {
+	for i := range t.FDs {
+		if d := &t.FDs[i]; d.FD >= 0 && d.FD < len(has.open) {
+			has.open[d.FD], has.closed[d.FD] = !d.Cloexec, d.Cloexec
+		}
+	}
+	return has
 }
 
 // lost says what is lost beside the numbers.
@@ -50,27 +74,6 @@ func exampleKey(numbers []string) string {
 		return "stdout"
 	}
 	return map[string]string{"0": "stdin", "2": "stderr"}[numbers[0]]
-}
-
-// standardOpen tells which of the standard descriptors a program has: exec closes
-// those that are close-on-exec.
-func standardOpen(t *Task) (open [3]bool) {
-	for i := range t.Table().FDs {
-		if d := &t.Table().FDs[i]; d.FD >= 0 && d.FD < len(open) && !d.Cloexec {
-			open[d.FD] = true
-		}
-	}
-	return open
-}
-
-// closedOnExec says so if that is why one is missing.
-func closedOnExec(t *Task) string {
-	for i := range t.Table().FDs {
-		if d := &t.Table().FDs[i]; d.FD >= 0 && d.FD < len(standardNames) && d.Cloexec {
-			return ", since exec closes what is close-on-exec"
-		}
-	}
-	return ""
 }
 
 // inWords gives "a", "a and b" or "a, b and c".
