@@ -148,13 +148,19 @@ figures: build ## Measure again what docs/performance.md shows, and draw it
 		echo "$$n tasks"; \
 		$(GO) run ./test/bench -regrow bin/regrow -tasks $$n -files 200 -rounds $(FIGURE_ROUNDS) -json >> $(FIGURES)/tasks.jsonl; \
 	done
+	@set -eu; : > $(FIGURES)/shapes.jsonl; \
+	for shape in '-shape chain -tasks 500' '-shape private -tasks 1000 -fds 100' '-tasks 1 -fds 19990 -base 6 -files 1'; do \
+		echo "bench $$shape"; \
+		$(GO) run ./test/bench -regrow bin/regrow $$shape -rounds $(FIGURE_ROUNDS) -json >> $(FIGURES)/shapes.jsonl; \
+	done
+	$(GO) run ./test/bench/ballast | tee $(FIGURES)/ballast.txt
 	$(GO) test -run '^$$' -bench 'Get/|Flat/' -count 3 ./fdstore > $(FIGURES)/get.txt
 	$(GO) run ./test/bench -regrow bin/regrow -tasks 100 -files 50 -rounds 15 -trace $(FIGURES)/trace.json
 	gzip -9nf $(FIGURES)/trace.json
 	$(MAKE) plots
 
 .PHONY: plots
-plots: ## Draw the figures of docs/performance.md from what was measured
+plots: ## Draw the figures of docs/performance.md from what was measured, and print its table
 	cd tools/plot && $(GO) run . ../../$(FIGURES)
 
 .PHONY: bench-smoke

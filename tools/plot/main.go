@@ -2,9 +2,10 @@
 //
 //	go run . ../../docs/performance
 //
-// It reads tasks.jsonl (test/bench -json, a line a size), get.txt (go test -bench)
-// and trace.json.gz (restore --trace) there, and writes the pictures beside them. It is a module of its own, so that nobody who uses regrow
-// inherits the plotting library.
+// It reads tasks.jsonl and shapes.jsonl (test/bench -json, a line a tree), get.txt
+// (go test -bench) and trace.json.gz (restore --trace) there, writes the pictures
+// beside them, and prints the rows of the page's table. It is a module of its own,
+// so that nobody who uses regrow inherits the plotting library.
 package main
 
 import (
@@ -24,7 +25,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: plot FOLDER")
 		os.Exit(2)
 	}
-	for _, f := range []func(dir string) error{drawTasks, drawGets, drawTrace} {
+	for _, f := range []func(dir string) error{drawTasks, drawGets, drawTrace, printTable} {
 		if err := f(os.Args[1]); err != nil {
 			fmt.Fprintf(os.Stderr, "plot: %v\n", err)
 			os.Exit(1)

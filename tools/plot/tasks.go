@@ -15,12 +15,34 @@ import (
 // bench is what test/bench -json prints.
 type bench struct {
 	Options struct {
-		Tasks int `json:"tasks"`
-		FDs   int `json:"fds"`
+		Shape string `json:"shape"`
+		Tasks int    `json:"tasks"`
+		FDs   int    `json:"fds"`
 	} `json:"options"`
 	CPUs   int     `json:"cpus"`
 	Rounds []times `json:"rounds"`
 	Median times   `json:"median"`
+
+	ReleaseToFloor float64 `json:"release_to_floor"`
+	WholeToFloor   float64 `json:"whole_to_floor"`
+	CPUToFloor     float64 `json:"cpu_to_floor"`
+}
+
+// printTable prints the rows of the table in docs/performance.md.
+func printTable(dir string) error {
+	fmt.Println("| tree | release / floor | whole command / floor | processor time of the tree / floor's | release, µs a task |")
+	fmt.Println("|---|---|---|---|---|")
+	for _, name := range []string{"tasks.jsonl", "shapes.jsonl"} {
+		all, err := readBenches(filepath.Join(dir, name))
+		if err != nil {
+			return err
+		}
+		for _, b := range all {
+			fmt.Printf("| %s, %d tasks with %d descriptors | %.2f | %.2f | %.2f | %.1f |\n", b.Options.Shape, b.Options.Tasks, b.Options.FDs,
+				b.ReleaseToFloor, b.WholeToFloor, b.CPUToFloor, float64(b.Median.ReleaseNS)/1000/float64(b.Options.Tasks))
+		}
+	}
+	return nil
 }
 
 type times struct {
