@@ -82,5 +82,5 @@ func (r *run) fillHead() error {
 		return err
 	}
 	h.MMMap = mm
-	return nil
+	return r.tellProcs(h)
 }

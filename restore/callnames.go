@@ -12,7 +12,7 @@ import (
 var callNames = map[uint32]string{
 	unix.SYS_CHDIR: "chdir", unix.SYS_CLOSE: "close", unix.SYS_CLOSE_RANGE: "close_range",
 	unix.SYS_DUP3: "dup3", unix.SYS_EXECVE: "execve", unix.SYS_FCNTL: "fcntl", unix.SYS_LSEEK: "lseek",
-	unix.SYS_OPENAT: "openat", unix.SYS_PIPE2: "pipe2", unix.SYS_PRCTL: "prctl", unix.SYS_PRLIMIT64: "prlimit64",
+	unix.SYS_OPENAT: "openat", unix.SYS_OPENAT2: "openat2", unix.SYS_PIPE2: "pipe2", unix.SYS_PRCTL: "prctl", unix.SYS_PRLIMIT64: "prlimit64",
 	unix.SYS_RT_SIGACTION: "rt_sigaction", unix.SYS_RT_SIGPROCMASK: "rt_sigprocmask", unix.SYS_SETSID: "setsid",
 	unix.SYS_SENDMSG: "sendmsg", unix.SYS_SETSOCKOPT: "setsockopt", unix.SYS_SOCKETPAIR: "socketpair", unix.SYS_SIGALTSTACK: "sigaltstack", unix.SYS_UNSHARE: "unshare", unix.SYS_WRITE: "write",
 }
@@ -22,7 +22,7 @@ var opNames = map[program.OpKind]string{
 	program.OpBegin: "set_robust_list", program.OpRefuse: "fstat", program.OpPull: "recvmsg", program.OpTake: "recvmsg(answer)", program.OpFork: "clone3", program.OpShed: "munmap",
 	program.OpName: "prctl(PR_SET_MM_MAP)", program.OpReady: "wait", program.OpHold: "hold",
 	program.OpReopen: "openat", program.OpCreate: "openat", program.OpCaller: "fcntl(F_GETFD)",
-	program.OpAdd: "sendmsg", program.OpLend: "fcntl(F_DUPFD_CLOEXEC)", program.OpMeet: "meet", program.OpFind: "faccessat", program.OpTruncate: "ftruncate",
+	program.OpAdd: "sendmsg", program.OpLend: "fcntl(F_DUPFD_CLOEXEC)", program.OpMeet: "meet", program.OpFind: "faccessat", program.OpWay: "chdir", program.OpReopenAt: "openat2", program.OpTruncate: "ftruncate",
 	program.OpHelp: "clone3", program.OpEnd: "exit_group(helper)", program.OpReap: "wait4(helper)",
 }
 

@@ -11,10 +11,10 @@ import (
 )
 
 // argText has how the arguments of a call are shown: n number, f flags of
-// open(2), c such flags without an access mode, s string, l limit (soft and
+// open(2), h those in a struct open_how, c such flags without an access mode, s string, l limit (soft and
 // hard), t text that is as long as the next argument says, - not at all. Anything else is shown as it is in place of the argument.
 var argText = map[uint32]string{
-	unix.SYS_OPENAT: "-,s,f", unix.SYS_DUP3: "n,n,c", unix.SYS_CLOSE: "n", unix.SYS_CLOSE_RANGE: "n,n",
+	unix.SYS_OPENAT: "-,s,f", unix.SYS_OPENAT2: "-,s,h", unix.SYS_DUP3: "n,n,c", unix.SYS_CLOSE: "n", unix.SYS_CLOSE_RANGE: "n,n",
 	unix.SYS_FCNTL: "n,n,n", unix.SYS_LSEEK: "n,n,n", unix.SYS_CHDIR: "s", unix.SYS_PRCTL: "PR_SET_NAME,s",
 	unix.SYS_PIPE2: "-,c", unix.SYS_RT_SIGACTION: "n,SIG_DFL", unix.SYS_WRITE: "n,t,n",
 	unix.SYS_PRLIMIT64: "-,RLIMIT_NOFILE,l", unix.SYS_SIGALTSTACK: "SS_DISABLE",
@@ -56,6 +56,10 @@ func (p *Plan) callText(op *program.Op, note program.Note) string {
 			return fmt.Sprintf("%s(#%d)", name, op.Args[0])
 		}
 		return fmt.Sprintf("%s(%d)", name, op.Args[0])
+	case program.OpReopenAt:
+		return fmt.Sprintf("openat2(%s, %s)", str(0), p.howText(op.Args[1]))
+	case program.OpWay:
+		return fmt.Sprintf("check folder %q", p.extras[note.Extra].path)
 	case program.OpFind:
 		return fmt.Sprintf("find program %q", p.extras[note.Extra].path)
 	default: // a call with arguments
@@ -125,6 +129,8 @@ func (p *Plan) argument(op *program.Op, i int, form string) string {
 		return strconv.Quote(s)
 	case "f":
 		return openFlags(v)
+	case "h":
+		return p.howText(v)
 	case "c":
 		return strings.TrimPrefix(strings.TrimPrefix(openFlags(v), "O_RDONLY"), "|")
 	case "t":
@@ -139,6 +145,15 @@ func (p *Plan) argument(op *program.Op, i int, form string) string {
 		}
 	}
 	return form
+}
+
+// howText shows a struct open_how.
+func (p *Plan) howText(addr uint64) string {
+	text := openFlags(p.howFlags(addr))
+	if !p.host.OldOpen {
+		text += ", RESOLVE_NO_MAGICLINKS"
+	}
+	return text
 }
 
 // openFlags shows flags of open(2) by name.

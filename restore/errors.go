@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/safepath"
 	"regrow/tasktree"
 )
 
@@ -98,6 +99,11 @@ func (e *OpError) Error() string {
 // Unwrap gives the errno.
 func (e *OpError) Unwrap() error { return e.Err }
 
+// ErrAnotherProcess says that a path of the description would mean another file, folder
+// or program for each process that opens it: its way goes through a magic link of
+// procfs, or it is a process's own entry there, or the controlling terminal.
+var ErrAnotherProcess = safepath.ErrAnother
+
 // Errors of [Start] that are no fault of one step.
 var (
 	// ErrTimeout says that the tree was not released in time.
@@ -130,7 +136,13 @@ func (p *Plan) opError(task int, prog *program.Program, i int, pid int, err erro
 		e.Reason = fmt.Sprintf("%d open files of the tree are open here at once, and the hard RLIMIT_NOFILE is %d: "+
 			"raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE", len(p.slotsOf), p.host.HardFiles)
 	}
-	if errno, ok := errors.AsType[unix.Errno](err); ok {
+	if err != nil && reason == "" {
+		e.Err, e.Reason = p.explain(op, err)
+	}
+	if why, ok := errors.AsType[safepath.Another](e.Err); ok {
+		e.Reason = why.Why()
+	}
+	if errno, ok := errors.AsType[unix.Errno](e.Err); ok {
 		for _, h := range p.extras[note.Extra].hints {
 			if h.Errno == int(errno) && e.Reason == "" {
 				e.Reason = h.Text
@@ -149,9 +161,15 @@ func (p *Plan) reason(op *program.Op, note program.Note, errno int32, got int64)
 		}
 		return fmt.Sprintf("the result is %d, and the plan needs %d", got, op.Want), nil
 	case program.ReasonFIFO:
-		return "the path is a FIFO; opening it would block, or wake its other side", nil
+		return aFIFO, nil
 	case program.ReasonSocket:
-		return "the path is a socket, which open(2) cannot open", nil
+		return aSocket, nil
+	case program.ReasonProcess:
+		return "", safepath.Process
+	case program.ReasonTerminal:
+		return "", safepath.Terminal
+	case program.ReasonChanged:
+		return changed, nil
 	case program.ReasonForeign:
 		return "the store does not deliver this message", nil
 	case program.ReasonHelper:
@@ -161,6 +179,13 @@ func (p *Plan) reason(op *program.Op, note program.Note, errno int32, got int64)
 	}
 	return "", unix.Errno(errno)
 }
+
+// Reasons that tasks and the runner share.
+const (
+	aFIFO   = "the path is a FIFO; opening it would block, or wake its other side"
+	aSocket = "the path is a socket, which open(2) cannot open"
+	changed = "the path was given to another file while it was being opened"
+)
 
 // what says in words what an op is for.
 func (p *Plan) what(op *program.Op, n program.Note) string {
@@ -192,7 +217,7 @@ func (p *Plan) what(op *program.Op, n program.Note) string {
 		return "close helpers"
 	case program.VerbLimit:
 		return "set RLIMIT_NOFILE"
-	case program.VerbChdir:
+	case program.VerbWay, program.VerbChdir:
 		return "change folder"
 	case program.VerbName:
 		return "set name"

@@ -29,19 +29,19 @@ type execve struct {
 // the first clone, unless the task has other rights: then it looks itself, while
 // its folder is still the runner's.
 func (tp *taskPlanner) find() (execve, error) {
-	a, task, p := tp.pl.plan.arena, tp.task, tp.pl.plan
+	task, p := tp.task, tp.pl.plan
 	envp, path := tp.pl.environment(task)
 	places, err := tp.pl.places(task, path)
 	if err != nil {
 		return execve{}, err
 	}
-	run := execve{cell: a.Cell(), envp: envp}
+	run := execve{cell: places.cell, envp: envp}
 	find := &writer{pl: tp.pl, prog: p.prepare}
 	if p.tree.HasNamespace(tasktree.NamespaceUser) {
-		find = &tp.writer
+		find, p.tasksLook = &tp.writer, true
 	}
 	find.about(program.VerbFind, task.Run[0].Pos)
-	find.add(program.OpFind, places.addr, uint64(places.n), run.cell, uint64(task.Index))
+	find.add(program.OpFind, places.addr, uint64(places.n), run.cell, uint64(task.Index), tp.pl.how(unix.O_PATH|unix.O_CLOEXEC))
 	shown := task.Run[0].Value
 	if strings.Contains(shown, "/") && p.tree.Dir != "." {
 		shown = withoutDots(p.tree.Join(shown))
@@ -76,10 +76,12 @@ func (pl *planner) findHints(name string) []tasktree.Hint {
 // many folders in PATH for many programs would cost without end.
 const maxPlaces = 500_000
 
-// places are those where a program may be: an array of addresses in the arena.
+// places are those where a program may be: an array of addresses in the arena, and a
+// cell for the address of the one that has it. It is looked for once.
 type places struct {
 	addr uint64
 	n    int
+	cell uint64
 }
 
 // places gives the places of a task's program, the same for tasks that look for
@@ -103,7 +105,7 @@ func (pl *planner) places(task *tasktree.Task, path string) (places, error) {
 		}
 		addrs = append(addrs, p.arena.Once(c))
 	}
-	found = places{p.arena.Words(addrs), len(addrs)}
+	found = places{p.arena.Words(addrs), len(addrs), p.arena.Cell()}
 	if pl.lookedUp == nil {
 		pl.lookedUp = map[string]places{}
 	}

@@ -60,6 +60,9 @@ func (r *run) taskError(i int) error {
 	if note.Verb == program.VerbFork && errors.Is(err, unix.EEXIST) {
 		reason = r.plan.holder(int(op.Want))
 	}
+	if whose, ok := onBehalf(op, note); ok && whose != i {
+		i, pid = whose, 0 // the root has looked for a task that is not there yet
+	}
 	if note.Verb == program.VerbExec || note.Verb == program.VerbFind {
 		return r.plan.programError(i, prog, int(rec.Op), pid, err, reason)
 	}

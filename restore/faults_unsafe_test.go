@@ -76,6 +76,7 @@ var errnos = map[string][]unix.Errno{
 	"meet":                    {unix.EFAULT, unix.EINVAL},
 	"munmap":                  {unix.EINVAL, unix.ENOMEM},
 	"openat":                  {unix.EACCES, unix.EBUSY, unix.EDQUOT, unix.EEXIST, unix.EINTR, unix.EIO, unix.EISDIR, unix.ELOOP, unix.EMFILE, unix.ENAMETOOLONG, unix.ENFILE, unix.ENODEV, unix.ENOENT, unix.ENOMEM, unix.ENOSPC, unix.ENOTDIR, unix.ENXIO, unix.EOVERFLOW, unix.EPERM, unix.EROFS, unix.ETXTBSY, unix.EWOULDBLOCK},
+	"openat2":                 {unix.EACCES, unix.EAGAIN, unix.EBUSY, unix.EINTR, unix.EIO, unix.ELOOP, unix.EMFILE, unix.ENAMETOOLONG, unix.ENFILE, unix.ENOENT, unix.ENOMEM, unix.ENOTDIR},
 	"pipe2":                   {unix.EINVAL, unix.EMFILE, unix.ENFILE, unix.ENOMEM},
 	"prctl":                   {unix.EINVAL, unix.EPERM, unix.EFAULT},
 	"prctl(PR_SET_MM_MAP)":    {unix.EACCES, unix.EFAULT, unix.EPERM},
@@ -140,7 +141,7 @@ func referenceTree(t testing.TB, dir string, namespaces ...tasktree.Namespace) *
 		{Name: "made", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/made"), Flags: flags(unix.O_RDWR | unix.O_CREAT), Content: wordp("made")}},
 		{Name: "perhaps", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/there"), Flags: flags(unix.O_RDWR | unix.O_CREAT | unix.O_APPEND)}},
 		{Name: "cut", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/cut"), Flags: flags(unix.O_WRONLY | unix.O_TRUNC)}},
-		{Name: "own", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/there"), Offset: tasktree.Number{Value: 2, Pos: at()}}},
+		{Name: "own", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/there"), Flags: flags(unix.O_NOFOLLOW), Offset: tasktree.Number{Value: 2, Pos: at()}}},
 		{Name: "mine", Pos: at(), Spec: &kind.Reg{Path: word("/dev/zero"), Offset: tasktree.Number{Value: 0, Pos: at()}}},
 		{Name: "err", Pos: at(), Spec: &kind.Inherit{Key: word("stderr")}},
 		{Name: "p", Pos: at(), Spec: &kind.Pipe{Content: word("shared"), Capacity: tasktree.Number{Value: 8192, Pos: at()}}},
@@ -416,16 +417,19 @@ func (f *faults) one(t *testing.T, p *Plan, x fault, dir, before string) {
 		t.Fatalf("%s: got %v", what, err)
 	}
 	prog := map[int]*program.Program{-1: &p.prepare, -2: &p.commit}[x.task]
-	task := ""
 	if x.task >= 0 {
-		prog, task = &p.tasks[x.task], p.tree.Tasks()[x.task].Name
-	} else if prog.Notes[x.op].Verb == program.VerbFind {
-		task = p.tree.Tasks()[prog.Ops[x.op].Args[3]].Name
+		prog = &p.tasks[x.task]
+	}
+	task, born := "", x.task >= 0
+	if whose, ok := onBehalf(&prog.Ops[x.op], prog.Notes[x.op]); ok {
+		task, born = p.tree.Tasks()[whose].Name, whose == x.task
+	} else if x.task >= 0 {
+		task = p.tree.Tasks()[x.task].Name
 	} else if file := prog.Notes[x.op].File; prog.Notes[x.op].Verb == program.VerbMake && !p.tree.Files[file].Shared() {
 		task = p.tree.Files[file].Uses[0].Task.Name
 	}
 	note := prog.Notes[x.op]
-	if e.Pos.Line != int(note.Line) || e.Pos.Line == 0 || e.Task != task || x.task >= 0 && e.PID == 0 {
+	if e.Pos.Line != int(note.Line) || e.Pos.Line == 0 || e.Task != task || born && e.PID == 0 {
 		t.Errorf("%s: line %d of task %q with pid %d: %v", what, e.Pos.Line, e.Task, e.PID, err)
 	}
 	words := []string{x.call, x.errno.Error(), fmt.Sprintf("tree.yaml:%d:1: restore: ", note.Line)}

@@ -11,6 +11,7 @@ import (
 	"regrow/internal/proc"
 	"regrow/restore/internal/early"
 	"regrow/restore/internal/postfork"
+	"regrow/restore/internal/safepath"
 )
 
 // Host is what a plan has to know of the process that will restore it: the
@@ -21,6 +22,7 @@ type Host struct {
 	Environ              []string
 	Cwd                  string // absolute; "" if the current folder has no path
 	UID, GID             int    // effective, as the caller's user namespace has them
+	OldOpen              bool   // openat2(2) is refused, as sandboxes do: paths with links cannot be opened safely
 	OldClone             bool   // clone3(2) is refused, as sandboxes of containers do: clone(2) makes the tasks
 	Processors           int    // that the tasks may use at a time: a large tree is forked by as many; 0 is 1
 }
@@ -28,7 +30,7 @@ type Host struct {
 // ThisHost reads the attributes of the calling process. With an error, which is
 // that /proc cannot be read, only Ignored is missing.
 func ThisHost() (Host, error) {
-	h := Host{Environ: os.Environ(), UID: os.Geteuid(), GID: os.Getegid(), OldClone: !postfork.HasClone3(), Processors: runtime.GOMAXPROCS(0)}
+	h := Host{Environ: os.Environ(), UID: os.Geteuid(), GID: os.Getegid(), OldOpen: !safepath.HasOpenat2(), OldClone: !postfork.HasClone3(), Processors: runtime.GOMAXPROCS(0)}
 	h.SoftFiles, h.HardFiles = early.Files()
 	if cwd, err := unix.Getwd(); err == nil && strings.HasPrefix(cwd, "/") {
 		h.Cwd = cwd

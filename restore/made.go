@@ -52,7 +52,7 @@ func (r *run) create(op *program.Op) (int64, opFailure) {
 	flags, mode := int(op.Args[1]), uint32(op.Args[2])
 	content := program.At(r.plan.arena.Base, r.plan.arena.Data(), op.Args[3], op.Args[4])
 	if flags&unix.O_TMPFILE == unix.O_TMPFILE {
-		fd, err := open(path, flags, ownerOnly)
+		fd, err := r.opener.Open(path, flags, ownerOnly)
 		if err != nil {
 			return 0, opFailure{err: err}
 		}
@@ -62,14 +62,14 @@ func (r *run) create(op *program.Op) (int64, opFailure) {
 	flags &^= unix.O_EXCL
 	const links = 40 // MAXSYMLINKS: a dangling link is followed, as open does
 	for range links {
-		fd, err := open(path, flags|unix.O_CREAT|unix.O_EXCL, ownerOnly)
+		fd, err := r.opener.Open(path, flags|unix.O_CREAT|unix.O_EXCL, ownerOnly)
 		if err == nil {
 			var st unix.Stat_t
 			if err := fstat(fd, &st); err != nil {
-				return 0, r.closing(fd, err)
+				return 0, closing(fd, err)
 			}
 			if err := r.note(madeFile{path, st.Dev, st.Ino}); err != nil {
-				return 0, r.closing(fd, err)
+				return 0, closing(fd, err)
 			}
 			return r.fill(fd, flags, mode, content)
 		}
@@ -95,29 +95,21 @@ func (r *run) create(op *program.Op) (int64, opFailure) {
 	return 0, opFailure{err: unix.ELOOP}
 }
 
-// open opens a file: again if a signal has interrupted that, as network and FUSE
-// file systems let it.
-func open(path string, flags int, mode uint32) (int, error) {
-	for {
-		fd, err := unix.Open(path, flags, mode)
-		if !errors.Is(err, unix.EINTR) {
-			return fd, err
-		}
-	}
-}
-
 // openThere opens a file that was there before: looked at first, since opening
 // a FIFO would block or let its other side through.
 func (r *run) openThere(path string, flags int, types tasktree.FileTypes) (int64, opFailure) {
-	look, err := open(path, unix.O_PATH|unix.O_CLOEXEC|flags&unix.O_NOFOLLOW, 0)
+	look, err := r.opener.Open(path, unix.O_PATH|unix.O_CLOEXEC|flags&unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return 0, opFailure{err: err}
 	}
 	defer unix.Close(look)
-	if f := refuse(look, types); f.err != nil || f.reason != "" {
+	if f := r.refuse(look, types); f.err != nil || f.reason != "" {
 		return 0, f
 	}
-	fd, err := open(fmt.Sprintf("/proc/self/fd/%d", look), flags&^unix.O_NOFOLLOW, 0)
+	if flags&unix.O_NOFOLLOW != 0 {
+		return r.reopenAt(path, flags|unix.O_NONBLOCK, look, flags&unix.O_NONBLOCK != 0)
+	}
+	fd, err := reopen(look, flags)
 	return int64(fd), opFailure{err: err}
 }
 
@@ -137,7 +129,7 @@ func (r *run) fill(fd, flags int, mode uint32, content []byte) (int64, opFailure
 		err = fstat(fd, &st)
 	}
 	if err != nil {
-		return 0, r.closing(fd, err)
+		return 0, closing(fd, err)
 	}
 	if got := st.Mode & 0o7777; got != mode {
 		// chmod(2) drops the set-group-ID bit in silence.
@@ -159,17 +151,17 @@ func (r *run) write(fd, flags int, content []byte) opFailure {
 		// have left its owner no right to open it another time.
 		err := unix.Fchmod(fd, ownerOnly)
 		if err != nil {
-			return r.closing(fd, err)
+			return closing(fd, err)
 		}
-		if w, err = open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_WRONLY|unix.O_CLOEXEC, 0); err != nil {
-			return r.closing(fd, err)
+		if w, err = reopen(fd, unix.O_WRONLY|unix.O_CLOEXEC); err != nil {
+			return closing(fd, err)
 		}
 		defer unix.Close(w)
 	}
 	for off := 0; off < len(content); {
 		n, err := unix.Pwrite(w, content[off:], int64(off))
 		if err != nil && !errors.Is(err, unix.EINTR) {
-			return r.closing(fd, err)
+			return closing(fd, err)
 		}
 		off += max(n, 0)
 	}
@@ -177,7 +169,7 @@ func (r *run) write(fd, flags int, content []byte) opFailure {
 }
 
 // closing closes fd on the way to an error.
-func (r *run) closing(fd int, err error) opFailure {
+func closing(fd int, err error) opFailure {
 	_ = unix.Close(fd)
 	return opFailure{err: err}
 }

@@ -89,20 +89,24 @@ func (m *runnerMaker) slotArg(op *program.Op, i int, ref tasktree.Ref) {
 }
 
 func (m *runnerMaker) Look(path string, flags int, refuse tasktree.FileTypes) tasktree.Ref {
-	op := m.call(unix.SYS_OPENAT, atFDCWD(), m.pl.plan.arena.String(path), uint64(unix.O_PATH|unix.O_CLOEXEC|flags))
-	ref := m.keep(op)
+	ref := m.keep(m.look(path, flags))
 	m.note().Extra = m.pl.extra(extra{path: path})
-	if refuse != 0 {
-		m.slotArg(m.add(program.OpRefuse, 0, uint64(refuse)), 0, ref)
-		m.note().Extra = m.pl.extra(extra{path: path})
-	}
+	m.slotArg(m.add(program.OpRefuse, 0, uint64(refuse)), 0, ref)
+	m.note().Extra = m.pl.extra(extra{path: path})
 	return ref
 }
 
 func (m *runnerMaker) Reopen(look tasktree.Ref, flags int) tasktree.Ref {
 	path := m.pl.plan.extras[m.note().Extra].path
-	op := m.add(program.OpReopen, 0, uint64(flags&^unix.O_NOFOLLOW|unix.O_NOCTTY|unix.O_CLOEXEC))
-	m.slotArg(op, 0, look)
+	flags |= unix.O_NOCTTY | unix.O_CLOEXEC
+	var op *program.Op
+	if flags&unix.O_NOFOLLOW != 0 {
+		op = m.reopenAt(path, flags, 0)
+		m.slotArg(op, 2, look)
+	} else {
+		op = m.add(program.OpReopen, 0, uint64(flags))
+		m.slotArg(op, 0, look)
+	}
 	ref := m.keep(op)
 	m.note().Extra = m.pl.extra(extra{path: path})
 	m.slotArg(m.call(unix.SYS_CLOSE), 0, look)

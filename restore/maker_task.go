@@ -61,21 +61,26 @@ func (m *taskMaker) recipe(kind program.OpKind, c tasktree.Call) *program.Op {
 }
 
 func (m *taskMaker) Look(path string, flags int, refuse tasktree.FileTypes) tasktree.Ref {
-	op := m.call(unix.SYS_OPENAT, atFDCWD(), m.pl.plan.arena.String(path), uint64(unix.O_PATH|unix.O_CLOEXEC|flags))
+	m.pl.plan.tasksLook = true
+	op := m.look(path, flags)
 	m.note().Extra = m.pl.extra(extra{path: path})
 	ref := m.lands(op)
-	if refuse != 0 {
-		m.add(program.OpRefuse, uint64(m.numbers[ref]), uint64(refuse))
-		m.note().Extra = m.pl.extra(extra{path: path})
-	}
+	m.add(program.OpRefuse, uint64(m.numbers[ref]), uint64(refuse))
+	m.note().Extra = m.pl.extra(extra{path: path})
 	return ref
 }
 
 func (m *taskMaker) Reopen(look tasktree.Ref, flags int) tasktree.Ref {
-	const keep = unix.O_NOCTTY | unix.O_CLOEXEC
-	proc := fmt.Sprintf("/proc/self/fd/%d", m.numbers[look])
+	proc := m.pl.plan.arena.String(fmt.Sprintf("%s%d", program.FDFolder, m.numbers[look]))
 	path := m.pl.plan.extras[m.note().Extra].path
-	op := m.call(unix.SYS_OPENAT, atFDCWD(), m.pl.plan.arena.String(proc), uint64(flags&^unix.O_NOFOLLOW|keep))
+	flags |= unix.O_NOCTTY | unix.O_CLOEXEC
+	var op *program.Op
+	if flags&unix.O_NOFOLLOW != 0 {
+		op = m.reopenAt(path, flags, proc)
+		op.Args[2] = uint64(m.numbers[look])
+	} else {
+		op = m.call(unix.SYS_OPENAT, atFDCWD(), proc, uint64(flags))
+	}
 	m.note().Extra = m.pl.extra(extra{path: path})
 	ref := m.lands(op)
 	m.drop(m.numbers[look])

@@ -36,6 +36,11 @@ func (m *model) op(t *modelTable, op *program.Op, note program.Note) error {
 		}
 	case program.OpRefuse:
 		return needs(t, int(op.Args[0]))
+	case program.OpReopenAt:
+		if err := needs(t, int(op.Args[2])); err != nil {
+			return err
+		}
+		return m.makes(t, op, note)
 	case program.OpHelp:
 		return m.help(op)
 	case program.OpCall:
@@ -130,15 +135,21 @@ func (m *model) call(t *modelTable, op *program.Op, note program.Note) error {
 		}
 	default:
 		if note.Makes == 1 {
-			look := op.Nr == unix.SYS_OPENAT && a[2]&unix.O_PATH != 0 && !m.plan.onlyLooks(note.File)
-			what := fileEnd{note.File, int32(note.End)}
-			if note.File == program.NoFile {
-				what = helper
-			}
-			return m.lands(t, int(op.Want), cell{what: what, look: look, cloexec: true})
+			return m.makes(t, op, note)
 		}
 	}
 	return nil
+}
+
+// makes applies an op that gives a new descriptor.
+func (m *model) makes(t *modelTable, op *program.Op, note program.Note) error {
+	_, look := m.plan.looks(op)
+	look = look && !m.plan.onlyLooks(note.File)
+	what := fileEnd{note.File, int32(note.End)}
+	if note.File == program.NoFile {
+		what = helper
+	}
+	return m.lands(t, int(op.Want), cell{what: what, look: look, cloexec: true})
 }
 
 // dup applies a dup3: from a number, or of what the root takes from the runner.
@@ -171,8 +182,10 @@ func (p *Plan) onlyLooks(file int32) bool {
 	prog := &p.tasks[use.Task.Index]
 	for i, n := range prog.Notes {
 		op := &prog.Ops[i]
-		if n.File == file && n.Makes > 0 && (op.Nr != unix.SYS_OPENAT || op.Args[2]&unix.O_PATH == 0) {
-			return false
+		if n.File == file && n.Makes > 0 {
+			if _, look := p.looks(op); !look {
+				return false
+			}
 		}
 	}
 	return true

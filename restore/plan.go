@@ -53,23 +53,24 @@ type PlanOptions struct {
 // data: it can be verified, printed and compared without running anything. A
 // plan is not changed any more once made, and may be started once at a time.
 type Plan struct {
-	tree     *tasktree.Tree
-	host     Host
-	options  PlanOptions
-	arena    *program.Arena
-	prepare  program.Program   // the runner's, before the first clone
-	commit   program.Program   // the runner's, at the commit point
-	tasks    []program.Program // in the order of Tree.Tasks
-	layout   fdstore.Layout    // of the store
-	messages [][]fileEnd       // what each message of the store holds
-	words    map[wire.Word]fdstore.ID
-	extras   []extra
-	slots    int // results that the runner keeps
-	storeFD  int // the store's number in the root and in what it forks, -1: there is no store
-	lent     []lent
-	slotsOf  map[fileEnd]int32 // of each open file that the runner makes
-	held     int               // tasks without a program
-	faulty   bool              // a test makes an op fail, which the model would refuse
+	tree      *tasktree.Tree
+	host      Host
+	options   PlanOptions
+	arena     *program.Arena
+	prepare   program.Program   // the runner's, before the first clone
+	commit    program.Program   // the runner's, at the commit point
+	tasks     []program.Program // in the order of Tree.Tasks
+	layout    fdstore.Layout    // of the store
+	messages  [][]fileEnd       // what each message of the store holds
+	words     map[wire.Word]fdstore.ID
+	extras    []extra
+	slots     int // results that the runner keeps
+	storeFD   int // the store's number in the root and in what it forks, -1: there is no store
+	lent      []lent
+	slotsOf   map[fileEnd]int32 // of each open file that the runner makes
+	held      int               // tasks without a program
+	tasksLook bool              // tasks open paths that must be safe, so they need to know where a procfs is
+	faulty    bool              // a test makes an op fail, which the model would refuse
 
 	rootClone uint64 // address of the root's clone_args
 	forkHints int32  // index of an extra

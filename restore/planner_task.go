@@ -186,6 +186,7 @@ func (tp *taskPlanner) enter() {
 	}
 	tp.takeOver()
 	tp.mapUser()
+	tp.ways()
 	if tp.pl.earlyLimit {
 		tp.limit()
 	}

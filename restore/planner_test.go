@@ -224,7 +224,7 @@ func TestPictureIsJSON(t *testing.T) {
 	if err := p.WriteText(&out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`task "init"`, `clone3 -> task "child"`, "in the end: 7:p.w 9:null", `openat("/dev/null"`} {
+	for _, want := range []string{`task "init"`, `clone3 -> task "child"`, "in the end: 7:p.w 9:null", `openat2("/dev/null"`} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the picture has no %q:\n%s", want, out.String())
 		}

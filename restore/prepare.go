@@ -108,10 +108,10 @@ func (r *run) carryOut(prog *program.Program) error {
 		}
 		if f.err != nil || f.reason != "" {
 			task := -1
-			if prog.Notes[i].Verb == program.VerbFind {
-				task = int(op.Args[3])
+			if whose, ok := onBehalf(op, prog.Notes[i]); ok {
+				task = whose
 			}
-			if task >= 0 {
+			if prog.Notes[i].Verb == program.VerbFind {
 				return r.plan.programError(task, prog, i, 0, f.err, f.reason)
 			}
 			e := r.plan.opError(task, prog, i, 0, f.err, f.reason)
@@ -155,10 +155,15 @@ func (r *run) step(op *program.Op) (int64, opFailure) {
 		}
 		return 0, opFailure{}
 	case program.OpRefuse:
-		return 0, refuse(int(args[0]), tasktree.FileTypes(args[1]))
+		return 0, r.refuse(int(args[0]), tasktree.FileTypes(args[1]))
 	case program.OpReopen:
-		fd, err := open(fmt.Sprintf("/proc/self/fd/%d", args[0]), int(args[1]), 0)
+		fd, err := reopen(int(args[0]), int(args[1]))
 		return int64(fd), opFailure{err: err}
+	case program.OpReopenAt:
+		path := r.plan.stringAt(args[0])
+		return r.reopenAt(path, int(r.plan.howFlags(args[1])), int(args[2]), op.Flags&program.FlagNonblock != 0)
+	case program.OpWay:
+		return 0, opFailure{err: r.way(r.plan.stringAt(args[0]), int(r.plan.howFlags(args[1])))}
 	case program.OpCreate:
 		return r.create(op)
 	case program.OpCaller:
@@ -185,25 +190,6 @@ func (r *run) call(op *program.Op, args [6]uint64) (int64, error) {
 			return got, err
 		}
 	}
-}
-
-func refuse(fd int, types tasktree.FileTypes) opFailure {
-	var st unix.Stat_t
-	if err := fstat(fd, &st); err != nil {
-		return opFailure{err: err}
-	}
-	p := &Plan{}
-	reason := int32(0)
-	switch kind := st.Mode & unix.S_IFMT; {
-	case kind == unix.S_IFIFO && types&tasktree.TypeFIFO != 0:
-		reason = program.ReasonFIFO
-	case kind == unix.S_IFSOCK && types&tasktree.TypeSocket != 0:
-		reason = program.ReasonSocket
-	default:
-		return opFailure{}
-	}
-	words, err := p.reason(nil, program.Note{}, reason, 0)
-	return opFailure{err: err, reason: words}
 }
 
 // addMessage puts one message into the store.
@@ -240,8 +226,7 @@ func (r *run) find(op *program.Op) opFailure {
 func (r *run) findAmong(places []uint64) foundProgram {
 	found := foundProgram{err: unix.ENOENT}
 	for _, addr := range places {
-		path, _ := program.StringAt(r.plan.arena.Base, r.plan.arena.Data(), addr)
-		err := executable(path)
+		err := executable(r.opener, r.plan.stringAt(addr))
 		if err == nil {
 			return foundProgram{addr: addr}
 		}
@@ -250,20 +235,6 @@ func (r *run) findAmong(places []uint64) foundProgram {
 		}
 	}
 	return found
-}
-
-func executable(path string) error {
-	var st unix.Stat_t
-	if err := statPath(path, &st); err != nil {
-		return err
-	}
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		return unix.EISDIR
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return unix.EACCES
-	}
-	return ignoringEINTR(func() error { return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS) })
 }
 
 // truncate cuts a regular file; O_TRUNC has no effect on others.

@@ -18,6 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/safepath"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 )
@@ -246,7 +247,7 @@ func (p *aProgram) tree(t testing.TB) *tasktree.Tree {
 // checked gives what is wrong with the program, found without executing it.
 func (p *aProgram) checked(t testing.TB) []error {
 	plan := mustPlan(t, p.tree(t), testHost)
-	if err := executable(p.path); err != nil {
+	if err := executable(safepath.New(false), p.path); err != nil {
 		return []error{err}
 	}
 	c := newProgramCheck(plan, func(int) (int, bool) { return -1, false })

@@ -22,7 +22,7 @@ func (e *ProgramError) NotFound() bool { return errors.Is(e.Err, unix.ENOENT) }
 // Error gives the whole message. It ends with the kernel's words for the error that
 // execve(2) gives.
 func (e *ProgramError) Error() string {
-	if e.Err == nil || e.Reason == "" {
+	if e.Err == nil || e.Reason == "" || errors.Is(e.Err, ErrAnotherProcess) {
 		return e.OpError.Error()
 	}
 	reasoned := *e.OpError

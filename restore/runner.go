@@ -17,6 +17,7 @@ import (
 	"regrow/fdstore"
 	"regrow/internal/proc"
 	"regrow/restore/internal/postfork"
+	"regrow/restore/internal/safepath"
 )
 
 // Options says how a plan is to be carried out. The zero value works.
@@ -56,6 +57,7 @@ type run struct {
 	options  Options
 	log      logrus.FieldLogger
 	arena    *postfork.Arena
+	opener   *safepath.Opener
 	store    keeper // nil if no open file goes through one
 	slots    []slot
 	stuck    <-chan error // from an op of prepare that has not come back, nil: there is none
@@ -127,7 +129,7 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 }
 
 func newRun(p *Plan, o Options) *run {
-	r := &run{plan: p, options: o, log: o.Log, rootFD: -1, deadline: o.Began.Add(o.Timeout)}
+	r := &run{plan: p, options: o, log: o.Log, opener: safepath.New(p.host.OldOpen), rootFD: -1, deadline: o.Began.Add(o.Timeout)}
 	if r.log == nil {
 		quiet := logrus.New()
 		quiet.SetOutput(io.Discard)

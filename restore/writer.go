@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/safepath"
 	"regrow/tasktree"
 )
 
@@ -69,7 +70,7 @@ func (w *writer) call(nr uint32, args ...uint64) *program.Op {
 // freed the number by then, as close has.
 func retry(nr uint32) program.OpFlags {
 	switch nr {
-	case unix.SYS_OPENAT, unix.SYS_CHDIR, unix.SYS_EXECVE, unix.SYS_WRITE, unix.SYS_SENDMSG, unix.SYS_SETSOCKOPT:
+	case unix.SYS_OPENAT, unix.SYS_OPENAT2, unix.SYS_CHDIR, unix.SYS_EXECVE, unix.SYS_WRITE, unix.SYS_SENDMSG, unix.SYS_SETSOCKOPT:
 		return program.FlagRetry
 	}
 	return 0
@@ -100,6 +101,58 @@ func (w *writer) recipe(kind program.OpKind, c tasktree.Call, setRef func(op *pr
 	}
 	w.note().Extra = w.pl.extra(extra{name: c.Name, short: c.Short, hints: c.Hints})
 	return op
+}
+
+// look appends the safe open of a path as a mere place; flags are O_NOFOLLOW and
+// O_DIRECTORY.
+func (w *writer) look(path string, flags int) *program.Op {
+	a := w.pl.plan.arena
+	flags |= unix.O_PATH | unix.O_CLOEXEC
+	if w.pl.plan.host.OldOpen {
+		return w.call(unix.SYS_OPENAT, atFDCWD(), a.String(path), uint64(flags))
+	}
+	return w.call(unix.SYS_OPENAT2, atFDCWD(), a.String(path), w.pl.how(flags), unix.SizeofOpenHow)
+}
+
+// reopenAt appends the second open of a path, with O_NOFOLLOW among the flags. The
+// third argument, what was opened first, is left to set.
+func (w *writer) reopenAt(path string, flags int, link uint64) *program.Op {
+	op := w.add(program.OpReopenAt, w.pl.plan.arena.String(path), w.pl.how(flags|unix.O_NONBLOCK), 0, link)
+	if flags&unix.O_NONBLOCK != 0 {
+		op.Flags |= program.FlagNonblock
+	}
+	return op
+}
+
+// how gives the address of a struct open_how for openat2(2). Where that is refused it
+// has no RESOLVE_ flags, and the ops that take one use openat(2).
+func (pl *planner) how(flags int) uint64 {
+	resolve := uint64(safepath.Resolve)
+	if pl.plan.host.OldOpen {
+		resolve = 0
+	}
+	return pl.plan.arena.Words([]uint64{uint64(flags), 0, resolve})
+}
+
+// howFlags gives the flags in a struct open_how.
+func (p *Plan) howFlags(addr uint64) uint64 {
+	if words := program.WordsAt(p.arena.Base, p.arena.Data(), addr, 1); words != nil {
+		return words[0]
+	}
+	return 0
+}
+
+// looks reports whether an op opens a path as a mere place, and with which flags.
+func (p *Plan) looks(op *program.Op) (flags uint64, ok bool) {
+	switch {
+	case op.Kind != program.OpCall:
+		return 0, false
+	case op.Nr == unix.SYS_OPENAT:
+		flags = op.Args[2]
+	case op.Nr == unix.SYS_OPENAT2:
+		flags = p.howFlags(op.Args[2])
+	}
+	return flags, flags&unix.O_PATH != 0
 }
 
 // want makes the op that was added last demand a result.

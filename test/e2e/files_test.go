@@ -117,40 +117,6 @@ tasks: [{name: root, fds: {3: a, 4: b}}]
 	nobody(t)
 }
 
-// TestTruncatesSealed has a memory file that is sealed against shrinking: nothing is
-// cut there either.
-func TestTruncatesSealed(t *testing.T) {
-	dir := t.TempDir()
-	plain := filepath.Join(dir, "plain")
-	if err := os.WriteFile(plain, []byte("keep"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	fd, err := unix.MemfdCreate("sealed", unix.MFD_ALLOW_SEALING|unix.MFD_CLOEXEC)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	if _, err := unix.Write(fd, []byte("sealed")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK); err != nil {
-		t.Fatal(err)
-	}
-	res := run(t, "restore", write(t, fmt.Sprintf(`version: 1
-files:
-  plain: {type: reg, path: %s, flags: [O_RDWR, O_TRUNC]}
-  sealed: {type: reg, path: /proc/%d/fd/%d, flags: [O_RDWR, O_TRUNC]}
-tasks: [{name: root, fds: {3: plain, 4: sealed}}]
-`, plain, os.Getpid(), fd)))
-	if res.status != 125 || !strings.Contains(res.errors, `tree.yaml:4:`) || !strings.Contains(res.errors, `truncate file "sealed"`) {
-		t.Errorf("status %d: %s", res.status, res.errors)
-	}
-	if text, _ := os.ReadFile(plain); string(text) != "keep" {
-		t.Errorf("the other file has %q now", text)
-	}
-	nobody(t)
-}
-
 // TestMadeWhereOpenMakes makes a file through a dangling link whose path leads over
 // another link and "..": what is meant by that only the kernel knows.
 func TestMadeWhereOpenMakes(t *testing.T) {

@@ -120,7 +120,7 @@ func checkCalls(t *testing.T, binary string) {
 		}
 	}
 	// The walk must have found them, or it proves nothing.
-	for _, want := range []string{"pull", "take", "arrives", "meet", "fork", "clone", "forkBy", "hold", "fail", "stage", "clock"} {
+	for _, want := range []string{"pull", "take", "arrives", "meet", "fork", "clone", "forkBy", "hold", "fail", "stage", "clock", "sequence", "find", "ofProcess", "reopen"} {
 		if !seen[ours+want] {
 			t.Errorf("%s is not among what a task calls: %v", want, slices.Sorted(maps.Keys(seen)))
 		}

@@ -307,7 +307,7 @@ func TestShed(t *testing.T) {
 	}
 }
 
-func TestRefuseAndPair(t *testing.T) {
+func TestPair(t *testing.T) {
 	_, _, priv := head(t)
 	op := program.Op{Nr: unix.SYS_PIPE2}
 	packed, e := pair(priv, &op, &[6]uint64{uint64(uintptr(unsafe.Add(priv, program.PrivPair))), unix.O_CLOEXEC | unix.O_NONBLOCK})
@@ -322,35 +322,5 @@ func TestRefuseAndPair(t *testing.T) {
 	}
 	if n, err := unix.Read(r, make([]byte, 2)); n != 1 || err != nil {
 		t.Errorf("the first half %d is not its read end: %v", r, err)
-	}
-	sockets, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(sockets[0])
-	defer unix.Close(sockets[1])
-	null, err := os.Open("/dev/null")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer null.Close()
-
-	const fifo, socket = 1, 2 // tasktree.TypeFIFO, TypeSocket
-	for _, c := range []struct {
-		name  string
-		fd    int
-		types uint64
-		want  syscall.Errno
-	}{
-		{"FIFO", r, fifo | socket, program.ReasonFIFO},
-		{"socket", sockets[0], fifo | socket, program.ReasonSocket},
-		{"FIFO where sockets are refused", r, socket, 0},
-		{"socket where FIFOs are refused", sockets[0], fifo, 0},
-		{"device", int(null.Fd()), fifo | socket, 0},
-		{"nothing", 1 << 20, fifo, unix.EBADF},
-	} {
-		if got := refuse(priv, uint64(c.fd), c.types); got != c.want {
-			t.Errorf("%s: %d, want %d", c.name, got, c.want)
-		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/program"
-	"regrow/tasktree"
 )
 
 const (
@@ -94,33 +93,6 @@ func tell(rec *program.Record, op *program.Op, errno int32, got int64) {
 	rec.Op = uint32((uint64(uintptr(unsafe.Pointer(op))) - rec.Ops) / program.OpSize)
 	rec.Got = got
 	rec.Errno = errno
-}
-
-// refuse looks at the type of an open file.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func refuse(priv unsafe.Pointer, fd, types uint64) syscall.Errno {
-	stat := (*syscall.Stat_t)(unsafe.Add(priv, program.PrivStat))
-	for {
-		_, _, e := syscall.RawSyscall6(syscall.SYS_FSTAT, uintptr(fd), uintptr(unsafe.Pointer(stat)), 0, 0, 0, 0)
-		if e == syscall.EINTR {
-			continue
-		}
-		if e != 0 {
-			return e
-		}
-		break
-	}
-	switch kind := stat.Mode & syscall.S_IFMT; {
-	case kind == syscall.S_IFIFO && types&uint64(tasktree.TypeFIFO) != 0:
-		return program.ReasonFIFO
-	case kind == syscall.S_IFSOCK && types&uint64(tasktree.TypeSocket) != 0:
-		return program.ReasonSocket
-	}
-	return 0
 }
 
 // pair makes a call that gives two descriptors and looks where they landed.
@@ -254,9 +226,6 @@ func other(h *program.Head, priv unsafe.Pointer, op *program.Op, a *[6]uint64) (
 	if op.Kind == program.OpPair {
 		return pair(priv, op, a)
 	}
-	if op.Kind == program.OpRefuse {
-		return 0, refuse(priv, a[0], a[1])
-	}
 	if op.Kind == program.OpShed {
 		return 0, shed(h)
 	}
@@ -349,8 +318,9 @@ func one(h *program.Head, priv unsafe.Pointer, rec *program.Record, op *program.
 		if e = arrives(h, priv, a); e == 0 {
 			e = take(h, priv, a)
 		}
-	} else if op.Kind == program.OpFind { // not by way of other: it calls deeper
-		got, e = 0, find(h, priv, a)
+	} else if op.Kind < program.EndSequences && op.Kind >= program.OpRefuse {
+		e = sequence(h, priv, op, a)
+		got = (*work)(unsafe.Add(priv, program.PrivWork)).got
 	} else if op.Kind >= program.OpBegin {
 		got, e = 0, stage(h, priv, op.Kind, a)
 	} else {

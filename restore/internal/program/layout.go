@@ -1,5 +1,7 @@
 package program
 
+import "encoding/binary"
+
 // Where a plan lies: the first place in the lowest GiB, where the code of a
 // program that is not position-independent lies too, so that one page of the
 // middle page tables serves both (each task has its own, and the kernel clears
@@ -20,8 +22,8 @@ const (
 // The private page of a task: working memory of the executor, the task's
 // argument list and, from the end downwards, its stack.
 //
-//	0        256        512       ...                             4096
-//	│ name   │ mm_map.. │ scratch  │ received descriptors │ ◀─ stack │
+//	0        256        512        704                    1736       3016     4096
+//	│ name   │ mm_map.. │ scratch  │ received descriptors │ sequence │ ◀─ stack │
 const (
 	PrivName    = 0 // the argument list: MaxNameLen bytes and a NUL
 	PrivMMMap   = 256
@@ -33,8 +35,11 @@ const (
 	PrivTries   = 544
 	PrivHelps   = 552 // 1 in a helper
 	PrivStat    = 560
-	PrivCmsg    = 704
+	PrivCmsg    = 704            // a link of FDFolder and what it says, too
 	PrivCmsgLen = 16 + 4*253 + 4 // cmsghdr, SCM_MAX_FD descriptors, padding
+
+	PrivWork     = 1736 // of an op that is a sequence of calls
+	PrivWorkSize = 1280
 )
 
 // Words of Head.Left and Head.Started: a count of tasks, and a flag beside it,
@@ -80,7 +85,47 @@ type Head struct {
 
 	MMMap [13]uint64 // struct prctl_mm_map, a template
 	Keep  [MaxKeep]Range
+
+	FDFolder [16]byte // the string FDFolder
+
+	NProcDevs uint64              // more than MaxProcDevs: ProcDevs does not have them all
+	ProcDevs  [MaxProcDevs]uint64 // st_dev of each procfs that can be reached
 }
+
+// MaxProcDevs is how many procfs instances Head has. With more of them a task looks
+// at all mounts of procfs for each file that lies on no device.
+const MaxProcDevs = 16
+
+// Mounts of procfs lie behind Head's page, one ProcMount after the other, up to one
+// whose Next is 0. Only a task that has opened a file of a procfs reads them.
+const (
+	ProcMounts    = PageSize
+	ProcMountsEnd = HeadSize
+)
+
+// ProcMount is one of them, see package safepath. Its mount point follows it: Len
+// bytes, and as many as make Next a multiple of 8.
+type ProcMount struct {
+	Dev  uint64
+	Next uint32 // bytes to the next one
+	Len  uint16
+	Part uint16 // a safepath.Part
+}
+
+// PutProcMount writes a mount and its mount point to the start of table.
+func PutProcMount(table []byte, m ProcMount, point string) {
+	binary.NativeEndian.PutUint64(table, m.Dev)
+	binary.NativeEndian.PutUint32(table[8:], m.Next)
+	binary.NativeEndian.PutUint16(table[12:], m.Len)
+	binary.NativeEndian.PutUint16(table[14:], m.Part)
+	copy(table[ProcMountSize:], point)
+}
+
+// ProcMountSize is the size of a ProcMount without its mount point.
+const ProcMountSize = 16
+
+// FDFolder and a number is the path by which a process can open what it has open.
+const FDFolder = "/proc/self/fd/"
 
 // Offsets in Head that the planner and code without types need.
 const (
@@ -91,8 +136,8 @@ const (
 	HeadRootPIDFD = 104
 )
 
-// HeadSize is how far the first Record is from Base. Head needs one page, and the
-// others are never touched, so they do not exist: a task that reads Head gets that
+// HeadSize is how far the first Record is from Base. Head needs one page, and most
+// trees never touch the others, so they do not exist: a task that reads Head gets that
 // page alone, where the kernel would map those beside it, too (fault_around_bytes,
 // 64 KiB) and have to unmap them when the task lets go of the plan.
 const HeadSize = 1 << 16
@@ -149,4 +194,7 @@ const (
 	ReasonForeign  // the store did not deliver the message, after all tries
 	ReasonCanceled // another task failed, or the runner is gone
 	ReasonHelper   // a helper was killed before it had forked all that it should
+	ReasonProcess  // the path is a process's own entry in /proc
+	ReasonTerminal // the path is the controlling terminal
+	ReasonChanged  // the path leads elsewhere when it is opened a second time
 )

@@ -86,6 +86,7 @@ func TestPrivatePage(t *testing.T) {
 		{"tries", PrivTries, 8},
 		{"stat", PrivStat, unsafe.Sizeof(unix.Stat_t{})},
 		{"control message", PrivCmsg, PrivCmsgLen},
+		{"sequence", PrivWork, PrivWorkSize},
 		{"stack", PrivateSize - stack, stack},
 	} {
 		if f.at < end {

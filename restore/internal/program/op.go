@@ -18,6 +18,10 @@ type Op struct {
 // OpSize is the size of an Op in bytes.
 const OpSize = 80
 
+// EndSequences comes behind the ops from OpRefuse on that are sequences of system
+// calls.
+const EndSequences = OpPull
+
 // NoSlot says that a result is not kept.
 const NoSlot = -1
 
@@ -33,8 +37,27 @@ const (
 	// in the low 32 bits, the second in the high ones.
 	OpPair
 	// OpRefuse (fd, types) fails if fd names a file of one of the types, a
-	// tasktree.FileTypes.
+	// tasktree.FileTypes, or one that would mean another process, see package
+	// safepath.
 	OpRefuse
+	// OpFind (candidates, count, cell, task, how) finds the first of the
+	// candidates, addresses of paths in an array of uint64, that is a program
+	// and writes its address to the cell, unless another one has found it already.
+	// How each is opened says the struct open_how at the address how. The runner
+	// does it for a task whose rights are its own; one with other rights does it
+	// itself.
+	OpFind
+	// OpWay (path, how, task) fails if the folder at the path cannot be
+	// opened as how says, or would mean another process. It leaves nothing open.
+	// The runner does it, or the root if tasks have other rights, for each folder
+	// once; task is one that wants it.
+	OpWay
+	// OpReopenAt (path, how, look, link) opens the path a second time and demands
+	// that it still leads to what the descriptor look has open. How has O_NOFOLLOW,
+	// which thereby stays among the flags of the file, and O_NONBLOCK, which the
+	// op takes away again unless FlagNonblock is set. link is the address of the
+	// path by which look itself can be opened.
+	OpReopenAt
 	// OpPull (store fd, word, count, numbers, flags) takes the message with
 	// this wire.Word out of the store and demands that its files land at the int32 numbers in
 	// the array at the address numbers. flags: MSG_CMSG_CLOEXEC or 0. A sixth
@@ -48,11 +71,6 @@ const (
 	OpShed
 	// OpName (address, length) makes the name the task's argument list.
 	OpName
-	// OpFind (candidates, count, cell, task) finds the first of the
-	// candidates, addresses of paths in an array of uint64, that is a program
-	// and writes its address to the cell. The runner does it for a task whose
-	// rights are its own; one with other rights does it itself.
-	OpFind
 	// OpBegin (robust list, its size, address of Record.Begun) makes the task's
 	// death known, and notes that.
 	OpBegin
@@ -112,6 +130,8 @@ const (
 	FlagMustCreate
 	// FlagOldClone belongs to OpFork and OpHelp: clone3 is refused here.
 	FlagOldClone
+	// FlagNonblock belongs to OpReopenAt: the file keeps O_NONBLOCK.
+	FlagNonblock
 	// FlagNote makes a failure of the op noted in the task's Record, and the
 	// task goes on: as a restorer does that does not look.
 	FlagNote
@@ -171,6 +191,7 @@ const (
 	VerbClose
 	VerbMove
 	VerbLimit
+	VerbWay
 	VerbChdir
 	VerbName
 	VerbReady

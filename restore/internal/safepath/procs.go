@@ -1,0 +1,143 @@
+package safepath
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Proc is a place where a procfs, or a part of one, is mounted.
+type Proc struct {
+	Dev   uint64 // st_dev of all that is there
+	Point string // where, without a slash at the end: "" for the root folder
+	Part  Part
+}
+
+// Part says which part of a procfs a mount shows.
+type Part uint8
+
+// The parts.
+const (
+	Whole  Part = iota // all of it: processes are the folders with numbers at its top
+	Own                // an entry of one process, or what is below one
+	Common             // what belongs to no process, such as /proc/sys
+)
+
+// Procs are all mounts of procfs that a process can reach.
+type Procs []Proc
+
+// LongestPoint is the length in bytes of the longest mount point that counts. What
+// is below a longer one is refused.
+const LongestPoint = 900
+
+// ReadProcs reads the mounts of the calling thread. Without an error there may be
+// none.
+func ReadProcs() (Procs, error) {
+	text, err := os.ReadFile("/proc/thread-self/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("%w (is /proc mounted?)", err)
+	}
+	return parseProcs(string(text))
+}
+
+// parseProcs reads the form of proc_pid_mountinfo(5):
+//
+//	36 35 0:21 / /mnt\040x rw,noatime shared:1 - proc proc rw
+//	id parent device root point options fields - type source options
+func parseProcs(text string) (Procs, error) {
+	var all Procs
+	for line := range strings.Lines(text) {
+		mount, super, _ := strings.Cut(line, " - ")
+		if fstype, _, _ := strings.Cut(super, " "); fstype != "proc" {
+			continue
+		}
+		fields := strings.Fields(mount)
+		if len(fields) < 5 {
+			return nil, fmt.Errorf("/proc/thread-self/mountinfo: odd line %q", line)
+		}
+		major, minor, _ := strings.Cut(fields[2], ":")
+		hi, err1 := strconv.ParseUint(major, 10, 32)
+		lo, err2 := strconv.ParseUint(minor, 10, 32)
+		if err1 != nil || err2 != nil {
+			return nil, fmt.Errorf("/proc/thread-self/mountinfo: odd device %q", fields[2])
+		}
+		point := strings.TrimSuffix(unescape(fields[4]), "/")
+		if len(point) > LongestPoint {
+			continue
+		}
+		all = append(all, Proc{Dev: unix.Mkdev(uint32(hi), uint32(lo)), Point: point, Part: partOf(unescape(fields[3]))})
+	}
+	return all, nil
+}
+
+// partOf says what a mount shows whose root is this path inside the procfs.
+func partOf(root string) Part {
+	switch {
+	case root == "/":
+		return Whole
+	case ofProcess(root):
+		return Own
+	}
+	return Common
+}
+
+// unescape undoes what the kernel does to spaces, tabs, newlines and backslashes.
+func unescape(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+4 <= len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// ofProcess reports whether a path inside a procfs begins with a number.
+func ofProcess(path string) bool {
+	return len(path) > 1 && path[0] == '/' && '0' <= path[1] && path[1] <= '9'
+}
+
+// Has reports whether a device is a procfs.
+func (p Procs) Has(dev uint64) bool {
+	for i := range p {
+		if p[i].Dev == dev {
+			return true
+		}
+	}
+	return false
+}
+
+// Another reports whether what was opened on the procfs dev, at this path in the
+// mount namespace of this process, is another thing for each process: an entry of one
+// process, or (link) a symbolic link at the top, such as self. A mount that is not
+// among p (it was detached, or its point is too long) counts as one of these.
+//
+// Several mounts of one procfs may have a point at the beginning of the path. Only
+// one is the right one, but the kernel shows each of them the same files, so a file
+// of a process is one at each.
+func (p Procs) Another(dev uint64, path string, link bool) bool {
+	known := false
+	for _, m := range p {
+		rest, below := strings.CutPrefix(path, m.Point)
+		if m.Dev != dev || !below || rest != "" && rest[0] != '/' {
+			continue
+		}
+		known = true
+		top := link && strings.LastIndexByte(rest, '/') == 0
+		if m.Part == Own || m.Part == Whole && (ofProcess(rest) || top) {
+			return true
+		}
+	}
+	return !known
+}
