@@ -14,8 +14,8 @@ import (
 
 // CheckHost finds everything that a checked tree needs and this kernel, these
 // privileges or these limits lack: a [*HostError], or nil. It exercises the calls
-// and leaves nothing behind. What a path, a program or another process can make
-// fail is not looked at. [Start] does the same first.
+// and leaves nothing behind. What a path or a program can make fail is for
+// [CheckPaths]; what another process can, is not looked at. [Start] does the same first.
 //
 // Safe for several goroutines. Needs Linux 5.10 for all of it, and says what an
 // older one lacks.
@@ -42,8 +42,12 @@ func lacking(t *tasktree.Tree, host Host, ask probes) []Lack {
 	c.pids()
 	c.pipes()
 	c.numbers()
-	slices.SortStableFunc(c.lacks, func(a, b Lack) int { return cmp.Or(a.Pos.Compare(b.Pos), cmp.Compare(a.Msg, b.Msg)) })
+	sortLacks(c.lacks)
 	return c.lacks
+}
+
+func sortLacks(lacks []Lack) {
+	slices.SortStableFunc(lacks, func(a, b Lack) int { return cmp.Or(a.Pos.Compare(b.Pos), cmp.Compare(a.Msg, b.Msg)) })
 }
 
 func (c *hostCheck) lack(pos tasktree.Pos, err error, format string, args ...any) {

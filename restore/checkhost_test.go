@@ -298,8 +298,8 @@ func TestUserPlan(t *testing.T) {
 
 func ExampleHostError() {
 	err := error(&HostError{"tree.yaml", []Lack{
-		{tasktree.Pos{Line: 2, Col: 14}, "a new pid namespace needs CAP_SYS_ADMIN", unix.EPERM, false},
-		{tasktree.Pos{Line: 9, Col: 10}, `task "a": fd 99999: the hard RLIMIT_NOFILE is 1024`, nil, true},
+		{Pos: tasktree.Pos{Line: 2, Col: 14}, Msg: "a new pid namespace needs CAP_SYS_ADMIN", Err: unix.EPERM},
+		{Pos: tasktree.Pos{Line: 9, Col: 10}, Msg: `task "a": fd 99999: the hard RLIMIT_NOFILE is 1024`, Limit: true},
 	}})
 	if host, ok := errors.AsType[*HostError](err); ok {
 		for _, lack := range host.Lacks {

@@ -26,6 +26,8 @@ type Lack struct {
 	Msg   string       // for what it is needed, why it is not there, and the way around
 	Err   error        // what the kernel answered; may be nil
 	Limit bool         // it is there, and a limit that can be set is too low
+
+	cause error // of which Msg has the words
 }
 
 // Error gives one line for each lack, "SOURCE:LINE:COL: host: MESSAGE".
@@ -40,6 +42,19 @@ func (e *HostError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// JoinLacks gives one error for all that two errors of [CheckHost] and [CheckPaths] say:
+// a [*HostError], nil if there is nothing, or both joined if one is none of these.
+func JoinLacks(a, b error) error {
+	x, aOK := errors.AsType[*HostError](a)
+	y, bOK := errors.AsType[*HostError](b)
+	if !aOK || !bOK {
+		return errors.Join(a, b)
+	}
+	all := slices.Concat(x.Lacks, y.Lacks)
+	sortLacks(all)
+	return &HostError{x.Source, all}
+}
+
 // OnlyLimits reports whether the kernel and the privileges would do, and only
 // limits are too low.
 func (e *HostError) OnlyLimits() bool {
@@ -50,8 +65,10 @@ func (e *HostError) OnlyLimits() bool {
 func (e *HostError) Unwrap() []error {
 	var reasons []error
 	for _, l := range e.Lacks {
-		if l.Err != nil {
-			reasons = append(reasons, l.Err)
+		for _, err := range []error{l.Err, l.cause} {
+			if err != nil {
+				reasons = append(reasons, err)
+			}
 		}
 	}
 	return reasons
@@ -68,6 +85,8 @@ type OpError struct {
 	Call   string // "dup3", `openat "/tmp/x"`
 	Reason string // beyond Err, "" if none
 	Err    error  // the errno; may be nil
+
+	path bool // it is about a path, a folder or a program
 }
 
 // Error gives the whole message, outermost context first.
@@ -126,6 +145,7 @@ func (p *Plan) opError(task int, prog *program.Program, i int, pid int, err erro
 		Reason: reason,
 		Err:    err,
 		PID:    pid,
+		path:   p.extras[note.Extra].path != "" && note.Verb != program.VerbMap,
 	}
 	if task >= 0 {
 		e.Task = p.tree.Tasks()[task].Name
@@ -137,7 +157,7 @@ func (p *Plan) opError(task int, prog *program.Program, i int, pid int, err erro
 			"raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE", len(p.slotsOf), p.host.HardFiles)
 	}
 	if err != nil && reason == "" {
-		e.Err, e.Reason = p.explain(op, err)
+		e.Reason, e.Err = p.explain(op, err)
 	}
 	if why, ok := errors.AsType[safepath.Another](e.Err); ok {
 		e.Reason = why.Why()
@@ -182,9 +202,10 @@ func (p *Plan) reason(op *program.Op, note program.Note, errno int32, got int64)
 
 // Reasons that tasks and the runner share.
 const (
-	aFIFO   = "the path is a FIFO; opening it would block, or wake its other side"
-	aSocket = "the path is a socket, which open(2) cannot open"
-	changed = "the path was given to another file while it was being opened"
+	aFIFO      = "the path is a FIFO; opening it would block, or wake its other side"
+	aSocket    = "the path is a socket, which open(2) cannot open"
+	mustCreate = "O_EXCL and content need a file that the restore makes"
+	changed    = "the path was given to another file while it was being opened"
 )
 
 // what says in words what an op is for.

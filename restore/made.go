@@ -76,23 +76,32 @@ func (r *run) create(op *program.Op) (int64, opFailure) {
 		if !errors.Is(err, unix.EEXIST) {
 			return 0, opFailure{err: err}
 		}
-		got, f := int64(0), opFailure{err: err, reason: "O_EXCL and content need a file that the restore makes"}
+		got, f := int64(0), opFailure{err: err, reason: mustCreate}
 		if op.Flags&program.FlagMustCreate == 0 {
 			got, f = r.openThere(path, flags, tasktree.FileTypes(op.Args[5]))
 		} else if err := statPath(path, new(unix.Stat_t)); err != nil && !exclusive {
 			f = opFailure{err: err} // ENOENT: a dangling link, perhaps
 		}
-		target, lerr := os.Readlink(path)
-		if !errors.Is(f.err, unix.ENOENT) || lerr != nil || flags&unix.O_NOFOLLOW != 0 {
+		target, ok := followLink(path)
+		if !errors.Is(f.err, unix.ENOENT) || !ok || flags&unix.O_NOFOLLOW != 0 {
 			return got, f
-		}
-		if !filepath.IsAbs(target) {
-			// Not filepath.Dir: to the kernel "link/.." is not the folder of link.
-			target = path[:strings.LastIndexByte(path, '/')+1] + target
 		}
 		path = target
 	}
 	return 0, opFailure{err: unix.ELOOP}
+}
+
+// followLink gives where the link at the end of a path leads.
+func followLink(path string) (target string, ok bool) {
+	target, err := os.Readlink(path)
+	if err != nil {
+		return "", false
+	}
+	if !filepath.IsAbs(target) {
+		// Not filepath.Dir: to the kernel "link/.." is not the folder of link.
+		target = path[:strings.LastIndexByte(path, '/')+1] + target
+	}
+	return target, true
 }
 
 // openThere opens a file that was there before: looked at first, since opening

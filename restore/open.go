@@ -109,6 +109,22 @@ func (r *run) way(path string, flags int) error {
 	return unix.Close(fd)
 }
 
+// firstProgram gives the first of n candidates that is a program. The error is ENOENT,
+// or one that is more to the point, of the last candidate that has one.
+func firstProgram(o *safepath.Opener, n int, candidate func(i int) string) (int, error) {
+	var found error = unix.ENOENT
+	for i := range n {
+		err := executable(o, candidate(i))
+		if err == nil {
+			return i, nil
+		}
+		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
+			found = err
+		}
+	}
+	return -1, found
+}
+
 // executable looks whether a path is a program that this process may execute.
 func executable(o *safepath.Opener, path string) error {
 	var st unix.Stat_t
@@ -128,10 +144,10 @@ func executable(o *safepath.Opener, path string) error {
 
 // explain says what an error of an op that opens a path meant: the kernel's answer, or
 // that the path would mean another process.
-func (p *Plan) explain(op *program.Op, err error) (why error, words string) {
+func (p *Plan) explain(op *program.Op, err error) (words string, why error) {
 	flags, paths := p.pathsOf(op)
 	if p.host.OldOpen || len(paths) == 0 {
-		return err, ""
+		return "", err
 	}
 	o := safepath.New(false)
 	for _, path := range paths {
@@ -146,13 +162,13 @@ func (p *Plan) explain(op *program.Op, err error) (why error, words string) {
 			was = lookErr
 		}
 		if err := o.Explain(path, int(flags), was); errors.Is(err, safepath.ErrAnother) {
-			return err, ""
+			return "", err
 		}
 	}
 	if errors.Is(err, unix.ELOOP) && flags&(unix.O_NOFOLLOW|unix.O_PATH) == unix.O_NOFOLLOW {
-		return err, "the path is a link, and O_NOFOLLOW follows none"
+		return "the path is a link, and O_NOFOLLOW follows none", err
 	}
-	return err, ""
+	return "", err
 }
 
 // pathsOf gives the paths that an op opens for the tree, and the flags of its open.

@@ -224,17 +224,11 @@ func (r *run) find(op *program.Op) opFailure {
 
 // findAmong gives the first of the places, by address, where a program is.
 func (r *run) findAmong(places []uint64) foundProgram {
-	found := foundProgram{err: unix.ENOENT}
-	for _, addr := range places {
-		err := executable(r.opener, r.plan.stringAt(addr))
-		if err == nil {
-			return foundProgram{addr: addr}
-		}
-		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
-			found.err = err // more to the point than "not found"
-		}
+	i, err := firstProgram(r.opener, len(places), func(i int) string { return r.plan.stringAt(places[i]) })
+	if err != nil {
+		return foundProgram{err: err}
 	}
-	return found
+	return foundProgram{addr: places[i]}
 }
 
 // truncate cuts a regular file; O_TRUNC has no effect on others.

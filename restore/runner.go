@@ -95,8 +95,8 @@ var starting sync.Mutex
 // The end of the context before release ends the restore; after it Start only
 // returns sooner, before every task holds or has begun its program.
 //
-// The error is a [*HostError] (nothing was started), an [*OpError], or wraps
-// [ErrTimeout], [ErrCanceled] (with the context's cause) or [ErrTaskDied].
+// The error is a [*HostError] (nothing was started), an [*OpError], a [*ProgramError], a
+// [*PathsError] with several of these, or wraps [ErrTimeout], [ErrCanceled] (with the context's cause) or [ErrTaskDied].
 //
 // The caller owns the [Tree] and must end it by [Tree.Wait], [Tree.End] or
 // [Tree.Detach]. The process becomes a child subreaper until then (prctl(2)),
@@ -119,7 +119,8 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 		tree, err := r.attempt(ctx)
 		if p = r.leaner(); p == nil {
 			r.finishTrace(err)
-			return r.leave(tree, err)
+			tree, err = r.leave(tree, err)
+			return tree, r.withAllPaths(ctx, err)
 		}
 		r.log.WithError(err).Info("planned again: each message brings an open file once")
 		if _, left := r.leave(nil, nil); left != nil {
@@ -153,6 +154,10 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 	}
 	if r.plan.options.Detach && os.Getpid() == 1 {
 		return nil, &HostError{r.plan.tree.Source, []Lack{{Pos: r.plan.tree.Root.Pos, Msg: EndsWithInit}}}
+	}
+	if lacks := r.plan.linkLacks(); len(lacks) > 0 {
+		sortLacks(lacks)
+		return nil, &HostError{r.plan.tree.Source, lacks}
 	}
 	if err := r.readyThreads(); err != nil {
 		return nil, err

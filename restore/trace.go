@@ -244,7 +244,7 @@ func opCategory(v program.Verb) string {
 		return "install"
 	case program.VerbMake, program.VerbLend, program.VerbTruncate:
 		return "make"
-	case program.VerbSetUp, program.VerbLimit, program.VerbChdir, program.VerbName, program.VerbExec, program.VerbHold, program.VerbFind, program.VerbMap:
+	case program.VerbSetUp, program.VerbLimit, program.VerbWay, program.VerbChdir, program.VerbName, program.VerbExec, program.VerbHold, program.VerbFind, program.VerbMap:
 		return "task"
 	}
 	return ""

@@ -21,8 +21,9 @@ error as FILE:LINE:COL: ..., sorted, with the line that it is about. Warnings
 change the exit status.
 
 With --host it also says what this kernel, these privileges and these limits lack
-to restore a valid one: all of it, each with the line that needs it and the way
-around. Paths, programs and pids in use are not looked at.
+to restore a valid one, and which files, folders and programs are missing or
+refused: all of it, each with the line that needs it and the way around. Pids in
+use are not looked at.
 
 Exit status: 0 if all are valid, 2 if not, 3 if all are and this host lacks
 something.`,
@@ -68,13 +69,11 @@ something.`,
 }
 
 // checkHost says whether this host can restore a tree, whatever descriptors the
-// caller will give it.
+// caller will give it, and has every path, folder and program that it names.
 func checkHost(tree *tasktree.Tree) error {
 	host, err := restore.ThisHost()
-	if lacks := restore.CheckHost(tree, host); lacks != nil {
-		return lacks
-	}
-	if err != nil {
+	lacks := restore.CheckHost(tree, host)
+	if lacks == nil && err != nil {
 		return err
 	}
 	keys := map[string]int{}
@@ -83,7 +82,13 @@ func checkHost(tree *tasktree.Tree) error {
 			keys[key] = 0
 		}
 	}
-	_, err = restore.NewPlan(tree, host, restore.PlanOptions{Inherit: keys})
+	plan, err := restore.NewPlan(tree, host, restore.PlanOptions{Inherit: keys})
+	switch {
+	case err == nil:
+		return restore.JoinLacks(lacks, restore.CheckPaths(plan))
+	case lacks != nil:
+		return lacks // why there is no plan
+	}
 	return err
 }
 

@@ -78,7 +78,7 @@ tasks: [{name: a, fds: {0: in, 1: out, 2: null}, run: [cat]}]
 		out, err := cmd.CombinedOutput()
 		switch {
 		case strings.Contains(c.command, "mkfifo"):
-			if !strings.Contains(string(out), `openat "here": no such file or directory`) {
+			if !strings.Contains(string(out), `openat2 "here": no such file or directory`) {
 				t.Errorf("%s: %s", c.command, out)
 			}
 		case c.want == refused:

@@ -21,7 +21,7 @@ func linked(t *testing.T) string {
 	dir := t.TempDir()
 	for name, target := range map[string]string{
 		"out": "/dev/stdout", "in": "/dev/stdin", "tty": "/dev/tty", "status": "/proc/self/status", "root": "/proc/self/root",
-		"exe": "/proc/self/exe", "cwd": "/proc/thread-self/cwd", "store": "/proc/self/fd/3", "proc": "/proc", "loop": "loop", "plain": "file",
+		"exe": "/proc/self/exe", "cwd": "/proc/thread-self/cwd", "store": "/proc/self/fd/3", "proc": "/proc", "loop": "loop", "plain": "file", "here": ".",
 	} {
 		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
@@ -235,4 +235,161 @@ func flagsOf(t *testing.T, pid, fd int) int {
 	}
 	t.Fatalf("no flags in %q", text)
 	return 0
+}
+
+// TestWithoutOpenat2 restores paths without a link as ever where a sandbox refuses
+// openat2, and says the cure where a path has one, before anything is started.
+func TestWithoutOpenat2(t *testing.T) {
+	dir := linked(t)
+	if real, err := filepath.EvalSymlinks(dir); err != nil || real != dir {
+		t.Skip("the temporary folder is behind a link itself")
+	}
+	program := dir + "/program"
+	if err := os.WriteFile(program, []byte("#!/bin/sh\nexit 7\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(program, dir+"/linked"); err != nil {
+		t.Fatal(err)
+	}
+	for _, errno := range []unix.Errno{unix.ENOSYS, unix.EPERM} {
+		sandbox := inSandbox(t, errno, openat2Instead)
+		for _, strategy := range strategies {
+			yaml := fmt.Sprintf("version: 1\nfiles:\n  f: {type: reg, path: %[1]s/file, flags: [O_RDWR, O_NOFOLLOW]}\n  g: {type: reg, path: /proc/uptime}\n"+
+				"  n: {type: reg, path: %[1]s/new, flags: [O_RDWR, O_CREAT]}\n"+
+				"tasks: [{name: root, fds: {3: f, 4: g, 5: n}, cwd: %[1]s, run: [%[2]s], children: [{name: a, fds: {4: g}}]}]\n", dir, program)
+			if res := wait(t, start(t, sandbox, "restore", "--strategy", strategy, write(t, yaml))); res.status != 7 {
+				t.Errorf("%v, %s: status %d, want 7: %s", errno, strategy, res.status, res.errors)
+			}
+		}
+		for use, yaml := range pathUsers(dir + "/linked") {
+			if strings.HasPrefix(use, "folder") {
+				continue
+			}
+			for _, args := range [][]string{{"restore", "-d"}, {"restore"}, {"check", "--host"}} {
+				res := wait(t, start(t, sandbox, append(args, write(t, yaml))...))
+				if strings.HasSuffix(use, "of user") && strings.Contains(res.errors, "user namespace is refused") {
+					continue
+				}
+				if res.status != 3 || !strings.Contains(res.errors, "tree.yaml:3:") || !strings.Contains(res.errors, "allow openat2 there") {
+					t.Errorf("%v, %s: %v: status %d, want 3: %s", errno, use, args, res.status, res.errors)
+				}
+			}
+		}
+		// What is no link is refused as ever.
+		for use, yaml := range pathUsers("/proc/1/status") {
+			if strings.HasPrefix(use, "folder") || strings.HasSuffix(use, "of user") {
+				continue
+			}
+			res := wait(t, start(t, sandbox, "restore", "-d", write(t, yaml)))
+			if res.status != 1 || !strings.Contains(res.errors, "would mean another process") {
+				t.Errorf("%v, %s: status %d, want 1: %s", errno, use, res.status, res.errors)
+			}
+		}
+		nobody(t)
+	}
+}
+
+// TestAllMissing holds that everything that is wrong with paths, folders and programs is
+// said at once, each at its line, by check --host and by a restore that fails; and
+// nothing that is not wrong.
+func TestAllMissing(t *testing.T) {
+	dir := linked(t)
+	if err := os.WriteFile(dir+"/closed", nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	yaml := fmt.Sprintf(`version: 1
+files:
+  a: {type: reg, path: %[1]s/missing-a}
+  b: {type: reg, path: %[1]s/missing-b, flags: [O_RDWR]}
+  c: {type: reg, path: %[1]s/nowhere/c, flags: [O_RDWR, O_CREAT]}
+  d: {type: reg, path: %[1]s/file, flags: [O_RDWR, O_CREAT], content: x}
+  e: {type: reg, path: %[1]s, flags: [O_WRONLY]}
+  f: {type: reg, path: %[1]s/loop}
+  g: {type: reg, path: %[1]s/exe}
+  h: {type: reg, path: %[1]s/plain, flags: [O_NOFOLLOW]}
+  made: {type: reg, path: %[1]s/made, flags: [O_RDWR, O_CREAT], content: "#!/bin/sh
+", mode: 0755}
+  again: {type: reg, path: %[1]s/here/made}
+  unused: {type: reg, path: %[1]s/missing-unused}
+  there: {type: reg, path: %[1]s/file}
+tasks:
+  - name: root
+    fds: {3: a, 4: b, 5: c, 6: d, 7: e, 8: f, 9: g, 10: h, 11: made, 12: again, 14: there}
+    children:
+      - {name: k, fds: {3: b},
+         cwd: %[1]s/missing-cwd}
+      - name: l
+        cwd: %[1]s/missing-cwd
+      - name: m
+        run: [no-such-program]
+      - name: n
+        run: [%[1]s/file]
+      - name: o
+        run: [%[1]s/made]
+      - name: p
+        cwd: %[1]s
+        run: ['true']
+`, dir)
+	want := map[int]string{
+		3: "no such file", 4: "no such file", 5: "no such file", 6: "file exists", 7: "is a directory", 8: "too many levels",
+		9: "would mean another process", 10: "O_NOFOLLOW follows none", 21: "no such file", 23: "no such file", 25: "no such file", 27: "permission denied",
+	}
+	path := write(t, yaml)
+	for _, c := range []struct {
+		status int
+		args   []string
+	}{{3, []string{"check", "--host"}}, {125, []string{"restore"}}, {1, []string{"restore", "-d"}}, {1, []string{"restore", "-d", "--strategy", "inherit"}}} {
+		res := run(t, append(c.args, path)...)
+		if res.status != c.status {
+			t.Errorf("%v: status %d, want %d", c.args, res.status, c.status)
+		}
+		got, last := map[int]bool{}, 0
+		for line := range strings.Lines(res.errors) {
+			rest, ok := strings.CutPrefix(line, path+":")
+			if !ok || strings.Contains(line, ": warning: ") {
+				continue
+			}
+			number, message, _ := strings.Cut(rest, ":")
+			n, err := strconv.Atoi(number)
+			if err != nil || want[n] == "" || !strings.Contains(message, want[n]) || got[n] {
+				t.Errorf("%v: line %s is wrong here: %s", c.args, number, line)
+			}
+			if got[n] = true; n < last {
+				t.Errorf("%v: line %d comes behind line %d", c.args, n, last)
+			}
+			last = n
+		}
+		for n, words := range want {
+			if !got[n] {
+				t.Errorf("%v: nothing about line %d, %s:\n%s", c.args, n, words, res.errors)
+			}
+		}
+		for _, name := range []string{"made", "nowhere"} {
+			if _, err := os.Lstat(dir + "/" + name); err == nil {
+				t.Errorf("%v: %s is there", c.args, name)
+			}
+		}
+		nobody(t)
+	}
+}
+
+// TestOnlyOneMissing holds that a restore to which only one path is missing says so in
+// one line, as before, and that one to which nothing is missing checks well.
+func TestOnlyOneMissing(t *testing.T) {
+	dir := linked(t)
+	tree := "version: 1\nfiles:\n  a: {type: reg, path: " + dir + "/%s}\n  b: {type: reg, path: " + dir + "/new, flags: [O_CREAT, O_EXCL, O_RDWR]}\n" +
+		"tasks: [{name: root, fds: {3: a, 4: b}, cwd: " + dir + ", run: ['true']}]\n"
+	missing := write(t, fmt.Sprintf(tree, "missing"))
+	for _, args := range [][]string{{"check", "--host", missing}, {"restore", missing}} {
+		res := run(t, args...)
+		if n := strings.Count(res.errors, "tree.yaml:"); n != 1 || !strings.Contains(res.errors, "tree.yaml:3:") || !strings.Contains(res.errors, "no such file or directory") {
+			t.Errorf("%v: %d messages: %s", args, n, res.errors)
+		}
+	}
+	if res := run(t, "check", "--host", write(t, fmt.Sprintf(tree, "file"))); res.status != 0 {
+		t.Errorf("status %d: %s", res.status, res.errors)
+	}
+	if _, err := os.Lstat(dir + "/new"); err == nil {
+		t.Error("check has made a file")
+	}
 }

@@ -22,9 +22,14 @@ const sandboxEnv = "REGROW_TEST_SANDBOX"
 // namespaces, too: Docker's does for those without CAP_SYS_ADMIN.
 const withoutUser = ", no user namespaces"
 
+// openat2Instead is put behind the errno for a filter that refuses openat2 in place of
+// clone3.
+const openat2Instead = ", openat2"
+
 // sandboxed becomes args under the filter. It returns only if that fails.
 func sandboxed(errno string, args []string) error {
 	errno, user := strings.CutSuffix(errno, withoutUser)
+	errno, openat2 := strings.CutSuffix(errno, openat2Instead)
 	number, err := strconv.Atoi(errno)
 	if err != nil {
 		return err
@@ -35,6 +40,9 @@ func sandboxed(errno string, args []string) error {
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: unix.SYS_CLONE3},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(number)},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	if openat2 {
+		filter[1].K = unix.SYS_OPENAT2
 	}
 	if user {
 		const flags = 16 // seccomp_data.args[0]

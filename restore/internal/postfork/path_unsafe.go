@@ -31,7 +31,7 @@ func judge(h *program.Head, w *work, op *program.Op) {
 		w.errno = program.ReasonSocket
 	} else if kind == syscall.S_IFCHR && w.stat.Rdev == safepath.TerminalDevice {
 		w.errno = program.ReasonTerminal
-	} else if onProc(h, uint64(w.stat.Dev)) {
+	} else if onProc(h, w.stat.Dev) {
 		w.step = stepLink
 	}
 }
@@ -140,7 +140,7 @@ func ofProcess(h *program.Head, w *work) {
 	path, n := unsafe.Pointer(&w.to), uintptr(w.got)
 	w.errno = program.ReasonProcess // of a mount that is not known
 	for m := mounts(h); m.Next != 0; m = following(m) {
-		if m.Dev != uint64(w.stat.Dev) || !below(path, n, m) {
+		if m.Dev != w.stat.Dev || !below(path, n, m) {
 			continue
 		}
 		w.errno = 0
@@ -164,7 +164,7 @@ func below(path unsafe.Pointer, n uintptr, m *program.ProcMount) bool {
 		return false
 	}
 	point := unsafe.Add(unsafe.Pointer(m), program.ProcMountSize)
-	for i := uintptr(0); i < size; i++ {
+	for i := range size {
 		if *(*byte)(unsafe.Add(path, i)) != *(*byte)(unsafe.Add(point, i)) {
 			return false
 		}

@@ -300,9 +300,9 @@ func reopen(h *program.Head, w *work, op *program.Op, a *[6]uint64) {
 		w.fd = uint64(w.got)
 		stats(w, a, stepFirst, op.Args[2])
 	} else if w.step == stepFirst {
-		w.dev, w.ino = uint64(w.stat.Dev), w.stat.Ino
+		w.dev, w.ino = w.stat.Dev, w.stat.Ino
 		stats(w, a, stepSecond, w.fd)
-	} else if w.step == stepSecond && (w.dev != uint64(w.stat.Dev) || w.ino != w.stat.Ino) {
+	} else if w.step == stepSecond && (w.dev != w.stat.Dev || w.ino != w.stat.Ino) {
 		w.errno = program.ReasonChanged
 	} else if w.step == stepSecond && op.Flags&program.FlagNonblock == 0 {
 		set(w, a, stepFlags, syscall.SYS_FCNTL, w.fd, unix.F_SETFL, flags&settable, 0)

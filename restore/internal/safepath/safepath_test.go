@@ -148,7 +148,7 @@ func TestLook(t *testing.T) {
 		if got := o.Explain(c.path, c.flags, err); !errors.Is(got, want) {
 			t.Errorf("%s with %#x: %v means %v, want %v", c.path, c.flags, err, got, want)
 		}
-		if _, another := want.(Another); another != errors.Is(want, ErrAnother) {
+		if _, another := errors.AsType[Another](want); another != errors.Is(want, ErrAnother) {
 			t.Errorf("%v is ErrAnother: %v", want, !another)
 		}
 	}

@@ -1,0 +1,430 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
+	"regrow/restore/internal/safepath"
+	"regrow/tasktree"
+)
+
+// CheckPaths finds every path, folder and program of a plan that restoring it would not
+// find, may not open, or refuses: a [*HostError] with all of them, or nil. It opens
+// paths as mere places (O_PATH) and changes nothing. What it cannot tell beforehand it
+// does not report: it says nothing of a file that an earlier entry of the description
+// creates, nor of the rights that tasks have in a user namespace of their own.
+//
+// Safe for several goroutines.
+func CheckPaths(p *Plan) error {
+	lacks := p.linkLacks()
+	for _, err := range p.faults() {
+		text := strings.TrimPrefix(err.Error(), tasktree.At(p.tree.Source, posOf(err))+": restore: ")
+		lacks = append(lacks, Lack{Pos: posOf(err), Msg: text, cause: err})
+	}
+	if len(lacks) == 0 {
+		return nil
+	}
+	sortLacks(lacks)
+	return &HostError{p.tree.Source, lacks}
+}
+
+// pathUse is an op of a plan that opens a path of the description.
+type pathUse struct {
+	task  int // for which it is, -1: for several
+	prog  *program.Program
+	op    int
+	flags uint64
+	paths []string // several: places of a program
+}
+
+// pathUses goes through the paths of a plan in the order in which they are opened,
+// where that is known: the runner's, then those of each task.
+func (p *Plan) pathUses(yield func(pathUse) bool) {
+	programs := []*program.Program{&p.prepare}
+	for i := range p.tasks {
+		programs = append(programs, &p.tasks[i])
+	}
+	for n, prog := range programs {
+		for i := range prog.Ops {
+			op := &prog.Ops[i]
+			flags, paths := p.pathsOf(op)
+			if len(paths) == 0 || op.Kind == program.OpReopenAt { // that one has been looked at
+				continue
+			}
+			use := pathUse{n - 1, prog, i, flags, paths}
+			if whose, ok := onBehalf(op, prog.Notes[i]); ok {
+				use.task = whose
+			}
+			if !yield(use) {
+				return
+			}
+		}
+	}
+}
+
+// pathLook looks at the paths of a plan.
+type pathLook struct {
+	plan   *Plan
+	opener *safepath.Opener
+	user   bool // tasks have other rights than this process
+	made   map[place]bool
+	found  map[uint64]string // programs, by the cell that gets the address of their path
+	errs   []error
+	seen   map[string]bool // what errs say already
+}
+
+// place is where a file is or would be: a name in a folder.
+type place struct {
+	dev, ino uint64
+	name     string
+}
+
+// faults gives an error for each path that cannot be used, sorted by position.
+func (p *Plan) faults() []error {
+	l := &pathLook{
+		plan: p, opener: safepath.New(p.host.OldOpen), user: p.tree.HasNamespace(tasktree.NamespaceUser),
+		made: map[place]bool{}, found: map[uint64]string{}, seen: map[string]bool{},
+	}
+	for use := range p.pathUses {
+		switch op := &use.prog.Ops[use.op]; op.Kind {
+		case program.OpCreate:
+			l.create(use, op)
+		case program.OpWay:
+			l.folder(use)
+		case program.OpFind:
+			l.program(use, op)
+		default:
+			l.open(use)
+		}
+	}
+	check := newProgramCheck(p, func(int) (int, bool) { return -1, false })
+	for _, err := range check.check(func(cell uint64) (string, bool) { path, ok := l.found[cell]; return path, ok }) {
+		l.add(err)
+	}
+	slices.SortStableFunc(l.errs, func(a, b error) int { return posOf(a).Compare(posOf(b)) })
+	return l.errs
+}
+
+// add keeps an error, once for each place of the description and each call.
+func (l *pathLook) add(err error) {
+	if key := keyOf(err); !l.seen[key] {
+		l.seen[key] = true
+		l.errs = append(l.errs, err)
+	}
+}
+
+// keyOf is the same for errors of one path at one place of the description.
+func keyOf(err error) string {
+	if op, ok := errors.AsType[*OpError](err); ok {
+		return fmt.Sprint(op.Pos, op.Call)
+	}
+	return err.Error()
+}
+
+// fault reports what is wrong at an op, counted from that of the use: the op at which
+// the restore would fail.
+func (l *pathLook) fault(use pathUse, after int, err error, reason string) {
+	i := use.op + after
+	if use.prog.Notes[i].Verb == program.VerbFind {
+		l.add(l.plan.programError(use.task, use.prog, i, 0, err, reason))
+		return
+	}
+	l.add(l.plan.opError(use.task, use.prog, i, 0, err, reason))
+}
+
+// missing reports whether an error says that there is no file, and none will be made.
+func (l *pathLook) missing(path string, err error) bool {
+	if !errors.Is(err, unix.ENOENT) {
+		return true
+	}
+	at, atErr := l.placeOf(path)
+	return atErr != nil || !l.made[at]
+}
+
+// placeOf gives the place of a path that leads to no file.
+func (l *pathLook) placeOf(path string) (place, error) {
+	folder, name := ".", path
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		folder, name = path[:i+1], path[i+1:]
+	}
+	var st unix.Stat_t
+	fd, err := l.opener.Look(folder, unix.O_DIRECTORY, &st)
+	if err != nil {
+		return place{}, err
+	}
+	defer unix.Close(fd)
+	if err := mayAccess(fd, unix.W_OK|unix.X_OK); err != nil {
+		return place{}, err
+	}
+	return place{st.Dev, st.Ino, name}, nil
+}
+
+// opens says how a file that must be there is opened, and which ops of the restore do
+// that, counted from the first.
+type opens struct {
+	look   int // O_NOFOLLOW and O_DIRECTORY of the look at it
+	types  tasktree.FileTypes
+	flags  int // of the open that follows
+	refuse int // the op that refuses types
+	reopen int // the op that opens it, -1: it is a mere place
+}
+
+// open looks at a path that is only opened.
+func (l *pathLook) open(use pathUse) {
+	how := opens{look: int(use.flags), refuse: 1, reopen: -1}
+	ops, next := use.prog.Ops, use.op+1
+	if next < len(ops) && ops[next].Kind == program.OpRefuse {
+		how.types = tasktree.FileTypes(ops[next].Args[1])
+		next++
+	}
+	if next < len(ops) {
+		if flags, ok := l.plan.reopenFlags(&ops[next]); ok {
+			how.flags, how.reopen = int(flags), next-use.op
+		}
+	}
+	l.there(use, use.paths[0], how)
+}
+
+// reopenFlags gives the flags with which an op opens what was looked at, if it does.
+func (p *Plan) reopenFlags(op *program.Op) (flags uint64, ok bool) {
+	switch {
+	case op.Kind == program.OpReopen:
+		return op.Args[1], true
+	case op.Kind == program.OpReopenAt:
+		return p.howFlags(op.Args[1]), true
+	case op.Kind == program.OpCall && op.Nr == unix.SYS_OPENAT:
+		return op.Args[2], strings.HasPrefix(p.stringAt(op.Args[1]), program.FDFolder)
+	}
+	return 0, false
+}
+
+// there looks at a file that must be there.
+func (l *pathLook) there(use pathUse, path string, how opens) {
+	const looks = unix.O_NOFOLLOW | unix.O_DIRECTORY
+	fd, err := l.opener.Open(path, unix.O_PATH|unix.O_CLOEXEC|how.look&looks, 0)
+	if err != nil {
+		if l.missing(path, err) {
+			l.fault(use, 0, err, "")
+		}
+		return
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := l.opener.Refuse(fd, &st); err != nil {
+		l.fault(use, how.refuse, err, "")
+		return
+	}
+	kind := st.Mode & unix.S_IFMT
+	switch {
+	case kind == unix.S_IFIFO && how.types&tasktree.TypeFIFO != 0:
+		l.fault(use, how.refuse, nil, aFIFO)
+	case kind == unix.S_IFSOCK && how.types&tasktree.TypeSocket != 0:
+		l.fault(use, how.refuse, nil, aSocket)
+	case how.reopen < 0:
+	case kind == unix.S_IFLNK:
+		l.fault(use, how.reopen, unix.ELOOP, "")
+	case kind == unix.S_IFDIR && how.flags&unix.O_ACCMODE != unix.O_RDONLY:
+		l.fault(use, how.reopen, unix.EISDIR, "")
+	default:
+		if err := mayAccess(fd, accessMode(how.flags)); err != nil {
+			l.fault(use, how.reopen, err, "")
+		}
+	}
+}
+
+// accessMode gives what access(2) is to be asked for flags of open(2).
+func accessMode(flags int) uint32 {
+	switch flags & unix.O_ACCMODE {
+	case unix.O_RDONLY:
+		return unix.R_OK
+	case unix.O_WRONLY:
+		return unix.W_OK
+	}
+	return unix.R_OK | unix.W_OK
+}
+
+// mayAccess asks for the rights to what a descriptor has open. Only an answer that an
+// open gives too is an error.
+func mayAccess(fd int, mode uint32) error {
+	err := ignoringEINTR(func() error {
+		return unix.Faccessat(unix.AT_FDCWD, fmt.Sprintf("%s%d", program.FDFolder, fd), mode, unix.AT_EACCESS)
+	})
+	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EROFS) {
+		return err
+	}
+	return nil
+}
+
+// create looks at a file that is made if it is not there, as run.create goes.
+func (l *pathLook) create(use pathUse, op *program.Op) {
+	path, flags := use.paths[0], int(use.flags)
+	if flags&unix.O_TMPFILE == unix.O_TMPFILE { // the path is its folder
+		if _, err := l.placeOf(path + "/"); err != nil {
+			l.fault(use, 0, err, "")
+		}
+		return
+	}
+	if strings.HasSuffix(path, "/") {
+		l.fault(use, 0, unix.EISDIR, "")
+		return
+	}
+	const links = 40 // MAXSYMLINKS: a dangling link is followed, as open does
+	for range links {
+		var st unix.Stat_t
+		switch err := ignoringEINTR(func() error { return unix.Lstat(path, &st) }); {
+		case err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK && flags&(unix.O_NOFOLLOW|unix.O_EXCL) == 0 && dangles(path):
+			next, ok := followLink(path)
+			if !ok {
+				return
+			}
+			path = next
+			continue
+		case err == nil && op.Flags&program.FlagMustCreate != 0:
+			l.fault(use, 0, unix.EEXIST, mustCreate)
+		case err == nil:
+			l.there(use, path, opens{look: flags & unix.O_NOFOLLOW, types: tasktree.FileTypes(op.Args[5]), flags: flags})
+		default:
+			at, err := l.placeOf(path)
+			if err != nil {
+				l.fault(use, 0, err, "")
+				return
+			}
+			if l.made[at] && op.Flags&program.FlagMustCreate != 0 {
+				l.fault(use, 0, unix.EEXIST, mustCreate)
+			}
+			l.made[at] = true
+		}
+		return
+	}
+}
+
+// dangles reports whether a link leads to no file.
+func dangles(path string) bool {
+	return errors.Is(statPath(path, new(unix.Stat_t)), unix.ENOENT)
+}
+
+// folder looks at a folder of tasks.
+func (l *pathLook) folder(use pathUse) {
+	path := use.paths[0]
+	var st unix.Stat_t
+	fd, err := l.opener.Look(path, unix.O_DIRECTORY, &st)
+	if err == nil {
+		err = mayAccess(fd, unix.X_OK)
+		_ = unix.Close(fd)
+	}
+	if err == nil || l.user && errors.Is(err, unix.EACCES) {
+		return
+	}
+	for i, task := range l.plan.tree.Tasks() {
+		if task.Cwd.Value == "" || l.plan.tree.Join(task.Cwd.Value) != path {
+			continue
+		}
+		op := l.plan.opError(i, use.prog, use.op, 0, err, "")
+		op.Pos = task.Cwd.Pos
+		l.add(op)
+	}
+}
+
+// program looks for the program of a task.
+func (l *pathLook) program(use pathUse, op *program.Op) {
+	i, err := firstProgram(l.opener, len(use.paths), func(i int) string { return use.paths[i] })
+	if err == nil {
+		l.found[op.Args[2]] = use.paths[i]
+		return
+	}
+	if l.user && errors.Is(err, unix.EACCES) {
+		return
+	}
+	for _, path := range use.paths {
+		if !l.missing(path, unix.ENOENT) {
+			return // an open file of the tree will be it
+		}
+	}
+	l.fault(use, 0, err, "")
+}
+
+// linkLacks finds paths with a link where openat2 is refused: without it nobody can tell
+// where a link leads for somebody else.
+func (p *Plan) linkLacks() (lacks []Lack) {
+	if !p.host.OldOpen {
+		return nil
+	}
+	o := safepath.New(true)
+	seen := map[string]bool{}
+	for use := range p.pathUses {
+		op, note := &use.prog.Ops[use.op], use.prog.Notes[use.op]
+		path := use.paths[0]
+		if op.Kind == program.OpFind {
+			i, err := firstProgram(o, len(use.paths), func(i int) string { return use.paths[i] })
+			if err != nil {
+				continue
+			}
+			path = use.paths[i]
+		}
+		link := safepath.FirstLink(path)
+		key := fmt.Sprint(note.Line, note.Col, path)
+		if link == "" || seen[key] {
+			continue
+		}
+		seen[key] = true
+		lacks = append(lacks, Lack{Pos: tasktree.Pos{Line: int(note.Line), Col: int(note.Col)}, Msg: fmt.Sprintf(
+			"%s: %q: a sandbox (a seccomp filter) refuses openat2, without which no path with a link can be opened safely, and %q is one; "+
+				"allow openat2 there, or write the path without links", p.what(op, note), path, link)})
+	}
+	return lacks
+}
+
+// withAllPaths adds to an error about a path everything else that is wrong with paths,
+// folders and programs: somebody who mends one learns of all. Nothing is left of the
+// restore by then. It does not wait long: a path may lead to a dead file server.
+func (r *run) withAllPaths(ctx context.Context, err error) error {
+	const patience = 2 * time.Second
+	if !aboutPaths(err) || r.stuck != nil || ctx.Err() != nil {
+		return err
+	}
+	looked := make(chan []error, 1)
+	go func() { looked <- r.plan.faults() }()
+	select {
+	case found := <-looked:
+		return joinPaths(err, found)
+	case <-ctx.Done():
+	case <-time.After(patience):
+	}
+	return err
+}
+
+// aboutPaths reports whether an error is about a path, a folder or a program.
+func aboutPaths(err error) bool {
+	_, several := errors.AsType[*PathsError](err)
+	_, program := errors.AsType[*ProgramError](err)
+	op, ok := errors.AsType[*OpError](err)
+	return several || program || ok && op.path
+}
+
+// joinPaths joins an error about paths with what was found besides.
+func joinPaths(err error, found []error) error {
+	all := []error{err}
+	if paths, ok := errors.AsType[*PathsError](err); ok {
+		all = slices.Clone(paths.Errs)
+	}
+	seen := map[string]bool{}
+	for _, err := range all {
+		seen[keyOf(err)] = true
+	}
+	for _, err := range found {
+		if !seen[keyOf(err)] {
+			all = append(all, err)
+		}
+	}
+	if len(all) == 1 {
+		return err
+	}
+	return pathsError(all)
+}
