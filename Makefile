@@ -8,10 +8,10 @@ PKGS ?= ./...
 
 # Packages that the race detector can run: they fork no task. A forked task has
 # no runtime, so it has no detector either.
-RACE_PKGS ?= ./fdstore/... ./images/... ./tasktree/... ./restore/internal/early/... ./restore/internal/program/...
+RACE_PKGS ?= ./fdstore/... ./images/... ./internal/... ./tasktree/... ./restore/internal/early/... ./restore/internal/program/...
 
 # Packages with benchmarks, and how long each of these runs.
-BENCH_PKGS ?= ./fdstore/... ./images/... ./restore/... ./tasktree/shrink
+BENCH_PKGS ?= ./fdstore/... ./images/... ./internal/... ./restore/... ./tasktree/shrink
 BENCHTIME ?= 1s
 # Flags of the comparison with the floor, see test/bench.
 BENCHFLAGS ?=
@@ -20,7 +20,7 @@ BENCHFLAGS ?=
 FUZZTIME ?= 30s
 
 # Packages whose coverage counts.
-COVER_PKGS := ./cmd/...,./fdstore/...,./images/...,./restore/...,./tasktree/...
+COVER_PKGS := ./cmd/...,./fdstore/...,./images/...,./internal/...,./restore/...,./tasktree/...
 
 .DEFAULT_GOAL := help
 

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/fdstore"
-	"regrow/fdstore/service"
+	"regrow/internal/service"
 	"regrow/fdstore/wire"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"

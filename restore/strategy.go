@@ -19,7 +19,7 @@ const (
 	// what it needs: package fdstore.
 	StrategyFDStore Strategy = iota
 	// StrategyService keeps the files in a process of its own, which each task
-	// asks for what it needs: package fdstore/service. The program that restores
+	// asks for what it needs: package internal/service. The program that restores
 	// calls [Init] first of all in main.
 	StrategyService
 	// StrategyInherit has no store: the root gets every open file before it

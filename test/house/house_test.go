@@ -29,23 +29,23 @@ import (
 // everything of its own room.
 //
 //	cmd ──▶ restore ──▶ tasktree ◀── tasktree/kind ◀── images ◀── cmd
-//	           └──────▶ fdstore, fdstore/service ──▶ fdstore ──▶ fdstore/wire
+//	           └──────▶ internal/service, fdstore ──▶ fdstore/wire
 //	cmd, restore ──▶ internal/proc
 //
 // Tests may import what they need, and so may the programs under test.
 var rooms = map[string][]string{
-	"cmd":             {"restore", "images", "tasktree", "internal/proc"}, // it hands the tree from one to the other
-	"restore":         {"tasktree", "fdstore", "fdstore/service", "fdstore/wire", "internal/proc"},
-	"images":          {"tasktree", "tasktree/kind"},
-	"tasktree":        {},
-	"tasktree/kind":   {"tasktree"},
-	"fdstore":         {"fdstore/wire"},
-	"fdstore/wire":    {},
-	"fdstore/service": {"fdstore"},
-	"internal/proc":   {},
+	"cmd":           {"restore", "images", "tasktree", "internal/proc"}, // it hands the tree from one to the other
+	"restore":       {"tasktree", "fdstore", "fdstore/wire", "internal/proc", "internal/service"},
+	"images":        {"tasktree", "tasktree/kind"},
+	"tasktree":      {},
+	"tasktree/kind": {"tasktree"},
+	"fdstore":       {"fdstore/wire"},
+	"fdstore/wire":  {},
+	"internal/proc": {},
 
 	"fdstore/activation": {"fdstore/execfd"},
 	"fdstore/execfd":     {},
+	"internal/service":   {},
 }
 
 const testRoom = "test"
@@ -303,14 +303,14 @@ func TestRules(t *testing.T) {
 			"model imports its kinds", "direction", "tasktree/a.go", "package tasktree; import _ \"regrow/tasktree/kind\"",
 			[]string{"tasktree/a.go:1: tasktree must not import tasktree/kind, only []"},
 		},
-		{"a room inside a room", "direction", "fdstore/service/a.go", "package service; import _ \"regrow/fdstore\"", nil},
+		{"a room inside a room", "direction", "tasktree/kind/a.go", "package kind; import _ \"regrow/tasktree\"", nil},
 		{
-			"store imports its service", "direction", "fdstore/a.go", "package fdstore; import _ \"regrow/fdstore/service\"",
-			[]string{"fdstore/a.go:1: fdstore must not import fdstore/service, only [fdstore/wire]"},
+			"store imports what is to be compared with it", "direction", "fdstore/a.go", "package fdstore; import _ \"regrow/internal/service\"",
+			[]string{"fdstore/a.go:1: fdstore must not import internal/service, only [fdstore/wire]"},
 		},
 		{
 			"deep inside a room", "direction", "restore/internal/x/a.go", "package x; import _ \"regrow/images\"",
-			[]string{"restore/internal/x/a.go:1: restore must not import images, only [tasktree fdstore fdstore/service fdstore/wire internal/proc]"},
+			[]string{"restore/internal/x/a.go:1: restore must not import images, only [tasktree fdstore fdstore/wire internal/proc internal/service]"},
 		},
 		{"within a room", "direction", "restore/a.go", "package restore; import _ \"regrow/restore/internal/x\"", nil},
 		{

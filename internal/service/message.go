@@ -105,50 +105,53 @@ func failure(errno unix.Errno) error {
 	return errno
 }
 
-// receive takes one message and the descriptor that came with it, -1 for none.
-// More than one, or one that did not fit, is an error, and all are closed. io.EOF
-// is told by n == 0.
-func receive(fd int) (number, word uint64, file, n int, err error) {
+// message is what was received. 0 bytes are the end of the stream, or a message of
+// 0 bytes, which the kernel does not tell apart.
+type message struct {
+	number, word uint64
+	bytes        int
+	files        []int // all that came; whoever receives closes them
+	truncated    bool  // there were more, for which there was no room
+}
+
+// receive takes one message. With MSG_DONTWAIT in flags it does not wait for one,
+// whatever kind of socket it is and whoever else reads there.
+func receive(fd, flags int) (m message, err error) {
 	var b [MessageSize + 1]byte
 	oob := make([]byte, unix.CmsgSpace(2*4))
-	var oobn, flags int
+	var oobn, came int
 	err = ignoringEINTR(func() (err error) {
-		n, oobn, flags, _, err = unix.Recvmsg(fd, b[:], oob, unix.MSG_CMSG_CLOEXEC)
+		m.bytes, oobn, came, _, err = unix.Recvmsg(fd, b[:], oob, unix.MSG_CMSG_CLOEXEC|flags)
 		return err
 	})
 	if err != nil {
-		return 0, 0, -1, 0, os.NewSyscallError("recvmsg", err)
+		return message{}, os.NewSyscallError("recvmsg", err)
 	}
-	file, err = oneFile(oob[:oobn], flags)
-	number, word, _ = decode(b[:n])
-	return number, word, file, n, err
-}
-
-// oneFile takes the one descriptor out of control messages, -1 if there is none.
-func oneFile(oob []byte, flags int) (int, error) {
-	var files []int
-	messages, err := unix.ParseSocketControlMessage(oob)
-	for i := range messages {
-		rights, rightsErr := unix.ParseUnixRights(&messages[i])
-		if rightsErr == nil {
-			files = append(files, rights...)
+	m.truncated = came&unix.MSG_CTRUNC != 0
+	m.number, m.word, _ = decode(b[:m.bytes])
+	controls, err := unix.ParseSocketControlMessage(oob[:oobn])
+	for i := range controls {
+		if rights, err := unix.ParseUnixRights(&controls[i]); err == nil {
+			m.files = append(m.files, rights...)
 		}
 	}
-	if err == nil && len(files) == 1 && flags&unix.MSG_CTRUNC == 0 {
-		return files[0], nil
+	if err != nil {
+		return m, fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
-	for _, f := range files {
-		_ = unix.Close(f)
-	}
+	return m, nil
+}
+
+// file gives the one file of a message, -1 if it brought none.
+func (m *message) file() (int, error) {
 	switch {
-	case err != nil:
-		return -1, fmt.Errorf("%w: %w", ErrProtocol, err)
-	case flags&unix.MSG_CTRUNC != 0:
+	case m.truncated:
 		return -1, ErrNoDescriptors
-	case len(files) > 1:
+	case len(m.files) > 1:
 		return -1, ErrProtocol
+	case len(m.files) == 0:
+		return -1, nil
 	}
-	return -1, nil
+	return m.files[0], nil
 }
 
 // send sends one message, with a descriptor if file is not negative. It waits

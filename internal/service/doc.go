@@ -1,7 +1,6 @@
 // Package service keeps open files in a process of its own, which answers
 // requests to push one and to pop one over sockets. It is the other way that was
-// considered when package fdstore was invented, and is here to be compared with
-// it: every file costs a request, an answer and two switches between processes,
+// considered when package fdstore was invented: every file costs a request, an answer and two switches between processes,
 // where a store costs two system calls and no process.
 //
 //	owner ── Start ──▶ process: map from ID to open file
@@ -42,8 +41,20 @@
 //
 // It keeps at most [MaxFiles] files, fewer if its RLIMIT_NOFILE is lower, and
 // each channel takes a descriptor too. What does not fit is an error. A request
-// waits at most [Options.Timeout] for its answer. Whoever holds the door can push
-// before the seal and pop every file: holders are trusted.
+// waits at most [Options.Timeout] for its answer; a channel where one came too late
+// answers nothing more.
+//
+// Whoever holds the door can push before the seal, pop every file, and fill the
+// table with channels: holders are trusted. None can make the process wait: it
+// receives only what is there, has others close what it does not keep, and goes on
+// when somebody has shut the door.
+//
+// # Why it is internal
+//
+// Package fdstore is what programs are to use. This one needs a process, and a
+// program that calls Init; it has neither names nor a list, and does not survive
+// its owner. It is here since restore can use it as a strategy of its own, so that
+// both ways can be compared on the same trees and the same figures.
 //
 // Needs Linux 2.6.23 (MSG_CMSG_CLOEXEC). See unix(7).
 package service

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"os"
 
-	"regrow/fdstore/service"
+	"regrow/internal/service"
 )
 
 // A program that starts a service calls Init first of all in main.

@@ -11,11 +11,17 @@ import (
 )
 
 // Channel is one way to a service, with requests and answers of its own. Its
-// methods may be called by several goroutines, which then wait for each other.
+// methods may be called by several goroutines, which then wait for each other;
+// Close waits for no answer.
 type Channel struct {
-	mu     sync.Mutex
-	fd     int // -1: closed
+	fd     int
 	number uint64
+
+	asking sync.Mutex // held from a request to its answer, and to close fd
+	broken error      // an answer may come that nobody waits for
+
+	mu     sync.Mutex
+	closed bool
 }
 
 // Open opens a channel through a door ([Service.Door]), which is borrowed. number
@@ -50,16 +56,26 @@ func setTimeout(fd, option int, timeout time.Duration) error {
 	}))
 }
 
-// Close closes the channel. What was pushed stays in the service.
+// Close closes the channel. What was pushed stays in the service. A request that
+// waits for its answer fails with [ErrClosed], as the second Close does.
 func (c *Channel) Close() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.fd < 0 {
+	if c.closed {
+		c.mu.Unlock()
 		return ErrClosed
 	}
-	err := unix.Close(c.fd)
-	c.fd = -1
-	return os.NewSyscallError("close", err)
+	c.closed = true
+	_ = unix.Shutdown(c.fd, unix.SHUT_RDWR) // wakes who waits; it fails if the service is gone
+	c.mu.Unlock()
+	c.asking.Lock() // the number must not be another file's while somebody uses it
+	defer c.asking.Unlock()
+	return os.NewSyscallError("close", unix.Close(c.fd))
+}
+
+func (c *Channel) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
 }
 
 // Push puts an open file into the service under id. It borrows fd.
@@ -100,31 +116,51 @@ func (c *Channel) Seal() error {
 
 // ask sends a request and waits for its answer.
 func (c *Channel) ask(word uint64, file int) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.fd < 0 {
+	c.asking.Lock()
+	defer c.asking.Unlock()
+	if c.isClosed() {
 		return -1, ErrClosed
+	}
+	if c.broken != nil {
+		return -1, c.broken
 	}
 	if err := send(c.fd, c.number, word, file, 0); err != nil {
 		return -1, err
 	}
-	number, answer, got, n, err := receive(c.fd)
+	m, err := receive(c.fd, 0)
+	got := -1
+	if err == nil {
+		got, err = c.answer(&m, word)
+	}
 	switch {
 	case errors.Is(err, unix.EAGAIN):
 		err = fmt.Errorf("%w: %w", ErrTimeout, err)
-	case errors.Is(err, unix.ECONNRESET), err == nil && n == 0:
+	case errors.Is(err, unix.ECONNRESET):
 		err = ErrClosed
-	case err != nil:
-	case number != c.number:
-		err = ErrProtocol
-	case kindOf(answer) == kindFailed:
-		err = failure(errnoOf(answer))
-	case answer != word:
-		err = ErrProtocol
 	}
-	if err != nil && got >= 0 {
-		_ = unix.Close(got)
-		got = -1
+	if errors.Is(err, ErrTimeout) || errors.Is(err, ErrProtocol) {
+		c.broken = err // the next answer would be the last one's
 	}
-	return got, err
+	if err != nil {
+		for _, fd := range m.files {
+			_ = unix.Close(fd)
+		}
+		return -1, err
+	}
+	return got, nil
+}
+
+// answer gives the file of an answer, -1 if it has none.
+func (c *Channel) answer(m *message, word uint64) (int, error) {
+	switch {
+	case m.bytes == 0:
+		return -1, ErrClosed
+	case m.number != c.number:
+		return -1, ErrProtocol
+	case kindOf(m.word) == kindFailed && uint32(m.word) == uint32(word):
+		return -1, failure(errnoOf(m.word))
+	case m.word != word:
+		return -1, ErrProtocol
+	}
+	return m.file()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -30,8 +31,10 @@ type Service struct {
 	*Channel // the owner's
 
 	cmd    *exec.Cmd
-	door   int
 	number uint64
+
+	mu   sync.Mutex
+	door int // -1: closed
 }
 
 // guardEnv tells the process that it is to be a service. doorFD is where it has
@@ -74,7 +77,7 @@ func Start(o Options) (*Service, error) {
 	}
 	_ = theirs.Close() // before the first answer is waited for: a dead process must be told by the end of the door
 	if err := s.hello(o.Timeout); err != nil {
-		s.end()
+		_ = s.Close() // the reason comes first
 		return nil, fmt.Errorf("service: start %q: %w", command[0], err)
 	}
 	return s, nil
@@ -104,7 +107,12 @@ func (s *Service) hello(timeout time.Duration) error {
 // Door gives the number of the descriptor through which other processes open
 // channels. It is lent: it stays open until [Service.Close], is close-on-exec,
 // and is meant to be inherited by a fork or sent.
-func (s *Service) Door() int { return s.door }
+// -1 means that the service was closed.
+func (s *Service) Door() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.door
+}
 
 // Number is a random number that all messages of this service carry.
 func (s *Service) Number() uint64 { return s.number }
@@ -113,25 +121,46 @@ func (s *Service) Number() uint64 { return s.number }
 func (s *Service) PID() int { return s.cmd.Process.Pid }
 
 // Close ends the service and returns when its process is gone. Files that others
-// have popped stay open.
+// have popped stay open. Where somebody else closes it or has closed it, Close
+// returns [ErrClosed] at once.
+//
+// Errors: [ErrClosed]; [ErrTimeout] for a process that does not even end when it is
+// killed, since it waits in the kernel.
 func (s *Service) Close() error {
-	if s.door < 0 {
+	s.mu.Lock()
+	door := s.door
+	s.door = -1
+	s.mu.Unlock()
+	if door < 0 {
 		return ErrClosed
 	}
-	s.end()
-	return nil
-}
-
-// end closes what keeps the process alive and waits for it; one that does not
-// end by itself is killed.
-func (s *Service) end() {
-	const patience = 2 * time.Second
 	if s.Channel != nil {
 		_ = s.Channel.Close()
 	}
-	_ = unix.Close(s.door)
-	s.door = -1
-	timer := time.AfterFunc(patience, func() { _ = s.cmd.Process.Kill() })
+	_ = unix.Close(door)
+	return s.end()
+}
+
+// How long a process may take to end by itself, and when it is killed.
+const (
+	politeTime = 2 * time.Second
+	killedTime = time.Minute
+)
+
+// end waits for the process, which nobody keeps alive any more; one that does not
+// end by itself is killed.
+func (s *Service) end() error {
+	ended := make(chan struct{})
+	go func() {
+		_ = s.cmd.Wait() // its status says nothing; somebody else may have taken it
+		close(ended)
+	}()
+	timer := time.AfterFunc(politeTime, func() { _ = s.cmd.Process.Kill() })
 	defer timer.Stop()
-	_ = s.cmd.Wait() // its status says nothing; somebody else may have taken it
+	select {
+	case <-ended:
+		return nil
+	case <-time.After(politeTime + killedTime):
+		return fmt.Errorf("service: pid %d was killed and has not ended: %w", s.cmd.Process.Pid, ErrTimeout)
+	}
 }
