@@ -106,7 +106,7 @@ func (t *Tree) Signal(sig unix.Signal) error {
 // Kill kills every task of the tree that there is now; Wait then returns.
 func (t *Tree) Kill() {
 	for _, p := range proc.Descendants(t.root) {
-		_ = p.ID.Signal(unix.SIGKILL) // it may have ended meanwhile
+		_ = p.Signal(unix.SIGKILL) // it may have ended meanwhile
 	}
 	_ = t.Signal(unix.SIGKILL)
 }

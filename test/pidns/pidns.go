@@ -80,7 +80,7 @@ func mountProc() error {
 // started in vain, it gets back to end.
 func Reuse(t *testing.T, pid int, start func() *exec.Cmd) *exec.Cmd {
 	t.Helper()
-	time.Sleep(30 * time.Millisecond) // a tick of /proc has 10
+	time.Sleep(30 * time.Millisecond) //nolint:forbidigo // for a later tick of /proc, which has 10 ms
 	for range 100 {
 		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(pid-1)), 0); err != nil {
 			t.Fatal(err)
