@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -43,10 +44,13 @@ func TestConflictsKilled(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "cut"), []byte("whole"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	// Helpers fork most of these, and some meet at a shared table.
+	wide := write(t, manyPulls(60)+"      - {name: s1, shares: {files: t1}}\n      - {name: s2, shares: {files: t1}}\n")
 	for i, strategy := range []string{"fdstore", "service", "inherit"} {
 		t.Run(strategy, func(t *testing.T) {
 			k := &conflictKills{t: t, rng: rand.New(rand.NewPCG(uint64(seed), uint64(i))), made: filepath.Join(dir, "made")}
-			k.args = []string{"conflicts", "--run", "--strategy", strategy, path}
+			k.args = []string{"conflicts", "--run", "--strategy", strategy}
+			k.trees = []string{path, wide}
 			k.measure()
 			for round := 0; k.killed < kills && !t.Failed(); round++ {
 				if round > 20*kills {
@@ -64,10 +68,11 @@ func TestConflictsKilled(t *testing.T) {
 
 // conflictKills kills one command again and again.
 type conflictKills struct {
-	t    *testing.T
-	rng  *rand.Rand
-	args []string
-	made string // file that a killed regrow leaves
+	t     *testing.T
+	rng   *rand.Rand
+	args  []string
+	trees []string // their descriptions, in turn
+	made  string   // file that a killed regrow leaves
 
 	usual             time.Duration // from the start to the end
 	killed, withTasks int
@@ -79,11 +84,16 @@ func (k *conflictKills) measure() {
 	for range 3 {
 		_ = os.Remove(k.made)
 		began := time.Now()
-		if res := run(k.t, k.args...); res.status != 0 {
+		if res := run(k.t, k.of(0)...); res.status != 0 {
 			k.t.Fatalf("status %d: %s", res.status, res.errors)
 		}
 		k.usual = min(k.usual, time.Since(began))
 	}
+}
+
+// of gives the command for a round.
+func (k *conflictKills) of(round int) []string {
+	return append(slices.Clone(k.args), k.trees[round%len(k.trees)])
 }
 
 // once kills at a moment between the start and the end, every other time between
@@ -92,7 +102,7 @@ func (k *conflictKills) once(round int) {
 	k.t.Helper()
 	_ = os.Remove(k.made)
 	delay := time.Duration(k.rng.Int64N(int64(k.usual)))
-	r := start(k.t, "", k.args...)
+	r := start(k.t, "", k.of(round/2)...)
 	ended := make(chan result, 1)
 	go func() { ended <- wait(k.t, r) }()
 	if round%2 == 1 {
