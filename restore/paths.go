@@ -104,7 +104,7 @@ func (p *Plan) faults() []error {
 			l.open(use)
 		}
 	}
-	check := newProgramCheck(p, func(int) (int, bool) { return -1, false })
+	check := newProgramCheck(p, func(fileEnd) (int, bool) { return -1, false })
 	for _, err := range check.check(func(cell uint64) (string, bool) { path, ok := l.found[cell]; return path, ok }) {
 		l.add(err)
 	}

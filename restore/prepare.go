@@ -69,8 +69,8 @@ func (r *run) checkPrograms() error {
 	}
 	done := r.trace.stage("look at the programs")
 	defer done()
-	c := newProgramCheck(r.plan, func(file int) (int, bool) {
-		slot, ok := r.plan.slotsOf[fileEnd{int32(file), 0}]
+	c := newProgramCheck(r.plan, func(of fileEnd) (int, bool) {
+		slot, ok := r.plan.slotsOf[of]
 		if !ok || !r.slots[slot].open {
 			return -1, false
 		}

@@ -24,8 +24,8 @@ import (
 type programCheck struct {
 	plan  *Plan
 	arch  execcheck.Arch
-	stack uint64                     // the soft RLIMIT_STACK
-	fd    func(file int) (int, bool) // the descriptor of an open file that this process has already
+	stack uint64                       // the soft RLIMIT_STACK
+	fd    func(of fileEnd) (int, bool) // the descriptor of an open file that this process has already
 
 	looks   map[lookKey]*look
 	lists   map[uint64]stringList // by address
@@ -60,7 +60,7 @@ type stringList struct {
 	long    []int // those that are too long, by index
 }
 
-func newProgramCheck(p *Plan, fd func(file int) (int, bool)) *programCheck {
+func newProgramCheck(p *Plan, fd func(of fileEnd) (int, bool)) *programCheck {
 	c := &programCheck{
 		plan: p, fd: fd, arch: execcheck.Native(os.Getpagesize()),
 		looks: map[lookKey]*look{}, lists: map[uint64]stringList{},

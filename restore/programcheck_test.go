@@ -250,7 +250,7 @@ func (p *aProgram) checked(t testing.TB) []error {
 	if err := executable(safepath.New(false), p.path); err != nil {
 		return []error{err}
 	}
-	c := newProgramCheck(plan, func(int) (int, bool) { return -1, false })
+	c := newProgramCheck(plan, func(fileEnd) (int, bool) { return -1, false })
 	return c.check(func(uint64) (string, bool) { return p.path, true })
 }
 
@@ -439,7 +439,7 @@ func TestFoundOnce(t *testing.T) {
 	if len(lookups) != 1 {
 		t.Errorf("%d lists of places for one program", len(lookups))
 	}
-	c := newProgramCheck(plan, func(int) (int, bool) { return -1, false })
+	c := newProgramCheck(plan, func(fileEnd) (int, bool) { return -1, false })
 	if wrong := c.check(func(uint64) (string, bool) { return "/bin/true", true }); len(wrong) > 0 {
 		t.Error(wrong)
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/execcheck"
+	"regrow/tasktree"
 )
 
 // opened is a program, or an interpreter, that was opened to look at it.
@@ -159,27 +160,32 @@ func (c *programCheck) writers() map[inode]int {
 			continue
 		}
 		traits := f.Spec.Traits(c.plan.tree)
-		var st unix.Stat_t
-		fd, made := c.fd(i)
-		switch {
-		case made && (traits.Writes || traits.InheritKey != ""):
-			if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil ||
-				flags&unix.O_ACCMODE == unix.O_RDONLY || flags&unix.O_PATH != 0 || unix.Fstat(fd, &st) != nil {
-				continue
+		for end := range max(1, len(f.Spec.Ends())) {
+			key, writes := inode{}, false
+			fd, made := c.fd(fileEnd{int32(i), int32(end)})
+			switch {
+			case made && (traits.Writes || traits.InheritKey != "" || tasktree.IsGiven(f.Spec)):
+				key, writes = canWrite(fd)
+			case made || !traits.Writes || paths[traits.Path]:
+			default:
+				paths[traits.Path] = true
+				var st unix.Stat_t
+				writes = unix.Stat(traits.Path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG // else whoever opens it says so
+				key = inode{st.Dev, st.Ino}
 			}
-		case made || !traits.Writes || paths[traits.Path]:
-			continue
-		default:
-			paths[traits.Path] = true
-			if unix.Stat(traits.Path, &st) != nil {
-				continue // whoever opens it says so
-			}
-		}
-		if key := (inode{st.Dev, st.Ino}); st.Mode&unix.S_IFMT == unix.S_IFREG {
-			if _, known := c.written[key]; !known {
+			if _, known := c.written[key]; writes && !known {
 				c.written[key] = i
 			}
 		}
 	}
 	return c.written
+}
+
+// canWrite gives the regular file that a descriptor can write to, if it is one.
+func canWrite(fd int) (file inode, writes bool) {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	var st unix.Stat_t
+	writes = err == nil && flags&unix.O_ACCMODE != unix.O_RDONLY && flags&unix.O_PATH == 0 &&
+		unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
+	return inode{st.Dev, st.Ino}, writes
 }

@@ -56,6 +56,14 @@ var badPrograms = []badProgram{
 		files: "  w: {type: inherit, key: given}\n", fds: ", 6: w",
 	},
 	{
+		name: "written by what the caller gives for a file", run: "[DIR/copy]", status: 126, words: "text file busy",
+		files: "  given: {type: reg, path: /dev/null}\n", fds: ", 6: given",
+	},
+	{
+		name: "written by what the caller gives for an end of a pipe", run: "[DIR/copy]", status: 126, words: "text file busy",
+		files: "  given: {type: pipe}\n", fds: ", 6: given.r, 7: given.w",
+	},
+	{
 		name: "made by the restore", run: "[DIR/made]", status: 126, words: "text file busy",
 		files: "  w: {type: reg, path: DIR/made, flags: [O_CREAT, O_WRONLY], mode: 0755, content: \"#!/bin/sh\\n\"}\n", fds: ", 6: w",
 	},
@@ -129,7 +137,11 @@ func TestBadPrograms(t *testing.T) {
 				}
 				shell := ""
 				if strings.Contains(c.files, "given") {
-					shell = "set -- \"$@\" --inherit-fd given=8; exec 8<>" + dir + "/copy; exec \"$0\" \"$@\""
+					key := "given"
+					if strings.Contains(c.fds, "given.w") {
+						key = "given.w"
+					}
+					shell = "set -- \"$@\" --inherit-fd " + key + "=8; exec 8<>" + dir + "/copy; exec \"$0\" \"$@\""
 				}
 				for _, how := range []struct {
 					flag   string
