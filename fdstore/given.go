@@ -1,3 +1,5 @@
+//go:build linux
+
 package fdstore
 
 import (
@@ -13,15 +15,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// EnvRoot is the environment variable that tells a program which descriptor is the
-// root of the store that it was given, and which store that is:
-//
-//	FDSTORE_ROOT=3:00d1ce5f2b77a19c       decimal, a colon, Store.Number in 16 hex digits
-//
-// The number is there because environments travel further than descriptors: a
-// program that was not given the store finds something else, or nothing, at 3.
-const EnvRoot = "FDSTORE_ROOT"
 
 // firstExtra is the descriptor that the first of [exec.Cmd.ExtraFiles] becomes.
 const firstExtra = 3

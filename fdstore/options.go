@@ -63,3 +63,12 @@ type Entry struct {
 	Name  string // "" if it was added without one
 	Files int    // 1 to MaxGroup
 }
+
+// EnvRoot is the environment variable that tells a program which descriptor is the
+// root of the store that it was given, and which store that is:
+//
+//	FDSTORE_ROOT=3:00d1ce5f2b77a19c       decimal, a colon, Store.Number in 16 hex digits
+//
+// The number is there because environments travel further than descriptors: a
+// program that was not given the store finds something else, or nothing, at 3.
+const EnvRoot = "FDSTORE_ROOT"

@@ -62,19 +62,13 @@ var rules = map[string]rule{
 	"fence":     fence,
 	"docs":      docs,
 	"strangers": strangers,
+
+	"importable": importable,
 }
 
 // TestHouse applies the rules to this module.
 func TestHouse(t *testing.T) {
-	module := os.DirFS("../..")
-	mod, err := fs.ReadFile(module, "go.mod")
-	if err != nil || !strings.HasPrefix(string(mod), "module regrow\n") {
-		t.Fatalf("../.. is not the module: %v", err)
-	}
-	files, err := load(module)
-	if err != nil {
-		t.Fatal(err)
-	}
+	files := loadModule(t)
 	if !slices.ContainsFunc(files, func(f file) bool { return f.path == "tasktree/doc.go" }) {
 		t.Fatalf("read %d files, tasktree/doc.go is not among them: nothing was checked", len(files))
 	}
@@ -85,6 +79,20 @@ func TestHouse(t *testing.T) {
 			}
 		})
 	}
+}
+
+func loadModule(t *testing.T) []file {
+	t.Helper()
+	module := os.DirFS("../..")
+	mod, err := fs.ReadFile(module, "go.mod")
+	if err != nil || !strings.HasPrefix(string(mod), "module regrow\n") {
+		t.Fatalf("../.. is not the module: %v", err)
+	}
+	files, err := load(module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }
 
 // file is one Go file of the module.
@@ -318,6 +326,19 @@ func TestRules(t *testing.T) {
 			[]string{"images/a_windows.go:1: images must not import cmd/x, only [tasktree tasktree/kind]"},
 		},
 		{"allowed", "direction", "images/a.go", "package images; import (_ \"regrow/tasktree/kind\"; _ \"gopkg.in/yaml.v3\")", nil},
+		{
+			"the store imports more than x/sys", "importable", "fdstore/wire/a.go", "package wire; import _ \"github.com/a/b\"; import _ \"regrow/tasktree\"",
+			[]string{
+				"fdstore/wire/a.go:1: fdstore and what is below it import the standard library and golang.org/x/sys only, not github.com/a/b",
+				"fdstore/wire/a.go:1: fdstore and what is below it import the standard library and golang.org/x/sys only, not regrow/tasktree",
+			},
+		},
+		{
+			"the store on another system", "importable", "fdstore/a.go", "package fdstore; import _ \"golang.org/x/sys/unix\"",
+			[]string{"fdstore/a.go:1: golang.org/x/sys/unix is for Linux: the file needs a build tag"},
+		},
+		{"the store on Linux", "importable", "fdstore/a.go", "//go:build linux\n\npackage fdstore; import _ \"golang.org/x/sys/unix\"; import _ \"os\"; import _ \"regrow/fdstore/wire\"", nil},
+		{"the store on Linux, by name", "importable", "fdstore/a_linux.go", "package fdstore; import _ \"golang.org/x/sys/unix\"", nil},
 		{"a test", "direction", "fdstore/a_test.go", "package fdstore_test; import _ \"regrow/restore\"", nil},
 		{
 			"yaml elsewhere", "direction", "restore/a_test.go", "package restore; import _ \"gopkg.in/yaml.v3\"",
