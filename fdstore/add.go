@@ -72,7 +72,7 @@ func checkCount(n int) error {
 // addNext sends the next message, which has the ID that it returns, with an error
 // too.
 func (s *Store) addNext(name string, fds []int) (ID, error) {
-	w := s.writer
+	w := s.writer.Load()
 	if w == nil {
 		return 0, ErrReadOnly
 	}
@@ -83,12 +83,12 @@ func (s *Store) addNext(name string, fds []int) (ID, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	id := ID(w.count.Load())
-	link, err := s.mayAdd(id, name)
+	link, err := s.mayAdd(w, id, name)
 	if err != nil {
 		return id, err
 	}
 	place := s.layout.Place(id, len(fds))
-	to, err := s.openWay(place)
+	to, err := s.openWay(w, place)
 	if err != nil {
 		return id, err
 	}
@@ -113,7 +113,7 @@ func (s *Store) addNext(name string, fds []int) (ID, error) {
 
 // mayAdd says what speaks against a message, and gives where the catalog is to link
 // its name.
-func (s *Store) mayAdd(id ID, name string) (link int64, err error) {
+func (s *Store) mayAdd(w *writer, id ID, name string) (link int64, err error) {
 	if name != "" {
 		if s.catalog == nil {
 			return 0, ErrNoCatalog
@@ -126,8 +126,9 @@ func (s *Store) mayAdd(id ID, name string) (link int64, err error) {
 			return 0, fmt.Errorf("%w: %q", ErrNameTaken, name)
 		}
 	}
-	w := s.writer
 	switch {
+	case w.resigned:
+		return 0, ErrReadOnly
 	case w.sealed:
 		return 0, ErrSealed
 	case w.broken != nil:

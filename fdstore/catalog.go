@@ -18,8 +18,8 @@ import (
 // catalog tells what a store holds: a memfd that the header carries, with a list of
 // records, one a message, and an index of their names. Only one process writes it.
 //
-//	0       8       16      24              64                 2112
-//	│ magic │ count │ end   │ not used, 0   │ 512 links, uint32 │ record 0 │ ... │ end
+//	0       8       16      24     32          64                  2112
+//	│ magic │ count │ end   │ only │ not used, 0 │ 512 links, uint32 │ record 0 │ ... │ end
 //
 //	record:  0     4       5        6       8                      24
 //	         │ ID  │ files │ length │ 0     │ 4 links, uint32      │ name, 0 up to 8 k │
@@ -53,6 +53,8 @@ const (
 	catalogMagic   = 0x3274616373646600 // "\0fdscat2" in the bytes of a little-endian machine
 	catalogMagic1  = 0x3174616373646600 // the first version, which had no index
 	catalogCount   = 8
+	catalogEnd     = 16
+	catalogOnly    = 24 // not 0: there can be no writer but the maker
 	catalogLinks   = 64
 	catalogBuckets = 512
 	catalogStart   = catalogLinks + 4*catalogBuckets
@@ -73,7 +75,7 @@ func newCatalog(number uint64) (*catalog, error) {
 	c := &catalog{fd: fd, number: number, end: catalogStart}
 	head := make([]byte, catalogStart)
 	binary.NativeEndian.PutUint64(head, catalogMagic)
-	binary.NativeEndian.PutUint64(head[catalogCount+8:], catalogStart)
+	binary.NativeEndian.PutUint64(head[catalogEnd:], catalogStart)
 	if err := c.writeAt(head, 0); err != nil {
 		c.close()
 		return nil, err
@@ -146,6 +148,33 @@ func (c *catalog) count(l Layout) (uint64, error) {
 	return n, nil
 }
 
+// begin prepares the writing behind what somebody else has written, and returns how
+// many messages count.
+func (c *catalog) begin(l Layout) (count uint64, err error) {
+	var b [8]byte
+	if err := c.readAt(b[:], catalogEnd); err != nil {
+		return 0, err
+	}
+	c.end = int64(binary.NativeEndian.Uint64(b[:]))
+	if c.end < catalogStart || c.end%recordUnit != 0 {
+		return 0, fmt.Errorf("%w: its catalog ends at %d", ErrForeign, c.end)
+	}
+	return c.count(l)
+}
+
+// next returns the record that was written for a message that does not count yet.
+func (c *catalog) next(id ID) (record, error) {
+	from := bufio.NewReaderSize(io.NewSectionReader(catalogReader{c}, c.end, maxRecord), maxRecord)
+	r, err := readRecord(from)
+	if err == nil && r.id != id {
+		err = fmt.Errorf("it is that of message %d", r.id)
+	}
+	if err != nil {
+		return r, fmt.Errorf("%w: record %d of its catalog is damaged: %w", ErrForeign, id, err)
+	}
+	return r, nil
+}
+
 // size returns how many bytes a record takes.
 func (r record) size() int64 {
 	if r.name == "" {
@@ -166,9 +195,9 @@ func (c *catalog) write(r record) error {
 }
 
 // commit makes the record that was written count. link is where find says that its
-// name belongs.
+// name belongs, 0 if it is linked already.
 func (c *catalog) commit(r record, link int64) error {
-	if r.name != "" {
+	if r.name != "" && link != 0 {
 		if err := c.writeAt(binary.NativeEndian.AppendUint32(nil, uint32(c.end/recordUnit)), link); err != nil {
 			return err
 		}

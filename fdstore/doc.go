@@ -41,6 +41,13 @@
 // is, [Store.CopyTo] copies all of it. Names and the list are in the catalog, a memfd
 // that the header carries; docs/fdstore-format.md writes the whole layout down.
 //
+// # The next writer
+//
+// One process at a time adds: the maker, until it ends or calls [Store.Resign]. Then
+// any other one that has the store may call [Store.Adopt] and go on, also where the
+// last one was killed in the middle of an add. So a store outlives the generations of
+// a program, upgrade by upgrade.
+//
 // # Pulling without this package
 //
 // A forked task without a Go runtime, or a program in another language, holds

@@ -38,9 +38,12 @@ var (
 	// ErrGroup means that the message holds several files: use
 	// [Store.GetGroup].
 	ErrGroup = errors.New("message holds several files")
-	// ErrReadOnly means that only the process that made a store adds to it
-	// and seals it.
-	ErrReadOnly = errors.New("store was made by another process")
+	// ErrReadOnly means that only the writer adds to a store and seals it: the
+	// process that made it, or one that [Store.Adopt] has made the writer.
+	ErrReadOnly = errors.New("this process is not the store's writer")
+	// ErrHasWriter means that a store cannot be adopted, because its writer
+	// lives.
+	ErrHasWriter = errors.New("store has a writer")
 	// ErrNotStore means that a descriptor is not the root of a store.
 	ErrNotStore = errors.New("not a store")
 	// ErrBadName means that a name is empty, too long, not UTF-8, or has a

@@ -95,7 +95,7 @@ func TestSealedByAnother(t *testing.T) {
 func TestMessageWithoutFiles(t *testing.T) {
 	for _, catalog := range []bool{false, true} {
 		s := newTestStore(t, Options{WithoutCatalog: !catalog})
-		if err := s.sendTo(&s.writer.root, s.layout.Place(0, 0).Word, nil); err != nil {
+		if err := s.sendTo(&s.writer.Load().root, s.layout.Place(0, 0).Word, nil); err != nil {
 			t.Fatal(err)
 		}
 		if catalog {
@@ -255,8 +255,8 @@ func TestAddNotices(t *testing.T) {
 					t.Fatal(err)
 				}
 				fd := s.FD()
-				if layout == Nested && n > 32 && s.writer.open[0].word != 0 {
-					fd = s.writer.open[0].fd
+				if layout == Nested && n > 32 && s.writer.Load().open[0].word != 0 {
+					fd = s.writer.Load().open[0].fd
 				}
 				if err := spoil(fd); err != nil {
 					t.Fatal(err)
@@ -295,7 +295,7 @@ func TestNoFilter(t *testing.T) {
 	s := newTestStore(t, Options{})
 	addMany(t, s, 40)
 	drop := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}
-	for _, fd := range []int{s.FD(), s.writer.open[0].fd} {
+	for _, fd := range []int{s.FD(), s.writer.Load().open[0].fd} {
 		err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &drop})
 		if !errors.Is(err, unix.EPERM) {
 			t.Errorf("attach a filter: %v, want EPERM", err)
@@ -492,7 +492,7 @@ func TestStoreSlowsNobody(t *testing.T) {
 		}
 	}
 	with := closes(t)
-	held := len(s.writer.held)
+	held := len(s.writer.Load().held)
 	t.Logf("a pair of sockets: %v, with a store of 10,000 messages %v; it holds %d full sockets open", before, with, held)
 	if with > 10*before {
 		t.Errorf("a pair of sockets takes %v, and %v with a store", before, with)
@@ -501,10 +501,10 @@ func TestStoreSlowsNobody(t *testing.T) {
 		t.Errorf("the store holds %d sockets open, and the kernel collects in close: %v", held, collectsInClose())
 	}
 	// What the probe says is what this kernel does.
-	for _, fd := range s.writer.held {
+	for _, fd := range s.writer.Load().held {
 		unix.Close(fd)
 	}
-	s.writer.held = nil
+	s.writer.Load().held = nil
 	without := closes(t)
 	t.Logf("without them: %v", without)
 	if slow := without > 10*before; slow != collectsInClose() {

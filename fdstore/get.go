@@ -57,9 +57,9 @@ func (s *Store) pullOne(id ID, dst []int, single bool) ([]int, error) {
 // certain: without a catalog only its queue can tell. Preconditions: the Store is
 // entered.
 func (s *Store) exists(id ID) (exists, certain bool, err error) {
-	switch {
-	case s.writer != nil:
-		return int64(id) < s.writer.count.Load(), true, nil
+	switch w := s.writer.Load(); {
+	case w != nil:
+		return int64(id) < w.count.Load(), true, nil
 	case s.catalog == nil:
 		return uint64(id) < uint64(s.layout.Limit()), false, nil
 	case uint64(id) >= s.seen.Load():

@@ -30,6 +30,7 @@ var helpers = map[string]func(args []string) error{
 	"inherited": helpInherited,
 	"hang":      helpHang,
 	"allowance": helpAllowance,
+	"adopt":     helpAdopt,
 	"kept":      helpKept,
 	"inflight":  helpInFlight,
 	"unpriv":    helpUnprivileged,

@@ -110,7 +110,7 @@ func TestOpenRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Store{fd: other, writer: &writer{}, layout: Flat, number: 7}
+	s := &Store{fd: other, layout: Flat, number: 7}
 	if err := s.sendTo(&socket{fd: other}, wire.NewWord(wire.Files, 0, 0, 0), nil); err != nil {
 		t.Fatal(err)
 	}

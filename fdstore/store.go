@@ -15,8 +15,9 @@ import (
 	"regrow/fdstore/wire"
 )
 
-// Store is one process's end of a store: that of its maker, from [New], which adds
-// and gets, or that of another holder, from [Open] or [Inherited], which gets.
+// Store is one process's end of a store: that of its writer, which adds and gets, or
+// that of another holder, which gets. The writer is the maker, from [New], until
+// somebody who has it from [Open] or [Inherited] calls [Store.Adopt].
 //
 // All methods are safe for concurrent use. Gets of one process wait for one
 // another, and so do adds; no other method waits for either. Between processes
@@ -26,14 +27,15 @@ import (
 // A Store has no finalizer, because its descriptor is there to be lent: it
 // lives until Close.
 type Store struct {
-	number  uint64
-	layout  Layout
-	fd      int      // of the root, open until the last user has left
-	life    life     // of all descriptors here
-	writer  *writer  // nil: this process does not add
-	catalog *catalog // nil: the store has none
-	lending lending
-	seen    atomic.Uint64 // how many messages the catalog had when it was last asked
+	number   uint64
+	layout   Layout
+	fd       int                    // of the root, open until the last user has left
+	life     life                   // of all descriptors here
+	catalog  *catalog               // nil: the store has none
+	writer   atomic.Pointer[writer] // nil: this process does not add
+	lending  lending
+	adopting sync.Mutex    // held while the writer changes
+	seen     atomic.Uint64 // how many messages the catalog had when it was last asked
 
 	// pulling is held while the kernel looks for a message, which it does for
 	// as long as some other holder likes: see Limits in the package comment.
@@ -70,8 +72,9 @@ func newStore(o Options, afterBind func(name string)) (*Store, error) {
 		return nil, fmt.Errorf("fdstore: make a store: %w", err)
 	}
 	s := &Store{fd: fd, number: newNumber(), layout: o.Layout}
-	s.writer = &writer{bufferSize: o.BufferSize, most: o.MaxMessages, root: socket{fd: fd}}
-	if err := s.begin(o); err != nil {
+	w := &writer{bufferSize: o.BufferSize, most: o.MaxMessages, root: socket{fd: fd}, lock: -1}
+	s.writer.Store(w)
+	if err := s.begin(w, o); err != nil {
 		s.tearDown()
 		return nil, fmt.Errorf("fdstore: make a store: %w", err)
 	}
@@ -79,7 +82,7 @@ func newStore(o Options, afterBind func(name string)) (*Store, error) {
 }
 
 // begin sends the header.
-func (s *Store) begin(o Options) error {
+func (s *Store) begin(w *writer, o Options) error {
 	var carried []int
 	if !o.WithoutCatalog {
 		c, err := newCatalog(s.number)
@@ -89,7 +92,10 @@ func (s *Store) begin(o Options) error {
 		s.catalog = c
 		carried = []int{c.fd}
 	}
-	return s.sendTo(&s.writer.root, s.layout.HeaderWord(len(carried)), carried)
+	if err := s.sendTo(&w.root, s.layout.HeaderWord(len(carried)), carried); err != nil || s.catalog == nil {
+		return err
+	}
+	return s.catalog.lockFirst(w)
 }
 
 // newNumber returns any number but 0, so that a payload of zeros, as a buffer
@@ -129,9 +135,9 @@ func (s *Store) FD() int {
 // closed store keeps its count. -1 means that this is not the maker and that the
 // store has no catalog.
 func (s *Store) Len() int {
-	switch {
-	case s.writer != nil:
-		return int(s.writer.count.Load())
+	switch w := s.writer.Load(); {
+	case w != nil:
+		return int(w.count.Load())
 	case s.catalog == nil:
 		return -1
 	}
@@ -192,8 +198,8 @@ func (s *Store) Close() error {
 func (s *Store) tearDown() {
 	_ = unix.Close(s.fd)
 	s.lending.close()
-	if s.writer != nil {
-		s.writer.close()
+	if w := s.writer.Load(); w != nil {
+		w.close()
 	}
 	s.kept.drop()
 	if s.catalog != nil {

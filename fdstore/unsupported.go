@@ -45,6 +45,12 @@ func (s *Store) AddListener(name string, l net.Listener) (ID, error) { return 0,
 // AddNamed fails with [errors.ErrUnsupported].
 func (s *Store) AddNamed(name string, files ...File) (ID, error) { return 0, errHere }
 
+// Adopt fails with [errors.ErrUnsupported].
+func (s *Store) Adopt() error { return errHere }
+
+// Resign fails with [errors.ErrUnsupported].
+func (s *Store) Resign() error { return errHere }
+
 // AddToCmd fails with [errors.ErrUnsupported].
 func (s *Store) AddToCmd(cmd *exec.Cmd) error { return errHere }
 

@@ -57,12 +57,12 @@ func (s *Store) verifyQueues() error {
 	var way way
 	defer way.close()
 	for id := ID(0); uint64(id) < uint64(s.layout.Limit()); id++ {
-		known := s.writer != nil && int64(id) < s.writer.count.Load()
-		if s.writer != nil && !known {
-			return nil
+		exists, certain, err := s.exists(id)
+		if err != nil || !exists {
+			return err
 		}
-		err := s.verifyMessage(&way, id, 0)
-		if errors.Is(err, errTaken) && !known {
+		err = s.verifyMessage(&way, id, 0)
+		if errors.Is(err, errTaken) && !certain {
 			return nil
 		}
 		if err != nil {

@@ -19,14 +19,16 @@ type writer struct {
 	bufferSize int          // as asked for
 	count      atomic.Int64 // of the messages that were added
 
-	mu     sync.Mutex
-	root   socket
-	open   [2]socket // those that are being filled, on the way to the last message
-	held   []int     // sockets that are full, where the kernel wants them open
-	most   int       // messages, less than 0: no bound, 0: not decided yet
-	why    string    // most is what it is
-	sealed bool
-	broken error // what another holder did to the queues, nil: nothing
+	mu       sync.Mutex
+	root     socket
+	open     [2]socket // those that are being filled, on the way to the last message
+	held     []int     // sockets that are full, where the kernel wants them open
+	most     int       // messages, less than 0: no bound, 0: not decided yet
+	why      string    // most is what it is
+	lock     int       // the catalog, opened once more: who has it locked is the writer; -1: there is none
+	sealed   bool
+	resigned bool
+	broken   error // what another holder did to the queues, nil: nothing
 }
 
 // socket is the root, a shard or a branch; the zero value is none.
@@ -54,20 +56,23 @@ func (w *writer) close() {
 		_ = unix.Close(fd)
 	}
 	w.held = nil
+	if w.lock >= 0 {
+		_ = unix.Close(w.lock)
+		w.lock = -1
+	}
 }
 
 // openWay returns the socket that a message belongs into, and makes those on the
 // way that do not exist yet. If that fails, what was added stays as it was.
 // Preconditions: writer.mu is held.
-func (s *Store) openWay(p wire.Place) (to *socket, err error) {
-	w := s.writer
+func (s *Store) openWay(w *writer, p wire.Place) (to *socket, err error) {
 	to = &w.root
 	for i, word := range p.Way[:p.Depth] {
 		if w.open[i].word != word {
-			if err := s.finish(i); err != nil {
+			if err := s.finish(w, i); err != nil {
 				return nil, err
 			}
-			fd, err := s.nest(to, word)
+			fd, err := s.nest(w, to, word)
 			if err != nil {
 				return nil, err
 			}
@@ -83,8 +88,8 @@ func (s *Store) openWay(p wire.Place) (to *socket, err error) {
 const nestedBuffer = 2 * 768 * max(wire.ShardSize, wire.BranchSize)
 
 // nest makes a socket and stores it in another one.
-func (s *Store) nest(in *socket, word wire.Word) (int, error) {
-	size := s.writer.bufferSize
+func (s *Store) nest(w *writer, in *socket, word wire.Word) (int, error) {
+	size := w.bufferSize
 	if size > 0 { // else as much as there is
 		size = max(size, nestedBuffer)
 	}
@@ -95,7 +100,7 @@ func (s *Store) nest(in *socket, word wire.Word) (int, error) {
 			if err = s.look(in.fd, word); err == nil {
 				return fd, nil
 			}
-			s.writer.broken = err
+			w.broken = err
 		}
 		_ = unix.Close(fd)
 	}
@@ -104,8 +109,7 @@ func (s *Store) nest(in *socket, word wire.Word) (int, error) {
 
 // finish seals the sockets from the given depth on and lets go of their
 // descriptors: others carry them.
-func (s *Store) finish(depth int) error {
-	w := s.writer
+func (s *Store) finish(w *writer, depth int) error {
 	for i := depth; i < len(w.open); i++ {
 		o := &w.open[i]
 		if o.word == 0 {
@@ -205,12 +209,15 @@ func (s *Store) seal() error {
 		return err
 	}
 	defer s.leave()
-	w := s.writer
+	w := s.writer.Load()
 	if w == nil {
 		return ErrReadOnly
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.resigned {
+		return ErrReadOnly
+	}
 	if w.sealed {
 		return w.broken
 	}
@@ -220,7 +227,7 @@ func (s *Store) seal() error {
 		}
 	}
 	// A full one was sealed when the next one was begun.
-	if err := s.finish(0); err != nil && w.broken == nil {
+	if err := s.finish(w, 0); err != nil && w.broken == nil {
 		return err
 	}
 	if err := unix.Shutdown(s.fd, unix.SHUT_WR); err != nil {

@@ -143,6 +143,9 @@ func (w Word) Position() uint32 {
 	return uint32(w)
 }
 
+// Queue returns the number of the queue that the message is in: 0 for the root.
+func (w Word) Queue() uint32 { return uint32(w>>32) & 0xffff }
+
 // Files returns how many files the message carries, 0 to [MaxGroup].
 func (w Word) Files() int { return int(w >> 48 & 0xff) }
 
