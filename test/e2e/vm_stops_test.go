@@ -30,7 +30,7 @@ func manyPulls(tasks int) string {
 // kernels before 6.9 setting the peek offset is then interrupted, where another task
 // is at the socket, too: no restore may fail of it.
 func TestStopsWhilePulling(t *testing.T) {
-	times, seed := rounds.Of(t, "", 3, 40), rounds.Seed(t)
+	times, seed := rounds.Of(t, "", 3, 12), rounds.Seed(t)
 	const tasks = 100
 	rng := rand.New(rand.NewPCG(uint64(seed), 1))
 	path := write(t, manyPulls(tasks))
