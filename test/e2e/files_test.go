@@ -4,10 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -171,8 +169,7 @@ func setAppendOnly(path string, on bool) error {
 // for that.
 func TestOpenBlocks(t *testing.T) {
 	dir := t.TempDir()
-	leased := filepath.Join(dir, "leased")
-	f, err := os.Create(leased)
+	f, err := os.Create(filepath.Join(dir, "leased"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,14 +194,14 @@ tasks: [{name: root, fds: {3: made, 4: f}}]
 						_, err := os.Stat(filepath.Join(dir, "made"))
 						return err == nil
 					})
-					time.Sleep(100 * time.Millisecond) // the other one blocks
+					within(t, "the lease to be broken", func() bool { return leased(t, f) == "BREAKING" })
 					r.signal(t, unix.SIGTERM)
 				}
 				res := wait(t, r)
 				if res.status != 125 || !strings.Contains(res.errors, what) {
 					t.Errorf("status %d: %s", res.status, res.errors)
 				}
-				if !breaking(t, f) {
+				if leased(t, f) == "" {
 					t.Error("regrow has waited until the kernel took the lease")
 				}
 				if _, err := os.Stat(filepath.Join(dir, "made")); err == nil {
@@ -225,10 +222,10 @@ func lease(t *testing.T, f *os.File) {
 	}
 }
 
-// breaking reports whether somebody has opened a leased file and has not waited
-// for the end of the lease, which the kernel takes after lease-break-time (45 s):
-// then it is no longer among the locks of /proc/locks, see proc_locks(5).
-func breaking(t *testing.T, f *os.File) bool {
+// leased gives the state of a file's lease in /proc/locks, see proc_locks(5): ACTIVE,
+// BREAKING once somebody opens the file, and "" when whoever does has waited for
+// lease-break-time (45 s), and the kernel has taken it.
+func leased(t *testing.T, f *os.File) string {
 	t.Helper()
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
@@ -239,10 +236,10 @@ func breaking(t *testing.T, f *os.File) bool {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(locks)) {
-		if fields := strings.Fields(line); slices.Contains(fields, "LEASE") && slices.Contains(fields, "BREAKING") &&
-			strings.HasSuffix(fields[5], fmt.Sprintf(":%d", st.Ino)) {
-			return true
+		// 3: LEASE  ACTIVE    WRITE 4711 00:1f:815 0 EOF
+		if fields := strings.Fields(line); len(fields) > 5 && fields[1] == "LEASE" && strings.HasSuffix(fields[5], fmt.Sprintf(":%d", st.Ino)) {
+			return fields[2]
 		}
 	}
-	return false
+	return ""
 }

@@ -204,7 +204,7 @@ func TestNofollowWaits(t *testing.T) {
 		lease(t, f)
 		yaml := fmt.Sprintf("version: 1\nfiles: {f: {type: reg, path: %s/file, flags: [O_NOFOLLOW]}}\ntasks: [{name: root, fds: {3: f}%s}]\n", dir, rest)
 		r := start(t, "", "restore", "-d", "--json", write(t, yaml))
-		within(t, "the end of the lease that is asked for", func() bool { return breaking(t, f) })
+		within(t, "the end of the lease that is asked for", func() bool { return leased(t, f) == "BREAKING" })
 		time.Sleep(50 * time.Millisecond)
 		if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK); err != nil {
 			t.Fatal(err)
