@@ -27,7 +27,7 @@ func filled(b *testing.B, n int, l Layout) *Store {
 	return s
 }
 
-// BenchmarkGet gets one file of many at random and closes it.
+// BenchmarkGet gets one file of many at random, as a descriptor, and closes it.
 func BenchmarkGet(b *testing.B) { benchmarkGet(b, Nested) }
 
 // BenchmarkFlat does the same with one socket and one message a file, which is
@@ -41,7 +41,7 @@ func benchmarkGet(b *testing.B, l Layout) {
 			var fd [1]int
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := s.pull(ID(rand.N(n)), fd[:0], true); err != nil {
+				if _, err := s.GetFDs(ID(rand.N(n)), fd[:0]); err != nil {
 					b.Fatal(err)
 				}
 				unix.Close(fd[0])
@@ -80,7 +80,7 @@ func BenchmarkPull(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if fds, err = s.pull(id, fds[:0], false); err != nil {
+				if fds, err = s.GetFDs(id, fds[:0]); err != nil {
 					b.Fatal(err)
 				}
 				for _, fd := range fds {

@@ -8,10 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
-	"slices"
 	"testing"
-	"testing/fstest"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -413,101 +410,5 @@ func TestUnknownLayout(t *testing.T) {
 	}
 	if _, err := Open(fd); !errors.Is(err, ErrNotStore) {
 		t.Errorf("open one: %v, want ErrNotStore", err)
-	}
-}
-
-func TestMaxMessages(t *testing.T) {
-	for _, layout := range []Layout{Nested, Flat} {
-		s := newTestStore(t, Options{MaxMessages: 40, Layout: layout})
-		addMany(t, s, 40)
-		_, err := s.Add(devNull(t))
-		if !errors.Is(err, ErrFull) || err.Error() != "fdstore: add message 40: store is full: it holds 40 messages: Options.MaxMessages" {
-			t.Error(err)
-		}
-	}
-}
-
-// TestMemoryLimit reads the limits of control groups of both versions.
-func TestMemoryLimit(t *testing.T) {
-	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
-	for _, c := range []struct {
-		name  string
-		files fstest.MapFS
-		most  int
-		of    string
-	}{
-		{"nothing", nil, -1, ""},
-		{"no limit", fstest.MapFS{"proc/self/cgroup": file("0::/a/b\n"), "sys/fs/cgroup/a/b/memory.max": file("max\n")}, -1, ""},
-		{"a parent's", fstest.MapFS{
-			"proc/self/cgroup": file("0::/a/b\n"), "sys/fs/cgroup/a/b/memory.max": file("104857600\n"), "sys/fs/cgroup/a/memory.max": file("10485760\n"),
-		}, 1024, "/sys/fs/cgroup/a/memory.max"},
-		{"of a namespace's root", fstest.MapFS{"proc/self/cgroup": file("0::/../x\n"), "sys/fs/cgroup/memory.max": file("10485760\n")}, 1024, "/sys/fs/cgroup/memory.max"},
-		{"version 1", fstest.MapFS{
-			"proc/self/cgroup": file("3:cpu,memory:/a\n0::/\n"), "sys/fs/cgroup/memory/a/memory.limit_in_bytes": file("20971520"),
-			"sys/fs/cgroup/memory/memory.limit_in_bytes": file("9223372036854771712"),
-		}, 2048, "/sys/fs/cgroup/memory/a/memory.limit_in_bytes"},
-		{"tiny", fstest.MapFS{"proc/self/cgroup": file("0::/\n"), "sys/fs/cgroup/memory.max": file("0\n")}, 1, "/sys/fs/cgroup/memory.max"},
-	} {
-		most, why := mostMessages(c.files)
-		if _, of := memoryLimit(c.files); most != c.most || of != c.of {
-			t.Errorf("%s: %d messages by %q (%s), want %d by %q", c.name, most, of, why, c.most, c.of)
-		}
-	}
-	w := writer{}
-	w.most, w.why = mostMessages(fstest.MapFS{"proc/self/cgroup": file("0::/\n"), "sys/fs/cgroup/memory.max": file("10485760\n")})
-	if err := w.checkMost(1024); !errors.Is(err, ErrFull) || err.Error() != "store is full: it holds 1024 messages: that takes half of the 10485760 bytes of /sys/fs/cgroup/memory.max (Options.MaxMessages allows more)" {
-		t.Error(err)
-	}
-}
-
-// closes returns how long it takes to make a pair of Unix sockets and to close it,
-// the shortest of many times.
-func closes(t *testing.T) time.Duration {
-	t.Helper()
-	var took []time.Duration
-	for range 100 {
-		begin := time.Now()
-		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		unix.Close(pair[0])
-		unix.Close(pair[1])
-		took = append(took, time.Since(begin))
-	}
-	return slices.Min(took)
-}
-
-// TestStoreSlowsNobody: a large store must not make the closing of Unix sockets
-// slower on the whole machine. It did on Linux 5.10: 80 times with 10,000 files.
-func TestStoreSlowsNobody(t *testing.T) {
-	before := closes(t)
-	s := newTestStore(t, Options{})
-	f := devNull(t)
-	for range 10_000 {
-		if _, err := s.Add(f); errors.Is(err, ErrInFlight) {
-			skip(t, err.Error())
-		} else if err != nil {
-			t.Fatal(err)
-		}
-	}
-	with := closes(t)
-	held := len(s.writer.Load().held)
-	t.Logf("a pair of sockets: %v, with a store of 10,000 messages %v; it holds %d full sockets open", before, with, held)
-	if with > 10*before {
-		t.Errorf("a pair of sockets takes %v, and %v with a store", before, with)
-	}
-	if (held > 0) != collectsInClose() {
-		t.Errorf("the store holds %d sockets open, and the kernel collects in close: %v", held, collectsInClose())
-	}
-	// What the probe says is what this kernel does.
-	for _, fd := range s.writer.Load().held {
-		unix.Close(fd)
-	}
-	s.writer.Load().held = nil
-	without := closes(t)
-	t.Logf("without them: %v", without)
-	if slow := without > 10*before; slow != collectsInClose() {
-		t.Errorf("without them a pair takes %v, %v before; the kernel collects in close: %v", without, before, collectsInClose())
 	}
 }

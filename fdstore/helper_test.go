@@ -31,6 +31,7 @@ var helpers = map[string]func(args []string) error{
 	"hang":      helpHang,
 	"allowance": helpAllowance,
 	"adopt":     helpAdopt,
+	"fill":      helpFill,
 	"kept":      helpKept,
 	"inflight":  helpInFlight,
 	"unpriv":    helpUnprivileged,
