@@ -81,7 +81,7 @@ tasks: [{name: a, fds: {0: null, %d: null}, children: [{name: b, fds: {%d: own}}
 	}
 	setting(t, "fs/nr_open", "65536")
 	res := wait(t, start(t, "", "restore", "-d", path))
-	if res.status != 1 || !strings.Contains(res.errors, `task "a"`) || !strings.Contains(res.errors, "fs.nr_open has become lower") {
+	if res.status != 1 || !strings.Contains(res.errors, `task "a"`) || !strings.Contains(res.errors, "fs.nr_open is now lower") {
 		t.Errorf("past nr_open: status %d: %s", res.status, res.errors)
 	}
 	nobody(t)
