@@ -162,7 +162,7 @@ var lookAtSources = sync.OnceValue(func() error {
 	if ready("regrow") != "" {
 		return nil
 	}
-	for _, dir := range []string{"cmd", "fdstore", "images", "restore", "tasktree", "examples", "test/scenarios"} {
+	for _, dir := range []string{"cmd", "fdstore", "images", "internal", "restore", "tasktree", "examples", "test/scenarios"} {
 		err := filepath.WalkDir(filepath.Join("..", "..", dir), func(path string, _ fs.DirEntry, err error) error {
 			if err == nil {
 				_, err = os.Stat(path)
