@@ -45,6 +45,8 @@ var rooms = map[string][]string{
 
 	"fdstore/activation": {"fdstore/execfd"},
 	"fdstore/execfd":     {},
+	"fdstore/handover":   {"fdstore"},
+	"examples":           {"fdstore", "fdstore/handover"},
 	"internal/service":   {},
 }
 

@@ -1,0 +1,279 @@
+package handover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"regrow/fdstore"
+)
+
+// EnvReady is the environment variable that tells a generation at which descriptor
+// the one before it waits to hear that it is ready.
+const EnvReady = "FDSTORE_HANDOVER_READY"
+
+// Errors of this package, matched with [errors.Is].
+var (
+	// ErrNotReady means that the next generation ended, or took too long, before
+	// it called [Process.Ready]. It is gone.
+	ErrNotReady = errors.New("the next generation did not get ready")
+	// ErrHandedOver means that there is a next generation already.
+	ErrHandedOver = errors.New("a next generation serves already")
+	// ErrAddress means that the listener of this name has another address. A
+	// listener with another address needs another name.
+	ErrAddress = errors.New("the listener has another address")
+)
+
+// Process is this process as one generation of a server. Its methods may be called
+// by several goroutines.
+type Process struct {
+	mu    sync.Mutex
+	store *fdstore.Store
+	own   bool     // made here, so it can be added to
+	ready *os.File // nil: nobody waits
+
+	next   sync.Mutex // held while a next generation is not ready yet
+	handed bool
+}
+
+// Begin opens the store that the generation before this one has passed, or makes one,
+// if there was none before. The caller must [Process.Close] it.
+//
+// Errors: those of fdstore.Inherited and fdstore.New.
+func Begin() (*Process, error) {
+	p := &Process{}
+	var err error
+	if p.store, err = fdstore.Inherited(); errors.Is(err, fs.ErrNotExist) {
+		p.own = true
+		p.store, err = fdstore.New(fdstore.Options{})
+	}
+	if err == nil {
+		p.ready, err = takeReady()
+	}
+	if err != nil {
+		if p.store != nil {
+			_ = p.store.Close()
+		}
+		return nil, fmt.Errorf("handover: %w", err)
+	}
+	return p, nil
+}
+
+// takeReady takes over the end of the pipe at which the generation before waits.
+func takeReady() (*os.File, error) {
+	text, ok := os.LookupEnv(EnvReady)
+	if !ok {
+		return nil, nil //nolint:nilnil // nobody waits
+	}
+	fd, err := strconv.Atoi(text)
+	if err != nil || fd < 0 {
+		return nil, fmt.Errorf("%s=%q is no descriptor", EnvReady, text)
+	}
+	var st syscall.Stat_t
+	if err := syscall.Fstat(fd, &st); err != nil || st.Mode&syscall.S_IFMT != syscall.S_IFIFO {
+		return nil, fmt.Errorf("%s=%s: descriptor %d is no pipe", EnvReady, text, fd)
+	}
+	syscall.CloseOnExec(fd)
+	return os.NewFile(uintptr(fd), "ready"), os.Unsetenv(EnvReady)
+}
+
+// Store returns the store. It belongs to the Process.
+func (p *Process) Store() *fdstore.Store {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.store
+}
+
+// Listen returns the listener with this name: the one that the generation before
+// had, or a new one, which is in the store from then on. network and address are
+// those of [net.Listen]. The caller closes it; the socket lives on in the store.
+//
+// Errors: [ErrAddress], those of [net.Listen], and those of fdstore.Store.Listener
+// and fdstore.Store.AddListener.
+func (p *Process) Listen(name, network, address string) (net.Listener, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l, err := p.store.Listener(name)
+	if err == nil {
+		if err = sameAddress(l.Addr(), network, address); err != nil {
+			_ = l.Close()
+			l = nil
+		}
+	} else if errors.Is(err, fs.ErrNotExist) {
+		l, err = p.newListener(name, network, address)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("handover: listener %q: %w", name, err)
+	}
+	return l, nil
+}
+
+// newListener makes one and adds it. Preconditions: p.mu is held.
+func (p *Process) newListener(name, network, address string) (net.Listener, error) {
+	if err := p.ownStore(); err != nil {
+		return nil, err
+	}
+	l, err := net.Listen(network, address)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = p.store.AddListener(name, l); err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// ownStore lets this process have a store that it can add to: a copy of the one that
+// it was given, if that is another's. Preconditions: p.mu is held.
+func (p *Process) ownStore() error {
+	if p.own {
+		return nil
+	}
+	s, err := fdstore.New(fdstore.Options{})
+	if err != nil {
+		return err
+	}
+	if err := p.store.CopyTo(s); err != nil {
+		_ = s.Close()
+		return err
+	}
+	_ = p.store.Close() // the copy has the same files
+	p.store, p.own = s, true
+	return nil
+}
+
+// sameAddress compares what a listener has with what is asked for, as far as that
+// says anything.
+func sameAddress(has net.Addr, network, address string) error {
+	same := true
+	switch has := has.(type) {
+	case *net.TCPAddr:
+		want, err := net.ResolveTCPAddr(network, address)
+		if err != nil {
+			return err
+		}
+		anyIP := len(want.IP) == 0 || want.IP.IsUnspecified()
+		same = (want.Port == 0 || want.Port == has.Port) && (anyIP && has.IP.IsUnspecified() || want.IP.Equal(has.IP))
+	case *net.UnixAddr:
+		same = has.Name == address
+	}
+	if !same {
+		return fmt.Errorf("%w: %s, not %s", ErrAddress, has, address)
+	}
+	return nil
+}
+
+// Ready tells the generation before that this one is about to serve. Call it when
+// nothing can go wrong any more, right before [Serve]. Where nobody waits, and the
+// second time, it does nothing.
+//
+// Errors: EPIPE if the other one waits no longer: it serves on, and this process
+// should end.
+func (p *Process) Ready() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ready == nil {
+		return nil
+	}
+	_, err := p.ready.Write([]byte{1})
+	_ = p.ready.Close()
+	p.ready = nil
+	if err != nil {
+		return fmt.Errorf("handover: the generation before: %w", err)
+	}
+	return nil
+}
+
+// Next starts the next generation and returns when it is ready: then this one is to
+// end, as [Serve] does when its context ends. cmd is a program that calls [Begin] and
+// [Process.Ready], such as exec.Command(os.Args[0], os.Args[1:]...) for what lies
+// there by now. It must outlive this process: no CommandContext, and as its output
+// only files. The store and a pipe are added to its ExtraFiles and its Env.
+//
+// Errors: [ErrHandedOver]; [ErrNotReady], with the reason, and with the error of ctx
+// if that ended: the process that was started is gone then, and this one serves
+// on; or what cmd.Start says.
+func (p *Process) Next(ctx context.Context, cmd *exec.Cmd) error {
+	p.next.Lock()
+	defer p.next.Unlock()
+	if p.handed {
+		return fmt.Errorf("handover: %w", ErrHandedOver)
+	}
+	r, err := p.start(cmd)
+	if err != nil {
+		return fmt.Errorf("handover: start the next generation: %w", err)
+	}
+	defer r.Close()
+	if err := awaitReady(ctx, r); err != nil {
+		_ = cmd.Process.Kill()
+		return fmt.Errorf("handover: pid %d: %w: %w (%s)", cmd.Process.Pid, ErrNotReady, err, endOf(cmd))
+	}
+	p.handed = true
+	go func() { _ = cmd.Wait() }() // for as long as this process lives
+	return nil
+}
+
+// firstExtra is the descriptor that the first of [exec.Cmd.ExtraFiles] becomes.
+const firstExtra = 3
+
+// start starts the next generation and returns the pipe from which it is heard.
+func (p *Process) start(cmd *exec.Cmd) (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock() // what is lent must not be closed before the child has it
+	if err = p.store.AddToCmd(cmd); err == nil {
+		cmd.Env = append(cmd.Env, EnvReady+"="+strconv.Itoa(firstExtra+len(cmd.ExtraFiles))) // AddToCmd has set Env
+		cmd.ExtraFiles = append(cmd.ExtraFiles, w)
+		err = cmd.Start()
+	}
+	if err != nil {
+		_ = r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// awaitReady returns nil when the other end says so.
+func awaitReady(ctx context.Context, r *os.File) error {
+	defer context.AfterFunc(ctx, func() { _ = r.SetReadDeadline(time.Unix(1, 0)) })()
+	_, err := r.Read(make([]byte, 1))
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return ctx.Err()
+	}
+	return errors.New("it has closed its end without a word")
+}
+
+// endOf waits for a process that ends and says how.
+func endOf(cmd *exec.Cmd) string {
+	if err := cmd.Wait(); cmd.ProcessState == nil {
+		return err.Error()
+	}
+	return cmd.ProcessState.String()
+}
+
+// Close closes the store. Its files live on where there is a next generation.
+func (p *Process) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ready != nil {
+		_ = p.ready.Close()
+		p.ready = nil
+	}
+	return p.store.Close()
+}
