@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -54,16 +56,16 @@ func (c *hostCheck) lack(pos tasktree.Pos, err error, format string, args ...any
 	c.lacks = append(c.lacks, Lack{Pos: pos, Msg: fmt.Sprintf(format, args...), Err: err})
 }
 
-// tooLow is a lack that a limit makes.
-func (c *hostCheck) tooLow(pos tasktree.Pos, err error, format string, args ...any) {
-	c.lacks = append(c.lacks, Lack{Pos: pos, Msg: fmt.Sprintf(format, args...), Err: err, Limit: true})
-}
-
 // always has what every task needs.
 func (c *hostCheck) always() {
 	root := c.tree.Root
 	if err := c.ask.closeRange(); err != nil {
 		c.lack(root.Pos, err, "task %q: close_range is missing (Linux 5.9), or a sandbox refuses it; allow it there", root.Name)
+	}
+	// Without a thread that it needs the Go runtime ends the process: there must be
+	// room before there is anything that such an end would leave.
+	if room, limit := c.ask.room(); room < fewest {
+		c.lack(root.Pos, nil, "task %q: %s leaves room for %d more processes, and regrow itself may need %d threads; raise it", root.Name, limit, max(room, 0), fewest)
 	}
 	switch err := c.ask.proc(); {
 	case errors.Is(err, errForeignProc):
@@ -196,7 +198,7 @@ func (c *hostCheck) pids() {
 			if pid.Value >= tasktree.MaxPID {
 				cure = "ask for less" // it cannot be raised that far
 			}
-			c.tooLow(pid.Pos, nil, "task %q: pid %d: kernel.pid_max is %d, so the highest pid is %d; %s", task.Name, pid.Value, highest, highest-1, cure)
+			c.lack(pid.Pos, nil, "task %q: pid %d: kernel.pid_max is %d, so the highest pid is %d; %s", task.Name, pid.Value, highest, highest-1, cure)
 		}
 		if c.host.OldClone {
 			c.lack(pid.Pos, nil, "task %q: an exact pid needs clone3, which a sandbox (a seccomp filter) refuses here; leave pid out, or allow clone3 there", task.Name)
@@ -220,14 +222,18 @@ func (c *hostCheck) pids() {
 	}
 }
 
-// pipes has what the capacities of pipes need. What all pipes of a user may have
-// together (fs.pipe-user-pages-soft) depends on the moment and is not looked at.
+// pipes has what the capacities of pipes need: each by itself, and all together.
 func (c *hostCheck) pipes() {
-	var most, checked int64
+	var most, checked, pages int64
+	limits := []*pagesLimit{{name: "fs.pipe-user-pages-soft"}, {name: "fs.pipe-user-pages-hard"}}
 	for _, f := range c.tree.Files {
-		size := f.Spec.Traits(c.tree).PipeSize
-		if size.Value <= checked || len(f.Uses) == 0 {
+		traits := f.Spec.Traits(c.tree)
+		if !traits.Pipe || len(f.Uses) == 0 {
 			continue
+		}
+		size := traits.PipeSize
+		if size.Value == 0 {
+			size = tasktree.Number{Value: newPipe(), Pos: f.Pos}
 		}
 		if most == 0 {
 			if most, _ = strconv.ParseInt(c.ask.sys("fs/pipe-max-size"), 10, 64); most == 0 {
@@ -235,15 +241,52 @@ func (c *hostCheck) pipes() {
 			}
 			checked = most
 		}
-		if size.Value <= checked {
-			continue
-		}
-		if err := c.ask.pipe(size.Value); errors.Is(err, unix.EPERM) {
-			c.tooLow(size.Pos, err, "file %q: a pipe of %d bytes: fs.pipe-max-size is %d, and beyond it CAP_SYS_RESOURCE is needed; "+
-				"raise it (sysctl -w fs.pipe-max-size=%d), or ask for less", f.Name, size.Value, most, size.Value)
-		} else if err == nil {
+		if size.Value > checked && c.pipe(f, size, most) {
 			checked = size.Value
 		}
+		if pages += max(size.Value/int64(os.Getpagesize()), 1); c.host.PipesLimited {
+			for _, limit := range limits {
+				limit.note(c.ask, size.Pos, f.Name, pages)
+			}
+		}
+	}
+	// What other pipes of the user take depends on the moment, and is met on the way.
+	for _, limit := range limits {
+		if limit.file != "" {
+			c.lack(limit.pos, nil, "file %q: the pipes of the tree take %d pages in all, and %s allows a user %d, without CAP_SYS_RESOURCE or CAP_SYS_ADMIN; "+
+				"raise it (sysctl -w %s=%d), or ask for smaller ones", limit.file, pages, limit.name, limit.most, limit.name, pages)
+		}
+	}
+}
+
+// pipe tries a pipe that is over fs.pipe-max-size, and reports whether there can be
+// one.
+func (c *hostCheck) pipe(f *tasktree.OpenFile, size tasktree.Number, most int64) bool {
+	err := c.ask.pipe(size.Value)
+	if errors.Is(err, unix.EPERM) {
+		c.lack(size.Pos, err, "file %q: a pipe of %d bytes: fs.pipe-max-size is %d, and beyond it CAP_SYS_RESOURCE is needed; "+
+			"raise it (sysctl -w fs.pipe-max-size=%d), or ask for less", f.Name, size.Value, most, size.Value)
+	}
+	return err == nil
+}
+
+// pagesLimit is a limit of all pipes of a user.
+type pagesLimit struct {
+	name  string
+	asked bool
+	most  int64 // pages, 0: there is no limit
+	pos   tasktree.Pos
+	file  string // the first that goes beyond it, "" none
+}
+
+// note notes that the pipes up to this file take so many pages.
+func (l *pagesLimit) note(ask probes, pos tasktree.Pos, file string, pages int64) {
+	if !l.asked {
+		l.asked = true
+		l.most, _ = strconv.ParseInt(ask.sys(strings.Replace(l.name, ".", "/", 1)), 10, 64)
+	}
+	if l.most > 0 && pages > l.most && l.file == "" {
+		l.pos, l.file = pos, file
 	}
 }
 
@@ -253,7 +296,7 @@ func (c *hostCheck) numbers() {
 	for _, task := range c.tree.Tasks() {
 		for i := range task.FDs {
 			if d := &task.FDs[i]; uint64(d.FD) >= hard {
-				c.tooLow(d.Pos, nil, "%s", tooHigh(task, d, hard))
+				c.lack(d.Pos, nil, "%s", tooHigh(task, d, hard))
 			}
 		}
 	}

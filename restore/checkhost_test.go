@@ -59,6 +59,7 @@ func able() probes {
 		clone:      func(Host, []tasktree.Namespace) error { return nil },
 		choosePIDs: func() bool { return true },
 		pipe:       func(int64) error { return nil },
+		room:       func() (int, string) { return unlimited, "" },
 		sys: func(name string) string {
 			return map[string]string{"kernel/pid_max": "4194304", "fs/pipe-max-size": "1048576", "user/max_user_namespaces": "100", "user/max_pid_namespaces": "100"}[name]
 		},
@@ -117,6 +118,10 @@ func TestLacking(t *testing.T) {
 		}
 		return unix.ENOMEM
 	}
+	pages := able().with("fs/pipe-max-size", "16777216").with("fs/pipe-user-pages-soft", "783").with("fs/pipe-user-pages-hard", "5135")
+	exactly := pages.with("fs/pipe-user-pages-soft", "5136").with("fs/pipe-user-pages-hard", "5136")
+	crowded := able()
+	crowded.room = func() (int, string) { return -1, "RLIMIT_NPROC (ulimit -u)" }
 	noPIDs := able()
 	noPIDs.choosePIDs = func() bool { return false }
 
@@ -135,6 +140,10 @@ func TestLacking(t *testing.T) {
 		{"another proc", roomy, foreign, nil},
 		{"no children in proc", roomy, childless, nil},
 		{"moment of the pipes", roomy, soft, nil},
+		{"pages of pipes", Host{UID: 1000, HardFiles: 1 << 20, PipesLimited: true}, pages, nil},
+		{"pages of pipes by root", Host{HardFiles: 1 << 20}, pages, nil},
+		{"pages of pipes up to the limit", Host{UID: 1000, HardFiles: 1 << 20, PipesLimited: true}, exactly, nil},
+		{"no room for threads", roomy, crowded, nil},
 		{"exact pids", roomy, noPIDs, nil},
 		{"exact pids in user alone", roomy, able(), []tasktree.Namespace{user}},
 		{"exact pids in user alone, the root too", roomy, noPIDs, []tasktree.Namespace{user}},
@@ -162,9 +171,6 @@ func TestLacking(t *testing.T) {
 			if lacks := lacking(tree, c.host, c.ask); len(lacks) > 0 {
 				err := &HostError{tree.Source, lacks}
 				got = err.Error() + "\n"
-				if want := c.name == "limits alone"; err.OnlyLimits() != want {
-					t.Errorf("only limits: %v, want %v", err.OnlyLimits(), want)
-				}
 				if !slices.IsSortedFunc(lacks, func(a, b Lack) int { return a.Pos.Compare(b.Pos) }) {
 					t.Error("not sorted")
 				}
@@ -299,14 +305,14 @@ func TestUserPlan(t *testing.T) {
 func ExampleHostError() {
 	err := error(&HostError{"tree.yaml", []Lack{
 		{Pos: tasktree.Pos{Line: 2, Col: 14}, Msg: "a new pid namespace needs CAP_SYS_ADMIN", Err: unix.EPERM},
-		{Pos: tasktree.Pos{Line: 9, Col: 10}, Msg: `task "a": fd 99999: the hard RLIMIT_NOFILE is 1024`, Limit: true},
+		{Pos: tasktree.Pos{Line: 9, Col: 10}, Msg: `task "a": fd 99999: the hard RLIMIT_NOFILE is 1024`},
 	}})
 	if host, ok := errors.AsType[*HostError](err); ok {
 		for _, lack := range host.Lacks {
-			fmt.Println(lack.Pos, lack.Msg, lack.Limit)
+			fmt.Println(lack.Pos, lack.Msg)
 		}
 	}
 	// Output:
-	// 2:14 a new pid namespace needs CAP_SYS_ADMIN false
-	// 9:10 task "a": fd 99999: the hard RLIMIT_NOFILE is 1024 true
+	// 2:14 a new pid namespace needs CAP_SYS_ADMIN
+	// 9:10 task "a": fd 99999: the hard RLIMIT_NOFILE is 1024
 }

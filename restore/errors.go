@@ -22,10 +22,9 @@ type HostError struct {
 
 // Lack is one thing that a line of the description needs and this host lacks.
 type Lack struct {
-	Pos   tasktree.Pos // that needs it
-	Msg   string       // for what it is needed, why it is not there, and the way around
-	Err   error        // what the kernel answered; may be nil
-	Limit bool         // it is there, and a limit that can be set is too low
+	Pos tasktree.Pos // that needs it
+	Msg string       // for what it is needed, why it is not there, and the way around
+	Err error        // what the kernel answered; may be nil
 
 	cause error // of which Msg has the words
 }
@@ -53,12 +52,6 @@ func JoinLacks(a, b error) error {
 	all := slices.Concat(x.Lacks, y.Lacks)
 	sortLacks(all)
 	return &HostError{x.Source, all}
-}
-
-// OnlyLimits reports whether the kernel and the privileges would do, and only
-// limits are too low.
-func (e *HostError) OnlyLimits() bool {
-	return !slices.ContainsFunc(e.Lacks, func(l Lack) bool { return !l.Limit })
 }
 
 // Unwrap gives the reasons.

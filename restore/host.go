@@ -24,6 +24,7 @@ type Host struct {
 	UID, GID             int    // effective, as the caller's user namespace has them
 	OldOpen              bool   // openat2(2) is refused, as sandboxes do: paths with links cannot be opened safely
 	OldClone             bool   // clone3(2) is refused, as sandboxes of containers do: clone(2) makes the tasks
+	PipesLimited         bool   // fs.pipe-user-pages-soft and -hard bind what this process makes, see pipe(7)
 	Processors           int    // that the tasks may use at a time: a large tree is forked by as many; 0 is 1
 }
 
@@ -32,6 +33,7 @@ type Host struct {
 func ThisHost() (Host, error) {
 	h := Host{Environ: os.Environ(), UID: os.Geteuid(), GID: os.Getegid(), OldOpen: !safepath.HasOpenat2(), OldClone: !postfork.HasClone3(), Processors: runtime.GOMAXPROCS(0)}
 	h.SoftFiles, h.HardFiles = early.Files()
+	h.PipesLimited = pipesLimited()
 	if cwd, err := unix.Getwd(); err == nil && strings.HasPrefix(cwd, "/") {
 		h.Cwd = cwd
 	}
@@ -41,4 +43,25 @@ func ThisHost() (Host, error) {
 	}
 	h.Ignored = ignored
 	return h, nil
+}
+
+// newPipe is the capacity of a new pipe in bytes (PIPE_DEF_BUFFERS in
+// include/linux/pipe_fs_i.h). Where the user's pipes are over
+// fs.pipe-user-pages-soft it is two pages.
+func newPipe() int64 { return 16 * int64(os.Getpagesize()) }
+
+// pipesLimited reports whether the limits of a user's pipes bind this process: they
+// do without CAP_SYS_RESOURCE and CAP_SYS_ADMIN in the first user namespace.
+func pipesLimited() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	const either = 1<<unix.CAP_SYS_RESOURCE | 1<<unix.CAP_SYS_ADMIN // both below 32
+	return unix.Capget(&header, &data[0]) != nil || data[0].Effective&either == 0 || !inFirstUserNamespace()
+}
+
+// inFirstUserNamespace reports whether this process's user namespace is the first
+// one, which alone maps every user to itself.
+func inFirstUserNamespace() bool {
+	ids, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && strings.Join(strings.Fields(string(ids)), " ") == "0 0 4294967295"
 }

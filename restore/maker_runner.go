@@ -58,7 +58,20 @@ func (m *runnerMaker) At(pos tasktree.Pos) {
 	}
 }
 
-func (m *runnerMaker) Call(c tasktree.Call) { m.recipe(program.OpCall, c) }
+func (m *runnerMaker) Call(c tasktree.Call) {
+	if c, needed := m.pl.needed(c); needed {
+		m.recipe(program.OpCall, c)
+	}
+}
+
+// needed gives a call of a recipe as this host needs it, and whether it does.
+func (pl *planner) needed(c tasktree.Call) (tasktree.Call, bool) {
+	if c.NewPipe {
+		c.Want, c.HasWant = newPipe(), true
+		return c, pl.plan.host.PipesLimited
+	}
+	return c, true
+}
 
 func (m *runnerMaker) CallFD(c tasktree.Call) tasktree.Ref {
 	return m.keep(m.recipe(program.OpCall, c))

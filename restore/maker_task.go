@@ -23,7 +23,11 @@ func (m *taskMaker) At(pos tasktree.Pos) {
 	}
 }
 
-func (m *taskMaker) Call(c tasktree.Call) { m.recipe(program.OpCall, c) }
+func (m *taskMaker) Call(c tasktree.Call) {
+	if c, needed := m.pl.needed(c); needed {
+		m.recipe(program.OpCall, c)
+	}
+}
 
 func (m *taskMaker) CallFD(c tasktree.Call) tasktree.Ref {
 	op := m.recipe(program.OpCall, c)

@@ -63,9 +63,8 @@ func askMisc() (entries []execcheck.Misc, hidden bool) {
 // user namespace: in another, a mount would give it entries of its own and hide the
 // others (Linux 6.7).
 func mountMisc() (int, error) {
-	ids, err := os.ReadFile("/proc/self/uid_map")
-	if err != nil || strings.Join(strings.Fields(string(ids)), " ") != "0 0 4294967295" {
-		return -1, errors.Join(err, unix.EPERM)
+	if !inFirstUserNamespace() {
+		return -1, unix.EPERM
 	}
 	fs, err := unix.Fsopen("binfmt_misc", unix.FSOPEN_CLOEXEC)
 	if err != nil {

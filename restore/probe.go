@@ -34,6 +34,9 @@ type probes struct {
 	// pipe gives a pipe this capacity in bytes: F_SETPIPE_SZ, since Linux
 	// 2.6.35.
 	pipe func(size int64) error
+	// room gives how many processes there may be beside those that there are, and
+	// which limit says so.
+	room func() (int, string)
 	// sys reads a parameter of /proc/sys, "" if it is not there.
 	sys func(name string) string
 	// status reads a field of /proc/self/status, "" if it is not there.
@@ -48,6 +51,7 @@ var thisKernel = probes{
 	clone:      tryCloneOnce,
 	choosePIDs: postfork.MayChoosePIDs,
 	pipe:       tryPipe,
+	room:       pidsLeft,
 	sys: func(name string) string {
 		text, _ := os.ReadFile("/proc/sys/" + name)
 		return strings.TrimSpace(string(text))

@@ -149,8 +149,11 @@ const EndsWithInit = "the tree cannot live on: this process is pid 1 of its pid 
 
 // attempt carries the plan out. If that fails, nothing of the tree is left.
 func (r *run) attempt(ctx context.Context) (*Tree, error) {
-	if err := CheckHost(r.plan.tree, r.plan.host); err != nil {
-		return nil, err
+	ask := thisKernel
+	room, limit := pidsLeft()
+	ask.room = func() (int, string) { return room, limit }
+	if lacks := lacking(r.plan.tree, r.plan.host, ask); len(lacks) > 0 {
+		return nil, &HostError{r.plan.tree.Source, lacks}
 	}
 	if r.plan.options.Detach && os.Getpid() == 1 {
 		return nil, &HostError{r.plan.tree.Source, []Lack{{Pos: r.plan.tree.Root.Pos, Msg: EndsWithInit}}}
@@ -159,9 +162,7 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 		sortLacks(lacks)
 		return nil, &HostError{r.plan.tree.Source, lacks}
 	}
-	if err := r.readyThreads(); err != nil {
-		return nil, err
-	}
+	r.readyThreads(room)
 	family, err := newFamily(r.options.Alone)
 	if err != nil {
 		return nil, err

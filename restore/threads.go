@@ -2,7 +2,6 @@ package restore
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"path"
 	"runtime"
@@ -26,25 +25,14 @@ const fewest = 4
 
 // readyThreads makes the Go runtime start the threads that it may need, which it
 // keeps. Later there may be no pid left for one, since the tree has taken them all,
-// and a runtime that cannot start a thread ends the process. For the same reason it is
-// an error where there is hardly any room for them: call this before there is anything
-// that such an end would leave. Where they would take the room that the tree needs,
-// there are none, since then the tree does not take all of it.
-func (r *run) readyThreads() error {
-	room, limit := pidsLeft()
+// and a runtime that cannot start a thread ends the process. If they would take the
+// room that the tree needs, none are started: then the tree does not take all of it.
+func (r *run) readyThreads(room int) {
 	n, tasks := threadsNeeded(), len(r.plan.tasks)
-	switch {
-	case room < fewest:
-		root := r.plan.tree.Root
-		return &HostError{r.plan.tree.Source, []Lack{{
-			Pos: root.Pos, Limit: true,
-			Msg: fmt.Sprintf("task %q: %s leaves room for %d more processes, and regrow itself may need %d threads; raise it", root.Name, limit, max(room, 0), fewest),
-		}}}
-	case room < n, tasks <= room && room-n < tasks, !spaceForThreads():
-		return nil
+	if room < n || tasks <= room && room-n < tasks || !spaceForThreads() {
+		return
 	}
 	startThreads(n)
-	return nil
 }
 
 // startThreads makes the runtime have so many threads that wait for work.

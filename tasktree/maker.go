@@ -61,6 +61,10 @@ type Call struct {
 	Hints []Hint
 
 	HasWant bool
+
+	// NewPipe makes Want the capacity of a new pipe. The call is only made where
+	// the kernel may have given less, without a word.
+	NewPipe bool
 }
 
 // Hint is what a message adds for one errno: which limit was met, what to do.

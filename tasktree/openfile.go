@@ -93,6 +93,9 @@ type Traits struct {
 	// InheritKey names the caller's descriptor that is taken over, "" if none.
 	InheritKey string
 
+	// Pipe: it is a pipe, and counts for the limits of all pipes of a user.
+	Pipe bool
+
 	// PipeSize is the capacity in bytes that a pipe is to have, as the kernel
 	// rounds it up, with the place that asks for it; Value 0: the kernel's
 	// choice, or no pipe. Beyond fs.pipe-max-size it needs CAP_SYS_RESOURCE.

@@ -127,10 +127,11 @@ func statusOf(err error, detach bool) int {
 	var invalid *tasktree.InvalidError
 	var given *tasktree.GivenError
 	var host *restore.HostError
+	var refused *restore.RefusedError
 	switch {
 	case errors.As(err, &invalid), errors.As(err, &given):
 		return exitUsage
-	case errors.As(err, &host) && !host.OnlyLimits(): // what a limit refuses is a failure
+	case errors.As(err, &host), errors.As(err, &refused): // limits that can be seen beforehand among them
 		return exitHost
 	case detach:
 		return exitNo

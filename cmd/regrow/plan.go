@@ -93,5 +93,9 @@ func (p *planner) plan(cmd *cobra.Command, path string) (*restore.Plan, error) {
 			err = lacks
 		}
 	}
-	return nil, &exitError{statusOf(err, p.refusedIsNo || p.detach), err}
+	status := statusOf(err, p.detach)
+	if status == exitHost && p.refusedIsNo {
+		status = exitNo
+	}
+	return nil, &exitError{status, err}
 }

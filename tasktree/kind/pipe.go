@@ -94,7 +94,7 @@ func (p *Pipe) Traits(*tasktree.Tree) tasktree.Traits {
 	if size.Value > 0 {
 		size.Value = roundPipe(size.Value)
 	}
-	return tasktree.Traits{PipeSize: size}
+	return tasktree.Traits{Pipe: true, PipeSize: size}
 }
 
 // Make implements [tasktree.Spec].
@@ -110,7 +110,18 @@ func (p *Pipe) Make(_ *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
 	r, w := m.CallPair(tasktree.Call{
 		Name: "pipe2", Nr: unix.SYS_PIPE2,
 		Args: []tasktree.Arg{tasktree.Pair(), tasktree.Int(int64(first | unix.O_CLOEXEC))},
+		Hints: []tasktree.Hint{
+			{Errno: int(unix.ENFILE), Text: "all pipes of the user are over fs.pipe-user-pages-hard, or the system's open files over fs.file-max"},
+		},
 	})
+	if p.Capacity.Value == 0 {
+		m.Call(tasktree.Call{
+			Name: "fcntl(F_GETPIPE_SZ)", Nr: unix.SYS_FCNTL,
+			Args:    []tasktree.Arg{tasktree.FD(w), tasktree.Int(unix.F_GETPIPE_SZ)},
+			NewPipe: true, Short: "the pipe is smaller than usual, since all pipes of the user are over fs.pipe-user-pages-soft; " +
+				"raise that, end programs that hold pipes, or write the capacity that will do",
+		})
+	}
 	if p.Capacity.Value > 0 {
 		m.At(p.Capacity.Pos)
 		size := roundPipe(p.Capacity.Value)

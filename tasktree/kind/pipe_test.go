@@ -44,10 +44,10 @@ func TestPipeTraits(t *testing.T) {
 	}
 	size := spec.(*kind.Pipe).Capacity
 	size.Value = 4096
-	if diff := cmp.Diff(tasktree.Traits{PipeSize: size}, spec.Traits(&tasktree.Tree{})); diff != "" {
+	if diff := cmp.Diff(tasktree.Traits{Pipe: true, PipeSize: size}, spec.Traits(&tasktree.Tree{})); diff != "" {
 		t.Errorf("traits (-want +got):\n%s", diff)
 	}
-	if traits := decode(t, "pipe", values{}).Traits(&tasktree.Tree{}); traits != (tasktree.Traits{}) {
+	if traits := decode(t, "pipe", values{}).Traits(&tasktree.Tree{}); traits != (tasktree.Traits{Pipe: true}) {
 		t.Errorf("traits of a plain pipe: %+v", traits)
 	}
 }
@@ -73,6 +73,10 @@ func TestPipeMake(t *testing.T) {
 			Args: []tasktree.Arg{{Kind: tasktree.ArgRef, Ref: w}, {Int: unix.F_SETPIPE_SZ}, {Int: size}},
 		}
 	}
+	getSize := tasktree.Call{
+		Name: "fcntl(F_GETPIPE_SZ)", Nr: unix.SYS_FCNTL, NewPipe: true,
+		Args: []tasktree.Arg{{Kind: tasktree.ArgRef, Ref: w}, {Int: unix.F_GETPIPE_SZ}},
+	}
 	write := func(s string) tasktree.Call {
 		n := int64(len(s))
 		return tasktree.Call{
@@ -83,36 +87,36 @@ func TestPipeMake(t *testing.T) {
 	endPos := func(end int) tasktree.Pos { return tasktree.Pos{Line: line["flags"], Col: 10 * (end + 1)} }
 
 	cases := []makeCase{
-		{"plain", values{}, []any{pipe2(0)}, ends},
-		{"both alike", values{"flags": [][]string{{"O_NONBLOCK", "O_DIRECT"}, {"O_DIRECT", "O_NONBLOCK"}}}, []any{pipe2(unix.O_NONBLOCK | unix.O_DIRECT)}, ends},
+		{"plain", values{}, []any{pipe2(0), getSize}, ends},
+		{"both alike", values{"flags": [][]string{{"O_NONBLOCK", "O_DIRECT"}, {"O_DIRECT", "O_NONBLOCK"}}}, []any{pipe2(unix.O_NONBLOCK | unix.O_DIRECT), getSize}, ends},
 		{
 			"one end does not block",
 			values{"flags": [][]string{{"O_NONBLOCK"}, nil}},
-			[]any{pipe2(0), endPos(0), setFlags(r, unix.O_NONBLOCK)},
+			[]any{pipe2(0), getSize, endPos(0), setFlags(r, unix.O_NONBLOCK)},
 			ends,
 		},
 		{
 			"what both want and one more",
 			values{"flags": [][]string{{"O_NONBLOCK"}, {"O_NONBLOCK", "O_DIRECT"}}},
-			[]any{pipe2(unix.O_NONBLOCK), endPos(1), setFlags(w, unix.O_NONBLOCK|unix.O_DIRECT)},
+			[]any{pipe2(unix.O_NONBLOCK), getSize, endPos(1), setFlags(w, unix.O_NONBLOCK|unix.O_DIRECT)},
 			ends,
 		},
 		{
 			"what pipe2 does not take",
 			values{"flags": [][]string{{"O_ASYNC"}, {"O_ASYNC", "O_NOATIME"}}},
-			[]any{pipe2(0), endPos(0), setFlags(r, unix.O_ASYNC), endPos(1), setFlags(w, unix.O_ASYNC|unix.O_NOATIME)},
+			[]any{pipe2(0), getSize, endPos(0), setFlags(r, unix.O_ASYNC), endPos(1), setFlags(w, unix.O_ASYNC|unix.O_NOATIME)},
 			ends,
 		},
 		{
 			"content must not block and leaves no trace",
 			values{"content": "job\x00\n", "flags": [][]string{nil, nil}},
-			[]any{pipe2(unix.O_NONBLOCK), keyPos("content"), write("job\x00\n"), endPos(0), setFlags(r, 0), endPos(1), setFlags(w, 0)},
+			[]any{pipe2(unix.O_NONBLOCK), getSize, keyPos("content"), write("job\x00\n"), endPos(0), setFlags(r, 0), endPos(1), setFlags(w, 0)},
 			ends,
 		},
 		{
 			"content where one end blocks",
 			values{"content": "x", "flags": [][]string{{"O_NONBLOCK"}, nil}},
-			[]any{pipe2(unix.O_NONBLOCK), keyPos("content"), write("x"), endPos(1), setFlags(w, 0)},
+			[]any{pipe2(unix.O_NONBLOCK), getSize, keyPos("content"), write("x"), endPos(1), setFlags(w, 0)},
 			ends,
 		},
 		{
@@ -121,7 +125,7 @@ func TestPipeMake(t *testing.T) {
 			[]any{pipe2(unix.O_NONBLOCK), keyPos("capacity"), setSize(8192), keyPos("content"), write("x")},
 			ends,
 		},
-		{"empty content", values{"content": ""}, []any{pipe2(0)}, ends},
+		{"empty content", values{"content": ""}, []any{pipe2(0), getSize}, ends},
 	}
 	for _, c := range [][2]int64{{1, 4096}, {4096, 4096}, {4097, 8192}, {65536, 65536}, {65537, 131072}, {1 << 31, 1 << 31}} {
 		cases = append(cases, makeCase{

@@ -53,6 +53,13 @@ func TestMain(m *testing.M) {
 	if part != "" {
 		fmt.Println(part)
 	}
+	if what := os.Getenv(pipesEnv); what != "" {
+		if err := holdPipes(what); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(runAll(m))
 }
 

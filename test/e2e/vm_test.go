@@ -135,7 +135,7 @@ func TestHardLimit(t *testing.T) {
 	}
 	endTree(t)
 	res := wait(t, start(t, "ulimit -Sn 63; ulimit -Hn 63", "restore", "-d", path))
-	if res.status != 1 || !strings.Contains(res.errors, "fd 63") || !strings.Contains(res.errors, "RLIMIT_NOFILE") {
+	if res.status != 3 || !strings.Contains(res.errors, "fd 63") || !strings.Contains(res.errors, "RLIMIT_NOFILE") {
 		t.Errorf("under a hard limit of 63: status %d: %s", res.status, res.errors)
 	}
 	nobody(t)
