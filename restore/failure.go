@@ -77,6 +77,7 @@ func (r *run) end() {
 	// The gate is decided. Tasks that it has let go and that have not looked yet end
 	// sooner by this.
 	postfork.Raise(&r.arena.Head().Left, program.AbortBit)
+	r.root, _ = identified(r.root) // without a descriptor the pidfd alone must do
 	r.family.end(r.root, r.rootFD, r.taskPIDs)
 	_ = unix.Close(r.rootFD)
 }

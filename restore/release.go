@@ -118,10 +118,12 @@ func (r *run) spawn(maps []mapping) error {
 		Heap:     heap(maps, uint64(reflect.ValueOf(r).Pointer())),
 	})
 	if err == nil {
-		r.root = proc.ID{PID: pid}
 		r.rootFD = int(int32(r.arena.Head().RootPIDFD))
-		if r.root, err = proc.Of(pid); err != nil { // it has not been waited for, so it is there
-			r.root.PID = pid
+		r.root, err = identified(proc.ID{PID: pid})
+		if lacksRoom(err) {
+			err = nil // it is asked again once files of ours are closed
+		}
+		if err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
 		return nil
@@ -144,6 +146,21 @@ func (r *run) spawn(maps []mapping) error {
 		}}}
 	}
 	return e
+}
+
+// identified gives the root with the time when it began, if that is not known yet:
+// to read it takes a descriptor, and there may be none left between the clone and the
+// release. Nobody has waited for the root, so its number is its own. With an error it
+// is given as it was.
+func identified(root proc.ID) (proc.ID, error) {
+	if root.PID == 0 || root.Began != 0 {
+		return root, nil
+	}
+	id, err := proc.Of(root.PID)
+	if err != nil {
+		return root, err
+	}
+	return id, nil
 }
 
 // cloneName names the call that makes tasks.

@@ -123,11 +123,15 @@ func (r *run) living() (map[int]bool, error) {
 	if err = errors.Join(err, folder.Close()); err != nil {
 		return nil, err
 	}
-	alive := map[int]bool{}
-	if r.root.Lives() {
-		alive[r.pidInTree(r.root.PID)] = true
+	root, err := identified(r.root)
+	if err != nil {
+		return nil, err
 	}
-	for _, p := range proc.Descendants(r.root) {
+	alive := map[int]bool{}
+	if root.Lives() {
+		alive[r.pidInTree(root.PID)] = true
+	}
+	for _, p := range proc.Descendants(root) {
 		if !p.Ended() {
 			alive[r.pidInTree(p.PID)] = true
 		}

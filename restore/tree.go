@@ -28,6 +28,7 @@ type Tree struct {
 }
 
 func (r *run) tree() (*Tree, error) {
+	r.root, _ = identified(r.root) // our files are closed by now
 	return &Tree{
 		plan: r.plan, report: r.report(), family: r.family, made: r.made, log: r.log, root: r.root, rootFD: r.rootFD,
 	}, nil
