@@ -10,6 +10,7 @@ import (
 
 	"regrow/restore/internal/execcheck"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/safepath"
 	"regrow/tasktree"
 )
 
@@ -22,10 +23,11 @@ import (
 //
 // Each program is looked at once, however many tasks run it.
 type programCheck struct {
-	plan  *Plan
-	arch  execcheck.Arch
-	stack uint64                       // the soft RLIMIT_STACK
-	fd    func(of fileEnd) (int, bool) // the descriptor of an open file that this process has already
+	plan   *Plan
+	opener *safepath.Opener
+	arch   execcheck.Arch
+	stack  uint64                       // the soft RLIMIT_STACK
+	fd     func(of fileEnd) (int, bool) // the descriptor of an open file that this process has already
 
 	looks   map[lookKey]*look
 	lists   map[uint64]stringList // by address
@@ -62,7 +64,7 @@ type stringList struct {
 
 func newProgramCheck(p *Plan, fd func(of fileEnd) (int, bool)) *programCheck {
 	c := &programCheck{
-		plan: p, fd: fd, arch: execcheck.Native(os.Getpagesize()),
+		plan: p, opener: safepath.New(p.host.OldOpen), fd: fd, arch: execcheck.Native(os.Getpagesize()),
 		looks: map[lookKey]*look{}, lists: map[uint64]stringList{},
 	}
 	var limit unix.Rlimit

@@ -51,15 +51,12 @@ func (c *programCheck) open(path, folder string, interpreter bool) (opened, unix
 		defer unix.Close(fd)
 		dir = fd
 	}
-	look, errno := lookAt(dir, path)
+	var st unix.Stat_t
+	look, errno := c.lookAt(dir, path, &st)
 	if errno != 0 || look < 0 {
 		return left, errno, ""
 	}
 	defer unix.Close(look)
-	var st unix.Stat_t
-	if unix.Fstat(look, &st) != nil {
-		return left, 0, ""
-	}
 	if interpreter {
 		if errno, why := mayExecute(dir, path, &st); errno != 0 {
 			return left, errno, why
@@ -86,31 +83,18 @@ func (c *programCheck) open(path, folder string, interpreter bool) (opened, unix
 }
 
 // lookAt opens a path without opening the file: -1 if another process would find
-// another one there (a magic link, /proc), or if that cannot be told.
-func lookAt(dir int, path string) (int, unix.Errno) {
-	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_MAGICLINKS}
-	fd, err := unix.Openat2(dir, path, how)
-	if errors.Is(err, unix.ELOOP) { // a magic link, or a circle of links
-		fd, err = unix.Openat(dir, path, unix.O_PATH|unix.O_CLOEXEC, 0)
-		if err == nil {
-			_ = unix.Close(fd)
-			return -1, 0
-		}
+// another one there, or if that cannot be told.
+func (c *programCheck) lookAt(dir int, path string, st *unix.Stat_t) (int, unix.Errno) {
+	fd, err := c.opener.LookAt(dir, path, 0, st)
+	if err == nil {
+		return fd, 0
 	}
-	errno, _ := errors.AsType[unix.Errno](err)
-	switch errno {
-	case 0:
+	switch errno, _ := errors.AsType[unix.Errno](err); errno {
 	case unix.ENOENT, unix.ENOTDIR, unix.EACCES, unix.ELOOP, unix.ENAMETOOLONG:
 		return -1, errno
 	default:
 		return -1, 0
 	}
-	var fs unix.Statfs_t
-	if unix.Fstatfs(fd, &fs) != nil || fs.Type == unix.PROC_SUPER_MAGIC {
-		_ = unix.Close(fd)
-		return -1, 0
-	}
-	return fd, 0
 }
 
 // mayExecute says what forbids to execute a file.

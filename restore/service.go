@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/fdstore"
-	"regrow/internal/service"
 	"regrow/fdstore/wire"
+	"regrow/internal/service"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )

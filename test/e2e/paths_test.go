@@ -378,7 +378,7 @@ tasks:
 func TestOnlyOneMissing(t *testing.T) {
 	dir := linked(t)
 	tree := "version: 1\nfiles:\n  a: {type: reg, path: " + dir + "/%s}\n  b: {type: reg, path: " + dir + "/new, flags: [O_CREAT, O_EXCL, O_RDWR]}\n" +
-		"tasks: [{name: root, fds: {3: a, 4: b}, cwd: " + dir + ", run: ['true']}]\n"
+		"  n: {type: reg, path: /dev/null}\ntasks: [{name: root, fds: {0: n, 1: n, 2: n, 3: a, 4: b}, cwd: " + dir + ", run: ['true']}]\n"
 	missing := write(t, fmt.Sprintf(tree, "missing"))
 	for _, args := range [][]string{{"check", "--host", missing}, {"restore", missing}} {
 		res := run(t, args...)

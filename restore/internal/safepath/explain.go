@@ -17,7 +17,7 @@ func (o *Opener) Explain(path string, flags int, err error) error {
 		return err
 	}
 	if errors.Is(err, unix.ELOOP) {
-		if err = Loop(path, flags); !errors.Is(err, unix.ELOOP) {
+		if err = loop(unix.AT_FDCWD, path, flags); !errors.Is(err, unix.ELOOP) {
 			return err
 		}
 	}
@@ -27,10 +27,10 @@ func (o *Opener) Explain(path string, flags int, err error) error {
 	return err
 }
 
-// Loop says what ELOOP of openat2 meant: [Magic], or ELOOP itself for too many links,
+// loop says what ELOOP of openat2 meant: [Magic], or ELOOP itself for too many links,
 // and for a link where O_NOFOLLOW allows none.
-func Loop(path string, flags int) error {
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC|flags&(unix.O_NOFOLLOW|unix.O_DIRECTORY), 0)
+func loop(dir int, path string, flags int) error {
+	fd, err := unix.Openat(dir, path, unix.O_PATH|unix.O_CLOEXEC|flags&(unix.O_NOFOLLOW|unix.O_DIRECTORY), 0)
 	if err == nil {
 		defer unix.Close(fd)
 		var st unix.Stat_t

@@ -39,34 +39,43 @@ func (o *Opener) Procs() (Procs, error) { return o.procs() }
 // The caller closes what it gets, and must let [Opener.Refuse] look at it if it was
 // there before.
 func (o *Opener) Open(path string, flags int, mode uint32) (int, error) {
+	return o.openAt(unix.AT_FDCWD, path, flags, mode)
+}
+
+func (o *Opener) openAt(dir int, path string, flags int, mode uint32) (int, error) {
 	for {
-		fd, err := o.open(path, flags, mode)
+		fd, err := o.open(dir, path, flags, mode)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case errors.Is(err, unix.ELOOP) && !o.old:
-			return -1, Loop(path, flags)
+			return -1, loop(dir, path, flags)
 		}
 		return fd, err
 	}
 }
 
-func (o *Opener) open(path string, flags int, mode uint32) (int, error) {
+func (o *Opener) open(dir int, path string, flags int, mode uint32) (int, error) {
 	if o.old {
-		return unix.Open(path, flags, mode)
+		return unix.Openat(dir, path, flags, mode)
 	}
 	how := unix.OpenHow{Flags: uint64(flags), Resolve: Resolve}
 	if flags&unix.O_CREAT != 0 || flags&unix.O_TMPFILE == unix.O_TMPFILE {
 		how.Mode = uint64(mode)
 	}
-	return unix.Openat2(unix.AT_FDCWD, path, &how)
+	return unix.Openat2(dir, path, &how)
 }
 
 // Look opens a path as a mere place (O_PATH), with O_NOFOLLOW or O_DIRECTORY if flags
 // say so, and refuses what would mean another process. It opens no device and lets
 // no FIFO's other side through. The caller closes it.
 func (o *Opener) Look(path string, flags int, st *unix.Stat_t) (int, error) {
-	fd, err := o.Open(path, unix.O_PATH|unix.O_CLOEXEC|flags, 0)
+	return o.LookAt(unix.AT_FDCWD, path, flags, st)
+}
+
+// LookAt is Look for a path that starts at the folder dir, which it borrows.
+func (o *Opener) LookAt(dir int, path string, flags int, st *unix.Stat_t) (int, error) {
+	fd, err := o.openAt(dir, path, unix.O_PATH|unix.O_CLOEXEC|flags, 0)
 	if err != nil {
 		return -1, err
 	}
