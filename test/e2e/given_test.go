@@ -121,8 +121,12 @@ files:
   null: {type: reg, path: /dev/null, flags: [O_RDWR]}
   log:  {type: reg, path: old.log, flags: [O_WRONLY, O_CREAT, O_APPEND]}
   jobs: {type: pipe}
+  end:  {type: pipe} # its end tells the root that the feeder has ended
 tasks:
-  - {name: app, fds: {0: jobs.r, 1: log, 2: log}, run: [sh, -c, 'echo one; exec cat'], children: [{name: feeder, fds: {0: null, 1: jobs.w, 2: null}, run: [echo, three]}]}
+  - name: app
+    fds: {0: jobs.r, 1: log, 2: log, 5: end.r}
+    run: [sh, -c, 'echo one; cat; read -r line <&5; exit 0']
+    children: [{name: feeder, fds: {0: null, 1: jobs.w, 2: null, 7: end.w}, run: [echo, three]}]
 `)
 	dir := filepath.Dir(path)
 	for _, c := range []struct {
