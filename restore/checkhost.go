@@ -62,6 +62,7 @@ func (c *hostCheck) always() {
 	if err := c.ask.closeRange(); err != nil {
 		c.lack(root.Pos, err, "task %q: close_range is missing (Linux 5.9), or a sandbox refuses it; allow it there", root.Name)
 	}
+	c.calls()
 	// Without a thread that it needs the Go runtime ends the process: there must be
 	// room before there is anything that such an end would leave.
 	if room, limit := c.ask.room(); room < fewest {
@@ -74,6 +75,21 @@ func (c *hostCheck) always() {
 		c.lack(root.Pos, nil, "task %q: %v, which regrow needs to find a tree's descendants; use a kernel that has it", root.Name, err)
 	case err != nil:
 		c.lack(root.Pos, err, "task %q: /proc is needed; mount it (mount -t proc proc /proc)", root.Name)
+	}
+}
+
+// calls has what every restore calls, and what tasks without a program do.
+func (c *hostCheck) calls() {
+	tasks := c.tree.Tasks()
+	held := slices.IndexFunc(tasks, func(t *tasktree.Task) bool { return t.Holds() })
+	for _, refused := range c.ask.calls() {
+		switch {
+		case !refused.held:
+			c.lack(c.tree.Root.Pos, refused.err, "task %q: a sandbox (a seccomp filter) refuses %s, by which %s; allow it there", c.tree.Root.Name, refused.name, refused.need)
+		case held >= 0:
+			c.lack(tasks[held].Pos, refused.err, "task %q: a sandbox (a seccomp filter) refuses %s, by which %s; allow it there, or give every task a program (run)",
+				tasks[held].Name, refused.name, refused.need)
+		}
 	}
 }
 

@@ -60,6 +60,7 @@ func able() probes {
 		choosePIDs: func() bool { return true },
 		pipe:       func(int64) error { return nil },
 		room:       func() (int, string) { return unlimited, "" },
+		calls:      func() []refusedCall { return nil },
 		sys: func(name string) string {
 			return map[string]string{"kernel/pid_max": "4194304", "fs/pipe-max-size": "1048576", "user/max_user_namespaces": "100", "user/max_pid_namespaces": "100"}[name]
 		},
@@ -122,6 +123,13 @@ func TestLacking(t *testing.T) {
 	exactly := pages.with("fs/pipe-user-pages-soft", "5136").with("fs/pipe-user-pages-hard", "5136")
 	crowded := able()
 	crowded.room = func() (int, string) { return -1, "RLIMIT_NPROC (ulimit -u)" }
+	refusing := able()
+	refusing.calls = func() (all []refusedCall) {
+		for _, c := range everyCalls {
+			all = append(all, refusedCall{c, unix.EPERM})
+		}
+		return all
+	}
 	noPIDs := able()
 	noPIDs.choosePIDs = func() bool { return false }
 
@@ -144,6 +152,7 @@ func TestLacking(t *testing.T) {
 		{"pages of pipes by root", Host{HardFiles: 1 << 20}, pages, nil},
 		{"pages of pipes up to the limit", Host{UID: 1000, HardFiles: 1 << 20, PipesLimited: true}, exactly, nil},
 		{"no room for threads", roomy, crowded, nil},
+		{"calls that every restore makes", roomy, refusing, nil},
 		{"exact pids", roomy, noPIDs, nil},
 		{"exact pids in user alone", roomy, able(), []tasktree.Namespace{user}},
 		{"exact pids in user alone, the root too", roomy, noPIDs, []tasktree.Namespace{user}},
@@ -223,6 +232,9 @@ func TestProbes(t *testing.T) {
 	}
 	if err := thisKernel.proc(); err != nil {
 		t.Errorf("/proc: %v", err)
+	}
+	if refused := thisKernel.calls(); len(refused) > 0 {
+		t.Errorf("calls: %v", refused)
 	}
 	if err := thisKernel.pipe(4096); err != nil {
 		t.Errorf("a pipe of a page: %v", err)

@@ -37,6 +37,8 @@ type probes struct {
 	// room gives how many processes there may be beside those that there are, and
 	// which limit says so.
 	room func() (int, string)
+	// calls gives the calls that every restore makes and that are refused.
+	calls func() []refusedCall
 	// sys reads a parameter of /proc/sys, "" if it is not there.
 	sys func(name string) string
 	// status reads a field of /proc/self/status, "" if it is not there.
@@ -52,6 +54,7 @@ var thisKernel = probes{
 	choosePIDs: postfork.MayChoosePIDs,
 	pipe:       tryPipe,
 	room:       pidsLeft,
+	calls:      tryCalls,
 	sys: func(name string) string {
 		text, _ := os.ReadFile("/proc/sys/" + name)
 		return strings.TrimSpace(string(text))
