@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
 
 func readme(t *testing.T) string {
@@ -44,10 +43,14 @@ func TestReadmeTree(t *testing.T) {
 	if got, err := os.ReadFile(pidfile); err != nil || string(got) != fmt.Sprintf("%d\n", rep.Tasks[0].HostPID) {
 		t.Errorf("the pid file has %q, %v; the root is %d", got, err, rep.Tasks[0].HostPID)
 	}
-	got, err := exec.Command("ps", "--forest", "-o", "pid,args", "-s", fmt.Sprint(rep.Tasks[0].HostPID)).CombinedOutput()
-	if err != nil {
-		need(t, "ps: "+err.Error())
-	}
+	var got []byte
+	within(t, "worker2 runs sleep", func() (there bool) {
+		var err error
+		if got, err = exec.Command("ps", "--forest", "-o", "pid,args", "-s", fmt.Sprint(rep.Tasks[0].HostPID)).CombinedOutput(); err != nil {
+			need(t, "ps: "+err.Error())
+		}
+		return !strings.Contains(string(got), "read job")
+	})
 	pids := regexp.MustCompile(`(?m)^ *\d+ `)
 	_, want, _ := strings.Cut(readme(t), "tree.pid)\n  PID COMMAND\n")
 	want, _, _ = strings.Cut(want, "$ ")
@@ -58,16 +61,14 @@ func TestReadmeTree(t *testing.T) {
 }
 
 // awaitText reads a file as soon as a line is in it.
-func awaitText(t *testing.T, path string) string {
+func awaitText(t *testing.T, path string) (line string) {
 	t.Helper()
-	for range 6000 { // a minute
-		if text, err := os.ReadFile(path); err == nil && strings.HasSuffix(string(text), "\n") {
-			return string(text)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatalf("%s: no line comes", path)
-	return ""
+	within(t, "a line in "+path, func() bool {
+		text, err := os.ReadFile(path)
+		line = string(text)
+		return err == nil && strings.HasSuffix(line, "\n")
+	})
+	return line
 }
 
 // TestReadmeMistakes holds what README shows of a wrong description.
