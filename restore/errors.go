@@ -183,6 +183,8 @@ func (p *Plan) reason(op *program.Op, note program.Note, errno int32, got int64)
 		return "", safepath.Terminal
 	case program.ReasonChanged:
 		return changed, nil
+	case program.ReasonSpecial:
+		return "", errSpecial
 	case program.ReasonForeign:
 		return "the store does not deliver this message", nil
 	case program.ReasonHelper:

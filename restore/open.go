@@ -139,7 +139,7 @@ func executable(o *safepath.Opener, path string) error {
 	case unix.S_IFREG:
 		return ignoringEINTR(func() error { return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS) })
 	}
-	return unix.EACCES
+	return errSpecial
 }
 
 // explain says what an error of an op that opens a path meant: the kernel's answer, or

@@ -33,11 +33,21 @@ func (e *ProgramError) Error() string {
 // Unwrap gives the [*OpError].
 func (e *ProgramError) Unwrap() error { return e.OpError }
 
+// errSpecial is what a program cannot be: a device, a FIFO or a socket. No right helps.
+var errSpecial = errors.New(noRegular)
+
+const noRegular = "not a regular file"
+
 // programError explains the failure of an op that looks up or runs a task's
 // program.
 func (p *Plan) programError(task int, prog *program.Program, i int, pid int, err error, reason string) error {
-	if prog.Notes[i].Verb == program.VerbFind && errors.Is(err, unix.EISDIR) { // execve has another word for it
-		err, reason = unix.EACCES, "a directory"
+	if prog.Notes[i].Verb == program.VerbFind { // execve has one errno for all of them
+		switch {
+		case errors.Is(err, unix.EISDIR):
+			err, reason = unix.EACCES, "a directory"
+		case errors.Is(err, errSpecial):
+			err, reason = unix.EACCES, noRegular
+		}
 	}
 	return &ProgramError{p.opError(task, prog, i, pid, err, reason)}
 }

@@ -104,7 +104,7 @@ func mayExecute(dir int, path string, st *unix.Stat_t) (unix.Errno, string) {
 	case unix.S_IFDIR:
 		return unix.EACCES, "a directory"
 	default:
-		return unix.EACCES, "no regular file"
+		return unix.EACCES, noRegular
 	}
 	if err := unix.Faccessat(dir, path, unix.X_OK, unix.AT_EACCESS); errors.Is(err, unix.EACCES) {
 		return unix.EACCES, noRight(dir, path)

@@ -146,6 +146,22 @@ func TestRealCauses(t *testing.T) {
 			status: 126,
 		},
 		{
+			name: "a device for a program",
+			tree: func(dir string) string { return causeTree(dir, "", "      - {name: b, run: [/dev/null]}\n") },
+			want: []string{"tree.yaml:11:25: restore: task \"b\": look up program", ": not a regular file: permission denied\n"},
+
+			status: 126,
+		},
+		{
+			name: "a device for a program, found by the task",
+			tree: func(dir string) string {
+				return strings.Replace(causeTree(dir, "", "      - {name: b, run: [/dev/null]}\n"), "files:", "namespaces: [user, pid]\nfiles:", 1)
+			},
+			want: []string{"tree.yaml:12:25: restore: task \"b\"", ": not a regular file: permission denied\n"},
+
+			status: 126,
+		},
+		{
 			name: "no interpreter",
 			setup: func(t *testing.T, dir string) {
 				if err := os.WriteFile(filepath.Join(dir, "script"), []byte("#!/no/such/interpreter\n"), 0o755); err != nil {

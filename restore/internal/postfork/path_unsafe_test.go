@@ -236,6 +236,7 @@ func TestFind(t *testing.T) {
 		{"missing", []string{dir + "/missing", plain + "/below"}, -1, unix.ENOENT},
 		{"no right", []string{plain, dir + "/missing"}, -1, unix.EACCES},
 		{"folder", []string{dir}, -1, unix.EISDIR},
+		{"device", []string{dir + "/missing", "/dev/null"}, -1, program.ReasonSpecial},
 		{"magic link", []string{"/proc/self/exe"}, -1, unix.ELOOP},
 		{"behind a magic link", []string{"/proc/self/exe", script}, 1, 0},
 		{"process's own", []string{"/proc/self/status"}, -1, program.ReasonProcess},

@@ -257,7 +257,7 @@ func find(h *program.Head, w *work, op *program.Op, a *[6]uint64) {
 	w.errno = w.missing
 }
 
-// regular demands a regular file, with the errno that execve gives for others.
+// regular demands a regular file, and tells a folder from other files.
 //
 //go:nosplit
 //go:norace
@@ -269,7 +269,7 @@ func regular(w *work) syscall.Errno {
 		return syscall.EISDIR
 	}
 	if kind != syscall.S_IFREG {
-		return syscall.EACCES
+		return program.ReasonSpecial
 	}
 	return 0
 }

@@ -197,4 +197,5 @@ const (
 	ReasonProcess  // the path is a process's own entry in /proc
 	ReasonTerminal // the path is the controlling terminal
 	ReasonChanged  // the path leads elsewhere when it is opened a second time
+	ReasonSpecial  // the path of a program is a device, a FIFO or a socket
 )

@@ -42,7 +42,7 @@ func TestWords(t *testing.T) {
 	}
 	const maxErrno = 4095 // MAX_ERRNO in linux/err.h
 	seen := map[int]bool{}
-	for _, r := range []int{ReasonFirst, ReasonUnwanted, ReasonFIFO, ReasonSocket, ReasonForeign, ReasonCanceled, ReasonHelper} {
+	for _, r := range []int{ReasonFirst, ReasonUnwanted, ReasonFIFO, ReasonSocket, ReasonForeign, ReasonCanceled, ReasonHelper, ReasonProcess, ReasonTerminal, ReasonChanged, ReasonSpecial} {
 		if r <= maxErrno || r < ReasonFirst || seen[r] {
 			t.Errorf("reason %d is an errno, or another reason", r)
 		}
