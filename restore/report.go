@@ -77,7 +77,7 @@ func (r *run) report() Report {
 	}
 	if own {
 		rep.Tasks[0].PID, rep.Tasks[0].HostPID = 1, r.root.PID
-		r.hostPIDs(rep.Tasks)
+		hostPIDs(rep.Tasks, func() ([]proc.Status, int) { return proc.Below(r.root) }, r.pidInTree)
 	}
 	r.sharing(&rep)
 	return rep
@@ -94,16 +94,27 @@ func (p *Plan) numbers(task *tasktree.Task) []int {
 	return numbers
 }
 
-// hostPIDs finds the numbers that tasks of a pid namespace have outside: each
-// process under the root tells both.
-func (r *run) hostPIDs(tasks []TaskReport) {
+// hostPIDs finds the numbers that tasks of a pid namespace have outside: each process
+// under the root, which is the first of tasks, tells both. A look may miss processes
+// while others end, as programs do by now; so as long as one has, and a number is
+// lacking, it looks again, some times. What then has none was waited for, or ends.
+func hostPIDs(tasks []TaskReport, below func() (all []proc.Status, missed int), pidInTree func(host int) int) {
+	const looks = 8
 	byPID := make(map[int]int, len(tasks))
-	for i := range tasks {
-		byPID[tasks[i].PID] = i
+	for i := range tasks[1:] {
+		byPID[tasks[1+i].PID] = 1 + i
 	}
-	for _, p := range proc.Descendants(r.root) {
-		if i, ok := byPID[r.pidInTree(p.PID)]; ok && i > 0 && p.Exists() {
-			tasks[i].HostPID = p.PID
+	for range looks {
+		all, missed := below()
+		for _, p := range all {
+			pid := pidInTree(p.PID)
+			if i, lacks := byPID[pid]; lacks && p.Exists() {
+				tasks[i].HostPID = p.PID
+				delete(byPID, pid)
+			}
+		}
+		if len(byPID) == 0 || missed == 0 {
+			return
 		}
 	}
 }

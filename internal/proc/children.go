@@ -23,14 +23,26 @@ func Children(of ID) (all []Status, missed int) {
 }
 
 // Descendants lists everything below a process, parents first. Some may be missing
-// while others come and go.
+// while others come and go, see [Below].
 func Descendants(of ID) []Status {
-	all, _ := Children(of)
-	for i := 0; i < len(all); i++ {
-		below, _ := all[i].children()
-		all = append(all, below...)
-	}
+	all, _ := Below(of)
 	return all
+}
+
+// Below does the same and counts, as [Children] does, what has gone meanwhile, so that
+// others may be missing: processes that have ended, too, since what one has left behind
+// may have gone to a parent whose children had been listed by then.
+func Below(of ID) (all []Status, missed int) {
+	all, missed = Children(of)
+	for i := 0; i < len(all); i++ {
+		if all[i].Ended() {
+			missed++
+			continue
+		}
+		below, gone := all[i].children()
+		all, missed = append(all, below...), missed+gone
+	}
+	return all, missed
 }
 
 // children lists the children of a process that was just looked at.
