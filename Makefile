@@ -162,6 +162,11 @@ figures: build ## Measure again what docs/performance.md shows, and draw it
 	gzip -9nf $(FIGURES)/trace.json
 	$(MAKE) plots
 
+.PHONY: bench-store
+bench-store: ## Measure again what docs/fdstore.md shows, and draw it
+	$(GO) run ./test/bench/store > $(FIGURES)/store.jsonl
+	cd tools/plot && $(GO) run . -store ../../$(FIGURES)
+
 .PHONY: plots
 plots: ## Draw the figures of docs/performance.md from what was measured, and print its table
 	cd tools/plot && $(GO) run . ../../$(FIGURES)

@@ -2,13 +2,15 @@
 //
 //	go run . ../../docs/performance
 //
-// It reads tasks.jsonl and shapes.jsonl (test/bench -json, a line a tree), get.txt
+// With -store it draws only that of docs/fdstore.md, from store.jsonl (test/bench/store),
+// and prints the rows of its tables. Else it reads tasks.jsonl and shapes.jsonl (test/bench -json, a line a tree), get.txt
 // (go test -bench) and trace.json.gz (restore --trace) there, writes the pictures
 // beside them, and prints the rows of the page's table. It is a module of its own,
 // so that nobody who uses regrow inherits the plotting library.
 package main
 
 import (
+	"flag"
 	"fmt"
 	"image/color"
 	"os"
@@ -21,12 +23,18 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: plot FOLDER")
+	store := flag.Bool("store", false, "draw the figure of docs/fdstore.md alone, and print its tables")
+	flag.Parse()
+	if flag.NArg() != 1 {
+		fmt.Fprintln(os.Stderr, "usage: plot [-store] FOLDER")
 		os.Exit(2)
 	}
-	for _, f := range []func(dir string) error{drawTasks, drawGets, drawTrace, printTable} {
-		if err := f(os.Args[1]); err != nil {
+	figures := []func(dir string) error{drawTasks, drawGets, drawTrace, drawStore, printTable}
+	if *store {
+		figures = []func(dir string) error{drawStore}
+	}
+	for _, f := range figures {
+		if err := f(flag.Arg(0)); err != nil {
 			fmt.Fprintf(os.Stderr, "plot: %v\n", err)
 			os.Exit(1)
 		}
