@@ -174,6 +174,7 @@ plots: ## Draw the figures of docs/performance.md from what was measured, and pr
 .PHONY: bench-smoke
 bench-smoke: ## Run all benchmark code once, small: shows that it works, not how fast
 	$(GO) run ./test/bench -tasks 20 -fds 4 -files 8 -rounds 1
+	$(GO) run ./test/bench/store -rounds 1 -most 100
 	$(GO) test -run '^$$' -bench . -benchtime 1x $(BENCH_PKGS)
 
 .PHONY: lint

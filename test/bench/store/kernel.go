@@ -20,7 +20,7 @@ func memory(p *pool, n int) (float64, int, error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	after, err := slab()
 	return float64(after-before) / float64(n), 0, err
 }

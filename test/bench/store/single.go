@@ -250,7 +250,7 @@ func adds(p *pool, n int, named bool) (float64, int, error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	files := make([]*os.File, poolSize)
 	for i := range files {
 		files[i] = os.NewFile(uintptr(must(unix.FcntlInt(uintptr(p.of(i)), unix.F_DUPFD_CLOEXEC, 0))), "")
