@@ -129,18 +129,31 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 	return nil
 }
 
-// spare refuses to write over the description.
+// spare refuses to write over the description, and over a file that is a standard
+// descriptor, as /dev/stdout may be: it would be cut, and a pid file even removed.
 func (f *restoreFlags) spare(description string) error {
 	read, err := os.Stat(description)
 	if err != nil {
-		return nil // standard input, or what is not there, as reading will tell
+		read = nil // standard input, or what is not there, as reading will tell
 	}
 	for _, out := range []struct {
 		flag string
 		path pathFlag
 	}{{"--trace", f.trace}, {"--pidfile", f.pidfile}} {
-		if written, err := os.Stat(string(out.path)); err == nil && os.SameFile(read, written) {
+		written, err := os.Stat(string(out.path))
+		if err != nil {
+			continue
+		}
+		if read != nil && os.SameFile(read, written) {
 			return fmt.Errorf("%s %s: this file is the description", out.flag, out.path)
+		}
+		if !written.Mode().IsRegular() {
+			continue // a terminal or a pipe is not cut
+		}
+		for _, standard := range []*os.File{os.Stdin, os.Stdout, os.Stderr} {
+			if is, err := standard.Stat(); err == nil && os.SameFile(is, written) {
+				return fmt.Errorf("%s %s: this file is %s, which is the tree's", out.flag, out.path, standard.Name())
+			}
 		}
 	}
 	return nil
