@@ -1,3 +1,5 @@
+//go:build linux
+
 package execfd_test
 
 import (

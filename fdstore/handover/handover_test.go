@@ -1,3 +1,5 @@
+//go:build linux
+
 package handover
 
 import (
@@ -244,6 +246,11 @@ func TestNotReady(t *testing.T) {
 	if err := p.Next(t.Context(), exec.Command("/nonexistent")); !errors.Is(err, os.ErrNotExist) || errors.Is(err, ErrNotReady) {
 		t.Errorf("it is not there: %v", err)
 	}
+	l, err := p.Listen("late", "tcp", "127.0.0.1:0") // none of them has taken the store away
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
 	ready := exec.Command("sh", "-c", `eval "printf x >&$FDSTORE_HANDOVER_READY"`)
 	if err := p.Next(t.Context(), ready); err != nil {
 		t.Error(err)
@@ -256,6 +263,9 @@ func TestNotReady(t *testing.T) {
 // given makes a Process with the store of another one, as a next generation has.
 func given(t *testing.T, p *Process) *Process {
 	t.Helper()
+	if err := p.Store().Resign(); err != nil { // as Next does
+		t.Fatal(err)
+	}
 	root, err := unix.FcntlInt(uintptr(p.Store().FD()), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"regrow/fdstore"
@@ -37,7 +36,6 @@ var (
 type Process struct {
 	mu    sync.Mutex
 	store *fdstore.Store
-	own   bool     // made here, so it can be added to
 	ready *os.File // nil: nobody waits
 
 	next   sync.Mutex // held while a next generation is not ready yet
@@ -52,7 +50,6 @@ func Begin() (*Process, error) {
 	p := &Process{}
 	var err error
 	if p.store, err = fdstore.Inherited(); errors.Is(err, fs.ErrNotExist) {
-		p.own = true
 		p.store, err = fdstore.New(fdstore.Options{})
 	}
 	if err == nil {
@@ -67,25 +64,8 @@ func Begin() (*Process, error) {
 	return p, nil
 }
 
-// takeReady takes over the end of the pipe at which the generation before waits.
-func takeReady() (*os.File, error) {
-	text, ok := os.LookupEnv(EnvReady)
-	if !ok {
-		return nil, nil //nolint:nilnil // nobody waits
-	}
-	fd, err := strconv.Atoi(text)
-	if err != nil || fd < 0 {
-		return nil, fmt.Errorf("%s=%q is no descriptor", EnvReady, text)
-	}
-	var st syscall.Stat_t
-	if err := syscall.Fstat(fd, &st); err != nil || st.Mode&syscall.S_IFMT != syscall.S_IFIFO {
-		return nil, fmt.Errorf("%s=%s: descriptor %d is no pipe", EnvReady, text, fd)
-	}
-	syscall.CloseOnExec(fd)
-	return os.NewFile(uintptr(fd), "ready"), os.Unsetenv(EnvReady)
-}
-
-// Store returns the store. It belongs to the Process.
+// Store returns the store. It belongs to the Process. To add to it, adopt it first
+// (fdstore.Store.Adopt): [Process.Next] resigns.
 func (p *Process) Store() *fdstore.Store {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -96,8 +76,8 @@ func (p *Process) Store() *fdstore.Store {
 // had, or a new one, which is in the store from then on. network and address are
 // those of [net.Listen]. The caller closes it; the socket lives on in the store.
 //
-// Errors: [ErrAddress], those of [net.Listen], and those of fdstore.Store.Listener
-// and fdstore.Store.AddListener.
+// Errors: [ErrAddress], those of [net.Listen], and those of fdstore.Store.Listener,
+// fdstore.Store.Adopt and fdstore.Store.AddListener.
 func (p *Process) Listen(name, network, address string) (net.Listener, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -118,7 +98,8 @@ func (p *Process) Listen(name, network, address string) (net.Listener, error) {
 
 // newListener makes one and adds it. Preconditions: p.mu is held.
 func (p *Process) newListener(name, network, address string) (net.Listener, error) {
-	if err := p.ownStore(); err != nil {
+	// The generation before has resigned, or has ended.
+	if err := p.store.Adopt(); err != nil {
 		return nil, err
 	}
 	l, err := net.Listen(network, address)
@@ -130,25 +111,6 @@ func (p *Process) newListener(name, network, address string) (net.Listener, erro
 		return nil, err
 	}
 	return l, nil
-}
-
-// ownStore lets this process have a store that it can add to: a copy of the one that
-// it was given, if that is another's. Preconditions: p.mu is held.
-func (p *Process) ownStore() error {
-	if p.own {
-		return nil
-	}
-	s, err := fdstore.New(fdstore.Options{})
-	if err != nil {
-		return err
-	}
-	if err := p.store.CopyTo(s); err != nil {
-		_ = s.Close()
-		return err
-	}
-	_ = p.store.Close() // the copy has the same files
-	p.store, p.own = s, true
-	return nil
 }
 
 // sameAddress compares what a listener has with what is asked for, as far as that
@@ -234,7 +196,9 @@ func (p *Process) start(cmd *exec.Cmd) (*os.File, error) {
 	defer w.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock() // what is lent must not be closed before the child has it
-	if err = p.store.AddToCmd(cmd); err == nil {
+	// The next one may add to the store as soon as it is there. If it does not get
+	// ready, its death gives the store back.
+	if err = errors.Join(p.store.Resign(), p.store.AddToCmd(cmd)); err == nil {
 		cmd.Env = append(cmd.Env, EnvReady+"="+strconv.Itoa(firstExtra+len(cmd.ExtraFiles))) // AddToCmd has set Env
 		cmd.ExtraFiles = append(cmd.ExtraFiles, w)
 		err = cmd.Start()
