@@ -29,8 +29,9 @@ help: ## List what can be made (default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: build
-build: ## Build ./bin/regrow, which needs no C library
+build: ## Build ./bin/regrow and ./bin/fdhold, which need no C library
 	CGO_ENABLED=0 $(GO) build -o bin/regrow ./cmd/regrow
+	CGO_ENABLED=0 $(GO) build -o bin/fdhold ./cmd/fdhold
 
 .PHONY: build-all
 build-all: ## Build everything in every way that must work

@@ -34,7 +34,8 @@ import (
 //
 // Tests may import what they need, and so may the programs under test.
 var rooms = map[string][]string{
-	"cmd":           {"restore", "images", "tasktree", "internal/proc"}, // it hands the tree from one to the other
+	"cmd/fdhold":    {"fdstore", "fdstore/activation", "fdstore/execfd"}, // the store for those who write no Go
+	"cmd":           {"restore", "images", "tasktree", "internal/proc"},  // it hands the tree from one to the other
 	"restore":       {"tasktree", "fdstore", "fdstore/wire", "internal/proc", "internal/service"},
 	"images":        {"tasktree", "tasktree/kind"},
 	"tasktree":      {},
