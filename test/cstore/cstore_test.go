@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +23,16 @@ const openerEnv = "CSTORE_TEST_OPEN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(openerEnv) == "" {
+		var err error
+		if builds.dir, err = os.MkdirTemp("", "cstore"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		status := m.Run()
+		if err := os.RemoveAll(builds.dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			status = max(status, 1)
+		}
 		if skipped > 0 {
 			fmt.Printf("%d tests skipped for want of something, see -v\n", skipped)
 		}
@@ -34,6 +44,12 @@ func TestMain(m *testing.M) {
 	}
 }
 
+// builds is where programs in C are built, each once.
+var builds struct {
+	sync.Mutex
+	dir string
+}
+
 // build builds one of the programs in C, or finds it where all was built
 // beforehand, since there is no compiler where this test runs. See test/vm.
 func build(t *testing.T, name string) string {
@@ -41,7 +57,12 @@ func build(t *testing.T, name string) string {
 	if dir := os.Getenv("REGROW_TEST_PROGRAMS"); dir != "" {
 		return filepath.Join(dir, name)
 	}
-	program := filepath.Join(t.TempDir(), name)
+	builds.Lock()
+	defer builds.Unlock()
+	program := filepath.Join(builds.dir, name)
+	if _, err := os.Stat(program); err == nil {
+		return program
+	}
 	out, err := exec.Command("cc", "-O2", "-Wall", "-Wextra", "-o", program, filepath.Join(name, name+".c")).CombinedOutput()
 	switch {
 	case errors.Is(err, exec.ErrNotFound):

@@ -126,6 +126,7 @@ var cPrograms = map[string]string{
 	"probe": "test/e2e/probe/probe.c",
 	"pull":  "test/cstore/pull/pull.c",
 	"make":  "test/cstore/make/make.c",
+	"get":   "test/cstore/get/get.c",
 }
 
 // compiler gives the C compiler for the guest's programs.
