@@ -51,7 +51,9 @@ func (p *Plan) callText(op *program.Op, note program.Note) string {
 		return fmt.Sprintf("sendmsg(message %d, %s)", op.Args[2], count(int(op.Args[1]), "file"))
 	case program.OpReopen:
 		return fmt.Sprintf("openat(\"/proc/self/fd/#%d\", %s)", op.Args[0], openFlags(op.Args[1]))
-	case program.OpRefuse, program.OpTruncate, program.OpCaller:
+	case program.OpCaller:
+		return fmt.Sprintf("fcntl(%d, F_GETFD)", op.Args[0])
+	case program.OpRefuse, program.OpTruncate:
 		if op.Mode(0) == program.ModeSlot {
 			return fmt.Sprintf("%s(#%d)", name, op.Args[0])
 		}

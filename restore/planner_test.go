@@ -224,7 +224,7 @@ func TestPictureIsJSON(t *testing.T) {
 	if err := p.WriteText(&out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`task "init"`, `clone3 -> task "child"`, "in the end: 7:p.w 9:null", `openat2("/dev/null"`} {
+	for _, want := range []string{`task "init"`, `clone3 -> task "child"`, "at release: 7:p.w 9:null", `openat2("/dev/null"`} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the picture has no %q:\n%s", want, out.String())
 		}
@@ -272,19 +272,19 @@ func TestReplaced(t *testing.T) {
 		{
 			"a regular file",
 			map[string]int{"log": 7},
-			[]string{`file "log" is the caller's descriptor 7`, "F_GETFD)(7)", "pipe2", "F_SETPIPE_SZ", `"job"`},
+			[]string{`file "log" is the caller's descriptor 7`, "fcntl(7, F_GETFD)", "pipe2", "F_SETPIPE_SZ", `"job"`},
 			[]string{"/log", "lseek", "truncate"},
 		},
 		{
 			"an end of a pipe",
 			map[string]int{"jobs.r": 8},
-			[]string{`file "jobs.r" is the caller's descriptor 8`, "F_GETFD)(8)", "pipe2", "F_SETPIPE_SZ", `"job"`, "/log", "lseek", "truncate"},
+			[]string{`file "jobs.r" is the caller's descriptor 8`, "fcntl(8, F_GETFD)", "pipe2", "F_SETPIPE_SZ", `"job"`, "/log", "lseek", "truncate"},
 			nil,
 		},
 		{
 			"both ends",
 			map[string]int{"jobs.r": 8, "jobs.w": 9},
-			[]string{"F_GETFD)(8)", "F_GETFD)(9)", "/log"},
+			[]string{"fcntl(8, F_GETFD)", "fcntl(9, F_GETFD)", "/log"},
 			[]string{"pipe2", "F_SETPIPE_SZ", `"job"`},
 		},
 	} {

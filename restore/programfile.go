@@ -64,7 +64,11 @@ func (c *programCheck) open(path, folder string, interpreter bool) (opened, unix
 	}
 	if file, ok := c.writers()[inode{st.Dev, st.Ino}]; ok {
 		f := c.plan.tree.Files[file]
-		return left, unix.ETXTBSY, fmt.Sprintf("the tree holds it open for writing, as file %q at %v; open that O_RDONLY, or run a copy", f.Name, f.Pos)
+		cure := "open that O_RDONLY"
+		if f.Spec.Traits(c.plan.tree).InheritKey != "" {
+			cure = "hand down a descriptor that only reads"
+		}
+		return left, unix.ETXTBSY, fmt.Sprintf("the tree holds it open for writing, as file %q at %v; %s, or run a copy", f.Name, f.Pos, cure)
 	}
 	// Not to read it is no reason not to execute it.
 	fd, err := open(fmt.Sprintf("/proc/self/fd/%d", look), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)

@@ -289,8 +289,8 @@ func TestTwiceIsNotUnused(t *testing.T) {
 
 // withoutStandard is the end of what is said of a program that lacks a standard
 // descriptor.
-func withoutStandard(key string) string {
-	return "what it prints there is lost, and the next file that it opens gets such a number. Define an open file, such as {type: inherit, key: " +
+func withoutStandard(key, taken string) string {
+	return "what it prints there is lost, and the next file that it opens gets " + taken + ". Define an open file, such as {type: inherit, key: " +
 		key + "} or {type: reg, path: /dev/null, flags: [O_RDWR]}, and name it under fds"
 }
 
@@ -317,17 +317,17 @@ func TestWarnings(t *testing.T) {
 		},
 		{
 			"a program without standard descriptors", tree(task(9, "a", run(9, "ls"))),
-			[]string{`9:40: tasks[0].run: the program of task "a" runs without descriptors 0, 1 and 2 (standard input, output and error): ` + withoutStandard("stdout")},
+			[]string{`9:40: tasks[0].run: the program of task "a" runs without descriptors 0, 1 and 2 (standard input, output and error): ` + withoutStandard("stdout", "one of these numbers")},
 		},
 		{
 			"a program without one, and one that exec closes",
 			tree(task(9, "a", task(10, "b", run(10, "ls"), fd(10, 1, "log"), closed(fd(11, 2, "log")))), file(5, "log", plain)),
-			[]string{`10:40: tasks[0].children[0].run: the program of task "b" runs without descriptors 0 and 2 (standard input and error), since exec closes what is close-on-exec: ` + withoutStandard("stdin")},
+			[]string{`10:40: tasks[0].children[0].run: the program of task "b" runs without descriptors 0 and 2 (standard input and error), since exec closes what is close-on-exec: ` + withoutStandard("stdin", "one of these numbers")},
 		},
 		{
 			"a program with the table of another task",
 			tree(task(9, "a", fd(9, 0, "log"), fd(9, 1, "log"), task(10, "b", run(10, "ls"), shares("a"))), file(5, "log", plain)),
-			[]string{`10:40: tasks[0].children[0].run: the program of task "b" runs without descriptor 2 (standard error): ` + withoutStandard("stderr")},
+			[]string{`10:40: tasks[0].children[0].run: the program of task "b" runs without descriptor 2 (standard error): ` + withoutStandard("stderr", "that number")},
 		},
 		{"unused", tree(task(9, "a"), file(5, "log", plain)), []string{`5:1: files.log: open file "log" is used by no task and will not be made`}},
 		{"env without run", tree(task(9, "a", env(10, "A", "b"))), []string{`9:1: tasks[0]: env has no effect without run`}},

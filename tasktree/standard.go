@@ -10,7 +10,7 @@ import (
 var standardNames = [3]string{"input", "output", "error"}
 
 // standard warns of programs that run without some of the standard descriptors.
-// What they print is lost, and the first file that they open gets such a number,
+// What they print is lost, and the first file that they open gets one of these numbers,
 // so that error messages may end up in a database.
 func (c *checker) standard() {
 	tables := map[*Task]standardFDs{} // of owners: many may share a long one
@@ -37,13 +37,13 @@ func (c *checker) standard() {
 		if len(numbers) == 0 {
 			continue
 		}
-		plural := ""
+		plural, taken := "", "that number"
 		if len(numbers) > 1 {
-			plural = "s"
+			plural, taken = "s", "one of these numbers"
 		}
-		c.warn(t.RunPos, c.paths[t.Index].Sub("run"), "the program of task %q runs without descriptor%s %s (standard %s)%s: %sthe next file that it opens gets such a number. "+
+		c.warn(t.RunPos, c.paths[t.Index].Sub("run"), "the program of task %q runs without descriptor%s %s (standard %s)%s: %sthe next file that it opens gets %s. "+
 			"Define an open file, such as {type: inherit, key: %s} or {type: reg, path: /dev/null, flags: [O_RDWR]}, and name it under fds",
-			t.Name, plural, inWords(numbers), inWords(names), closed, lost(numbers), exampleKey(numbers))
+			t.Name, plural, inWords(numbers), inWords(names), closed, lost(numbers), taken, exampleKey(numbers))
 	}
 }
 
