@@ -74,6 +74,23 @@ func (f File) PacketConn() (net.PacketConn, error) {
 	return c, nil
 }
 
+// Detach gives a bare descriptor, close-on-exec, which the caller closes, or gives to
+// whoever takes one over, as fdstore.Open does. It takes the file over, as
+// [File.Listener]: an os.File would close its descriptor when nobody uses it.
+//
+// Errors: [os.ErrClosed], or what fcntl(2) says; then the file is as it was.
+func (f File) Detach() (fd int, err error) {
+	err = borrow([]syscall.Conn{f.File}, nil, func(fds []int) (err error) {
+		fd, err = duplicate(fds[0])
+		return err
+	})
+	if err != nil {
+		return -1, fmt.Errorf("activation: file %q: %w", f.Name, err)
+	}
+	_ = f.Close()
+	return fd, nil
+}
+
 // checkName refuses what managers ignore, see sd_notify(3), FDNAME.
 func checkName(name string) error {
 	switch {

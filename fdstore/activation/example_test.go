@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"time"
 
+	"regrow/fdstore"
 	"regrow/fdstore/activation"
 )
 
@@ -47,21 +48,42 @@ func ExampleCommand() {
 	log.Print(cmd.Run())
 }
 
-// State survives a restart of the service in a file that the manager keeps. In
-// place of many files give it one: the root of an fdstore.Store.
+// What a service has open survives its restart: the manager keeps one file, the
+// root of a store, and the store keeps all others.
 func ExampleManager_Store() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
 	manager, err := activation.FindManager()
 	if err != nil {
 		log.Fatal(err) // not started by one
 	}
-	state, err := os.CreateTemp("", "state")
+	store, err := before()
+	if err == nil && store == nil {
+		if store, err = fdstore.New(fdstore.Options{}); err == nil {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			err = manager.Store(ctx, "store", activation.StoreOptions{}, store)
+		}
+	}
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := manager.Store(ctx, "state", activation.StoreOptions{}, state); err != nil {
-		log.Fatal(err)
+	log.Printf("%d messages are there", store.Len())
+}
+
+// before gives the store that the manager has kept, nil at the first start.
+func before() (*fdstore.Store, error) {
+	files, err := activation.Receive()
+	for _, f := range files {
+		if f.Name == "store" {
+			fd, err := f.Detach()
+			if err != nil {
+				return nil, err
+			}
+			store, err := fdstore.Open(fd)
+			if err == nil {
+				err = store.Adopt() // add to it, in place of the process before
+			}
+			return store, err
+		}
 	}
-	// After a restart activation.Receive gives it back, under its name.
+	return nil, err
 }

@@ -19,6 +19,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"regrow/fdstore"
 )
 
 // smallManager does what a service manager does with messages about its store.
@@ -298,7 +300,8 @@ func checkState(t *testing.T, f *os.File) {
 }
 
 // restartingService keeps its state in a memfd that the manager keeps. The first
-// time it stores a second file, which the last one removes.
+// time it stores a second file, a store with a file in it, which the last one
+// removes.
 func restartingService() error {
 	m, err := FindManager()
 	if err != nil {
@@ -325,16 +328,13 @@ func restartingService() error {
 		if len(files) > 0 {
 			return fmt.Errorf("passed %d files at the first start", len(files))
 		}
-		for _, name := range []string{"state", "old"} {
-			fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
-			if err != nil {
+		if files, err = firstFiles(); err != nil {
+			return err
+		}
+		for _, f := range files {
+			if err := m.Store(ctx, f.Name, StoreOptions{}, f); err != nil {
 				return err
 			}
-			f := File{name, os.NewFile(uintptr(fd), name)}
-			if err := m.Store(ctx, name, StoreOptions{}, f); err != nil {
-				return err
-			}
-			files = append(files, f)
 		}
 	}
 	if run == "4" && len(files) == 1 { // nobody asks for more
@@ -344,14 +344,65 @@ func restartingService() error {
 		return fmt.Errorf("passed %d files at run %s", len(files), run)
 	}
 	for _, f := range files {
-		if f.Name == "state" {
-			if _, err := f.WriteString("run " + run + ", "); err != nil { // where the one before has left off
-				return err
-			}
+		if f.Name == "old" {
+			err = storeOpens(f)
+		} else {
+			_, err = f.WriteString("run " + run + ", ") // where the one before has left off
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if run == "3" {
 		return m.Remove(ctx, "old")
+	}
+	return nil
+}
+
+// firstFiles are a memfd and the root of a store that has another one.
+func firstFiles() ([]File, error) {
+	var memfds [2]*os.File
+	for i := range memfds {
+		fd, err := unix.MemfdCreate("state", unix.MFD_CLOEXEC)
+		if err != nil {
+			return nil, err
+		}
+		memfds[i] = os.NewFile(uintptr(fd), "state")
+	}
+	if _, err := memfds[1].WriteString("inside"); err != nil {
+		return nil, err
+	}
+	s, err := fdstore.New(fdstore.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.AddNamed("inner", memfds[1]); err != nil {
+		return nil, err
+	}
+	root, err := s.File()
+	return []File{{"state", memfds[0]}, {"old", root}}, err
+}
+
+// storeOpens opens a store at its root and takes its file.
+func storeOpens(root File) error {
+	fd, err := root.Detach()
+	if err != nil {
+		return err
+	}
+	if _, err := root.Detach(); !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("a second time: %w", err)
+	}
+	s, err := fdstore.Open(fd)
+	if err != nil {
+		return err
+	}
+	f, err := s.GetNamed("inner")
+	if err != nil {
+		return err
+	}
+	b := make([]byte, 100)
+	if n, _ := f.ReadAt(b, 0); string(b[:n]) != "inside" {
+		return fmt.Errorf("the file in the store has %q", b[:n])
 	}
 	return nil
 }

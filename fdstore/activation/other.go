@@ -14,6 +14,8 @@ func initProcess() {}
 
 func receive() ([]File, error) { return nil, errors.ErrUnsupported }
 
+func duplicate(int) (int, error) { return -1, errors.ErrUnsupported }
+
 func command(*exec.Cmd, []File) error { return errors.ErrUnsupported }
 
 func become(string, []string, []string, []File) error { return errors.ErrUnsupported }

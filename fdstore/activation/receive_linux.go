@@ -108,6 +108,11 @@ func takeOver(fd int) error {
 	return os.NewSyscallError("fcntl F_SETFD", err)
 }
 
+func duplicate(fd int) (int, error) {
+	fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	return fd, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
+}
+
 func readNames(n int) ([]string, error) {
 	text, ok := os.LookupEnv(listenFDNames)
 	if !ok {
