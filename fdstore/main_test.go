@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/test/inflight"
 	"regrow/test/interrupt"
 )
 
@@ -33,6 +34,12 @@ func TestMain(m *testing.M) {
 
 // run fails if the tests leave a descriptor behind, and lists what was skipped.
 func run(m *testing.M) int {
+	release, err := inflight.Many()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer release()
 	// Make the runtime open its own descriptors (epoll, eventfd) before we look.
 	if r, w, err := os.Pipe(); err == nil {
 		r.Close()

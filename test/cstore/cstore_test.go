@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/fdstore"
+	"regrow/test/inflight"
 )
 
 var skipped int
@@ -23,7 +24,12 @@ const openerEnv = "CSTORE_TEST_OPEN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(openerEnv) == "" {
-		var err error
+		release, err := inflight.Many()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		defer release()
 		if builds.dir, err = os.MkdirTemp("", "cstore"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)

@@ -19,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"regrow/restore"
+	"regrow/test/inflight"
 	"regrow/test/interrupt"
 	"regrow/test/rounds"
 )
@@ -74,6 +75,12 @@ var always = []string{
 }
 
 func runAll(m *testing.M) int {
+	release, err := inflight.Some()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer release()
 	dir, err := os.MkdirTemp("", "regrow-e2e")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
