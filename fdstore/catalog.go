@@ -83,22 +83,22 @@ func newCatalog(number uint64) (*catalog, error) {
 	return c, nil
 }
 
-// openCatalog takes over the descriptor of a catalog that a store carries; after an
-// error it is closed.
-func openCatalog(fd int, number uint64) (*catalog, error) {
-	c := &catalog{fd: fd, number: number}
-	var magic [8]byte
-	err := c.readAt(magic[:], 0)
-	switch got := binary.NativeEndian.Uint64(magic[:]); {
+// openCatalog takes over the descriptor of a catalog that a store carries, and says how
+// many messages it counts now; after an error it is closed.
+func openCatalog(fd int, number uint64) (c *catalog, count uint64, err error) {
+	c = &catalog{fd: fd, number: number}
+	var head [catalogEnd]byte
+	err = c.readAt(head[:], 0)
+	switch got := binary.NativeEndian.Uint64(head[:]); {
 	case err == nil && got == catalogMagic:
-		return c, nil
+		return c, binary.NativeEndian.Uint64(head[catalogCount:]), nil
 	case err == nil && got == catalogMagic1:
 		err = fmt.Errorf("%w: its catalog is of version 1, which has no index; this package reads version 2", ErrNotStore)
 	default:
 		err = fmt.Errorf("%w: its catalog is none", ErrNotStore)
 	}
 	c.close()
-	return nil, err
+	return nil, 0, err
 }
 
 // readAt fills b, or returns an error: io.ErrUnexpectedEOF behind the end.

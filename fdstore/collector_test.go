@@ -35,7 +35,7 @@ func TestStoreSlowsNobody(t *testing.T) {
 	before := closes(t)
 	s := newTestStore(t, Options{})
 	f := devNull(t)
-	for range 10_000 {
+	for range 4_000 {
 		if _, err := s.Add(f); errors.Is(err, ErrInFlight) {
 			skip(t, err.Error())
 		} else if err != nil {
@@ -44,7 +44,7 @@ func TestStoreSlowsNobody(t *testing.T) {
 	}
 	with := closes(t)
 	held := len(s.writer.Load().held)
-	t.Logf("a pair of sockets: %v, with a store of 10,000 messages %v; it holds %d full sockets open", before, with, held)
+	t.Logf("a pair of sockets: %v, with a store of 4,000 messages %v; it holds %d full sockets open", before, with, held)
 	if with > 10*before {
 		t.Errorf("a pair of sockets takes %v, and %v with a store", before, with)
 	}

@@ -201,7 +201,7 @@ func TestDamagedIndex(t *testing.T) {
 // TestNames100000 looks names up among many: each is found, and the way to it is
 // short.
 func TestManyNames(t *testing.T) {
-	const n = 20_000
+	const n = 3_000
 	s := newTestStore(t, Options{})
 	f := devNull(t)
 	for i := range n {

@@ -31,6 +31,10 @@ const (
 // itself when its own gets find no free descriptor. Those that are open now are
 // closed.
 func (s *Store) SetKept(most int) {
+	if s.enter() != nil {
+		return
+	}
+	defer s.leave()
 	s.pulling.Lock()
 	defer s.pulling.Unlock()
 	s.kept.drop()

@@ -84,7 +84,11 @@ func (s *Store) readHeader(number uint64, moved bool) error {
 	if err := s.fetchFrom(s.fd, header.Word); err != nil {
 		return fmt.Errorf("its catalog: %w", err)
 	}
-	s.catalog, err = openCatalog(s.came.files[0], s.number)
+	var count uint64
+	s.catalog, count, err = openCatalog(s.came.files[0], s.number)
+	if count <= uint64(layout.Limit()) { // else whoever asks for the count is told
+		s.seen.Store(count)
+	}
 	return err
 }
 
