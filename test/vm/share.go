@@ -12,7 +12,7 @@ import (
 // version. Where kernels share the work, the newest runs them for all.
 var pure = []string{
 	"images", "restore/internal/program", "tasktree", "tasktree/kind", "tasktree/shrink",
-	"test/drawn", "test/house", "test/rounds", "test/tally",
+	"test/drawn", "test/house", "test/inflight", "test/rounds", "test/tally",
 }
 
 // share is what one of several kernels runs.
