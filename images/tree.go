@@ -154,7 +154,7 @@ func (d *decoder) task(v node) *tasktree.Task {
 		d.program(v, task)
 	}
 	if v, ok := got.get("env"); ok {
-		for _, f := range v.fields("a mapping from names of variables to values") {
+		for _, f := range v.fields("a mapping from names of variables to values, such as {LANG: C}") {
 			if t, ok := f.value.arg("a variable's value"); ok {
 				task.Env = append(task.Env, tasktree.EnvVar{Name: f.name, Value: t.Value, Pos: f.key.pos()})
 			}
@@ -193,7 +193,7 @@ func (d *decoder) placeholder() string {
 // program decodes what a task runs.
 func (d *decoder) program(v node, task *tasktree.Task) {
 	task.RunPos = v.pos()
-	items := v.items("a list of the program and its arguments")
+	items := v.items("a list of the program and its arguments, such as [ls, -l]")
 	if !v.list() {
 		return
 	}
@@ -215,7 +215,7 @@ func (d *decoder) program(v node, task *tasktree.Task) {
 
 // descriptors decodes a task's table.
 func (d *decoder) descriptors(v node, task *tasktree.Task) {
-	entries := v.fields("a mapping from descriptors to open files")
+	entries := v.fields("a mapping from descriptors to open files, such as {1: log}")
 	task.FDs = make([]tasktree.Descriptor, 0, len(entries))
 	for _, f := range entries {
 		n, err := strconv.Atoi(f.name)
