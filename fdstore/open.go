@@ -18,8 +18,8 @@ import (
 // more: it belongs to the Store, is made close-on-exec, and is closed by
 // [Store.Close]. After an error it is still the caller's.
 //
-// Such a Store gets, looks up and lists. It does not add or seal: one process
-// counts the messages, the maker.
+// Such a Store gets, looks up and lists. It adds and seals only after
+// [Store.Adopt]: one process at a time counts the messages, the writer.
 //
 // Errors: [ErrNotStore], [ErrNoDescriptors], or what a system call says.
 func Open(fd int) (*Store, error) {

@@ -132,7 +132,7 @@ func (s *Store) FD() int {
 }
 
 // Len returns how many messages were added: their IDs are 0 to Len()-1. A
-// closed store keeps its count. -1 means that this is not the maker and that the
+// closed store keeps its count. -1 means that this is not the writer and that the
 // store has no catalog.
 func (s *Store) Len() int {
 	switch w := s.writer.Load(); {
