@@ -43,7 +43,11 @@ func (p *Plan) WriteText(w io.Writer) error {
 			title += fmt.Sprintf(", child of %q", t.Parent)
 		}
 		writeSteps(tw, title, "changes of the table", t.Steps)
-		_, _ = fmt.Fprintf(tw, "  at release: %s\n", tableText(t.Table, 32))
+		table := tableText(t.Table, 32)
+		if table == "" {
+			table = "no descriptors"
+		}
+		_, _ = fmt.Fprintf(tw, "  at release: %s\n", table)
 	}
 	writeSteps(tw, "regrow, when every task is ready", "", pic.Commit)
 	_, _ = fmt.Fprintln(tw, "\n[store] the store, [helper] closed again, (x) only looked at, x* close-on-exec, #N a descriptor that regrow made, - closed")
