@@ -32,7 +32,7 @@ func newConflicts() *cobra.Command {
 	var f conflictsFlags
 	cmd := &cobra.Command{
 		Use:   "conflicts TREE.yaml",
-		Short: "Tell which helper descriptors would be in the way of which restored ones",
+		Short: "Predict which helper descriptors collide with restored ones, by strategy",
 		Long: `Run each strategy's plan against a model of descriptor tables and print what it
 needs (helper descriptors of a task, system calls, messages, files in flight,
 RLIMIT_NOFILE) and each collision: the step, the task, the number, what was
