@@ -83,13 +83,19 @@ func checkHost(tree *tasktree.Tree) error {
 		}
 	}
 	plan, err := restore.NewPlan(tree, host, restore.PlanOptions{Inherit: keys})
-	switch {
-	case err == nil:
+	if err == nil {
 		return restore.JoinLacks(lacks, restore.CheckPaths(plan))
-	case lacks != nil:
-		return lacks // why there is no plan
 	}
-	return err
+	if lacks == nil {
+		return err
+	}
+	// A descriptor past the limit is why there is no plan. Paths are looked at as if
+	// there were no limit, so that all is said at once.
+	host.HardFiles = tasktree.MaxFD + 1
+	if plan, err = restore.NewPlan(tree, host, restore.PlanOptions{Inherit: keys}); err != nil {
+		return lacks
+	}
+	return restore.JoinLacks(lacks, restore.CheckPaths(plan))
 }
 
 func newVersion() *cobra.Command {
