@@ -9,45 +9,65 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Many waits until nobody else counts on the allowance, and keeps it. The caller
-// calls release when its tests have ended; its own end does so, too.
-func Many() (release func(), err error) { return lock(unix.LOCK_EX) }
-
-// Some waits until nobody takes the whole allowance. Several may have some.
-func Some() (release func(), err error) { return lock(unix.LOCK_SH) }
-
 // heldEnv tells the test binaries that tests start, themselves again mostly, that the
 // lock is held for them: they neither wait nor have a descriptor more.
 const heldEnv = "REGROW_TEST_IN_FLIGHT_HELD"
 
-// lock takes a lock on the module's go.mod, which every test of one checkout can open.
-func lock(how int) (release func(), err error) {
+// Many waits until nobody else counts on the allowance, and keeps it. The caller
+// calls release when its tests have ended; its own end does so, too.
+func Many() (release func(), err error) { return take(unix.LOCK_EX) }
+
+// Some waits until nobody takes the whole allowance. Several may have some.
+func Some() (release func(), err error) { return take(unix.LOCK_SH) }
+
+// take locks the module's go.mod, which every test of one checkout can open.
+func take(how int) (release func(), err error) {
 	if os.Getenv(heldEnv) != "" {
 		return func() {}, nil
 	}
+	path, err := modFile()
+	if err != nil {
+		return nil, err
+	}
+	if release, err = lock(path, how); err != nil {
+		return nil, err
+	}
+	return release, os.Setenv(heldEnv, "1")
+}
+
+// modFile finds go.mod in this folder or above it.
+func modFile() (string, error) {
 	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		path := filepath.Join(dir, "go.mod")
+		switch _, err := os.Stat(path); {
+		case err == nil:
+			return path, nil
+		case !errors.Is(err, os.ErrNotExist) || dir == filepath.Dir(dir):
+			return "", fmt.Errorf("find go.mod: %w", err)
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+// lock takes a lock on a file, see flock(2).
+func lock(path string, how int) (release func(), err error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		f, err := os.Open(filepath.Join(dir, "go.mod"))
-		if errors.Is(err, os.ErrNotExist) && dir != filepath.Dir(dir) {
-			dir = filepath.Dir(dir)
-			continue
+		err = unix.Flock(int(f.Fd()), how)
+		if !errors.Is(err, unix.EINTR) {
+			break
 		}
-		if err != nil {
-			return nil, fmt.Errorf("find go.mod: %w", err)
-		}
-		for {
-			err = unix.Flock(int(f.Fd()), how)
-			if !errors.Is(err, unix.EINTR) {
-				break
-			}
-		}
-		if err != nil {
-			_ = f.Close()
-			return nil, os.NewSyscallError("flock", err)
-		}
-		return func() { _ = f.Close() }, os.Setenv(heldEnv, "1")
 	}
+	if err != nil {
+		_ = f.Close()
+		return nil, os.NewSyscallError("flock", err)
+	}
+	return func() { _ = f.Close() }, nil
 }

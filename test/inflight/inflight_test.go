@@ -2,44 +2,64 @@ package inflight
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestApart holds that several have some at a time, and that who takes many is alone.
 func TestApart(t *testing.T) {
-	t.Setenv(heldEnv, "")
-	first, err := Some()
-	if err != nil {
+	path := filepath.Join(t.TempDir(), "go.mod") // the real one is for the other packages
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if held, err := Many(); err != nil || os.Getenv(heldEnv) == "" {
-		t.Fatalf("what tests start waits for them: %v", err)
-	} else {
-		held()
+	var releases []func()
+	for range 2 {
+		release, err := lock(path, unix.LOCK_SH)
+		if err != nil {
+			t.Fatal(err)
+		}
+		releases = append(releases, release)
 	}
-	t.Setenv(heldEnv, "")
-	second, err := Some()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv(heldEnv, "")
-	got := make(chan func())
+	got := make(chan func(), 1)
 	go func() {
-		release, err := Many()
+		release, err := lock(path, unix.LOCK_EX)
 		if err != nil {
 			t.Error(err)
 			release = func() {}
 		}
 		got <- release
 	}()
-	select {
-	case <-got:
-		t.Fatal("somebody takes many beside others")
-	case <-time.After(50 * time.Millisecond): // a wrong lock comes at once, mostly
+	for _, release := range releases {
+		select {
+		case <-got:
+			t.Fatal("somebody takes many beside others")
+		case <-time.After(20 * time.Millisecond): // a wrong lock comes at once, mostly
+		}
+		release()
 	}
-	first()
-	second()
 	release := <-got
 	release()
+}
+
+// TestHeld holds that what tests start does not wait for them.
+func TestHeld(t *testing.T) {
+	t.Setenv(heldEnv, "1")
+	for range 2 {
+		release, err := Many()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer release()
+	}
+}
+
+// TestModFile holds that the packages of one checkout agree on a file.
+func TestModFile(t *testing.T) {
+	path, err := modFile()
+	if want, _ := filepath.Abs("../../go.mod"); err != nil || path != want {
+		t.Errorf("%q, want %q (%v)", path, want, err)
+	}
 }
