@@ -46,7 +46,7 @@ func main() {
 	flag.IntVar(&o.seed, "seed", 20261124, "`number` that what is drawn at random follows from")
 	flag.IntVar(&o.memory, "memory", 3072, "the machine's memory in `MiB`")
 	flag.IntVar(&o.atOnce, "at-once", min(runtime.NumCPU(), mostAtOnce), "`number` of machines at once")
-	flag.IntVar(&o.draw, "draw", 1, "all kernels but the last run one of so many `parts` of the end-to-end tests, drawn by the seed, beside what depends on a kernel")
+	flag.IntVar(&o.draw, "draw", 1, "each kernel but the last, or each where there are as many, runs one of so many `parts` of the end-to-end tests, drawn by the seed, beside what depends on a kernel")
 	flag.DurationVar(&o.timeout, "timeout", 30*time.Minute, "for one package in one machine")
 	flag.Parse()
 	if flag.NArg() > 0 || o.atOnce < 1 || o.draw < 1 {

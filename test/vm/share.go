@@ -21,14 +21,19 @@ type share struct {
 	newer string // the kernel that runs the pure packages in place of this one, "" for none
 }
 
-// share gives that of kernel i. The last one, which is the newest where all are
-// asked for, runs everything.
+// share gives that of kernel i. The last one, which is the newest where all are asked
+// for, runs everything, but for the end-to-end tests where there is a part for each
+// kernel: then all together have them all.
 func (b *batch) share(kernels []kernel, i int) share {
 	last := len(kernels) - 1
-	if b.draw < 2 || i == last {
+	sh := share{part: fmt.Sprintf("%d/%d", i%b.draw+1, b.draw)}
+	switch {
+	case b.draw < 2, i == last && b.draw != len(kernels):
 		return share{}
+	case i < last:
+		sh.newer = kernels[last].name
 	}
-	return share{part: fmt.Sprintf("%d/%d", i%b.draw+1, b.draw), newer: kernels[last].name}
+	return sh
 }
 
 // runs gives those of a setup that this kernel has, and names the others.
@@ -53,5 +58,9 @@ func (sh share) commandLine() string {
 	if sh.part == "" {
 		return ""
 	}
-	return fmt.Sprintf("REGROW_TEST_PART=%s %s=%s", sh.part, job.Without, strings.Join(pure, ","))
+	words := "REGROW_TEST_PART=" + sh.part
+	if sh.newer != "" {
+		words += fmt.Sprintf(" %s=%s", job.Without, strings.Join(pure, ","))
+	}
+	return words
 }

@@ -27,6 +27,8 @@ func TestShare(t *testing.T) {
 		{2, 1, "restore test/e2e", "images (all of it), test/e2e", "REGROW_TEST_PART=2/2 regrow_without=images,"},
 		{2, 2, "restore images test/e2e", "", ""},
 		{3, 1, "restore test/e2e", "images (all of it), test/e2e", "REGROW_TEST_PART=2/3 "},
+		{3, 2, "restore images test/e2e", "test/e2e", "REGROW_TEST_PART=3/3"},
+		{4, 2, "restore images test/e2e", "", ""},
 	} {
 		sh := (&batch{options: options{draw: c.draw}}).share(kernels, c.kernel)
 		have, not := sh.runs(runs)
