@@ -20,6 +20,7 @@ type family struct {
 	foreign  map[proc.ID]bool // children that were there before the tree
 	alone    bool             // all the others are the tree's
 	released uint64           // clock ticks since boot, 0: not yet
+	reaped   map[int]bool     // numbers that tasks had, of a tree that ends without a release
 }
 
 // newFamily makes the process a child subreaper, so that it becomes the parent
@@ -86,8 +87,15 @@ func (f *family) note() {
 // ticks is how many there are to a second in /proc, whatever the kernel's own.
 const ticks = 100
 
-// owns reports whether a child that has the number of a task is that task.
-func (f *family) owns(child proc.ID) bool { return child.Began <= f.released }
+// owns reports whether a child that has the number of a task is that task. A tree that
+// was never released may still fork while it is being ended, but nobody else has waited
+// for its tasks; once it is released it forks no task any more.
+func (f *family) owns(child proc.ID) bool {
+	if f.released == 0 {
+		return !f.reaped[child.PID]
+	}
+	return child.Began <= f.released
+}
 
 // end kills the root, everything below it and everything that it has orphaned,
 // and returns when nothing is left. tasks gives the numbers of the tasks that have been
@@ -98,9 +106,7 @@ func (f *family) owns(child proc.ID) bool { return child.Began <= f.released }
 // would hold it up for ever, so there is a bound.
 func (f *family) end(root proc.ID, rootFD int, tasks func() []int) {
 	const patience = 30 * time.Second
-	if f.released == 0 {
-		f.note() // nobody has waited for a task yet
-	}
+	f.reaped = map[int]bool{}
 	ours := map[proc.ID]bool{root: true}
 	for _, p := range proc.Descendants(root) {
 		ours[p.ID] = true
@@ -124,6 +130,7 @@ func (f *family) sweep(ours map[proc.ID]bool, tasks func() []int) int {
 		ours[child.ID] = true
 		if child.Ended() {
 			child.Reap()
+			f.reaped[child.PID] = true
 			continue
 		}
 		for _, p := range append(proc.Descendants(child.ID), child) {

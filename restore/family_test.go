@@ -150,3 +150,20 @@ func TestAlone(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnedUntilReaped holds which children with numbers of tasks are the tree's: of
+// one that was not released also those that it forks while it is being ended, until
+// their numbers have been given back; of one that was, those that began before.
+func TestOwnedUntilReaped(t *testing.T) {
+	f := &family{reaped: map[int]bool{7: true}}
+	if late := (proc.ID{PID: 5, Began: 1 << 60}); !f.owns(late) {
+		t.Error("a task that was forked late is nobody's")
+	}
+	if f.owns(proc.ID{PID: 7, Began: 1 << 60}) {
+		t.Error("a number that was given back is still the tree's")
+	}
+	f.released = 1000
+	if !f.owns(proc.ID{PID: 5, Began: 1000}) || f.owns(proc.ID{PID: 5, Began: 1001}) {
+		t.Error("a released tree owns what began before, and no more")
+	}
+}
