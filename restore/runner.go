@@ -173,6 +173,7 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 	if err != nil || r.options.observe != nil {
 		if r.root.PID != 0 { // before the sweep: a service is a child, too
 			err = errors.Join(err, r.closeStore())
+			r.closeSlots() // the sweep reads /proc, and our table may be full
 		}
 		r.end()
 		r.logFailed()
