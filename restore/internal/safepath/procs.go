@@ -134,7 +134,7 @@ func (p Procs) Another(dev uint64, path string, link bool) bool {
 			continue
 		}
 		known = true
-		top := link && strings.LastIndexByte(rest, '/') == 0
+		top := link && len(rest) > 1 && strings.LastIndexByte(rest, '/') == 0 // "/" alone is no name
 		if m.Part == Own || m.Part == Whole && (ofProcess(rest) || top) {
 			return true
 		}
