@@ -81,7 +81,8 @@ func TestPairVariant(t *testing.T) {
 // BenchmarkVariants compares the socket that is connected to itself with a pair.
 func BenchmarkVariants(b *testing.B) {
 	for _, n := range []int{10, 64, 1000} {
-		_, pair := pairQueue(b, n)
+		writer, pair := pairQueue(b, n)
+		b.Cleanup(func() { unix.Close(writer) })
 		for name, fd := range map[string]int{"self": selfQueue(b, n), "pair": pair} {
 			b.Run(fmt.Sprintf("get/%s/files=%d", name, n), func(b *testing.B) {
 				for b.Loop() {
