@@ -133,11 +133,17 @@ func executable(o *safepath.Opener, path string) error {
 		return err
 	}
 	_ = unix.Close(fd)
+	return executableFile(unix.AT_FDCWD, path, &st)
+}
+
+// executableFile says why a file that was looked at cannot be executed: EISDIR,
+// errSpecial, or what faccessat(2) answers.
+func executableFile(dir int, path string, st *unix.Stat_t) error {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		return unix.EISDIR
 	case unix.S_IFREG:
-		return ignoringEINTR(func() error { return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS) })
+		return ignoringEINTR(func() error { return unix.Faccessat(dir, path, unix.X_OK, unix.AT_EACCESS) })
 	}
 	return errSpecial
 }

@@ -103,14 +103,12 @@ func (c *programCheck) lookAt(dir int, path string, st *unix.Stat_t) (int, unix.
 
 // mayExecute says what forbids to execute a file.
 func mayExecute(dir int, path string, st *unix.Stat_t) (unix.Errno, string) {
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-	case unix.S_IFDIR:
+	switch err := executableFile(dir, path, st); {
+	case errors.Is(err, unix.EISDIR):
 		return unix.EACCES, "a directory"
-	default:
+	case errors.Is(err, errSpecial):
 		return unix.EACCES, noRegular
-	}
-	if err := unix.Faccessat(dir, path, unix.X_OK, unix.AT_EACCESS); errors.Is(err, unix.EACCES) {
+	case errors.Is(err, unix.EACCES):
 		return unix.EACCES, noRight(dir, path)
 	}
 	return 0, ""

@@ -14,8 +14,11 @@ import (
 // Status is what /proc/PID/stat says of a process.
 type Status struct {
 	ID
-	State   byte // a letter, see proc_pid_stat(5)
-	Parent  int  // number of its parent, 0 if that is in no namespace of the caller's
+	Name    string // its comm, 15 bytes at most
+	State   byte   // a letter, see proc_pid_stat(5)
+	Parent  int    // number of its parent, 0 if that is in no namespace of the caller's
+	Group   int
+	Session int
 	Threads int
 }
 
@@ -25,8 +28,15 @@ func (s Status) Ended() bool { return s.State == 'Z' || s.State == 'X' }
 // Stat looks at the process that has a number now. The error wraps [os.ErrNotExist]
 // if there is none.
 func Stat(pid int) (Status, error) {
+	s, err := ReadStat("/proc/" + strconv.Itoa(pid))
+	s.PID = pid
+	return s, err
+}
+
+// ReadStat gives what a folder of a process or a thread says, but for its PID.
+func ReadStat(folder string) (Status, error) {
 	var room [1024]byte // a name of 64 bytes at most, and 50 numbers
-	path := "/proc/" + strconv.Itoa(pid) + "/stat"
+	path := folder + "/stat"
 	text, err := read(path, room[:0])
 	if err != nil {
 		return Status{}, err
@@ -35,17 +45,17 @@ func Stat(pid int) (Status, error) {
 	if !ok {
 		return Status{}, fmt.Errorf("%s: odd form: %q", path, text)
 	}
-	s.PID = pid
 	return s, nil
 }
 
-// parseStat reads what follows the name, which may have spaces and parentheses.
+// parseStat reads the name, which may have spaces and parentheses, and what follows.
 func parseStat(text []byte) (s Status, ok bool) {
-	const state, parent, threads, began = 3, 4, 20, 22 // fields, from 1
-	name := bytes.LastIndexByte(text, ')')
-	if name < 0 {
+	const state, parent, group, session, threads, began = 3, 4, 5, 6, 20, 22 // fields, from 1
+	open, name := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
+	if open < 0 || name < open {
 		return s, false
 	}
+	s.Name = string(text[open+1 : name])
 	n := state - 1
 	for field := range bytes.FieldsSeq(text[name+1:]) {
 		n++
@@ -53,7 +63,7 @@ func parseStat(text []byte) (s Status, ok bool) {
 		case state:
 			s.State = field[0]
 			continue
-		case parent, threads, began:
+		case parent, group, session, threads, began:
 		default:
 			continue
 		}
@@ -64,6 +74,10 @@ func parseStat(text []byte) (s Status, ok bool) {
 		switch n {
 		case parent:
 			s.Parent = int(number)
+		case group:
+			s.Group = int(number)
+		case session:
+			s.Session = int(number)
 		case threads:
 			s.Threads = int(number)
 		case began:

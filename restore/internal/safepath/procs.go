@@ -1,7 +1,9 @@
 package safepath
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -38,7 +40,7 @@ const LongestPoint = 900
 func ReadProcs() (Procs, error) {
 	text, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
-		return nil, fmt.Errorf("%w (is /proc mounted?)", err)
+		return nil, fmt.Errorf("%w%s", err, cure(err))
 	}
 	return parseProcs(string(text))
 }
@@ -140,4 +142,12 @@ func (p Procs) Another(dev uint64, path string, link bool) bool {
 		}
 	}
 	return !known
+}
+
+// cure says what helps where /proc cannot be read, unless the error says so itself.
+func cure(err error) string {
+	if errors.Is(err, fs.ErrNotExist) {
+		return " (is /proc mounted?)"
+	}
+	return ""
 }
