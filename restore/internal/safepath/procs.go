@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strconv"
 	"strings"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,32 +45,19 @@ func ReadProcs() (Procs, error) {
 	return parseProcs(string(text))
 }
 
-// parseProcs reads the form of proc_pid_mountinfo(5):
-//
-//	36 35 0:21 / /mnt\040x rw,noatime shared:1 - proc proc rw
-//	id parent device root point options fields - type source options
+// parseProcs reads the form of proc_pid_mountinfo(5).
 func parseProcs(text string) (Procs, error) {
+	mounts, err := mountinfo.GetMountsFromReader(strings.NewReader(text), mountinfo.FSTypeFilter("proc"))
+	if err != nil {
+		return nil, fmt.Errorf("/proc/thread-self/mountinfo: %w", err)
+	}
 	var all Procs
-	for line := range strings.Lines(text) {
-		mount, super, _ := strings.Cut(line, " - ")
-		if fstype, _, _ := strings.Cut(super, " "); fstype != "proc" {
-			continue
-		}
-		fields := strings.Fields(mount)
-		if len(fields) < 5 {
-			return nil, fmt.Errorf("/proc/thread-self/mountinfo: odd line %q", line)
-		}
-		major, minor, _ := strings.Cut(fields[2], ":")
-		hi, err1 := strconv.ParseUint(major, 10, 32)
-		lo, err2 := strconv.ParseUint(minor, 10, 32)
-		if err1 != nil || err2 != nil {
-			return nil, fmt.Errorf("/proc/thread-self/mountinfo: odd device %q", fields[2])
-		}
-		point := strings.TrimSuffix(unescape(fields[4]), "/")
+	for _, m := range mounts {
+		point := strings.TrimSuffix(m.Mountpoint, "/")
 		if len(point) > LongestPoint {
 			continue
 		}
-		all = append(all, Proc{Dev: unix.Mkdev(uint32(hi), uint32(lo)), Point: point, Part: partOf(unescape(fields[3]))})
+		all = append(all, Proc{Dev: unix.Mkdev(uint32(m.Major), uint32(m.Minor)), Point: point, Part: partOf(m.Root)})
 	}
 	return all, nil
 }
@@ -84,25 +71,6 @@ func partOf(root string) Part {
 		return Own
 	}
 	return Common
-}
-
-// unescape undoes what the kernel does to spaces, tabs, newlines and backslashes.
-func unescape(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+4 <= len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
 
 // ofProcess reports whether a path inside a procfs begins with a number.
