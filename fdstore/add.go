@@ -3,11 +3,13 @@
 package fdstore
 
 import (
+	"errors"
 	"fmt"
 	"math"
-	"os"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/fdstore/internal/borrow"
 )
 
 // Add stores one open file as a message of its own and returns its ID. It
@@ -34,10 +36,13 @@ func (s *Store) addGroup(name string, files []File) (ID, error) {
 		return 0, err
 	}
 	var id ID
-	err := borrow(files, make([]int, 0, len(files)), func(fds []int) (err error) {
+	err := borrow.Files(files, func(fds []int) (err error) {
 		id, err = s.add(name, fds)
 		return err
 	})
+	if e, own := errors.AsType[*borrow.Error](err); own {
+		err = fmt.Errorf("fdstore: add: %w", e)
+	}
 	return id, err
 }
 
@@ -137,31 +142,4 @@ func (s *Store) mayAdd(w *writer, id ID, name string) (link int64, err error) {
 		return 0, fmt.Errorf("%w: this layout reaches no further than %d messages", ErrFull, s.layout.Limit())
 	}
 	return link, w.checkMost(int(id))
-}
-
-// borrow appends the descriptors of files to fds and calls use with them. No
-// file can be closed before use returns: RawConn.Control holds it open for the
-// length of a callback, so the callbacks are nested, one for each file.
-func borrow(files []File, fds []int, use func(fds []int) error) error {
-	if len(files) == 0 {
-		return use(fds)
-	}
-	fail := func(err error) error {
-		return fmt.Errorf("fdstore: add: file %d of %d: %w", len(fds)+1, len(fds)+len(files), err)
-	}
-	if files[0] == nil {
-		return fail(os.ErrInvalid)
-	}
-	conn, err := files[0].SyscallConn()
-	if err != nil {
-		return fail(err)
-	}
-	var used error
-	err = conn.Control(func(fd uintptr) { used = borrow(files[1:], append(fds, int(fd)), use) })
-	if err != nil {
-		// All that Control refuses is a closed file, with an error of
-		// internal/poll that nobody can match.
-		return fail(os.ErrClosed)
-	}
-	return used
 }

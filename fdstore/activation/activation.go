@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 	"syscall"
+
+	"regrow/fdstore/internal/borrow"
 )
 
 // First is the number of the first file that is passed, SD_LISTEN_FDS_START.
@@ -80,7 +82,7 @@ func (f File) PacketConn() (net.PacketConn, error) {
 //
 // Errors: [os.ErrClosed], or what fcntl(2) says; then the file is as it was.
 func (f File) Detach() (fd int, err error) {
-	err = borrow([]syscall.Conn{f.File}, nil, func(fds []int) (err error) {
+	err = borrow.Files([]syscall.Conn{f.File}, func(fds []int) (err error) {
 		fd, err = duplicate(fds[0])
 		return err
 	})
@@ -140,29 +142,4 @@ func isListen(entry string) bool {
 		return true
 	}
 	return false
-}
-
-// borrow calls use with the descriptors of files, which none can close before use
-// returns. It does not ask os.File.Fd, which would make a socket blocking, for
-// all who share it.
-func borrow(files []syscall.Conn, fds []int, use func(fds []int) error) error {
-	if len(files) == 0 {
-		return use(fds)
-	}
-	fail := func(err error) error {
-		return fmt.Errorf("file %d of %d: %w", len(fds)+1, len(fds)+len(files), err)
-	}
-	if files[0] == nil {
-		return fail(os.ErrInvalid)
-	}
-	conn, err := files[0].SyscallConn()
-	if err != nil {
-		return fail(err)
-	}
-	var used error
-	err = conn.Control(func(fd uintptr) { used = borrow(files[1:], append(fds, int(fd)), use) })
-	if err != nil { // Control refuses closed files only, with an error that nobody can match
-		return fail(os.ErrClosed)
-	}
-	return used
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/fdstore/internal/borrow"
 )
 
 // Barrier returns when the manager has taken all that was sent before
@@ -59,7 +61,7 @@ func (m *Manager) send(ctx context.Context, state string, files []syscall.Conn) 
 	if err != nil {
 		return err
 	}
-	return borrow(files, make([]int, 0, len(files)), func(fds []int) error {
+	return borrow.Files(files, func(fds []int) error {
 		var rights []byte
 		if len(fds) > 0 {
 			rights = unix.UnixRights(fds...)

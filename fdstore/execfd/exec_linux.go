@@ -1,6 +1,7 @@
 package execfd
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/fdstore/internal/borrow"
 )
 
 func exec(p Program) error {
@@ -19,6 +22,7 @@ func exec(p Program) error {
 		p.Env = os.Environ()
 	}
 	var moves []move
+	var files []*os.File
 	for to, f := range p.Files {
 		if to < 0 || to > math.MaxInt32 {
 			return fmt.Errorf("execfd: no descriptor can have the number %d", to)
@@ -26,39 +30,26 @@ func exec(p Program) error {
 		if f == nil {
 			return fmt.Errorf("execfd: file for descriptor %d: %w", to, os.ErrInvalid)
 		}
-		moves = append(moves, move{to: to, file: f})
+		moves = append(moves, move{to: to})
 	}
 	slices.SortFunc(moves, func(a, b move) int { return a.to - b.to })
-	return borrow(moves, 0, func() error { return onThread(p, moves) })
+	for _, m := range moves {
+		files = append(files, p.Files[m.to])
+	}
+	err := borrow.Files(files, func(fds []int) error {
+		for i, fd := range fds {
+			moves[i].from = fd
+		}
+		return onThread(p, moves)
+	})
+	if e, own := errors.AsType[*borrow.Error](err); own {
+		return fmt.Errorf("execfd: file for descriptor %d: %w", moves[e.Index].to, e.Err)
+	}
+	return err
 }
 
 // move is one file on its way to its number.
-type move struct {
-	from, to int
-	file     *os.File
-}
-
-// borrow learns the numbers of the files and calls use while all are held open.
-// It does not ask File.Fd, which would make a pipe or a socket blocking, for all
-// who share it.
-func borrow(moves []move, i int, use func() error) error {
-	if i == len(moves) {
-		return use()
-	}
-	conn, err := moves[i].file.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("execfd: file for descriptor %d: %w", moves[i].to, err)
-	}
-	var used error
-	err = conn.Control(func(fd uintptr) {
-		moves[i].from = int(fd)
-		used = borrow(moves, i+1, use)
-	})
-	if err != nil { // Control refuses closed files only, with an error that nobody can match
-		return fmt.Errorf("execfd: file for descriptor %d: %w", moves[i].to, os.ErrClosed)
-	}
-	return used
-}
+type move struct{ from, to int }
 
 // onThread works in a thread that ends afterwards, since its table is a copy.
 func onThread(p Program, moves []move) error {
