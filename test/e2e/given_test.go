@@ -32,28 +32,9 @@ tasks:
 // startGiven starts regrow with files as its descriptors 3, 4 and so on.
 func startGiven(t *testing.T, files []*os.File, args ...string) *running {
 	t.Helper()
-	if err := lookAtSources(); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	r := &running{out: filepath.Join(dir, "out"), err: filepath.Join(dir, "err"), cmd: exec.Command(regrow, args...)}
-	out, err := os.Create(r.out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	errs, err := os.Create(r.err)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer errs.Close()
-	r.cmd.Stdout, r.cmd.Stderr = out, errs
-	r.cmd.ExtraFiles = files
-	r.cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
-	if err := r.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return r
+	cmd := exec.Command(regrow, args...)
+	cmd.ExtraFiles = files
+	return startBy(t, cmd, (*exec.Cmd).Start)
 }
 
 // opened opens files that tests give to regrow.

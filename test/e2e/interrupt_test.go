@@ -27,27 +27,11 @@ var interruptible = []uint32{
 // doing so. What is left of a tree must have ended when then returns.
 func interrupted(t *testing.T, calls []uint32, then func(res result), args ...string) interrupt.Report {
 	t.Helper()
-	if err := lookAtSources(); err != nil {
-		t.Fatal(err)
-	}
-	r := &running{out: filepath.Join(t.TempDir(), "out"), err: filepath.Join(t.TempDir(), "err")}
-	out, err := os.Create(r.out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	errs, err := os.Create(r.err)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer errs.Close()
-	r.cmd = exec.Command(regrow, args...)
-	r.cmd.Stdout, r.cmd.Stderr = out, errs
-	r.cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
-	p, err := interrupt.Start(r.cmd, calls...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var p *interrupt.Program
+	r := startBy(t, exec.Command(regrow, args...), func(cmd *exec.Cmd) (err error) {
+		p, err = interrupt.Start(cmd, calls...)
+		return err
+	})
 	then(wait(t, r))
 	endTree(t)
 	rep := p.Stop()

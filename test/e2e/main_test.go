@@ -251,11 +251,17 @@ type running struct {
 // start starts regrow; shell, if not empty, is run before by sh.
 func start(t testing.TB, shell string, args ...string) *running {
 	t.Helper()
+	return startBy(t, exec.Command("/bin/sh", append([]string{"-c", shell + "\nexec \"$0\" \"$@\"", regrow}, args...)...), (*exec.Cmd).Start)
+}
+
+// startBy lets begin start a command in a session of its own, with output to files.
+func startBy(t testing.TB, cmd *exec.Cmd, begin func(*exec.Cmd) error) *running {
+	t.Helper()
 	if err := lookAtSources(); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	r := &running{out: filepath.Join(dir, "out"), err: filepath.Join(dir, "err")}
+	r := &running{cmd: cmd, out: filepath.Join(dir, "out"), err: filepath.Join(dir, "err")}
 	out, err := os.Create(r.out)
 	if err != nil {
 		t.Fatal(err)
@@ -266,10 +272,9 @@ func start(t testing.TB, shell string, args ...string) *running {
 		t.Fatal(err)
 	}
 	defer errs.Close()
-	r.cmd = exec.Command("/bin/sh", append([]string{"-c", shell + "\nexec \"$0\" \"$@\"", regrow}, args...)...)
-	r.cmd.Stdout, r.cmd.Stderr = out, errs
-	r.cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
-	if err := r.cmd.Start(); err != nil {
+	cmd.Stdout, cmd.Stderr = out, errs
+	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
+	if err := begin(cmd); err != nil {
 		t.Fatal(err)
 	}
 	return r

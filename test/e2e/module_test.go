@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -51,9 +52,10 @@ func check(err error) {
 }
 `
 
-// TestStoreModule builds a program of another module that has nothing but the store,
-// by README's line for go.mod: all it needs beside it is x/sys.
-func TestStoreModule(t *testing.T) {
+// modules are the words of README for go.mod, with the path of this checkout, and what
+// that has itself in go.mod.
+func modules(t *testing.T) (words, own string) {
+	t.Helper()
 	if ready("regrow") != "" {
 		t.Skip("there is no go command in this machine")
 	}
@@ -65,36 +67,56 @@ func TestStoreModule(t *testing.T) {
 		t.Fatal(err)
 	}
 	mod := regexp.MustCompile("(?s)```\n(require regrow .*?)```").FindStringSubmatch(readme(t))
-	own, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if mod == nil {
+		t.Fatal("README does not say how another module names this one")
+	}
+	text, err := os.ReadFile(filepath.Join(root, "go.mod"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	sum, err := os.ReadFile(filepath.Join(root, "go.sum"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	sys := regexp.MustCompile(`golang.org/x/sys v\S+`).FindString(string(own))
-	version := regexp.MustCompile(`(?m)^go .*$`).FindString(string(own))
-	if mod == nil || sys == "" || version == "" {
-		t.Fatalf("README has %q, go.mod %q and %q", mod, sys, version)
-	}
+	return strings.ReplaceAll(mod[1], "../regrow", root), string(text)
+}
+
+// runOther builds a program of another module and gives what it prints. What regrow
+// needs is in the cache by now.
+func runOther(t *testing.T, files map[string]string, flags ...string) string {
+	t.Helper()
 	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"go.mod":  "module other\n" + version + "\n" + strings.ReplaceAll(mod[1], "../regrow", root) + "require " + sys + "\n",
-		"go.sum":  string(sum),
-		"main.go": storeProgram,
-	} {
+	sum, err := os.ReadFile("../../go.sum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files["go.sum"] = string(sum)
+	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	build := exec.Command("go", "build", "-o", "other", ".")
+	build := exec.Command("go", slices.Concat([]string{"build", "-o", "other"}, flags, []string{"."})...)
 	build.Dir, build.Env = dir, append(os.Environ(), "GOPROXY=off", "GOFLAGS=-buildvcs=false")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	other := exec.Command(filepath.Join(dir, "other"))
-	if out, err := other.CombinedOutput(); err != nil || string(out) != "taken by name\n" {
+	other.Dir = dir
+	out, err := other.CombinedOutput()
+	if err != nil {
 		t.Errorf("%v: %s", err, out)
+	}
+	return string(out)
+}
+
+// TestStoreModule builds a program of another module that has nothing but the store,
+// by README's line for go.mod: all it needs beside it is x/sys.
+func TestStoreModule(t *testing.T) {
+	words, own := modules(t)
+	sys := regexp.MustCompile(`golang.org/x/sys v\S+`).FindString(own)
+	version := regexp.MustCompile(`(?m)^go .*$`).FindString(own)
+	if sys == "" || version == "" {
+		t.Fatalf("go.mod has %q and %q", sys, version)
+	}
+	mod := "module other\n" + version + "\n" + words + "require " + sys + "\n"
+	if out := runOther(t, map[string]string{"go.mod": mod, "main.go": storeProgram}); out != "taken by name\n" {
+		t.Errorf("it prints %q", out)
 	}
 }

@@ -104,51 +104,19 @@ func TestReadmeConflict(t *testing.T) {
 // TestReadmeModule builds a program of another module from README's lines for
 // go.mod and its pieces of Go, and runs the one that restores a tree.
 func TestReadmeModule(t *testing.T) {
-	if ready("regrow") != "" {
-		t.Skip("there is no go command in this machine")
-	}
-	if err := lookAtSources(); err != nil {
-		t.Fatal(err)
-	}
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mod := regexp.MustCompile("(?s)```\n(require regrow .*?)```").FindStringSubmatch(readme(t))
+	words, own := modules(t)
 	pieces := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(readme(t), -1)
-	if mod == nil || len(pieces) != 3 {
-		t.Fatalf("README has go.mod %q and %d pieces of Go", mod, len(pieces))
+	if len(pieces) != 3 {
+		t.Fatalf("README has %d pieces of Go", len(pieces))
 	}
-	dir := t.TempDir()
-	own, err := os.ReadFile(filepath.Join(root, "go.mod"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, requires, _ := strings.Cut(string(own), "\n") // and the version of Go; "go mod tidy" adds them
-	sum, err := os.ReadFile(filepath.Join(root, "go.sum"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string]string{
-		"go.mod":    "module other\n" + requires + strings.ReplaceAll(mod[1], "../regrow", root),
-		"go.sum":    string(sum),
+	_, requires, _ := strings.Cut(own, "\n") // and the version of Go; "go mod tidy" adds them
+	out := runOther(t, map[string]string{
+		"go.mod":    "module other\n" + requires + words,
 		"main.go":   program(pieces),
 		"tree.yaml": "version: 1\ntasks: [{name: a, run: [sh, -c, exit 7]}]\n",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// What regrow needs is in the cache by now.
-	build := exec.Command("go", "build", "-mod=mod", "-o", "other", ".")
-	build.Dir, build.Env = dir, append(os.Environ(), "GOPROXY=off", "GOFLAGS=-buildvcs=false")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	other := exec.Command(filepath.Join(dir, "other"))
-	other.Dir = dir
-	if out, err := other.CombinedOutput(); err != nil || string(out) != "status 7\n" {
-		t.Errorf("%v: %s", err, out)
+	}, "-mod=mod")
+	if out != "status 7\n" {
+		t.Errorf("it prints %q", out)
 	}
 }
 
