@@ -3,12 +3,12 @@ package e2e
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"regrow/test/script"
 )
 
 // TestScripts runs the scripts in testdata/scripts, which drive the built
@@ -33,24 +33,7 @@ func TestScripts(t *testing.T) {
 			return false, errors.New("unknown condition")
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"status": func(ts *testscript.TestScript, neg bool, args []string) {
-				if neg || len(args) < 2 {
-					ts.Fatalf("usage: status N COMMAND...")
-				}
-				want, err := strconv.Atoi(args[0])
-				ts.Check(err)
-				got := 0
-				if err := ts.Exec(args[1], args[2:]...); err != nil {
-					exit, ok := errors.AsType[*exec.ExitError](err)
-					if !ok {
-						ts.Fatalf("%v", err)
-					}
-					got = exit.ExitCode()
-				}
-				if got != want {
-					ts.Fatalf("status %d, want %d", got, want)
-				}
-			},
+			"status":  script.Status,
 			"endtree": func(_ *testscript.TestScript, _ bool, _ []string) { endTree(t) },
 		},
 		RequireUniqueNames: true,
