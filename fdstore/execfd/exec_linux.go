@@ -6,7 +6,6 @@ import (
 	"math"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -53,11 +52,6 @@ type move struct{ from, to int }
 
 // onThread works in a thread that ends afterwards, since its table is a copy.
 func onThread(p Program, moves []move) error {
-	// From the first dup3 on the number of the runtime's epoll instance may be
-	// another file in this thread. The runtime looks at it in a thread that runs
-	// out of work, which one that is locked to a goroutine never does, and where
-	// the world starts again after a garbage collection.
-	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	return inThread(func() error { return place(p, moves) })
 }
 
@@ -83,15 +77,30 @@ func place(p Program, moves []move) error {
 	if err := ownTable(); err != nil {
 		return err
 	}
+	// Where the folder and the umask are shared, the kernel refuses new threads as
+	// long as this one is in execve (EAGAIN), which the runtime bears for a moment
+	// only. A sandbox that refuses this leaves it at that.
+	_ = unix.Unshare(unix.CLONE_FS)
 	if err := outOfTheWay(moves); err != nil {
 		return err
 	}
-	for _, m := range moves {
-		if err := put(m); err != nil {
-			return fmt.Errorf("execfd: descriptor %d: %w", m.to, err)
-		}
+	back, err := keep(moves)
+	if err != nil {
+		return err
 	}
-	return &os.PathError{Op: "exec", Path: p.Path, Err: unix.Exec(p.Path, p.Args, p.Env)}
+	s, err := newSequence(p, moves, back)
+	if err != nil {
+		return &os.PathError{Op: "exec", Path: p.Path, Err: err}
+	}
+	at, errno := s.run()
+	switch {
+	case at == len(moves):
+		return &os.PathError{Op: "exec", Path: p.Path, Err: errno}
+	case moves[at].from == moves[at].to:
+		return fmt.Errorf("execfd: descriptor %d: %w", moves[at].to, os.NewSyscallError("fcntl F_SETFD", errno))
+	default:
+		return fmt.Errorf("execfd: descriptor %d: %w", moves[at].to, os.NewSyscallError("dup3", errno))
+	}
 }
 
 // ownTable gives this thread a descriptor table of its own. Sandboxes that refuse
@@ -110,10 +119,6 @@ func ownTable() error {
 
 // outOfTheWay moves files that lie where another one belongs.
 func outOfTheWay(moves []move) error {
-	free := 0 // above every number that is wanted
-	for _, m := range moves {
-		free = max(free, m.to+1)
-	}
 	moved := map[int]int{}
 	for i, m := range moves {
 		if !slices.ContainsFunc(moves, func(other move) bool { return other.to == m.from && other.from != m.from }) {
@@ -122,8 +127,8 @@ func outOfTheWay(moves []move) error {
 		fd, ok := moved[m.from]
 		if !ok {
 			var err error
-			if fd, err = unix.FcntlInt(uintptr(m.from), unix.F_DUPFD_CLOEXEC, free); err != nil {
-				return fmt.Errorf("execfd: file for descriptor %d: %w", m.to, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err))
+			if fd, err = aside(m.from, moves); err != nil {
+				return fmt.Errorf("execfd: file for descriptor %d: %w", m.to, err)
 			}
 			moved[m.from] = fd
 		}
@@ -132,10 +137,37 @@ func outOfTheWay(moves []move) error {
 	return nil
 }
 
-func put(m move) error {
-	if m.from == m.to { // dup3 refuses equal numbers
-		_, err := unix.FcntlInt(uintptr(m.to), unix.F_SETFD, 0)
-		return os.NewSyscallError("fcntl F_SETFD", err)
+// keep makes a copy of what the runtime may have at a number that is wanted, its
+// epoll instance and its eventfd, and gives the way back: the thread of an Exec that
+// fails needs them to end. Both are anonymous inodes, whose mode names no type.
+func keep(moves []move) (back []move, err error) {
+	for _, m := range moves {
+		var st unix.Stat_t
+		if m.from == m.to || unix.Fstat(m.to, &st) != nil || st.Mode&unix.S_IFMT != 0 {
+			continue
+		}
+		fd, err := aside(m.to, moves)
+		if err != nil {
+			return nil, fmt.Errorf("execfd: keep descriptor %d in case of failure: %w", m.to, err)
+		}
+		back = append(back, move{from: fd, to: m.to})
 	}
-	return os.NewSyscallError("dup3", unix.Dup3(m.from, m.to, 0))
+	return back, nil
+}
+
+// aside makes a descriptor for the same file at a number that nobody wants. The
+// moves are sorted by the number.
+func aside(fd int, moves []move) (int, error) {
+	for least := 0; ; least++ {
+		n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, least)
+		if err != nil {
+			return -1, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
+		}
+		_, wanted := slices.BinarySearchFunc(moves, n, func(m move, n int) int { return m.to - n })
+		if !wanted {
+			return n, nil
+		}
+		_ = unix.Close(n)
+		least = n
+	}
 }
