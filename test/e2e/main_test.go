@@ -29,19 +29,26 @@ var (
 	skipped int
 )
 
+// roles are the programs that the test binary is for its own tests, by the variable
+// of the environment that asks for each.
+var roles = []struct {
+	env    string
+	become func(what string, args []string) error
+}{
+	{sandboxEnv, sandboxed}, {refusesEnv, refused}, {inFlightEnv, flying}, {plainEnv, plain},
+	{pipesEnv, holdPipes},
+}
+
 func TestMain(m *testing.M) {
 	interrupt.Init()
-	if errno := os.Getenv(sandboxEnv); errno != "" {
-		fmt.Fprintln(os.Stderr, sandboxed(errno, os.Args[1:]))
-		os.Exit(1)
-	}
-	if what := os.Getenv(refusesEnv); what != "" {
-		fmt.Fprintln(os.Stderr, refused(what, os.Args[1:]))
-		os.Exit(1)
-	}
-	if files := os.Getenv(inFlightEnv); files != "" {
-		fmt.Fprintln(os.Stderr, flying(files, os.Args[1:]))
-		os.Exit(1)
+	for _, r := range roles {
+		if what := os.Getenv(r.env); what != "" {
+			if err := r.become(what, os.Args[1:]); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
+		}
 	}
 	part, err := rounds.Part(always)
 	if err != nil {
@@ -53,13 +60,6 @@ func TestMain(m *testing.M) {
 	}
 	if part != "" {
 		fmt.Println(part)
-	}
-	if what := os.Getenv(pipesEnv); what != "" {
-		if err := holdPipes(what); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
 	}
 	os.Exit(runAll(m))
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"os"
@@ -54,7 +55,7 @@ const defaultPages = 16 // of a pipe
 const pipesEnv = "REGROW_TEST_PIPES"
 
 // holdPipes says that it has the pipes, and holds them until its input ends.
-func holdPipes(what string) error {
+func holdPipes(what string, _ []string) error {
 	var uid, pipes int
 	if _, err := fmt.Sscan(what, &uid, &pipes); err != nil {
 		return err
@@ -147,8 +148,8 @@ func TestPipesOfOthers(t *testing.T) {
 		in.Close()
 		_ = hold.Wait()
 	}()
-	if n, err := out.Read(make([]byte, 8)); err != nil || n == 0 {
-		t.Fatalf("no pipes are held: %v", err)
+	if said, err := bufio.NewReader(out).ReadString('\n'); err != nil || said != "held\n" {
+		t.Fatalf("no pipes are held: %q, %v", said, err)
 	}
 	for _, strategy := range restore.Strategies() {
 		for _, c := range []struct {

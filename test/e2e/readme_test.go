@@ -94,7 +94,7 @@ func TestReadmeConflict(t *testing.T) {
 	_, shown, _ := strings.Cut(readme(t), "$ regrow conflicts --naive --run --strategy fdstore "+scenario+"\n")
 	shown, _, _ = strings.Cut(shown, "```")
 	// Each signal that the caller ignores would be a call more.
-	res := wait(t, start(t, `exec env --default-signal "$0" "$@"`, "conflicts", "--naive", "--run", "--strategy", "fdstore", "../../"+scenario))
+	res := wait(t, start(t, withPlainSignals(t), "conflicts", "--naive", "--run", "--strategy", "fdstore", "../../"+scenario))
 	if got := strings.ReplaceAll(res.out, "../../", ""); res.status != 1 || got != shown {
 		t.Errorf("status %d\n%s%sREADME shows\n%s", res.status, got, res.errors, shown)
 	}
