@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,38 @@ func filled(b *testing.B, n int, l Layout) *Store {
 
 // BenchmarkGet gets one file of many at random, as a descriptor, and closes it.
 func BenchmarkGet(b *testing.B) { benchmarkGet(b, Nested) }
+
+// BenchmarkFirst opens a store, looks a name up and gets its file, as a new worker does.
+func BenchmarkFirst(b *testing.B) {
+	const n = 10
+	s := newTestStore(b, Options{})
+	for i := range n {
+		if _, err := s.AddNamed(strconv.Itoa(i), devNull(b)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		fd, err := unix.FcntlInt(uintptr(s.FD()), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			b.Fatal(err)
+		}
+		o, err := Open(fd)
+		if err != nil {
+			b.Fatal(err)
+		}
+		id, err := o.Lookup("7")
+		if err != nil {
+			b.Fatal(err)
+		}
+		var fds [1]int
+		if _, err := o.GetFDs(id, fds[:0]); err != nil {
+			b.Fatal(err)
+		}
+		unix.Close(fds[0])
+		o.Close()
+	}
+}
 
 // BenchmarkFlat does the same with one socket and one message a file, which is
 // how CRIU's store is laid out.

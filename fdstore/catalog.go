@@ -40,6 +40,10 @@ type catalog struct {
 	fd     int
 	number uint64 // of the store
 	end    int64  // of the records that count, where this process writes
+
+	// links are those of the first level when the catalog was opened. One that is not
+	// 0 never changes.
+	links [4 * catalogBuckets]byte
 }
 
 // record is what the catalog says of one message.
@@ -87,10 +91,11 @@ func newCatalog(number uint64) (*catalog, error) {
 // many messages it counts now; after an error it is closed.
 func openCatalog(fd int, number uint64) (c *catalog, count uint64, err error) {
 	c = &catalog{fd: fd, number: number}
-	var head [catalogEnd]byte
-	err = c.readAt(head[:], 0)
+	var head [catalogStart]byte
+	n, err := c.readSome(head[:], 0)
 	switch got := binary.NativeEndian.Uint64(head[:]); {
-	case err == nil && got == catalogMagic:
+	case err == nil && got == catalogMagic && n == len(head):
+		copy(c.links[:], head[catalogLinks:])
 		return c, binary.NativeEndian.Uint64(head[catalogCount:]), nil
 	case err == nil && got == catalogMagic1:
 		err = fmt.Errorf("%w: its catalog is of version 1, which has no index; this package reads version 2", ErrNotStore)
@@ -228,12 +233,17 @@ func hashName(number uint64, name string) uint64 {
 func (c *catalog) find(name string) (id ID, found bool, link int64, err error) {
 	var b [maxRecord]byte
 	h := hashName(c.number, name)
-	link = catalogLinks + 4*int64(h%catalogBuckets)
+	first := 4 * int64(h%catalogBuckets)
+	link = catalogLinks + first
 	h /= catalogBuckets
-	if err := c.readAt(b[:4], link); err != nil {
-		return 0, false, 0, err
+	next := c.links[first : first+4]
+	if binary.NativeEndian.Uint32(next) == 0 {
+		next = b[:4]
+		if err := c.readAt(next, link); err != nil {
+			return 0, false, 0, err
+		}
 	}
-	for next := b[:4]; ; {
+	for {
 		at := recordUnit * int64(binary.NativeEndian.Uint32(next))
 		if at == 0 {
 			return 0, false, link, nil

@@ -179,7 +179,6 @@ func TestDamagedIndex(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	o := opened(t, s)
 	link := catalogLinks + 4*int64(hashName(s.number, "a")%catalogBuckets)
 	for to, want := range map[uint32]error{
 		0:                                ErrNotFound,
@@ -192,7 +191,7 @@ func TestDamagedIndex(t *testing.T) {
 		if err := s.catalog.writeAt([]byte{byte(to), byte(to >> 8), byte(to >> 16), byte(to >> 24)}, link); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := o.Lookup("a"); !errors.Is(err, want) {
+		if _, err := opened(t, s).Lookup("a"); !errors.Is(err, want) {
 			t.Errorf("link %d: got %v, want %v", to, err, want)
 		}
 	}
@@ -340,11 +339,7 @@ func TestVerify(t *testing.T) {
 func TestOpenLeavesStrangersAlone(t *testing.T) {
 	for _, offset := range []int{-1, 0, 4} {
 		for what, messages := range map[string][]string{"empty": nil, "short": {"abcd", "efgh"}, "like a store's": {string(make([]byte, wire.PayloadSize)), "efgh"}} {
-			fd, err := newSocket(0, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer unix.Close(fd)
+			fd := strangersSocket(t)
 			for _, m := range messages {
 				if err := unix.Sendto(fd, []byte(m), unix.MSG_DONTWAIT, nil); err != nil {
 					t.Fatal(err)
@@ -361,15 +356,50 @@ func TestOpenLeavesStrangersAlone(t *testing.T) {
 			}
 		}
 	}
-	s := newTestStore(t, Options{})
-	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, 7); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := open(s.fd, s.number^1); !errors.Is(err, ErrNotStore) {
+	if _, err := open(newTestStore(t, Options{}).fd, 1); !errors.Is(err, ErrNotStore) {
 		t.Errorf("another store's number: %v", err)
 	}
-	if got, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF); err != nil || got != 7 {
-		t.Errorf("the peek offset is %d, it was 7 (%v)", got, err)
+}
+
+// strangersSocket makes a socket that is connected to itself, with a name that no store
+// of this package has.
+func strangersSocket(t *testing.T) int {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrUnix{}); err != nil { // the kernel chooses one
+		t.Fatal(err)
+	}
+	own, err := unix.Getsockname(fd)
+	if err == nil {
+		err = unix.Connect(fd, own)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+// TestOtherName opens a store whose maker has given it another name than this package
+// does, as docs/fdstore-format.md allows.
+func TestOtherName(t *testing.T) {
+	root, file := strangersSocket(t), devNull(t)
+	s := &Store{fd: root, layout: Flat, number: 7}
+	for i, w := range []wire.Word{Flat.HeaderWord(0), Flat.Place(0, 1).Word} {
+		if err := s.sendTo(&socket{fd: root}, w, []int{int(file.Fd())}[:i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := opened(t, s).Get(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Close()
+	if !same(t, got, file) {
+		t.Error("another file")
 	}
 }
 

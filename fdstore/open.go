@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"reflect"
 
 	"golang.org/x/sys/unix"
 
@@ -40,49 +39,66 @@ func open(fd int, number uint64) (*Store, error) {
 }
 
 func (s *Store) attach(number uint64) error {
-	if err := looksLikeStore(s.fd); err != nil {
+	certain, err := looksLikeStore(s.fd)
+	if err != nil {
 		return err
 	}
 	// It may still be somebody's socket that looks like a store: then nothing
 	// may have changed for him.
-	offset, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF)
-	if err != nil {
-		return os.NewSyscallError("getsockopt SO_PEEK_OFF", err)
+	offset := 0
+	if !certain {
+		if offset, err = unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF); err != nil {
+			return os.NewSyscallError("getsockopt SO_PEEK_OFF", err)
+		}
 	}
-	if err = s.readHeader(number, offset >= 0); err == nil {
+	if err = s.readHeader(number, certain, offset >= 0); err == nil {
 		_, err = unix.FcntlInt(uintptr(s.fd), unix.F_SETFD, unix.FD_CLOEXEC)
 		err = os.NewSyscallError("fcntl F_SETFD", err)
 	}
-	if err != nil {
-		if s.catalog != nil {
-			s.catalog.close()
-		}
+	if err == nil {
+		return nil
+	}
+	if s.catalog != nil {
+		s.catalog.close()
+	}
+	if !certain {
 		_ = setsockopt(s.fd, unix.SO_PEEK_OFF, offset) // nobody can tell it better
 	}
 	return err
 }
 
 // readHeader takes over number, layout and catalog of the store.
-func (s *Store) readHeader(number uint64, moved bool) error {
-	header, err := s.findHeader(moved)
-	if err != nil {
-		return err
+func (s *Store) readHeader(number uint64, certain, moved bool) (err error) {
+	header, taken := wire.Payload{}, false
+	if certain {
+		header, taken = s.takeHeader()
+	}
+	if !taken {
+		if header, err = s.findHeader(moved); err != nil {
+			return err
+		}
 	}
 	layout, _ := header.Word.ParseHeader()
 	switch {
 	case number != 0 && number != header.Number:
-		return fmt.Errorf("%w: it is another store, with the number %016x", ErrNotStore, header.Number)
+		err = fmt.Errorf("%w: it is another store, with the number %016x", ErrNotStore, header.Number)
 	case !layout.Known():
-		return fmt.Errorf("%w: its layout %d is not known here", ErrNotStore, layout)
+		err = fmt.Errorf("%w: its layout %d is not known here", ErrNotStore, layout)
 	case header.Word.Files() > 1:
-		return fmt.Errorf("%w: its header carries %d files", ErrNotStore, header.Word.Files())
+		err = fmt.Errorf("%w: its header carries %d files", ErrNotStore, header.Word.Files())
+	}
+	if err != nil {
+		s.came.close()
+		return err
 	}
 	s.number, s.layout = header.Number, layout
 	if header.Word.Files() == 0 {
 		return nil
 	}
-	if err := s.fetchFrom(s.fd, header.Word); err != nil {
-		return fmt.Errorf("its catalog: %w", err)
+	if !taken {
+		if err := s.fetchFrom(s.fd, header.Word); err != nil {
+			return fmt.Errorf("its catalog: %w", err)
+		}
 	}
 	var count uint64
 	s.catalog, count, err = openCatalog(s.came.files[0], s.number)
@@ -92,24 +108,52 @@ func (s *Store) readHeader(number uint64, moved bool) error {
 	return err
 }
 
-// looksLikeStore looks for a Unix datagram socket that is connected to itself.
-func looksLikeStore(fd int) error {
+// looksLikeStore looks for a Unix datagram socket that is connected to itself. certain
+// says that its name is one that [New] gives: an abstract name has one owner, so that
+// nobody but the socket itself can be the peer of that name. Where it is a file's, a
+// second socket may have the same after the first file was removed.
+func looksLikeStore(fd int) (certain bool, err error) {
+	own, err1 := nameOf(fd, unix.SYS_GETSOCKNAME)
+	if errors.Is(err1, unix.ENOTSOCK) {
+		return false, fmt.Errorf("%w: it is no socket", ErrNotStore)
+	}
+	peer, err2 := nameOf(fd, unix.SYS_GETPEERNAME)
+	switch {
+	case errors.Is(err1, unix.EBADF):
+		return false, os.NewSyscallError("getsockname", err1)
+	case err1 != nil || err2 != nil:
+		return false, fmt.Errorf("%w: it is no connected datagram socket", ErrNotStore)
+	case own.name.Family != unix.AF_UNIX || own != peer:
+		return false, fmt.Errorf("%w: it is not connected to itself", ErrNotStore)
+	case own.has(namePrefix):
+		return true, nil
+	}
 	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-	if errors.Is(err, unix.ENOTSOCK) {
-		return fmt.Errorf("%w: it is no socket", ErrNotStore)
+	if err == nil && kind != unix.SOCK_DGRAM {
+		err = fmt.Errorf("%w: it is no connected datagram socket", ErrNotStore)
 	}
+	return false, err
+}
+
+// takeHeader pulls the first message of a root with what it carries, in one try. What
+// else it meets, because a holder has moved the offset or for want of descriptors,
+// is for findHeader to tell.
+func (s *Store) takeHeader() (p wire.Payload, taken bool) {
+	if setOffset(s.fd, 0) != nil {
+		return p, false
+	}
+	n, flags, err := s.peek(s.fd)
 	if err != nil {
-		return os.NewSyscallError("getsockopt SO_TYPE", err)
+		return p, false
 	}
-	own, err1 := unix.Getsockname(fd)
-	peer, err2 := unix.Getpeername(fd)
-	if kind != unix.SOCK_DGRAM || err1 != nil || err2 != nil {
-		return fmt.Errorf("%w: it is no connected datagram socket", ErrNotStore)
+	p, whole := wire.ParsePayload(s.data[:n])
+	if whole && flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) == 0 && p.Word.Kind() == wire.Header && len(s.came.files) == p.Word.Files() {
+		if _, ok := p.Word.ParseHeader(); ok {
+			return p, true
+		}
 	}
-	if _, ok := own.(*unix.SockaddrUnix); !ok || !reflect.DeepEqual(own, peer) {
-		return fmt.Errorf("%w: it is not connected to itself", ErrNotStore)
-	}
-	return nil
+	s.came.close()
+	return p, false
 }
 
 // findHeader looks at the first message of a root, without its files. Neither number

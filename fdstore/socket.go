@@ -56,14 +56,17 @@ func trySocket(size int, afterBind func(name string)) (int, error) {
 	return fd, nil
 }
 
+// namePrefix begins the name of each socket of a store.
+const namePrefix = "fdstore-"
+
 // connectToItself goes through the one moment in which others can send:
 //
 //	bind ── strangers can send ── connect ── EPERM for strangers ──▶
 //	                                      └─ what they sent lies in the queue
 func connectToItself(fd int, afterBind func(name string)) error {
 	var random [16]byte
-	rand.Read(random[:])                                // never fails since Go 1.24
-	name := "@fdstore-" + hex.EncodeToString(random[:]) // @: abstract, no file
+	rand.Read(random[:])                                     // never fails since Go 1.24
+	name := "@" + namePrefix + hex.EncodeToString(random[:]) // @: abstract, no file
 	// Older kernels wait for a lock of the socket, and let a signal interrupt that.
 	err := ignoringEINTR(func() error { return unix.Bind(fd, &unix.SockaddrUnix{Name: name}) })
 	if err != nil {
