@@ -31,7 +31,7 @@ func aboutPaths(err error) bool {
 	_, several := errors.AsType[*PathsError](err)
 	_, program := errors.AsType[*ProgramError](err)
 	op, ok := errors.AsType[*OpError](err)
-	return several || program || ok && op.path
+	return several || program || ok && op.aboutPath
 }
 
 // joinPaths joins an error about paths with what was found besides.

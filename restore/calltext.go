@@ -189,3 +189,18 @@ func openFlags(flags uint64) string {
 	}
 	return strings.Join(names, "|")
 }
+
+// cloneName names the call that makes tasks.
+func (p *Plan) cloneName() string {
+	if p.host.OldClone {
+		return "clone"
+	}
+	return "clone3"
+}
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}

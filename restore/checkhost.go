@@ -1,7 +1,6 @@
 package restore
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -46,10 +45,6 @@ func lacking(t *tasktree.Tree, host Host, ask probes) []Lack {
 	c.numbers()
 	sortLacks(c.lacks)
 	return c.lacks
-}
-
-func sortLacks(lacks []Lack) {
-	slices.SortStableFunc(lacks, func(a, b Lack) int { return cmp.Or(a.Pos.Compare(b.Pos), cmp.Compare(a.Msg, b.Msg)) })
 }
 
 func (c *hostCheck) lack(pos tasktree.Pos, err error, format string, args ...any) {

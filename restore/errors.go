@@ -1,14 +1,12 @@
 package restore
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
-	"regrow/restore/internal/program"
 	"regrow/restore/internal/safepath"
 	"regrow/tasktree"
 )
@@ -79,7 +77,7 @@ type OpError struct {
 	Reason string // beyond Err, "" if none
 	Err    error  // the errno; may be nil
 
-	path bool // it is about a path, a folder or a program
+	aboutPath bool // it is about a path, a folder or a program
 }
 
 // Error gives the whole message, outermost context first.
@@ -127,163 +125,6 @@ var (
 	ErrTaskDied = errors.New("died before release")
 )
 
-// opError explains the failure of one op. task is -1 for the runner.
-func (p *Plan) opError(task int, prog *program.Program, i int, pid int, err error, reason string) *OpError {
-	op, note := &prog.Ops[i], prog.Notes[i]
-	e := &OpError{
-		Source: p.tree.Source,
-		Pos:    tasktree.Pos{Line: int(note.Line), Col: int(note.Col)},
-		What:   p.what(op, note),
-		Call:   p.callName(op, note),
-		Reason: reason,
-		Err:    err,
-		PID:    pid,
-		path:   p.extras[note.Extra].path != "" && note.Verb != program.VerbMap,
-	}
-	if task >= 0 {
-		e.Task = p.tree.Tasks()[task].Name
-	} else if note.Verb == program.VerbMake && !p.tree.Files[note.File].Shared() {
-		e.Task = p.tree.Files[note.File].Uses[0].Task.Name // that it is made for
-	}
-	if task < 0 && errors.Is(err, unix.EMFILE) && reason == "" {
-		e.Reason = fmt.Sprintf("%d open files of the tree are open here at once, and the hard RLIMIT_NOFILE is %d: "+
-			"raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE", len(p.slotsOf), p.host.HardFiles)
-	}
-	if err != nil && reason == "" {
-		e.Reason, e.Err = p.explain(op, err)
-	}
-	if why, ok := errors.AsType[safepath.Another](e.Err); ok {
-		e.Reason = why.Why()
-	}
-	if errno, ok := errors.AsType[unix.Errno](e.Err); ok {
-		for _, h := range p.extras[note.Extra].hints {
-			if h.Errno == int(errno) && e.Reason == "" {
-				e.Reason = h.Text
-			}
-		}
-	}
-	return e
-}
-
-// reason turns what an op recorded into an error and the words beside it.
-func (p *Plan) reason(op *program.Op, note program.Note, errno int32, got int64) (words string, err error) {
-	switch errno {
-	case program.ReasonUnwanted:
-		if short := p.extras[note.Extra].short; short != "" {
-			return fmt.Sprintf("%s (%d instead of %d)", short, got, op.Want), nil
-		}
-		return fmt.Sprintf("the result is %d, and the plan needs %d", got, op.Want), nil
-	case program.ReasonFIFO:
-		return aFIFO, nil
-	case program.ReasonSocket:
-		return aSocket, nil
-	case program.ReasonProcess:
-		return "", safepath.Process
-	case program.ReasonTerminal:
-		return "", safepath.Terminal
-	case program.ReasonChanged:
-		return changed, nil
-	case program.ReasonSpecial:
-		return "", errSpecial
-	case program.ReasonForeign:
-		return "the store does not deliver this message", nil
-	case program.ReasonHelper:
-		return "a process that forks beside the task was killed", ErrTaskDied
-	case program.ReasonCanceled:
-		return "", ErrCanceled
-	}
-	return "", unix.Errno(errno)
-}
-
-// Reasons that tasks and the runner share.
-const (
-	aFIFO      = "the path is a FIFO; opening it would block, or wake its other side"
-	aSocket    = "the path is a socket, which open(2) cannot open"
-	mustCreate = "O_EXCL and content need a file that the restore makes"
-	changed    = "the path was given to another file while it was being opened"
-)
-
-// what says in words what an op is for.
-func (p *Plan) what(op *program.Op, n program.Note) string {
-	file := ""
-	if n.File != program.NoFile {
-		file = p.tree.Files[n.File].EndName(int(n.End))
-	}
-	switch n.Verb {
-	case program.VerbSetUp:
-		return "set up"
-	case program.VerbFork:
-		return "fork"
-	case program.VerbPull:
-		if p.options.Strategy == StrategyService {
-			return fmt.Sprintf("pop file %q", file)
-		}
-		return "pull " + p.messageFiles(p.messageOf(op))
-	case program.VerbMake:
-		name := p.tree.Files[n.File].Name
-		if n.FD == program.NoFD {
-			return fmt.Sprintf("make file %q", name)
-		}
-		return fmt.Sprintf("make file %q for fd %d", name, n.FD)
-	case program.VerbInstall:
-		return fmt.Sprintf("install fd %d from file %q", n.FD, file)
-	case program.VerbMove:
-		return fmt.Sprintf("clear fd %d", n.FD)
-	case program.VerbClose:
-		return "close helpers"
-	case program.VerbLimit:
-		return "set RLIMIT_NOFILE"
-	case program.VerbWay, program.VerbChdir:
-		return "change folder"
-	case program.VerbName:
-		return "set name"
-	case program.VerbReady:
-		return "wait for release"
-	case program.VerbExec:
-		return "run"
-	case program.VerbHold:
-		return "hold"
-	case program.VerbAdd:
-		return "put " + p.messageFiles(int(op.Args[2])) + " into the store"
-	case program.VerbLend:
-		return fmt.Sprintf("lend file %q to the root", file)
-	case program.VerbMeet:
-		return "meet the other tasks of the table"
-	case program.VerbChannel:
-		return "open a channel to the service"
-	case program.VerbHelper:
-		return "a helper of its own in the shared table"
-	case program.VerbFind:
-		return "look up program"
-	case program.VerbMap:
-		return "map the user to 0"
-	case program.VerbTruncate:
-		return fmt.Sprintf("truncate file %q", file)
-	}
-	return ""
-}
-
-// messageFiles names what is in a message of the store.
-func (p *Plan) messageFiles(id int) string {
-	if id < 0 {
-		return "a shard of the store"
-	}
-	m := p.messages[id]
-	if len(m) == 1 {
-		return fmt.Sprintf("file %q", p.tree.Files[m[0].file].EndName(int(m[0].end)))
-	}
-	return fmt.Sprintf("%d files", len(m))
-}
-
-// callName names the call of an op, with the path that it is about.
-func (p *Plan) callName(op *program.Op, n program.Note) string {
-	x := p.extras[n.Extra]
-	name := x.name
-	if name == "" {
-		name = opName(op)
-	}
-	if x.path != "" {
-		name += fmt.Sprintf(" %q", x.path)
-	}
-	return name
+func sortLacks(lacks []Lack) {
+	slices.SortStableFunc(lacks, func(a, b Lack) int { return cmp.Or(a.Pos.Compare(b.Pos), cmp.Compare(a.Msg, b.Msg)) })
 }

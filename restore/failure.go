@@ -63,10 +63,11 @@ func (r *run) taskError(i int) error {
 	if whose, ok := onBehalf(op, note); ok && whose != i {
 		i, pid = whose, 0 // the root has looked for a task that is not there yet
 	}
+	failed := failedOp{task: i, prog: prog, op: int(rec.Op), pid: pid, err: err, reason: reason, explain: explainPath}
 	if note.Verb == program.VerbExec || note.Verb == program.VerbFind {
-		return r.plan.programError(i, prog, int(rec.Op), pid, err, reason)
+		return r.plan.programError(failed)
 	}
-	return r.plan.opError(i, prog, int(rec.Op), pid, err, reason)
+	return r.plan.opError(failed)
 }
 
 // end kills what there is of the tree, and waits until it is gone.

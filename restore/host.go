@@ -14,20 +14,6 @@ import (
 	"regrow/restore/internal/safepath"
 )
 
-// Host is what a plan has to know of the process that will restore it: the
-// caller's attributes, which the tasks get back, and its limits.
-type Host struct {
-	SoftFiles, HardFiles uint64 // the caller's RLIMIT_NOFILE, before the Go runtime raised it
-	Ignored              uint64 // signals that are ignored: bit N-1 for signal N
-	Environ              []string
-	Cwd                  string // absolute; "" if the current folder has no path
-	UID, GID             int    // effective, as the caller's user namespace has them
-	OldOpen              bool   // openat2(2) is refused, as sandboxes do: paths with links cannot be opened safely
-	OldClone             bool   // clone3(2) is refused, as sandboxes of containers do: clone(2) makes the tasks
-	PipesLimited         bool   // fs.pipe-user-pages-soft and -hard bind what this process makes, see pipe(7)
-	Processors           int    // that the tasks may use at a time: a large tree is forked by as many; 0 is 1
-}
-
 // ThisHost reads the attributes of the calling process. With an error, which is
 // that /proc cannot be read, only Ignored is missing.
 func ThisHost() (Host, error) {
@@ -44,11 +30,6 @@ func ThisHost() (Host, error) {
 	h.Ignored = ignored
 	return h, nil
 }
-
-// newPipe is the capacity of a new pipe in bytes (PIPE_DEF_BUFFERS in
-// include/linux/pipe_fs_i.h). Where the user's pipes are over
-// fs.pipe-user-pages-soft it is two pages.
-func newPipe() int64 { return 16 * int64(os.Getpagesize()) }
 
 // pipesLimited reports whether the limits of a user's pipes bind this process: they
 // do without CAP_SYS_RESOURCE and CAP_SYS_ADMIN in the first user namespace.

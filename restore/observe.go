@@ -313,10 +313,10 @@ func (p *privateNames) channel(pid, n int, hint string) (fileEnd, error) {
 
 // candidates lists what the task, or the owner of its table, makes for itself.
 func (p *privateNames) candidates(task int) []fileEnd {
-	plan := p.r.plan
+	of := p.r.plan
 	var all []fileEnd
-	for _, d := range plan.tree.Tasks()[task].Table().FDs {
-		if _, stored := plan.slotsOf[endOf(&d)]; !stored && !slices.Contains(all, endOf(&d)) {
+	for _, d := range of.tree.Tasks()[task].Table().FDs {
+		if _, stored := of.slotsOf[endOf(&d)]; !stored && !slices.Contains(all, endOf(&d)) {
 			all = append(all, endOf(&d))
 		}
 	}
@@ -329,11 +329,11 @@ func (p *privateNames) candidates(task int) []fileEnd {
 // leadsTo reports whether a descriptor can be this open file: the path of its
 // entry, or a pipe's end with the right access mode.
 func (p *privateNames) leadsTo(fe fileEnd, pid, n int) bool {
-	plan := p.r.plan
+	of := p.r.plan
 	proc := fmt.Sprintf("/proc/%d/fd/%d", pid, n)
-	if path := plan.tree.Files[fe.file].Spec.Traits(plan.tree).Path; path != "" {
+	if path := of.tree.Files[fe.file].Spec.Traits(of.tree).Path; path != "" {
 		if !filepath.IsAbs(path) {
-			path = filepath.Join(plan.host.Cwd, path)
+			path = filepath.Join(of.host.Cwd, path)
 		}
 		var a, b unix.Stat_t
 		return unix.Stat(path, &a) == nil && unix.Stat(proc, &b) == nil && a.Dev == b.Dev && a.Ino == b.Ino

@@ -223,7 +223,7 @@ func predictionIsReality(t *testing.T, rt *rapid.T, host Host, limit int, counts
 	if err != nil {
 		rt.Fatal(err)
 	}
-	if differ := pr.Disagree(seen); len(differ) > 0 {
+	if differ := seen.Disagree(pr); len(differ) > 0 {
 		var picture bytes.Buffer
 		_ = p.WriteText(&picture)
 		rt.Fatalf("%s\n%v\n%s", strings.Join(differ, "\n"), pr.Collisions, picture.String())

@@ -148,9 +148,9 @@ func executableFile(dir int, path string, st *unix.Stat_t) error {
 	return errSpecial
 }
 
-// explain says what an error of an op that opens a path meant: the kernel's answer, or
+// explainPath says what an error of an op that opens a path meant: the kernel's answer, or
 // that the path would mean another process.
-func (p *Plan) explain(op *program.Op, err error) (words string, why error) {
+func explainPath(p *Plan, op *program.Op, err error) (words string, why error) {
 	flags, paths := p.pathsOf(op)
 	if p.host.OldOpen || len(paths) == 0 {
 		return "", err

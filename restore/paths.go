@@ -3,6 +3,7 @@ package restore
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -44,7 +45,11 @@ type pathUse struct {
 
 // pathUses goes through the paths of a plan in the order in which they are opened,
 // where that is known: the runner's, then those of each task.
-func (p *Plan) pathUses(yield func(pathUse) bool) {
+func pathUses(p *Plan) iter.Seq[pathUse] {
+	return func(yield func(pathUse) bool) { allPathUses(p, yield) }
+}
+
+func allPathUses(p *Plan, yield func(pathUse) bool) {
 	programs := []*program.Program{&p.prepare}
 	for i := range p.tasks {
 		programs = append(programs, &p.tasks[i])
@@ -90,7 +95,7 @@ func (p *Plan) faults() []error {
 		plan: p, opener: safepath.New(p.host.OldOpen), user: p.tree.HasNamespace(tasktree.NamespaceUser),
 		made: map[place]bool{}, found: map[uint64]string{}, seen: map[string]bool{},
 	}
-	for use := range p.pathUses {
+	for use := range pathUses(p) {
 		switch op := &use.prog.Ops[use.op]; op.Kind {
 		case program.OpCreate:
 			l.create(use, op)
@@ -130,11 +135,12 @@ func keyOf(err error) string {
 // the restore would fail.
 func (l *pathLook) fault(use pathUse, after int, err error, reason string) {
 	i := use.op + after
+	failed := failedOp{task: use.task, prog: use.prog, op: i, err: err, reason: reason, explain: explainPath}
 	if use.prog.Notes[i].Verb == program.VerbFind {
-		l.add(l.plan.programError(use.task, use.prog, i, 0, err, reason))
+		l.add(l.plan.programError(failed))
 		return
 	}
-	l.add(l.plan.opError(use.task, use.prog, i, 0, err, reason))
+	l.add(l.plan.opError(failed))
 }
 
 // missing reports whether an error says that there is no file, and none will be made.
@@ -324,7 +330,7 @@ func (l *pathLook) folder(use pathUse) {
 		if task.Cwd.Value == "" || l.plan.tree.Join(task.Cwd.Value) != path {
 			continue
 		}
-		op := l.plan.opError(i, use.prog, use.op, 0, err, "")
+		op := l.plan.opError(failedOp{task: i, prog: use.prog, op: use.op, err: err, explain: explainPath})
 		op.Pos = task.Cwd.Pos
 		l.add(op)
 	}
@@ -356,7 +362,7 @@ func (p *Plan) linkLacks() (lacks []Lack) {
 	}
 	o := safepath.New(true)
 	seen := map[string]bool{}
-	for use := range p.pathUses {
+	for use := range pathUses(p) {
 		op, note := &use.prog.Ops[use.op], use.prog.Notes[use.op]
 		path := use.paths[0]
 		if op.Kind == program.OpFind {

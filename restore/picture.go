@@ -154,23 +154,3 @@ func (p *Plan) steps(prog *program.Program) []StepOfPlan {
 	}
 	return steps
 }
-
-// endName names an open file of the description, or what else takes a number.
-func (p *Plan) endName(fe fileEnd) string {
-	switch fe {
-	case theStore:
-		if p.options.Strategy == StrategyService {
-			return "[service]"
-		}
-		return "[store]"
-	case theShard:
-		return "[shard]"
-	case theChannel:
-		return "[channel]"
-	case theEnd:
-		return "[end]"
-	case helper:
-		return "[helper]"
-	}
-	return p.tree.Files[fe.file].EndName(int(fe.end))
-}

@@ -1,14 +1,14 @@
 package restore
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 
 	"regrow/fdstore"
 	"regrow/fdstore/wire"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
+
+	"golang.org/x/sys/unix"
 )
 
 // PlanOptions says how a tree is to be planned. The zero value works.
@@ -76,18 +76,6 @@ type Plan struct {
 	forkHints int32  // index of an extra
 }
 
-// lent is an open file that the root takes over from the runner, for all tasks.
-type lent struct {
-	fileEnd
-	number int    // in the root and in what it forks
-	cell   uint64 // address of the number that it has in the runner
-}
-
-// flatMessages is how many messages a store may have at most to be one socket.
-// More cost a task more time to step over than the way through shards does, and
-// an ordinary user's socket more room than it may have (fdstore, Limits).
-const flatMessages = 500
-
 // messageOf gives the message that an OpPull takes: an index into Plan.messages,
 // or -1 if it takes a socket of the store.
 func (p *Plan) messageOf(op *program.Op) int {
@@ -95,19 +83,6 @@ func (p *Plan) messageOf(op *program.Op) int {
 		return int(id)
 	}
 	return -1
-}
-
-// fileEnd is one open file of the description: one end of one entry.
-type fileEnd struct {
-	file, end int32
-}
-
-// extra is what messages say of an op beyond its note.
-type extra struct {
-	name  string // of the call
-	short string // message for ReasonUnwanted
-	hints []tasktree.Hint
-	path  string // that the call opens
 }
 
 // Tree gives the tree that the plan restores: that of the description, or with
@@ -133,56 +108,6 @@ func (p *Plan) OpenFiles() int {
 	return len(seen)
 }
 
-// RefusedError says that a valid description cannot be restored under the
-// limits of this host. Nothing was started.
-type RefusedError struct {
-	Source string
-	Pos    tasktree.Pos
-	Msg    string
-}
-
-// Error gives "SOURCE:LINE:COL: restore: MESSAGE".
-func (e *RefusedError) Error() string {
-	return tasktree.At(e.Source, e.Pos) + ": restore: " + e.Msg
-}
-
-// NewPlan plans the restore of a tree that [tasktree.Tree.Check] found without a
-// problem. It is pure: it makes no system call.
-//
-// The error is a [*tasktree.InvalidError] if the description cannot be meant
-// (an inherit key that nobody gave), a [*tasktree.GivenError] if a key of
-// PlanOptions.Inherit names nothing, or a [*RefusedError] if the host's limits do
-// not allow it.
-func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
-	if t.Tasks() == nil {
-		return nil, fmt.Errorf("restore: the tree was not checked")
-	}
-	t, err := t.Replace(o.Inherit)
-	if err != nil {
-		return nil, err
-	}
-	plan, err := newPlan(t, host, o)
-	_, refused := errors.AsType[*RefusedError](err)
-	over := err == nil && (plan.overInFlight() || plan.overFlat())
-	if !o.bringsAgain() || !refused && !over {
-		return plan, err
-	}
-	// Bringing files again saves calls, but it takes numbers early that a full table
-	// needs for a while, and more room in the store.
-	o.once = true
-	once, onceErr := newPlan(t, host, o)
-	if err == nil && (onceErr != nil || plan.overFlat() == once.overFlat() && plan.inFlight() <= once.inFlight()) {
-		return plan, nil
-	}
-	return once, onceErr
-}
-
-// bringsAgain reports whether messages may bring an open file more than once: the
-// kernel installs what a message brings for a third of what a dup3 costs.
-func (o PlanOptions) bringsAgain() bool {
-	return o.Strategy == StrategyFDStore && !o.Naive && !o.once
-}
-
 // inFlight gives how many open files lie in the store.
 func (p *Plan) inFlight() int {
 	n := 0
@@ -192,68 +117,68 @@ func (p *Plan) inFlight() int {
 	return n
 }
 
-// overInFlight reports whether that is more than an ordinary user may have, all
-// processes together: as many as RLIMIT_NOFILE allows, which the runtime has raised to
-// the hard limit (unix(7), ETOOMANYREFS).
-func (p *Plan) overInFlight() bool { return uint64(p.inFlight()) > p.host.HardFiles }
-
-// overFlat reports whether the store has more messages than one socket should.
-func (p *Plan) overFlat() bool {
-	return p.options.Strategy == StrategyFDStore && !p.options.Naive && p.layout == fdstore.Flat && p.options.layout == 0 && len(p.messages) > flatMessages
+// howFlags gives the flags in a struct open_how.
+func (p *Plan) howFlags(addr uint64) uint64 {
+	if words := program.WordsAt(p.arena.Base, p.arena.Data(), addr, 1); words != nil {
+		return words[0]
+	}
+	return 0
 }
 
-func newPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
-	if o.base == 0 {
-		o.base = program.DefaultBase
+// looks reports whether an op opens a path as a mere place, and with which flags.
+func (p *Plan) looks(op *program.Op) (flags uint64, ok bool) {
+	switch {
+	case op.Kind != program.OpCall:
+		return 0, false
+	case op.Nr == unix.SYS_OPENAT:
+		flags = op.Args[2]
+	case op.Nr == unix.SYS_OPENAT2:
+		flags = p.howFlags(op.Args[2])
 	}
-	pl := &planner{
-		plan: &Plan{
-			tree: t, host: host, options: o, storeFD: -1,
-			arena:  program.NewArena(o.base, len(t.Tasks())),
-			tasks:  make([]program.Program, len(t.Tasks())),
-			extras: make([]extra, 1),
-			words:  map[wire.Word]fdstore.ID{}, slotsOf: map[fileEnd]int32{},
-		},
-		messageIDs: map[string]fdstore.ID{},
-		scratch:    newScratch(t),
-		extraIDs:   map[string]int32{},
-		readyPaths: map[string]string{},
-	}
-	if err := pl.inherited(); err != nil {
-		return nil, err
-	}
-	pl.place()
-	if err := pl.checkNumbers(); err != nil {
-		return nil, err
-	}
-	pl.makeStored()
-	if err := pl.checkRunner(); err != nil {
-		return nil, err
-	}
-	pl.lend()
-	pl.meetings()
-	pids := pl.exactPIDs()
-	pl.exact = slices.ContainsFunc(pids, func(pid int32) bool { return pid != 0 })
-	pl.plan.rootClone = pl.clone(t.Root, pids[0])
-	pl.plan.forkHints = pl.forkHint()
-	for _, task := range t.Tasks() {
-		tp := newTaskPlanner(pl, task, pids)
-		if err := tp.plan(); err != nil {
-			return nil, err
-		}
-		pl.plan.tasks[task.Index] = tp.result()
-		if task.Holds() {
-			pl.plan.held++
-		}
-	}
-	pl.addMessages()
-	pl.plan.arena.Forget()
-	return pl.plan, nil
+	return flags, flags&unix.O_PATH != 0
 }
 
-// rebased plans the same tree for an arena at another place.
-func (p *Plan) rebased(base uint64) (*Plan, error) {
-	o := p.options
-	o.base = base
-	return NewPlan(p.tree, p.host, o)
+// sentFD gives the descriptor that a message of ask carries, -1 for none.
+func (p *Plan) sentFD(op *program.Op) int {
+	header := program.WordsAt(p.arena.Base, p.arena.Data(), op.Args[1], 7)
+	const control, length = 4, 5
+	if header == nil || header[length] == 0 {
+		return -1
+	}
+	rights := slices.Clone(program.At(p.arena.Base, p.arena.Data(), header[control], header[length]))
+	messages, err := unix.ParseSocketControlMessage(rights)
+	if err != nil || len(messages) != 1 {
+		return -1
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return -1
+	}
+	return fds[0]
+}
+
+// sorted gives a task's descriptors by number, in memory that is used again if it
+// is large enough.
+func (p *Plan) sorted(in []*tasktree.Descriptor, task *tasktree.Task) []*tasktree.Descriptor {
+	all := slices.Grow(in[:0], len(task.FDs))
+	for i := range task.FDs {
+		all = append(all, &task.FDs[i])
+	}
+	slices.SortFunc(all, func(a, b *tasktree.Descriptor) int { return a.FD - b.FD })
+	return all
+}
+
+// openAtOnce gives the most descriptors that the files of the runner take at a time
+// while it makes them.
+func (p *Plan) openAtOnce() int {
+	open, most := 0, 0
+	for i := range p.prepare.Ops {
+		op := &p.prepare.Ops[i]
+		open += int(p.prepare.Notes[i].Makes)
+		most = max(most, open)
+		if op.Nr == unix.SYS_CLOSE && op.Mode(0) == program.ModeSlot {
+			open-- // what was only looked at
+		}
+	}
+	return most
 }

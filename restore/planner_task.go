@@ -116,17 +116,6 @@ func (sc *scratch) reset() {
 	sc.at.reset()
 }
 
-// sorted gives a task's descriptors by number, in memory that is used again if it
-// is large enough.
-func (p *Plan) sorted(in []*tasktree.Descriptor, task *tasktree.Task) []*tasktree.Descriptor {
-	all := slices.Grow(in[:0], len(task.FDs))
-	for i := range task.FDs {
-		all = append(all, &task.FDs[i])
-	}
-	slices.SortFunc(all, func(a, b *tasktree.Descriptor) int { return a.FD - b.FD })
-	return all
-}
-
 func (tp *taskPlanner) plan() error {
 	tp.enter()
 	if tp.full != nil {
@@ -300,10 +289,6 @@ func (tp *taskPlanner) letGo() {
 	tp.call(unix.SYS_CLOSE, uint64(tp.store))
 	tp.table.release(tp.store)
 	tp.store = -1
-}
-
-func endOf(d *tasktree.Descriptor) fileEnd {
-	return fileEnd{int32(d.Open.Index), int32(d.End)}
 }
 
 // finish makes the task ready and says what it does once released.

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -162,21 +160,6 @@ func (p *Plan) traffic(pr *Prediction) {
 // its cgroup's limit from, the store, a pidfd, and what it reads of /proc at a time.
 const ownDescriptors = 9
 
-// openAtOnce gives the most descriptors that the files of the runner take at a time
-// while it makes them.
-func (p *Plan) openAtOnce() int {
-	open, most := 0, 0
-	for i := range p.prepare.Ops {
-		op := &p.prepare.Ops[i]
-		open += int(p.prepare.Notes[i].Makes)
-		most = max(most, open)
-		if op.Nr == unix.SYS_CLOSE && op.Mode(0) == program.ModeSlot {
-			open-- // what was only looked at
-		}
-	}
-	return most
-}
-
 func (p *Plan) failedOp(task int, f failure) *FailedOp {
 	if f.errno == 0 {
 		return nil
@@ -212,65 +195,6 @@ func calls(prog *program.Program) int {
 		}
 	}
 	return n
-}
-
-// Disagree compares what was predicted with what really was, task by task and
-// descriptor by descriptor, and tells each difference.
-func (pr *Prediction) Disagree(real *Observation) []string {
-	var differ []string
-	for i, want := range pr.Tasks {
-		got := real.Tasks[i]
-		wantOp, gotOp := "none", "none"
-		if want.Failed != nil {
-			wantOp = fmt.Sprintf("op %d, %s", want.Failed.Op, want.Failed.What)
-		}
-		if got.Failed != nil {
-			gotOp = fmt.Sprintf("op %d, %s", got.Failed.Op, got.Failed.What)
-		}
-		if wantOp != gotOp {
-			if got.Failed != nil {
-				gotOp += ": " + got.Failed.Why
-			}
-			differ = append(differ, fmt.Sprintf("task %q: the first op that fails: predicted %s, really %s", want.Name, wantOp, gotOp))
-		}
-		if want.Shares != got.Shares {
-			differ = append(differ, fmt.Sprintf("task %q: shares the table of: predicted %q, really %q", want.Name, want.Shares, got.Shares))
-		}
-		numbers := map[int]bool{}
-		for n := range want.Table {
-			numbers[n] = true
-		}
-		for n := range got.Table {
-			numbers[n] = true
-		}
-		for _, n := range sortedKeys(numbers) {
-			w, there := want.Table[n]
-			g, really := got.Table[n]
-			if w != g || there != really {
-				differ = append(differ, fmt.Sprintf("task %q: fd %d: predicted %s, really %s", want.Name, n, heldText(w, there), heldText(g, really)))
-			}
-		}
-	}
-	return differ
-}
-
-func heldText(h Held, there bool) string {
-	switch {
-	case !there:
-		return "closed"
-	case h.Cloexec:
-		return h.File + " (close-on-exec)"
-	}
-	return h.File
-}
-
-func sortedKeys[V any](m map[int]V) []int {
-	keys := make([]int, 0, len(m))
-	for n := range m {
-		keys = append(keys, n)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // Held reports whether the plan restores what is described: every table is

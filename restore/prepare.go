@@ -111,10 +111,11 @@ func (r *run) carryOut(prog *program.Program) error {
 			if whose, ok := onBehalf(op, prog.Notes[i]); ok {
 				task = whose
 			}
+			failed := failedOp{task: task, prog: prog, op: i, err: f.err, reason: f.reason, explain: explainPath}
 			if prog.Notes[i].Verb == program.VerbFind {
-				return r.plan.programError(task, prog, i, 0, f.err, f.reason)
+				return r.plan.programError(failed)
 			}
-			e := r.plan.opError(task, prog, i, 0, f.err, f.reason)
+			e := r.plan.opError(failed)
 			if fe, ok := errors.AsType[*fdstore.FileError](f.err); ok {
 				// Which file it is says more than which message.
 				of := r.plan.messages[op.Args[2]][fe.Index]
@@ -277,7 +278,7 @@ func (r *run) checkCommit() error {
 			continue
 		}
 		if _, err := truncates(r.slots[prog.Ops[i].Args[0]].fd); err != nil {
-			return r.plan.opError(-1, prog, i, 0, err, "")
+			return r.plan.opError(failedOp{task: -1, prog: prog, op: i, err: err, explain: explainPath})
 		}
 	}
 	return nil

@@ -62,13 +62,6 @@ func (p *Plan) WriteText(w io.Writer) error {
 	return nil
 }
 
-func count(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
-}
-
 func writeSteps(w io.Writer, title, last string, steps []StepOfPlan) {
 	if len(steps) == 0 {
 		return

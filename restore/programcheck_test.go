@@ -246,11 +246,11 @@ func (p *aProgram) tree(t testing.TB) *tasktree.Tree {
 
 // checked gives what is wrong with the program, found without executing it.
 func (p *aProgram) checked(t testing.TB) []error {
-	plan := mustPlan(t, p.tree(t), testHost)
+	made := mustPlan(t, p.tree(t), testHost)
 	if err := executable(safepath.New(false), p.path); err != nil {
 		return []error{err}
 	}
-	c := newProgramCheck(plan, func(fileEnd) (int, bool) { return -1, false })
+	c := newProgramCheck(made, func(fileEnd) (int, bool) { return -1, false })
 	return c.check(func(uint64) (string, bool) { return p.path, true })
 }
 
@@ -429,17 +429,17 @@ func TestFoundOnce(t *testing.T) {
 	}
 	host := testHost
 	host.Environ = []string{"PATH=/usr/bin:/bin"}
-	plan := mustPlan(t, tree, host)
+	made := mustPlan(t, tree, host)
 	lookups := map[uint64]bool{}
-	for i := range plan.prepare.Ops {
-		if op := &plan.prepare.Ops[i]; op.Kind == program.OpFind {
+	for i := range made.prepare.Ops {
+		if op := &made.prepare.Ops[i]; op.Kind == program.OpFind {
 			lookups[op.Args[0]] = true
 		}
 	}
 	if len(lookups) != 1 {
 		t.Errorf("%d lists of places for one program", len(lookups))
 	}
-	c := newProgramCheck(plan, func(fileEnd) (int, bool) { return -1, false })
+	c := newProgramCheck(made, func(fileEnd) (int, bool) { return -1, false })
 	if wrong := c.check(func(uint64) (string, bool) { return "/bin/true", true }); len(wrong) > 0 {
 		t.Error(wrong)
 	}

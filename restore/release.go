@@ -163,14 +163,6 @@ func identified(root proc.ID) (proc.ID, error) {
 	return id, nil
 }
 
-// cloneName names the call that makes tasks.
-func (p *Plan) cloneName() string {
-	if p.host.OldClone {
-		return "clone"
-	}
-	return "clone3"
-}
-
 // await waits until a count of tasks is down to zero.
 func (r *run) await(w *watch, count *uint32) error {
 	for {

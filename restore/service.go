@@ -1,9 +1,6 @@
 package restore
 
 import (
-	"fmt"
-	"slices"
-
 	"golang.org/x/sys/unix"
 
 	"regrow/fdstore"
@@ -12,11 +9,6 @@ import (
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
-
-// Init lets this program be started again as the process that
-// [StrategyService] keeps open files in. A program that plans with this strategy
-// calls it first of all in main; where it is that process, it does not return.
-func Init() { service.Init() }
 
 // Waits for an answer of the service. Both only end what would never end.
 const (
@@ -126,74 +118,4 @@ func (p *Plan) wordOf(id fdstore.ID, files int) wire.Word {
 		return wire.Word(service.PopWord(service.ID(id)))
 	}
 	return p.layout.Place(id, files).Word
-}
-
-// keeper is what keeps the open files of a restore: a store or a service.
-type keeper interface {
-	add(id int, fds []int) error
-	seal() error
-	fd() int        // that the root takes over
-	number() uint64 // in every payload
-	close() error
-}
-
-// newKeeper starts what the plan's strategy keeps files in, nil if nothing.
-func newKeeper(p *Plan) (keeper, error) {
-	switch {
-	case p.storeFD < 0:
-		return nil, nil //nolint:nilnil // no open file goes through one
-	case p.options.Strategy == StrategyService:
-		s, err := service.Start(service.Options{})
-		if err != nil {
-			return nil, err
-		}
-		return serviceKeeper{s}, nil
-	}
-	s, err := fdstore.New(fdstore.Options{Layout: p.layout, WithoutCatalog: true})
-	if err != nil {
-		return nil, err
-	}
-	return storeKeeper{s}, nil
-}
-
-type storeKeeper struct{ *fdstore.Store }
-
-func (s storeKeeper) add(id int, fds []int) error {
-	got, err := s.AddFDs(fds)
-	if err == nil && int(got) != id {
-		return fmt.Errorf("bug: message %d got the store ID %d", id, got)
-	}
-	return err
-}
-
-func (s storeKeeper) seal() error    { return s.Seal() }
-func (s storeKeeper) fd() int        { return s.FD() }
-func (s storeKeeper) number() uint64 { return s.Number() }
-func (s storeKeeper) close() error   { return s.Close() }
-
-type serviceKeeper struct{ *service.Service }
-
-func (s serviceKeeper) add(id int, fds []int) error { return s.Push(service.ID(id), fds[0]) }
-func (s serviceKeeper) seal() error                 { return s.Seal() }
-func (s serviceKeeper) fd() int                     { return s.Door() }
-func (s serviceKeeper) number() uint64              { return s.Number() }
-func (s serviceKeeper) close() error                { return s.Close() }
-
-// sentFD gives the descriptor that a message of ask carries, -1 for none.
-func (p *Plan) sentFD(op *program.Op) int {
-	header := program.WordsAt(p.arena.Base, p.arena.Data(), op.Args[1], 7)
-	const control, length = 4, 5
-	if header == nil || header[length] == 0 {
-		return -1
-	}
-	rights := slices.Clone(program.At(p.arena.Base, p.arena.Data(), header[control], header[length]))
-	messages, err := unix.ParseSocketControlMessage(rights)
-	if err != nil || len(messages) != 1 {
-		return -1
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
-		return -1
-	}
-	return fds[0]
 }

@@ -10,16 +10,6 @@ type table struct {
 	free int // no number below is free
 }
 
-// What takes a number beside an open file of the description.
-var (
-	theStore   = fileEnd{file: -1} // the store, or the door of the service
-	theChannel = fileEnd{file: -5} // the task's own way to the service
-	theEnd     = fileEnd{file: -6} // the other end of it, until it is sent there
-	theShard   = fileEnd{file: -3} // a socket of the store, while something is pulled from it
-	helper     = fileEnd{file: -2} // something that is closed in the end
-	nothing    = fileEnd{file: -4} // a free number, where one has to be told from a taken one
-)
-
 // lowest gives the number that the next descriptor will land at.
 func (t *table) lowest() int {
 	for {

@@ -134,27 +134,6 @@ func (pl *planner) how(flags int) uint64 {
 	return pl.plan.arena.Words([]uint64{uint64(flags), 0, resolve})
 }
 
-// howFlags gives the flags in a struct open_how.
-func (p *Plan) howFlags(addr uint64) uint64 {
-	if words := program.WordsAt(p.arena.Base, p.arena.Data(), addr, 1); words != nil {
-		return words[0]
-	}
-	return 0
-}
-
-// looks reports whether an op opens a path as a mere place, and with which flags.
-func (p *Plan) looks(op *program.Op) (flags uint64, ok bool) {
-	switch {
-	case op.Kind != program.OpCall:
-		return 0, false
-	case op.Nr == unix.SYS_OPENAT:
-		flags = op.Args[2]
-	case op.Nr == unix.SYS_OPENAT2:
-		flags = p.howFlags(op.Args[2])
-	}
-	return flags, flags&unix.O_PATH != 0
-}
-
 // want makes the op that was added last demand a result.
 func (w *writer) want(op *program.Op, result int64) {
 	op.Flags |= program.FlagWant

@@ -5,11 +5,23 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
-	"regrow/restore/internal/program"
 	"regrow/tasktree"
+
+	"golang.org/x/sys/unix"
 )
+
+// RefusedError says that a valid description cannot be restored under the
+// limits of this host. Nothing was started.
+type RefusedError struct {
+	Source string
+	Pos    tasktree.Pos
+	Msg    string
+}
+
+// Error gives "SOURCE:LINE:COL: restore: MESSAGE".
+func (e *RefusedError) Error() string {
+	return tasktree.At(e.Source, e.Pos) + ": restore: " + e.Msg
+}
 
 // ProgramError says that the program of a task is not there or cannot be executed:
 // found out before the tree was released, or by the exec itself.
@@ -37,20 +49,6 @@ func (e *ProgramError) Unwrap() error { return e.OpError }
 var errSpecial = errors.New(noRegular)
 
 const noRegular = "not a regular file"
-
-// programError explains the failure of an op that looks up or runs a task's
-// program.
-func (p *Plan) programError(task int, prog *program.Program, i int, pid int, err error, reason string) error {
-	if prog.Notes[i].Verb == program.VerbFind { // execve has one errno for all of them
-		switch {
-		case errors.Is(err, unix.EISDIR):
-			err, reason = unix.EACCES, "a directory"
-		case errors.Is(err, errSpecial):
-			err, reason = unix.EACCES, noRegular
-		}
-	}
-	return &ProgramError{p.opError(task, prog, i, pid, err, reason)}
-}
 
 // PathsError has everything that a description names and that cannot be used: each
 // an [*OpError] of a path or a [*ProgramError]. Nothing of the tree is left.

@@ -1,0 +1,206 @@
+package restore
+
+import (
+	"errors"
+	"fmt"
+
+	"regrow/restore/internal/program"
+	"regrow/restore/internal/safepath"
+	"regrow/tasktree"
+
+	"golang.org/x/sys/unix"
+)
+
+// failedOp is what is known of an op that failed.
+type failedOp struct {
+	task    int // -1: of the runner
+	prog    *program.Program
+	op      int
+	pid     int    // of the task, 0 if it has none yet
+	err     error  // may be nil
+	reason  string // beyond err, "" if none
+	explain explain
+}
+
+// explain asks the file system what an error of an op that opens a path meant. It gives
+// words, "" for none, and the error or a better one.
+type explain func(p *Plan, op *program.Op, err error) (words string, why error)
+
+// opError explains the failure of one op.
+func (p *Plan) opError(f failedOp) *OpError {
+	op, note := &f.prog.Ops[f.op], f.prog.Notes[f.op]
+	e := &OpError{
+		Source: p.tree.Source,
+		Pos:    tasktree.Pos{Line: int(note.Line), Col: int(note.Col)},
+		What:   p.what(op, note),
+		Call:   p.callName(op, note),
+		Reason: f.reason,
+		Err:    f.err,
+		PID:    f.pid,
+
+		aboutPath: p.extras[note.Extra].path != "" && note.Verb != program.VerbMap,
+	}
+	if f.task >= 0 {
+		e.Task = p.tree.Tasks()[f.task].Name
+	} else if note.Verb == program.VerbMake && !p.tree.Files[note.File].Shared() {
+		e.Task = p.tree.Files[note.File].Uses[0].Task.Name // that it is made for
+	}
+	if f.task < 0 && errors.Is(f.err, unix.EMFILE) && f.reason == "" {
+		e.Reason = fmt.Sprintf("%d open files of the tree are open here at once, and the hard RLIMIT_NOFILE is %d: "+
+			"raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE", len(p.slotsOf), p.host.HardFiles)
+	}
+	if f.err != nil && f.reason == "" {
+		words, err := f.explain(p, op, f.err)
+		if e.Err = err; words != "" {
+			e.Reason = words
+		}
+	}
+	if why, ok := errors.AsType[safepath.Another](e.Err); ok {
+		e.Reason = why.Why()
+	}
+	if errno, ok := errors.AsType[unix.Errno](e.Err); ok {
+		for _, h := range p.extras[note.Extra].hints {
+			if h.Errno == int(errno) && e.Reason == "" {
+				e.Reason = h.Text
+			}
+		}
+	}
+	return e
+}
+
+// programError explains the failure of an op that looks up or runs a task's
+// program.
+func (p *Plan) programError(f failedOp) error {
+	if f.prog.Notes[f.op].Verb == program.VerbFind { // execve has one errno for all of them
+		switch {
+		case errors.Is(f.err, unix.EISDIR):
+			f.err, f.reason = unix.EACCES, "a directory"
+		case errors.Is(f.err, errSpecial):
+			f.err, f.reason = unix.EACCES, noRegular
+		}
+	}
+	return &ProgramError{p.opError(f)}
+}
+
+// reason turns what an op recorded into an error and the words beside it.
+func (p *Plan) reason(op *program.Op, note program.Note, errno int32, got int64) (words string, err error) {
+	switch errno {
+	case program.ReasonUnwanted:
+		if short := p.extras[note.Extra].short; short != "" {
+			return fmt.Sprintf("%s (%d instead of %d)", short, got, op.Want), nil
+		}
+		return fmt.Sprintf("the result is %d, and the plan needs %d", got, op.Want), nil
+	case program.ReasonFIFO:
+		return aFIFO, nil
+	case program.ReasonSocket:
+		return aSocket, nil
+	case program.ReasonProcess:
+		return "", safepath.Process
+	case program.ReasonTerminal:
+		return "", safepath.Terminal
+	case program.ReasonChanged:
+		return changed, nil
+	case program.ReasonSpecial:
+		return "", errSpecial
+	case program.ReasonForeign:
+		return "the store does not deliver this message", nil
+	case program.ReasonHelper:
+		return "a process that forks beside the task was killed", ErrTaskDied
+	case program.ReasonCanceled:
+		return "", ErrCanceled
+	}
+	return "", unix.Errno(errno)
+}
+
+// Reasons that tasks and the runner share.
+const (
+	aFIFO      = "the path is a FIFO; opening it would block, or wake its other side"
+	aSocket    = "the path is a socket, which open(2) cannot open"
+	mustCreate = "O_EXCL and content need a file that the restore makes"
+	changed    = "the path was given to another file while it was being opened"
+)
+
+// what says in words what an op is for.
+func (p *Plan) what(op *program.Op, n program.Note) string {
+	file := ""
+	if n.File != program.NoFile {
+		file = p.tree.Files[n.File].EndName(int(n.End))
+	}
+	switch n.Verb {
+	case program.VerbSetUp:
+		return "set up"
+	case program.VerbFork:
+		return "fork"
+	case program.VerbPull:
+		if p.options.Strategy == StrategyService {
+			return fmt.Sprintf("pop file %q", file)
+		}
+		return "pull " + p.messageFiles(p.messageOf(op))
+	case program.VerbMake:
+		name := p.tree.Files[n.File].Name
+		if n.FD == program.NoFD {
+			return fmt.Sprintf("make file %q", name)
+		}
+		return fmt.Sprintf("make file %q for fd %d", name, n.FD)
+	case program.VerbInstall:
+		return fmt.Sprintf("install fd %d from file %q", n.FD, file)
+	case program.VerbMove:
+		return fmt.Sprintf("clear fd %d", n.FD)
+	case program.VerbClose:
+		return "close helpers"
+	case program.VerbLimit:
+		return "set RLIMIT_NOFILE"
+	case program.VerbWay, program.VerbChdir:
+		return "change folder"
+	case program.VerbName:
+		return "set name"
+	case program.VerbReady:
+		return "wait for release"
+	case program.VerbExec:
+		return "run"
+	case program.VerbHold:
+		return "hold"
+	case program.VerbAdd:
+		return "put " + p.messageFiles(int(op.Args[2])) + " into the store"
+	case program.VerbLend:
+		return fmt.Sprintf("lend file %q to the root", file)
+	case program.VerbMeet:
+		return "meet the other tasks of the table"
+	case program.VerbChannel:
+		return "open a channel to the service"
+	case program.VerbHelper:
+		return "a helper of its own in the shared table"
+	case program.VerbFind:
+		return "look up program"
+	case program.VerbMap:
+		return "map the user to 0"
+	case program.VerbTruncate:
+		return fmt.Sprintf("truncate file %q", file)
+	}
+	return ""
+}
+
+// messageFiles names what is in a message of the store.
+func (p *Plan) messageFiles(id int) string {
+	if id < 0 {
+		return "a shard of the store"
+	}
+	m := p.messages[id]
+	if len(m) == 1 {
+		return fmt.Sprintf("file %q", p.tree.Files[m[0].file].EndName(int(m[0].end)))
+	}
+	return fmt.Sprintf("%d files", len(m))
+}
+
+// callName names the call of an op, with the path that it is about.
+func (p *Plan) callName(op *program.Op, n program.Note) string {
+	x := p.extras[n.Extra]
+	name := x.name
+	if name == "" {
+		name = opName(op)
+	}
+	if x.path != "" {
+		name += fmt.Sprintf(" %q", x.path)
+	}
+	return name
+}
