@@ -2,6 +2,7 @@ package restore
 
 import (
 	"regrow/fdstore"
+	"regrow/restore/internal/plan"
 )
 
 // fewAgain is for how many numbers a message is not worth its two calls.
@@ -16,7 +17,7 @@ const fewAgain = 16
 //
 // It gives the files back that do not come with it. The next call uses the memory of
 // order and numbers.
-func (tp *taskPlanner) landingAgain(files []fileEnd) (order []fileEnd, numbers []int, rest []fileEnd) {
+func (tp *taskPlanner) landingAgain(files []plan.FileEnd) (order []plan.FileEnd, numbers []int, rest []plan.FileEnd) {
 	sc := &tp.pl.scratch
 	order, numbers = sc.order[:0], sc.numbers[:0]
 	open := sc.open[:0]
@@ -27,11 +28,11 @@ func (tp *taskPlanner) landingAgain(files []fileEnd) (order []fileEnd, numbers [
 			continue
 		}
 		fe := tp.wantsStored(n)
-		if fe == nothing && len(numbers) >= most {
+		if fe == plan.Nothing && len(numbers) >= most {
 			break
 		}
 		switch {
-		case fe == nothing:
+		case fe == plan.Nothing:
 			open = append(open, len(numbers))
 		case len(numbers) < most && waiting.has(fe):
 			waiting.remove(fe)
@@ -65,7 +66,7 @@ func (tp *taskPlanner) pullAgain() {
 // again gives what the next free numbers want of the store, as far as a message
 // should go. What wants nothing of it gets what the next one wants and is closed in
 // the end, so at most a third may be such. The next call uses the memory.
-func (tp *taskPlanner) again() []fileEnd {
+func (tp *taskPlanner) again() []plan.FileEnd {
 	last := tp.targets[len(tp.targets)-1].FD
 	wanted := tp.pl.scratch.order[:0]
 	count, worth := 0, 0
@@ -75,7 +76,7 @@ func (tp *taskPlanner) again() []fileEnd {
 		}
 		fe := tp.wantsStored(n)
 		wanted = append(wanted, fe)
-		if fe == nothing {
+		if fe == plan.Nothing {
 			continue
 		}
 		if count++; 3*count >= 2*len(wanted) {
@@ -85,7 +86,7 @@ func (tp *taskPlanner) again() []fileEnd {
 	tp.pl.scratch.order = wanted
 	wanted = wholePeriods(wanted[:worth])
 	for i := len(wanted) - 2; i >= 0; i-- {
-		if wanted[i] == nothing {
+		if wanted[i] == plan.Nothing {
 			wanted[i] = wanted[i+1]
 		}
 	}
@@ -94,21 +95,21 @@ func (tp *taskPlanner) again() []fileEnd {
 
 // wantsStored gives the open file that a number wants, or nothing if that does not
 // come out of the store.
-func (tp *taskPlanner) wantsStored(n int) fileEnd {
+func (tp *taskPlanner) wantsStored(n int) plan.FileEnd {
 	if d := tp.wants(n); d != nil && tp.pl.stored[d.Open.Index] {
-		return endOf(d)
+		return plan.EndOf(d)
 	}
-	return nothing
+	return plan.Nothing
 }
 
 // wholePeriods gives as much of what is wanted as one message can bring: what comes
 // again and again only in whole periods, so that it is the same message each time.
-func wholePeriods(wanted []fileEnd) []fileEnd {
+func wholePeriods(wanted []plan.FileEnd) []plan.FileEnd {
 	most := min(len(wanted), fdstore.MaxGroup)
 	if period := len(wanted) - longestBorder(wanted); period <= most && period > 0 {
 		most = most / period * period
 	}
-	for most > 0 && wanted[most-1] == nothing {
+	for most > 0 && wanted[most-1] == plan.Nothing {
 		most--
 	}
 	return wanted[:most]
@@ -116,7 +117,7 @@ func wholePeriods(wanted []fileEnd) []fileEnd {
 
 // longestBorder gives the length of the longest beginning, shorter than all, that is
 // the end, too (Knuth, Morris, Pratt, "Fast Pattern Matching in Strings", 1977).
-func longestBorder(of []fileEnd) int {
+func longestBorder(of []plan.FileEnd) int {
 	border := make([]int, len(of)+1) // of the beginning of each length
 	for i, n := 1, 0; i < len(of); i++ {
 		for n > 0 && of[i] != of[n] {

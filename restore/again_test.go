@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"regrow/fdstore"
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
@@ -57,15 +58,15 @@ func TestFilesComeAgain(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := mustPlan(t, againTree(t, c.files, c.from, c.to, c.file), testHost)
-			if err := p.Verify(); err != nil {
+			if err := verify(p); err != nil {
 				t.Fatal(err)
 			}
 			var pulls []string
 			dups := 0
-			for i := range p.tasks[1].Ops {
-				op := &p.tasks[1].Ops[i]
+			for i := range p.Tasks[1].Ops {
+				op := &p.Tasks[1].Ops[i]
 				if op.Kind == program.OpPull {
-					pulls = append(pulls, contents(p.messages[p.messageOf(op)]))
+					pulls = append(pulls, contents(p.Messages[p.MessageOf(op)]))
 				}
 				if op.Nr == unix.SYS_DUP3 {
 					dups++
@@ -79,10 +80,10 @@ func TestFilesComeAgain(t *testing.T) {
 }
 
 // contents tells the files of a message: each, or a period and how often it comes.
-func contents(message []fileEnd) string {
+func contents(message []plan.FileEnd) string {
 	var names []string
 	for _, fe := range message {
-		names = append(names, fmt.Sprint(fe.file))
+		names = append(names, fmt.Sprint(fe.File))
 	}
 	const short = 8
 	if len(names) <= short {
@@ -96,8 +97,8 @@ func contents(message []fileEnd) string {
 // TestOnceIfNeeded holds that nothing is refused, or beyond what an ordinary user
 // may have in flight, because files come again.
 func TestOnceIfNeeded(t *testing.T) {
-	again := func(p *Plan) bool {
-		return slices.ContainsFunc(p.messages, func(m []fileEnd) bool {
+	again := func(p *plan.Plan) bool {
+		return slices.ContainsFunc(p.Messages, func(m []plan.FileEnd) bool {
 			return len(m) > 1 && slices.Contains(m[1:], m[0])
 		})
 	}
@@ -113,7 +114,7 @@ func TestOnceIfNeeded(t *testing.T) {
 		if got, want := again(p), hard > 93; got != want {
 			t.Errorf("hard limit %d: files come again: %v, want %v", hard, got, want)
 		}
-		if err := p.Verify(); err != nil {
+		if err := verify(p); err != nil {
 			t.Error(err)
 		}
 	}
@@ -158,10 +159,10 @@ func TestOnceIfFewerInFlight(t *testing.T) {
 			host := testHost
 			host.HardFiles, host.SoftFiles = c.hard, min(host.SoftFiles, c.hard)
 			p := mustPlan(t, privateTree(t, c.tasks, c.files, c.numbers), host)
-			if p.options.once != c.once || uint64(p.inFlight()) > c.hard {
-				t.Errorf("once %v, %d in flight, want %v and at most %d", p.options.once, p.inFlight(), c.once, c.hard)
+			if p.Options.Once != c.once || uint64(p.InFlight()) > c.hard {
+				t.Errorf("once %v, %d in flight, want %v and at most %d", p.Options.Once, p.InFlight(), c.once, c.hard)
 			}
-			if err := p.Verify(); err != nil {
+			if err := verify(p); err != nil {
 				t.Error(err)
 			}
 		})
@@ -182,17 +183,17 @@ func TestPipesStay(t *testing.T) {
 		t.Fatal(problems)
 	}
 	p := mustPlan(t, tree, testHost)
-	if len(p.messages) > 0 {
-		t.Errorf("%d messages", len(p.messages))
+	if len(p.Messages) > 0 {
+		t.Errorf("%d messages", len(p.Messages))
 	}
-	if err := p.Verify(); err != nil {
+	if err := verify(p); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestLongestBorder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		files := rapid.SliceOfN(rapid.Map(rapid.Int32Range(0, 1), func(n int32) fileEnd { return fileEnd{file: n} }), 0, 12).Draw(t, "files")
+		files := rapid.SliceOfN(rapid.Map(rapid.Int32Range(0, 1), func(n int32) plan.FileEnd { return plan.FileEnd{File: n} }), 0, 12).Draw(t, "files")
 		want := 0
 		for n := range files {
 			if slices.Equal(files[:n], files[len(files)-n:]) {
@@ -249,14 +250,14 @@ func TestAgainKeepsModel(t *testing.T) {
 		host := testHost
 		host.HardFiles = uint64(highest + rapid.SampledFrom([]int{1, 2, 5, 5000}).Draw(t, "room"))
 		host.SoftFiles = min(host.SoftFiles, host.HardFiles)
-		o := PlanOptions{layout: rapid.SampledFrom([]fdstore.Layout{0, 1}).Draw(t, "layout")}
-		p, err := NewPlan(tree, host, o)
+		o := plan.Options{Layout: rapid.SampledFrom([]fdstore.Layout{0, 1}).Draw(t, "layout")}
+		p, err := makePlan(tree, host, o)
 		if err == nil {
-			err = p.Verify()
+			err = verify(p)
 		}
-		o.once = true
-		if _, refused := errors.AsType[*RefusedError](err); refused {
-			if _, err := NewPlan(tree, host, o); err == nil {
+		o.Once = true
+		if _, refused := errors.AsType[*plan.RefusedError](err); refused {
+			if _, err := makePlan(tree, host, o); err == nil {
 				t.Fatal("refused because files come again")
 			}
 			return
@@ -264,10 +265,10 @@ func TestAgainKeepsModel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if plain, err := NewPlan(tree, host, o); err == nil && !p.options.once {
+		if plain, err := makePlan(tree, host, o); err == nil && !p.Options.Once {
 			again++
-			for i := range p.tasks {
-				if got, want := calls(&p.tasks[i]), calls(&plain.tasks[i]); got > want+4+2*files { // a store, where there was none, at a number where files of the task's own would land
+			for i := range p.Tasks {
+				if got, want := calls(&p.Tasks[i]), calls(&plain.Tasks[i]); got > want+4+2*files { // a store, where there was none, at a number where files of the task's own would land
 					t.Fatalf("task %d: %d calls, %d if no file comes again", i, got, want)
 				}
 			}

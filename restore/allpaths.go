@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"regrow/restore/internal/plan"
 )
 
 // withAllPaths adds to an error about a path everything else that is wrong with paths,
@@ -16,7 +18,7 @@ func (r *run) withAllPaths(ctx context.Context, err error) error {
 		return err
 	}
 	looked := make(chan []error, 1)
-	go func() { looked <- r.plan.faults() }()
+	go func() { looked <- pathFaults(r.plan) }()
 	select {
 	case found := <-looked:
 		return joinPaths(err, found)
@@ -28,16 +30,16 @@ func (r *run) withAllPaths(ctx context.Context, err error) error {
 
 // aboutPaths reports whether an error is about a path, a folder or a program.
 func aboutPaths(err error) bool {
-	_, several := errors.AsType[*PathsError](err)
-	_, program := errors.AsType[*ProgramError](err)
-	op, ok := errors.AsType[*OpError](err)
-	return several || program || ok && op.aboutPath
+	_, several := errors.AsType[*plan.PathsError](err)
+	_, program := errors.AsType[*plan.ProgramError](err)
+	op, ok := errors.AsType[*plan.OpError](err)
+	return several || program || ok && op.AboutPath
 }
 
 // joinPaths joins an error about paths with what was found besides.
 func joinPaths(err error, found []error) error {
 	all := []error{err}
-	if paths, ok := errors.AsType[*PathsError](err); ok {
+	if paths, ok := errors.AsType[*plan.PathsError](err); ok {
 		all = slices.Clone(paths.Errs)
 	}
 	seen := map[string]bool{}
@@ -52,5 +54,5 @@ func joinPaths(err error, found []error) error {
 	if len(all) == 1 {
 		return err
 	}
-	return pathsError(all)
+	return plan.JoinPaths(all)
 }

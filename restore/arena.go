@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
 )
@@ -14,10 +15,10 @@ import (
 // place, and loads the plan.
 func (r *run) mapArena() error {
 	for try := range program.BaseTries {
-		size := r.plan.arenaSize()
-		arena, err := postfork.Map(r.plan.arena.Base, size)
+		size := arenaSize(r.plan)
+		arena, err := postfork.Map(r.plan.Arena.Base, size)
 		if errors.Is(err, unix.EEXIST) && try < program.BaseTries-1 {
-			if r.plan, err = r.plan.rebased(r.plan.arena.Base + program.BaseStep); err != nil {
+			if r.plan, err = rebased(r.plan, r.plan.Arena.Base+program.BaseStep); err != nil {
 				return err
 			}
 			continue
@@ -29,10 +30,10 @@ func (r *run) mapArena() error {
 		break
 	}
 	// What lies before the first Record is zero as it is, and not to be touched.
-	copy(r.arena.Bytes()[program.HeadSize:], r.plan.arena.Data()[program.HeadSize:])
-	addr := r.plan.opsBase()
-	for i := range r.plan.tasks {
-		ops := r.plan.tasks[i].Ops
+	copy(r.arena.Bytes()[program.HeadSize:], r.plan.Arena.Data()[program.HeadSize:])
+	addr := opsBase(r.plan)
+	for i := range r.plan.Tasks {
+		ops := r.plan.Tasks[i].Ops
 		r.arena.PutOps(addr, ops)
 		rec := r.arena.Record(i)
 		rec.Ops = addr
@@ -46,37 +47,37 @@ func (r *run) mapArena() error {
 // kernel marks Word and wakes the waiter of Head.Bell.
 func (r *run) initRecord(task int, rec *program.Record) {
 	const bellOffset = 12 // of Head.Bell
-	at := r.plan.arena.Record(task)
+	at := r.plan.Arena.Record(task)
 	rec.Robust.Next = at + program.RecordNode
 	rec.Robust.Offset = program.RecordWord - program.RecordNode
-	rec.Robust.Pending = r.plan.arena.Base + bellOffset - rec.Robust.Offset
+	rec.Robust.Pending = r.plan.Arena.Base + bellOffset - rec.Robust.Offset
 	rec.Node = at
 }
 
 // opsBase gives the address of the first op.
-func (p *Plan) opsBase() uint64 {
-	return p.arena.Base + uint64(len(p.arena.Data())+7)&^7
+func opsBase(p *plan.Plan) uint64 {
+	return p.Arena.Base + uint64(len(p.Arena.Data())+7)&^7
 }
 
-func (p *Plan) arenaSize() int {
-	n := int(p.opsBase() - p.arena.Base)
-	for i := range p.tasks {
-		n += len(p.tasks[i].Ops) * program.OpSize
+func arenaSize(p *plan.Plan) int {
+	n := int(opsBase(p) - p.Arena.Base)
+	for i := range p.Tasks {
+		n += len(p.Tasks[i].Ops) * program.OpSize
 	}
 	return n
 }
 
 func (r *run) fillHead() error {
 	h := r.arena.Head()
-	h.Left = uint32(len(r.plan.tasks))
-	h.Started = uint32(r.plan.held)
+	h.Left = uint32(len(r.plan.Tasks))
+	h.Started = uint32(r.plan.Held)
 	h.Poll = [2]int64{5, 0} // seconds: only for the case that two tasks die at the worst moment
 	if r.store != nil {
 		h.StoreFD, h.StoreNumber = uint64(r.store.fd()), r.store.number()
 	}
 	h.Base, h.Size = r.arena.Base, r.arena.Size()
-	h.Records = r.plan.arena.Record(0)
-	h.Private = r.plan.arena.Private()
+	h.Records = r.plan.Arena.Record(0)
+	h.Private = r.plan.Arena.Private()
 	mm, err := memoryMap(h.Private)
 	if err != nil {
 		return err

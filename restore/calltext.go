@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 )
 
@@ -21,30 +22,30 @@ var argText = map[uint32]string{
 	unix.SYS_SOCKETPAIR: "AF_UNIX,SOCK_SEQPACKET", unix.SYS_SETSOCKOPT: "n,SO_RCVTIMEO", unix.SYS_UNSHARE: "CLONE_FILES", unix.SYS_RT_SIGPROCMASK: "SIG_SETMASK,none",
 }
 
-func (p *Plan) callText(op *program.Op, note program.Note) string {
-	name := p.extras[note.Extra].name
+func callText(p *plan.Plan, op *program.Op, note program.Note) string {
+	name := p.Extras[note.Extra].Name
 	if name == "" {
 		name = opName(op)
 	}
 	str := func(i int) string {
-		s, _ := program.StringAt(p.arena.Base, p.arena.Data(), op.Args[i])
+		s, _ := program.StringAt(p.Arena.Base, p.Arena.Data(), op.Args[i])
 		return strconv.Quote(s)
 	}
 	switch op.Kind {
 	case program.OpPull:
-		numbers := program.Int32sAt(p.arena.Base, p.arena.Data(), op.Args[3], int(op.Args[2]))
+		numbers := program.Int32sAt(p.Arena.Base, p.Arena.Data(), op.Args[3], int(op.Args[2]))
 		what := "shard"
-		if id := p.messageOf(op); id >= 0 {
+		if id := p.MessageOf(op); id >= 0 {
 			what = fmt.Sprintf("message %d", id)
 		}
 		return fmt.Sprintf("pull(%d, %s) -> %s", op.Args[0], what, numbersText(numbers))
 	case program.OpTake:
-		numbers := program.Int32sAt(p.arena.Base, p.arena.Data(), op.Args[3], 1)
-		return fmt.Sprintf("pop(%d, %d) -> %d", op.Args[0], p.messageOf(op), numbers[0])
+		numbers := program.Int32sAt(p.Arena.Base, p.Arena.Data(), op.Args[3], 1)
+		return fmt.Sprintf("pop(%d, %d) -> %d", op.Args[0], p.MessageOf(op), numbers[0])
 	case program.OpFork:
-		return fmt.Sprintf("%s -> task %q", p.cloneName(), p.tree.Tasks()[op.Args[1]].Name)
+		return fmt.Sprintf("%s -> task %q", cloneName(p), p.Tree.Tasks()[op.Args[1]].Name)
 	case program.OpHelp:
-		return fmt.Sprintf("%s -> a helper, which forks %s", p.cloneName(), count(int(op.Args[2])-1, "task"))
+		return fmt.Sprintf("%s -> a helper, which forks %s", cloneName(p), count(int(op.Args[2])-1, "task"))
 	case program.OpCreate:
 		return fmt.Sprintf("openat(%s, %s|O_CREAT, %#o)", str(0), openFlags(op.Args[1]), op.Args[2])
 	case program.OpAdd:
@@ -59,21 +60,21 @@ func (p *Plan) callText(op *program.Op, note program.Note) string {
 		}
 		return fmt.Sprintf("%s(%d)", name, op.Args[0])
 	case program.OpReopenAt:
-		return fmt.Sprintf("openat2(%s, %s)", str(0), p.howText(op.Args[1]))
+		return fmt.Sprintf("openat2(%s, %s)", str(0), howText(p, op.Args[1]))
 	case program.OpWay:
-		return fmt.Sprintf("check folder %q", p.extras[note.Extra].path)
+		return fmt.Sprintf("check folder %q", p.Extras[note.Extra].Path)
 	case program.OpFind:
-		return fmt.Sprintf("find program %q", p.extras[note.Extra].path)
+		return fmt.Sprintf("find program %q", p.Extras[note.Extra].Path)
 	default: // a call with arguments
 	}
 	if op.Nr == unix.SYS_SENDMSG {
-		if fd := p.sentFD(op); fd >= 0 {
+		if fd := p.SentFD(op); fd >= 0 {
 			return fmt.Sprintf("sendmsg(%d, fd %d)", op.Args[0], fd)
 		}
 		return fmt.Sprintf("sendmsg(%d)", op.Args[0])
 	}
 	if op.Nr == unix.SYS_EXECVE {
-		return fmt.Sprintf("execve(%q)", p.extras[note.Extra].path)
+		return fmt.Sprintf("execve(%q)", p.Extras[note.Extra].Path)
 	}
 	form, known := argText[op.Nr]
 	if op.Kind != program.OpCall && op.Kind != program.OpPair || !known {
@@ -85,7 +86,7 @@ func (p *Plan) callText(op *program.Op, note program.Note) string {
 	}
 	var args []string
 	for i, form := range forms {
-		if arg := p.argument(op, i, form); arg != "" {
+		if arg := argument(p, op, i, form); arg != "" {
 			args = append(args, arg)
 		}
 	}
@@ -113,7 +114,7 @@ func numbersText(numbers []int32) string {
 }
 
 // argument shows one argument of a call, see argText.
-func (p *Plan) argument(op *program.Op, i int, form string) string {
+func argument(p *plan.Plan, op *program.Op, i int, form string) string {
 	v := op.Args[i]
 	switch {
 	case form == "-":
@@ -127,22 +128,22 @@ func (p *Plan) argument(op *program.Op, i int, form string) string {
 	case "n":
 		return strconv.FormatInt(int64(v), 10)
 	case "s":
-		s, _ := program.StringAt(p.arena.Base, p.arena.Data(), v)
+		s, _ := program.StringAt(p.Arena.Base, p.Arena.Data(), v)
 		return strconv.Quote(s)
 	case "f":
 		return openFlags(v)
 	case "h":
-		return p.howText(v)
+		return howText(p, v)
 	case "c":
 		return strings.TrimPrefix(strings.TrimPrefix(openFlags(v), "O_RDONLY"), "|")
 	case "t":
 		const short = 40
-		if text := program.At(p.arena.Base, p.arena.Data(), v, op.Args[i+1]); len(text) <= short {
+		if text := program.At(p.Arena.Base, p.Arena.Data(), v, op.Args[i+1]); len(text) <= short {
 			return strconv.Quote(string(text))
 		}
 		return ""
 	case "l":
-		if limit := program.WordsAt(p.arena.Base, p.arena.Data(), v, 2); limit != nil {
+		if limit := program.WordsAt(p.Arena.Base, p.Arena.Data(), v, 2); limit != nil {
 			return fmt.Sprintf("%d:%d", limit[0], limit[1])
 		}
 	}
@@ -150,9 +151,9 @@ func (p *Plan) argument(op *program.Op, i int, form string) string {
 }
 
 // howText shows a struct open_how.
-func (p *Plan) howText(addr uint64) string {
-	text := openFlags(p.howFlags(addr))
-	if !p.host.OldOpen {
+func howText(p *plan.Plan, addr uint64) string {
+	text := openFlags(p.HowFlags(addr))
+	if !p.Host.OldOpen {
 		text += ", RESOLVE_NO_MAGICLINKS"
 	}
 	return text
@@ -191,8 +192,8 @@ func openFlags(flags uint64) string {
 }
 
 // cloneName names the call that makes tasks.
-func (p *Plan) cloneName() string {
-	if p.host.OldClone {
+func cloneName(p *plan.Plan) string {
+	if p.Host.OldClone {
 		return "clone"
 	}
 	return "clone3"

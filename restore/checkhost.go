@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 )
 
@@ -20,9 +21,9 @@ import (
 //
 // Safe for several goroutines. Needs Linux 5.10 for all of it, and says what an
 // older one lacks.
-func CheckHost(t *tasktree.Tree, host Host) error {
+func CheckHost(t *tasktree.Tree, host plan.Host) error {
 	if lacks := lacking(t, host, thisKernel); len(lacks) > 0 {
-		return &HostError{t.Source, lacks}
+		return &plan.HostError{Source: t.Source, Lacks: lacks}
 	}
 	return nil
 }
@@ -30,25 +31,25 @@ func CheckHost(t *tasktree.Tree, host Host) error {
 // hostCheck collects what a host lacks.
 type hostCheck struct {
 	tree  *tasktree.Tree
-	host  Host
+	host  plan.Host
 	ask   probes
-	lacks []Lack
+	lacks []plan.Lack
 }
 
 // lacking gives what the tree needs and the host lacks, sorted by position.
-func lacking(t *tasktree.Tree, host Host, ask probes) []Lack {
+func lacking(t *tasktree.Tree, host plan.Host, ask probes) []plan.Lack {
 	c := &hostCheck{tree: t, host: host, ask: ask}
 	c.always()
 	c.namespaces()
 	c.pids()
 	c.pipes()
 	c.numbers()
-	sortLacks(c.lacks)
+	plan.SortLacks(c.lacks)
 	return c.lacks
 }
 
 func (c *hostCheck) lack(pos tasktree.Pos, err error, format string, args ...any) {
-	c.lacks = append(c.lacks, Lack{Pos: pos, Msg: fmt.Sprintf(format, args...), Err: err})
+	c.lacks = append(c.lacks, plan.Lack{Pos: pos, Msg: fmt.Sprintf(format, args...), Err: err})
 }
 
 // always has what every task needs.
@@ -244,7 +245,7 @@ func (c *hostCheck) pipes() {
 		}
 		size := traits.PipeSize
 		if size.Value == 0 {
-			size = tasktree.Number{Value: newPipe(), Pos: f.Pos}
+			size = tasktree.Number{Value: plan.NewPipe(), Pos: f.Pos}
 		}
 		if most == 0 {
 			if most, _ = strconv.ParseInt(c.ask.sys("fs/pipe-max-size"), 10, 64); most == 0 {

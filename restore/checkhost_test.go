@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 )
@@ -56,7 +57,7 @@ func able() probes {
 	return probes{
 		closeRange: func() error { return nil },
 		proc:       func() error { return nil },
-		clone:      func(Host, []tasktree.Namespace) error { return nil },
+		clone:      func(plan.Host, []tasktree.Namespace) error { return nil },
 		choosePIDs: func() bool { return true },
 		pipe:       func(int64) error { return nil },
 		room:       func() (int, string) { return unlimited, "" },
@@ -70,7 +71,7 @@ func able() probes {
 
 // refuses makes the clone of these namespaces fail, and leaves that of others.
 func (p probes) refuses(err error, namespaces ...tasktree.Namespace) probes {
-	p.clone = func(_ Host, asked []tasktree.Namespace) error {
+	p.clone = func(_ plan.Host, asked []tasktree.Namespace) error {
 		if slices.ContainsFunc(asked, func(n tasktree.Namespace) bool { return slices.Contains(namespaces, n) }) {
 			return err
 		}
@@ -97,7 +98,7 @@ func (p probes) with(name, value string) probes {
 // TestLacking holds what is said of each lack, and that all are said at once.
 func TestLacking(t *testing.T) {
 	const user, pid = tasktree.NamespaceUser, tasktree.NamespacePID
-	roomy := Host{UID: 1000, HardFiles: 1 << 20}
+	roomy := plan.Host{UID: 1000, HardFiles: 1 << 20}
 	clone3 := func(e unix.Errno) error { return os.NewSyscallError("clone3", e) }
 	write := &probeError{`write "/proc/self/uid_map"`, unix.EPERM}
 	nothing := able()
@@ -135,22 +136,22 @@ func TestLacking(t *testing.T) {
 
 	for _, c := range []struct {
 		name       string
-		host       Host
+		host       plan.Host
 		ask        probes
 		namespaces []tasktree.Namespace
 	}{
 		{"nothing lacks", roomy, able(), []tasktree.Namespace{user, pid}},
 		{"nothing lacks without namespaces", roomy, able(), nil},
-		{"everything lacks", Host{UID: 1000, HardFiles: 64}, nothing, []tasktree.Namespace{pid, user}},
-		{"everything lacks without namespaces", Host{UID: 1000, HardFiles: 64, OldClone: true}, nothing, nil},
-		{"limits alone", Host{HardFiles: 64}, limits, nil},
-		{"old clone", Host{HardFiles: 1 << 20, OldClone: true}, able(), []tasktree.Namespace{user, pid}},
+		{"everything lacks", plan.Host{UID: 1000, HardFiles: 64}, nothing, []tasktree.Namespace{pid, user}},
+		{"everything lacks without namespaces", plan.Host{UID: 1000, HardFiles: 64, OldClone: true}, nothing, nil},
+		{"limits alone", plan.Host{HardFiles: 64}, limits, nil},
+		{"old clone", plan.Host{HardFiles: 1 << 20, OldClone: true}, able(), []tasktree.Namespace{user, pid}},
 		{"another proc", roomy, foreign, nil},
 		{"no children in proc", roomy, childless, nil},
 		{"moment of the pipes", roomy, soft, nil},
-		{"pages of pipes", Host{UID: 1000, HardFiles: 1 << 20, PipesLimited: true}, pages, nil},
-		{"pages of pipes by root", Host{HardFiles: 1 << 20}, pages, nil},
-		{"pages of pipes up to the limit", Host{UID: 1000, HardFiles: 1 << 20, PipesLimited: true}, exactly, nil},
+		{"pages of pipes", plan.Host{UID: 1000, HardFiles: 1 << 20, PipesLimited: true}, pages, nil},
+		{"pages of pipes by root", plan.Host{HardFiles: 1 << 20}, pages, nil},
+		{"pages of pipes up to the limit", plan.Host{UID: 1000, HardFiles: 1 << 20, PipesLimited: true}, exactly, nil},
 		{"no room for threads", roomy, crowded, nil},
 		{"calls that every restore makes", roomy, refusing, nil},
 		{"exact pids", roomy, noPIDs, nil},
@@ -158,8 +159,8 @@ func TestLacking(t *testing.T) {
 		{"exact pids in user alone, the root too", roomy, noPIDs, []tasktree.Namespace{user}},
 		{"pid by an ordinary user", roomy, able().refusesAlone(clone3(unix.EPERM)), []tasktree.Namespace{pid}},
 		{"pid where user is refused too", roomy, able().with("kernel/unprivileged_userns_clone", "0").refuses(clone3(unix.EPERM), user, pid), []tasktree.Namespace{pid}},
-		{"pid by root in a sandbox", Host{HardFiles: 1 << 20}, able().with("CapEff", "000001ffffffffff").with("Seccomp", "2").refuses(clone3(unix.EPERM), pid), []tasktree.Namespace{pid}},
-		{"pid by root under a security module", Host{HardFiles: 1 << 20}, able().with("CapEff", "000001ffffffffff").refuses(clone3(unix.EACCES), pid), []tasktree.Namespace{pid}},
+		{"pid by root in a sandbox", plan.Host{HardFiles: 1 << 20}, able().with("CapEff", "000001ffffffffff").with("Seccomp", "2").refuses(clone3(unix.EPERM), pid), []tasktree.Namespace{pid}},
+		{"pid by root under a security module", plan.Host{HardFiles: 1 << 20}, able().with("CapEff", "000001ffffffffff").refuses(clone3(unix.EACCES), pid), []tasktree.Namespace{pid}},
 		{"no pid namespaces left", roomy, able().with("user/max_pid_namespaces", "0").refuses(clone3(unix.ENOSPC), pid), []tasktree.Namespace{user, pid}},
 		{"no pid namespaces in the kernel", roomy, able().refuses(clone3(unix.EINVAL), pid), []tasktree.Namespace{user, pid}},
 		{"no user namespaces allowed", roomy, able().with("user/max_user_namespaces", "0").refuses(clone3(unix.ENOSPC), user), []tasktree.Namespace{user, pid}},
@@ -170,7 +171,7 @@ func TestLacking(t *testing.T) {
 		{"Ubuntu", roomy, able().with("kernel/apparmor_restrict_unprivileged_userns", "1").refuses(write, user), []tasktree.Namespace{user, pid}},
 		{"sandbox", roomy, able().with("Seccomp", "2").refuses(clone3(unix.EPERM), user), []tasktree.Namespace{user}},
 		{"chroot", roomy, able().refuses(clone3(unix.EPERM), user), []tasktree.Namespace{user}},
-		{"root without CAP_SETFCAP", Host{HardFiles: 1 << 20}, able().refuses(write, user), []tasktree.Namespace{user, pid}},
+		{"root without CAP_SETFCAP", plan.Host{HardFiles: 1 << 20}, able().refuses(write, user), []tasktree.Namespace{user, pid}},
 		{"proc is read-only", roomy, able().refuses(&probeError{`openat "/proc/self/setgroups"`, unix.EROFS}, user), []tasktree.Namespace{user, pid}},
 		{"no dump", roomy, able().refuses(&probeError{`openat "/proc/self/setgroups"`, unix.EACCES}, user), []tasktree.Namespace{user, pid}},
 	} {
@@ -178,9 +179,9 @@ func TestLacking(t *testing.T) {
 			tree := needyTree(t, c.namespaces...)
 			got := ""
 			if lacks := lacking(tree, c.host, c.ask); len(lacks) > 0 {
-				err := &HostError{tree.Source, lacks}
+				err := &plan.HostError{Source: tree.Source, Lacks: lacks}
 				got = err.Error() + "\n"
-				if !slices.IsSortedFunc(lacks, func(a, b Lack) int { return a.Pos.Compare(b.Pos) }) {
+				if !slices.IsSortedFunc(lacks, func(a, b plan.Lack) int { return a.Pos.Compare(b.Pos) }) {
 					t.Error("not sorted")
 				}
 				for _, l := range lacks {
@@ -211,7 +212,7 @@ func TestLacking(t *testing.T) {
 
 // refusesAlone makes the clone of any one namespace but user fail.
 func (p probes) refusesAlone(err error) probes {
-	p.clone = func(_ Host, asked []tasktree.Namespace) error {
+	p.clone = func(_ plan.Host, asked []tasktree.Namespace) error {
 		if slices.Contains(asked, tasktree.NamespaceUser) {
 			return nil
 		}
@@ -281,18 +282,18 @@ func openDescriptors(t *testing.T) int {
 // look a program up with rights that are not his.
 func TestUserPlan(t *testing.T) {
 	for _, namespaces := range [][]tasktree.Namespace{{tasktree.NamespaceUser}, {tasktree.NamespacePID, tasktree.NamespaceUser}} {
-		p, err := NewPlan(referenceTree(t, t.TempDir(), namespaces...), testHost, PlanOptions{})
+		p, err := makePlan(referenceTree(t, t.TempDir(), namespaces...), testHost, plan.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := p.Verify(); err != nil {
+		if err := verify(p); err != nil {
 			t.Error(err)
 		}
 		maps, finds := 0, 0
-		for i := range p.tasks {
-			for j := range p.tasks[i].Ops {
-				op, note := &p.tasks[i].Ops[j], p.tasks[i].Notes[j]
-				path := p.extras[note.Extra].path
+		for i := range p.Tasks {
+			for j := range p.Tasks[i].Ops {
+				op, note := &p.Tasks[i].Ops[j], p.Tasks[i].Notes[j]
+				path := p.Extras[note.Extra].Path
 				switch name := opName(op); {
 				case name == "openat" && strings.HasPrefix(path, "/proc/self/") && i == 0:
 					maps++
@@ -303,8 +304,8 @@ func TestUserPlan(t *testing.T) {
 				}
 			}
 		}
-		for i := range p.prepare.Ops {
-			if name := opName(&p.prepare.Ops[i]); name == "faccessat" {
+		for i := range p.Prepare.Ops {
+			if name := opName(&p.Prepare.Ops[i]); name == "faccessat" {
 				t.Error("regrow looks a program up for a task with other rights")
 			}
 		}
@@ -315,11 +316,11 @@ func TestUserPlan(t *testing.T) {
 }
 
 func ExampleHostError() {
-	err := error(&HostError{"tree.yaml", []Lack{
+	err := error(&plan.HostError{Source: "tree.yaml", Lacks: []plan.Lack{
 		{Pos: tasktree.Pos{Line: 2, Col: 14}, Msg: "a new pid namespace needs CAP_SYS_ADMIN", Err: unix.EPERM},
 		{Pos: tasktree.Pos{Line: 9, Col: 10}, Msg: `task "a": fd 99999: the hard RLIMIT_NOFILE is 1024`},
 	}})
-	if host, ok := errors.AsType[*HostError](err); ok {
+	if host, ok := errors.AsType[*plan.HostError](err); ok {
 		for _, lack := range host.Lacks {
 			fmt.Println(lack.Pos, lack.Msg)
 		}

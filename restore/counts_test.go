@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
@@ -123,16 +124,16 @@ func countedTree(tasks, fds, files, base int, chain bool) *tasktree.Tree {
 
 func countsOf(t *testing.T, tree *tasktree.Tree) counts {
 	t.Helper()
-	host := Host{SoftFiles: 20_000, HardFiles: 20_000, Environ: []string{"PATH=/usr/bin:/bin"}, Cwd: "/"}
+	host := plan.Host{SoftFiles: 20_000, HardFiles: 20_000, Environ: []string{"PATH=/usr/bin:/bin"}, Cwd: "/"}
 	p := mustPlan(t, tree, host)
-	c := counts{Tasks: len(p.tasks), Messages: len(p.messages)}
+	c := counts{Tasks: len(p.Tasks), Messages: len(p.Messages)}
 	ops, calls, pulls, installs := 0, 0, 0, 0
-	for i := range p.tasks {
+	for i := range p.Tasks {
 		c.Descriptors += len(tree.Tasks()[i].FDs)
-		for j := range p.tasks[i].Ops {
-			n := callsOfTask(&p.tasks[i].Ops[j])
+		for j := range p.Tasks[i].Ops {
+			n := callsOfTask(&p.Tasks[i].Ops[j])
 			ops, calls = ops+1, calls+n
-			switch p.tasks[i].Notes[j].Verb {
+			switch p.Tasks[i].Notes[j].Verb {
 			case program.VerbPull:
 				pulls += n
 			case program.VerbInstall:
@@ -141,16 +142,16 @@ func countsOf(t *testing.T, tree *tasktree.Tree) counts {
 			}
 		}
 	}
-	for j := range p.prepare.Ops {
-		c.RunnerCalls += callsOfRunner(&p.prepare.Ops[j])
+	for j := range p.Prepare.Ops {
+		c.RunnerCalls += callsOfRunner(&p.Prepare.Ops[j])
 	}
 	average := func(sum, n int) float64 { return math.Round(100*float64(sum)/float64(n)) / 100 }
 	c.OpsTask, c.CallsTask, c.PullsTask = average(ops, c.Tasks), average(calls, c.Tasks), average(pulls, c.Tasks)
 	c.InstallsFD = average(installs, c.Descriptors)
-	c.PlanBytesOp = average(p.arenaSize()-program.HeadSize, ops)
+	c.PlanBytesOp = average(arenaSize(p)-program.HeadSize, ops)
 	c.AllocsTask = average(int(testing.AllocsPerRun(2, func() { mustPlan(t, tree, host) })), c.Tasks)
 	c.VerifyAllocsT = average(int(testing.AllocsPerRun(2, func() {
-		if err := p.Verify(); err != nil {
+		if err := verify(p); err != nil {
 			t.Error(err)
 		}
 	})), c.Tasks)

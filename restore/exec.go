@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -36,19 +37,19 @@ func (tp *taskPlanner) find() (execve, error) {
 		return execve{}, err
 	}
 	run := execve{cell: places.cell, envp: envp}
-	find := &writer{pl: tp.pl, prog: p.prepare}
-	if p.tree.HasNamespace(tasktree.NamespaceUser) {
-		find, p.tasksLook = &tp.writer, true
+	find := &writer{pl: tp.pl, prog: p.Prepare}
+	if p.Tree.HasNamespace(tasktree.NamespaceUser) {
+		find, p.TasksLook = &tp.writer, true
 	}
 	find.about(program.VerbFind, task.Run[0].Pos)
 	find.add(program.OpFind, places.addr, uint64(places.n), run.cell, uint64(task.Index), tp.pl.how(unix.O_PATH|unix.O_CLOEXEC))
 	shown := task.Run[0].Value
-	if strings.Contains(shown, "/") && p.tree.Dir != "." {
-		shown = withoutDots(p.tree.Join(shown))
+	if strings.Contains(shown, "/") && p.Tree.Dir != "." {
+		shown = withoutDots(p.Tree.Join(shown))
 	}
-	find.note().Extra = tp.pl.extra(extra{path: shown, hints: tp.pl.findHints(task.Run[0].Value)})
+	find.note().Extra = tp.pl.extra(plan.Extra{Path: shown, Hints: tp.pl.findHints(task.Run[0].Value)})
 	if find != &tp.writer {
-		p.prepare = find.prog
+		p.Prepare = find.prog
 	}
 	return run, nil
 }
@@ -97,15 +98,15 @@ func (pl *planner) places(task *tasktree.Task, path string) (places, error) {
 		return found, nil
 	}
 	addrs := make([]uint64, 0, len(folders))
-	for c := range programs(p.tree, p.host.Cwd, task, folders) {
+	for c := range programs(p.Tree, p.Host.Cwd, task, folders) {
 		if pl.placeCount++; pl.placeCount > maxPlaces {
-			return places{}, &RefusedError{p.tree.Source, task.Run[0].Pos, fmt.Sprintf(
+			return places{}, &plan.RefusedError{Source: p.Tree.Source, Pos: task.Run[0].Pos, Msg: fmt.Sprintf(
 				"task %q: its program %q is looked for in the folders of PATH, and those of all programs are more than %d places "+
 					"(write the program with its path, or fewer folders)", task.Name, task.Run[0].Value, maxPlaces)}
 		}
-		addrs = append(addrs, p.arena.Once(c))
+		addrs = append(addrs, p.Arena.Once(c))
 	}
-	found = places{p.arena.Words(addrs), len(addrs), p.arena.Cell()}
+	found = places{p.Arena.Words(addrs), len(addrs), p.Arena.Cell()}
 	if pl.lookedUp == nil {
 		pl.lookedUp = map[string]places{}
 	}
@@ -115,7 +116,7 @@ func (pl *planner) places(task *tasktree.Task, path string) (places, error) {
 
 // exec plans that a task becomes its program.
 func (tp *taskPlanner) exec(run execve) {
-	a, task := tp.pl.plan.arena, tp.task
+	a, task := tp.pl.plan.Arena, tp.task
 	argv := make([]string, len(task.Run))
 	for i, arg := range task.Run {
 		argv[i] = arg.Value
@@ -123,7 +124,7 @@ func (tp *taskPlanner) exec(run execve) {
 	tp.about(program.VerbExec, task.Run[0].Pos)
 	op := tp.call(unix.SYS_EXECVE, run.cell, a.Strings(argv), run.envp)
 	op.SetMode(0, program.ModeLoad)
-	tp.note().Extra = tp.pl.extra(extra{path: argv[0], hints: []tasktree.Hint{
+	tp.note().Extra = tp.pl.extra(plan.Extra{Path: argv[0], Hints: []tasktree.Hint{
 		{Errno: int(unix.ENOEXEC), Text: "neither a binary for this machine nor a script with a #! line"},
 		{Errno: int(unix.E2BIG), Text: "arguments and environment together are too long"},
 		{Errno: int(unix.ENOENT), Text: "the program or its interpreter does not exist"},
@@ -200,10 +201,10 @@ func (pl *planner) environment(task *tasktree.Task) (envp uint64, path string) {
 	}
 	if len(task.Env) == 0 {
 		if task.EnvClear {
-			return pl.plan.arena.Strings(nil), defaultPath
+			return pl.plan.Arena.Strings(nil), defaultPath
 		}
 		if pl.envp == 0 {
-			pl.envp = pl.plan.arena.Strings(base)
+			pl.envp = pl.plan.Arena.Strings(base)
 		}
 		return pl.envp, pathOf(base)
 	}
@@ -224,7 +225,7 @@ func (pl *planner) environment(task *tasktree.Task) (envp uint64, path string) {
 			delete(later, v.Name)
 		}
 	}
-	return pl.plan.arena.Strings(env), pathOf(env)
+	return pl.plan.Arena.Strings(env), pathOf(env)
 }
 
 // activation are the variables of sd_listen_fds(3). They tell the process that was
@@ -235,7 +236,7 @@ var activation = []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_
 // callersEnvironment gives what of the caller's environment is for the tree.
 func (pl *planner) callersEnvironment() []string {
 	if pl.callersEnv == nil {
-		pl.callersEnv = slices.DeleteFunc(slices.Clone(pl.plan.host.Environ), func(kv string) bool {
+		pl.callersEnv = slices.DeleteFunc(slices.Clone(pl.plan.Host.Environ), func(kv string) bool {
 			name, _, _ := strings.Cut(kv, "=")
 			return slices.Contains(activation, name)
 		})

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
@@ -18,12 +19,12 @@ func (r *run) failure(w *watch) error {
 		return cause
 	}
 	var canceled error
-	for i := range r.plan.tasks {
+	for i := range r.plan.Tasks {
 		e := r.taskError(i)
 		if e == nil {
 			continue
 		}
-		if !errors.Is(e, ErrCanceled) {
+		if !errors.Is(e, plan.ErrCanceled) {
 			return e
 		}
 		canceled = e
@@ -31,13 +32,13 @@ func (r *run) failure(w *watch) error {
 	if canceled != nil {
 		return canceled
 	}
-	return fmt.Errorf("%s: restore: %w", r.plan.tree.Source, ErrCanceled)
+	return fmt.Errorf("%s: restore: %w", r.plan.Tree.Source, plan.ErrCanceled)
 }
 
 // noteFailure gives the first failure that a task of a naive plan has noted: it
 // went on, but the tree is not what was described.
 func (r *run) noteFailure() error {
-	for i := range r.plan.tasks {
+	for i := range r.plan.Tasks {
 		if e := r.taskError(i); e != nil {
 			return e
 		}
@@ -47,27 +48,27 @@ func (r *run) noteFailure() error {
 
 // taskError explains the failure that a task has recorded, nil if it has none.
 func (r *run) taskError(i int) error {
-	rec, prog := r.arena.Record(i), &r.plan.tasks[i]
+	rec, prog := r.arena.Record(i), &r.plan.Tasks[i]
 	if rec.Errno == 0 {
 		return nil
 	}
 	op, note := &prog.Ops[rec.Op], prog.Notes[rec.Op]
-	reason, err := r.plan.reason(op, note, rec.Errno, rec.Got)
+	reason, err := reason(r.plan, op, note, rec.Errno, rec.Got)
 	pid := int(rec.PID)
-	if i == 0 && r.plan.tree.HasNamespace(tasktree.NamespacePID) {
+	if i == 0 && r.plan.Tree.HasNamespace(tasktree.NamespacePID) {
 		pid = 1
 	}
 	if note.Verb == program.VerbFork && errors.Is(err, unix.EEXIST) {
-		reason = r.plan.holder(int(op.Want))
+		reason = holderOf(r.plan, int(op.Want))
 	}
 	if whose, ok := onBehalf(op, note); ok && whose != i {
 		i, pid = whose, 0 // the root has looked for a task that is not there yet
 	}
 	failed := failedOp{task: i, prog: prog, op: int(rec.Op), pid: pid, err: err, reason: reason, explain: explainPath}
 	if note.Verb == program.VerbExec || note.Verb == program.VerbFind {
-		return r.plan.programError(failed)
+		return programError(r.plan, failed)
 	}
-	return r.plan.opError(failed)
+	return opError(r.plan, failed)
 }
 
 // end kills what there is of the tree, and waits until it is gone.
@@ -86,16 +87,16 @@ func (r *run) end() {
 // taskPIDs gives the numbers of the tasks and the helpers that have been made, where
 // they are the host's.
 func (r *run) taskPIDs() []int {
-	if r.plan.tree.HasNamespace(tasktree.NamespacePID) {
+	if r.plan.Tree.HasNamespace(tasktree.NamespacePID) {
 		return nil // the kernel ends a namespace with its root
 	}
 	var pids []int
-	for i := range r.plan.tasks {
+	for i := range r.plan.Tasks {
 		if pid := r.arena.Record(i).PID; pid > 0 {
 			pids = append(pids, int(pid))
 		}
-		for j := range r.plan.tasks[i].Ops {
-			if op := &r.plan.tasks[i].Ops[j]; op.Kind == program.OpHelp {
+		for j := range r.plan.Tasks[i].Ops {
+			if op := &r.plan.Tasks[i].Ops[j]; op.Kind == program.OpHelp {
 				pids = append(pids, r.helper(op))
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/internal/proc"
+	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 )
 
@@ -21,12 +22,12 @@ func startTree(t *testing.T, tree *tasktree.Tree, o Options) *Tree {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := NewPlan(tree, host, PlanOptions{})
+	p, err := makePlan(tree, host, plan.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	o.Timeout = patience
-	started, err := Start(t.Context(), p, o)
+	started, err := startPlan(t.Context(), p, o)
 	if err != nil {
 		t.Fatal(err)
 	}

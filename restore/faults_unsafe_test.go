@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
@@ -99,24 +100,24 @@ var errnos = map[string][]unix.Errno{
 
 // withFault gives a copy of the plan in which one op fails. Names and notes stay:
 // the message must be that of the op.
-func (p *Plan) withFault(task, i int, errno unix.Errno) *Plan {
+func withFault(p *plan.Plan, task, i int, errno unix.Errno) *plan.Plan {
 	q := *p
-	q.tasks = slices.Clone(p.tasks)
-	prog := map[int]*program.Program{-1: &q.prepare, -2: &q.commit}[task]
+	q.Tasks = slices.Clone(p.Tasks)
+	prog := map[int]*program.Program{-1: &q.Prepare, -2: &q.Commit}[task]
 	if task >= 0 {
-		prog = &q.tasks[task]
+		prog = &q.Tasks[task]
 	}
 	prog.Ops, prog.Notes = slices.Clone(prog.Ops), slices.Clone(prog.Notes)
 	op, note := &prog.Ops[i], &prog.Notes[i]
-	x := p.extras[note.Extra]
-	if x.name == "" {
-		x.name = opName(op)
+	x := p.Extras[note.Extra]
+	if x.Name == "" {
+		x.Name = opName(op)
 	}
-	q.extras = append(slices.Clone(p.extras), x)
-	note.Extra = int32(len(q.extras) - 1)
+	q.Extras = append(slices.Clone(p.Extras), x)
+	note.Extra = int32(len(q.Extras) - 1)
 	op.Kind, op.Nr, op.Flags = program.OpCall, faultCall, 0
 	op.Args[5] = uint64(errno)
-	q.faulty = true
+	q.Faulty = true
 	return &q
 }
 
@@ -291,21 +292,21 @@ func TestEveryOpFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	host.Ignored |= 1 << (unix.SIGUSR1 - 1) // one rt_sigaction at least
-	t.Run("plain", func(t *testing.T) { all.everyOp(t, host, PlanOptions{Detach: true}) })
-	t.Run("service", func(t *testing.T) { all.everyOp(t, host, PlanOptions{Strategy: StrategyService}) })
-	t.Run("helpers", func(t *testing.T) { all.everyOp(t, host, PlanOptions{help: 1}) })
-	t.Run("inherit", func(t *testing.T) { all.everyOp(t, host, PlanOptions{Strategy: StrategyInherit}) })
+	t.Run("plain", func(t *testing.T) { all.everyOp(t, host, plan.Options{Detach: true}) })
+	t.Run("service", func(t *testing.T) { all.everyOp(t, host, plan.Options{Strategy: plan.StrategyService}) })
+	t.Run("helpers", func(t *testing.T) { all.everyOp(t, host, plan.Options{Help: 1}) })
+	t.Run("inherit", func(t *testing.T) { all.everyOp(t, host, plan.Options{Strategy: plan.StrategyInherit}) })
 	late := host
 	late.SoftFiles = 8 // the limit comes last
-	t.Run("late limit", func(t *testing.T) { all.everyOp(t, late, PlanOptions{}) })
+	t.Run("late limit", func(t *testing.T) { all.everyOp(t, late, plan.Options{}) })
 	if os.Geteuid() == 0 {
-		t.Run("namespace", func(t *testing.T) { all.everyOp(t, host, PlanOptions{}, tasktree.NamespacePID) })
+		t.Run("namespace", func(t *testing.T) { all.everyOp(t, host, plan.Options{}, tasktree.NamespacePID) })
 	}
 	both := []tasktree.Namespace{tasktree.NamespaceUser, tasktree.NamespacePID}
 	if err := thisKernel.clone(host, both); err != nil && os.Geteuid() != 0 {
 		t.Logf("skipped: user namespaces: %v", err)
 	} else {
-		t.Run("user", func(t *testing.T) { all.everyOp(t, host, PlanOptions{}, both...) })
+		t.Run("user", func(t *testing.T) { all.everyOp(t, host, plan.Options{}, both...) })
 	}
 	t.Logf("%d of %d faults in %d calls", all.tried, all.n, len(all.calls))
 	for _, name := range slices.Sorted(maps.Keys(errnos)) {
@@ -333,16 +334,16 @@ type faults struct {
 	kinds map[program.OpKind]bool
 }
 
-func (f *faults) everyOp(t *testing.T, host Host, o PlanOptions, namespaces ...tasktree.Namespace) {
+func (f *faults) everyOp(t *testing.T, host plan.Host, o plan.Options, namespaces ...tasktree.Namespace) {
 	dir := t.TempDir()
-	p, err := NewPlan(referenceTree(t, dir, namespaces...), host, o)
+	p, err := makePlan(referenceTree(t, dir, namespaces...), host, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// First without a fault: else the faults would prove nothing. It cuts a
 	// file, so the files are made anew.
 	for range 2 { // the second time the poller and what else Go opens is there
-		tree, err := Start(t.Context(), p, Options{Timeout: patience})
+		tree, err := startPlan(t.Context(), p, Options{Timeout: patience})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -356,18 +357,18 @@ func (f *faults) everyOp(t *testing.T, host Host, o PlanOptions, namespaces ...t
 	programs := []struct {
 		task int
 		*program.Program
-	}{{-1, &p.prepare}, {-2, &p.commit}}
-	for i := range p.tasks {
+	}{{-1, &p.Prepare}, {-2, &p.Commit}}
+	for i := range p.Tasks {
 		programs = append(programs, struct {
 			task int
 			*program.Program
-		}{i, &p.tasks[i]})
+		}{i, &p.Tasks[i]})
 	}
 	for _, prog := range programs {
 		released := false
 		for i := range prog.Ops {
 			op, note := &prog.Ops[i], prog.Notes[i]
-			name := p.extras[note.Extra].name
+			name := p.Extras[note.Extra].Name
 			if name == "" {
 				name = opName(op)
 			}
@@ -401,32 +402,32 @@ type fault struct {
 	released bool // files are cut by then
 }
 
-func (f *faults) one(t *testing.T, p *Plan, x fault, dir, before string) {
+func (f *faults) one(t *testing.T, p *plan.Plan, x fault, dir, before string) {
 	t.Helper()
 	what := fmt.Sprintf("task %d, op %d, %s answers %s", x.task, x.op, x.call, unix.ErrnoName(x.errno))
-	tree, err := Start(t.Context(), p.withFault(x.task, x.op, x.errno), Options{Timeout: patience})
+	tree, err := startPlan(t.Context(), withFault(p, x.task, x.op, x.errno), Options{Timeout: patience})
 	if err == nil {
 		tree.Abort()
 		t.Fatalf("%s: the restore went well", what)
 	}
-	e, ok := errors.AsType[*OpError](err)
+	e, ok := errors.AsType[*plan.OpError](err)
 	if x.call == "faccessat" && x.errno == unix.EISDIR {
 		x.errno = unix.EACCES // what execve answers for a folder
 	}
 	if !ok || !errors.Is(err, x.errno) {
 		t.Fatalf("%s: got %v", what, err)
 	}
-	prog := map[int]*program.Program{-1: &p.prepare, -2: &p.commit}[x.task]
+	prog := map[int]*program.Program{-1: &p.Prepare, -2: &p.Commit}[x.task]
 	if x.task >= 0 {
-		prog = &p.tasks[x.task]
+		prog = &p.Tasks[x.task]
 	}
 	task, born := "", x.task >= 0
 	if whose, ok := onBehalf(&prog.Ops[x.op], prog.Notes[x.op]); ok {
-		task, born = p.tree.Tasks()[whose].Name, whose == x.task
+		task, born = p.Tree.Tasks()[whose].Name, whose == x.task
 	} else if x.task >= 0 {
-		task = p.tree.Tasks()[x.task].Name
-	} else if file := prog.Notes[x.op].File; prog.Notes[x.op].Verb == program.VerbMake && !p.tree.Files[file].Shared() {
-		task = p.tree.Files[file].Uses[0].Task.Name
+		task = p.Tree.Tasks()[x.task].Name
+	} else if file := prog.Notes[x.op].File; prog.Notes[x.op].Verb == program.VerbMake && !p.Tree.Files[file].Shared() {
+		task = p.Tree.Files[file].Uses[0].Task.Name
 	}
 	note := prog.Notes[x.op]
 	if e.Pos.Line != int(note.Line) || e.Pos.Line == 0 || e.Task != task || born && e.PID == 0 {

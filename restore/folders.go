@@ -9,7 +9,7 @@ import (
 
 // tellProcs tells the tasks where a procfs is.
 func (r *run) tellProcs(h *program.Head) error {
-	if !r.plan.tasksLook {
+	if !r.plan.TasksLook {
 		return nil
 	}
 	procs, err := r.opener.Procs()

@@ -7,6 +7,7 @@ import (
 
 	"regrow/fdstore"
 	"regrow/fdstore/wire"
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -16,7 +17,7 @@ import (
 // lowest free one. The order of a message is chosen so that as many as possible
 // land where they belong.
 func (tp *taskPlanner) gather() error {
-	if tp.pl.plan.options.Strategy == StrategyInherit {
+	if tp.pl.plan.Options.Strategy == plan.StrategyInherit {
 		tp.gatherInherited()
 		return nil
 	}
@@ -24,8 +25,8 @@ func (tp *taskPlanner) gather() error {
 	seen := &tp.pl.scratch.marked
 	seen.reset()
 	for _, d := range tp.targets {
-		fe := endOf(d)
-		if tp.pl.stored[fe.file] && !seen.has(fe) {
+		fe := plan.EndOf(d)
+		if tp.pl.stored[fe.File] && !seen.has(fe) {
 			pulled = append(pulled, fe)
 			seen.set(fe, true)
 		}
@@ -35,7 +36,7 @@ func (tp *taskPlanner) gather() error {
 		if err := tp.clearStore(); err != nil {
 			return err
 		}
-		if tp.pl.plan.options.Strategy == StrategyService {
+		if tp.pl.plan.Options.Strategy == plan.StrategyService {
 			if err := tp.pop(pulled); err != nil {
 				return err
 			}
@@ -45,8 +46,8 @@ func (tp *taskPlanner) gather() error {
 	}
 	seen.reset() // pulling needs it, too
 	for _, d := range tp.targets {
-		file := fileEnd{file: int32(d.Open.Index)}
-		if !tp.pl.stored[file.file] && !seen.has(file) {
+		file := plan.FileEnd{File: int32(d.Open.Index)}
+		if !tp.pl.stored[file.File] && !seen.has(file) {
 			tp.letGo()
 			tp.make(d)
 			seen.set(file, true)
@@ -83,12 +84,12 @@ func (tp *taskPlanner) clearStore() error {
 // may then sit on a number whose open file has another number too: a dup3 of
 // that one replaces the store at the very end.
 func (tp *taskPlanner) clearFull() error {
-	numbers := map[fileEnd]int{}
+	numbers := map[plan.FileEnd]int{}
 	for _, d := range tp.targets {
-		numbers[endOf(d)]++
+		numbers[plan.EndOf(d)]++
 	}
 	here := tp.wants(tp.store)
-	if numbers[endOf(here)] > 1 {
+	if numbers[plan.EndOf(here)] > 1 {
 		return nil
 	}
 	return tp.fullTable(here.Pos, 0)
@@ -97,9 +98,9 @@ func (tp *taskPlanner) clearFull() error {
 // spare gives the lowest number that is free or holds what this task does not
 // need, is not described and is allowed, or -1.
 func (tp *taskPlanner) spare() int {
-	for n := 0; uint64(n) < tp.pl.plan.host.HardFiles; n++ {
+	for n := 0; uint64(n) < tp.pl.plan.Host.HardFiles; n++ {
 		what, taken := tp.table.at.get(n)
-		if taken && what.file >= 0 {
+		if taken && what.File >= 0 {
 			at, needed := tp.at.get(what)
 			taken = needed && at == n
 		}
@@ -115,15 +116,15 @@ func (tp *taskPlanner) spare() int {
 //	message in the root     store ──▶ files
 //	message in a shard      store ──▶ shard ──▶ files, shard closed
 //	... of a branch         store ──▶ branch ──▶ shard, branch closed ──▶ files, shard closed
-func (tp *taskPlanner) pull(files []fileEnd) {
+func (tp *taskPlanner) pull(files []plan.FileEnd) {
 	for len(files) > 0 {
 		way := tp.way()
-		var order []fileEnd
+		var order []plan.FileEnd
 		var numbers []int
 		order, numbers, files = tp.landNext(files)
 		tp.takeMessage(way, order, numbers)
 	}
-	if tp.pl.plan.options.bringsAgain() {
+	if bringsAgain(tp.pl.plan.Options) {
 		tp.pullAgain()
 	}
 }
@@ -135,7 +136,7 @@ func (tp *taskPlanner) way() []int {
 	way := tp.table.land(tp.pl.scratch.way, tp.pl.nextDepth())
 	tp.pl.scratch.way = way
 	if n := len(way); n > 0 {
-		tp.table.take(way[n-1], theShard)
+		tp.table.take(way[n-1], plan.TheShard)
 	}
 	return way
 }
@@ -143,8 +144,8 @@ func (tp *taskPlanner) way() []int {
 // landNext chooses what the next message brings, and where that lands. It gives the
 // files back that do not come with it. The next call uses the memory of order and
 // numbers.
-func (tp *taskPlanner) landNext(files []fileEnd) (order []fileEnd, numbers []int, rest []fileEnd) {
-	if tp.pl.plan.options.bringsAgain() {
+func (tp *taskPlanner) landNext(files []plan.FileEnd) (order []plan.FileEnd, numbers []int, rest []plan.FileEnd) {
+	if bringsAgain(tp.pl.plan.Options) {
 		return tp.landingAgain(files)
 	}
 	numbers = tp.table.land(tp.pl.scratch.numbers, min(len(files), fdstore.MaxGroup))
@@ -154,13 +155,13 @@ func (tp *taskPlanner) landNext(files []fileEnd) (order []fileEnd, numbers []int
 }
 
 // takeMessage goes a way to the next message and takes that.
-func (tp *taskPlanner) takeMessage(way []int, order []fileEnd, numbers []int) {
+func (tp *taskPlanner) takeMessage(way []int, order []plan.FileEnd, numbers []int) {
 	depth, from := len(way), tp.store
 	if depth > 0 {
 		from = way[depth-1]
 	}
 	tp.inTable(max(from, numbers[len(numbers)-1]))
-	place := tp.pl.plan.layout.Place(tp.pl.message(order, depth), len(order))
+	place := tp.pl.plan.Layout.Place(tp.pl.message(order, depth), len(order))
 	tp.pullSockets(place, way)
 	tp.pullMessage(from, place.Word, order, numbers)
 	if depth > 0 {
@@ -171,7 +172,7 @@ func (tp *taskPlanner) takeMessage(way []int, order []fileEnd, numbers []int) {
 
 // inTable notes that the task's table has no room for number n.
 func (tp *taskPlanner) inTable(n int) {
-	if hard := tp.pl.plan.host.HardFiles; uint64(n) >= hard && tp.full == nil {
+	if hard := tp.pl.plan.Host.HardFiles; uint64(n) >= hard && tp.full == nil {
 		tp.full = tp.fullTable(tp.task.Pos, n+1)
 	}
 }
@@ -179,15 +180,15 @@ func (tp *taskPlanner) inTable(n int) {
 // landing chooses which of the files come with a message, and in which order:
 // those with a target among numbers land on it. It gives the other files back. The
 // next call uses the memory of order.
-func (tp *taskPlanner) landing(files []fileEnd, numbers []int) (order, rest []fileEnd) {
+func (tp *taskPlanner) landing(files []plan.FileEnd, numbers []int) (order, rest []plan.FileEnd) {
 	sc := &tp.pl.scratch
 	order = slices.Grow(sc.order[:0], len(numbers))[:len(numbers)]
 	waiting := tp.waiting(files)
 	open := sc.open[:0]
 	for i, n := range numbers {
-		if d := tp.wants(n); d != nil && waiting.has(endOf(d)) {
-			order[i] = endOf(d)
-			waiting.remove(endOf(d))
+		if d := tp.wants(n); d != nil && waiting.has(plan.EndOf(d)) {
+			order[i] = plan.EndOf(d)
+			waiting.remove(plan.EndOf(d))
 			continue
 		}
 		open = append(open, i)
@@ -198,7 +199,7 @@ func (tp *taskPlanner) landing(files []fileEnd, numbers []int) (order, rest []fi
 
 // waiting marks the files that have no place in a message yet. The next call uses
 // its memory.
-func (tp *taskPlanner) waiting(files []fileEnd) *byFile[bool] {
+func (tp *taskPlanner) waiting(files []plan.FileEnd) *byFile[bool] {
 	waiting := &tp.pl.scratch.marked
 	waiting.reset()
 	for _, fe := range files {
@@ -209,7 +210,7 @@ func (tp *taskPlanner) waiting(files []fileEnd) *byFile[bool] {
 
 // fillOpen puts files that still wait where a message has places for any, and gives
 // the others back.
-func fillOpen(order []fileEnd, open []int, files []fileEnd, waiting *byFile[bool]) (rest []fileEnd) {
+func fillOpen(order []plan.FileEnd, open []int, files []plan.FileEnd, waiting *byFile[bool]) (rest []plan.FileEnd) {
 	for _, fe := range files {
 		switch {
 		case !waiting.has(fe):
@@ -229,7 +230,7 @@ func (tp *taskPlanner) pullSockets(p wire.Place, numbers []int) {
 	tp.about(program.VerbPull, tp.task.Pos)
 	from := tp.store
 	for i, w := range p.Way[:p.Depth] {
-		landed := tp.pl.plan.arena.Int32s([]int32{int32(numbers[i])})
+		landed := tp.pl.plan.Arena.Int32s([]int32{int32(numbers[i])})
 		tp.add(program.OpPull, uint64(from), uint64(w), 1, landed, unix.MSG_CMSG_CLOEXEC)
 		tp.numberHint()
 		if i > 0 {
@@ -239,13 +240,13 @@ func (tp *taskPlanner) pullSockets(p wire.Place, numbers []int) {
 	}
 }
 
-func (tp *taskPlanner) pullMessage(from int, w wire.Word, files []fileEnd, numbers []int) {
+func (tp *taskPlanner) pullMessage(from int, w wire.Word, files []plan.FileEnd, numbers []int) {
 	flag := uint64(unix.MSG_CMSG_CLOEXEC)
 	inPlace, without := 0, 0
 	landed := tp.pl.scratch.landed[:0]
 	for i, n := range numbers {
 		landed = append(landed, int32(n))
-		if d := tp.wants(n); d != nil && endOf(d) == files[i] {
+		if d := tp.wants(n); d != nil && plan.EndOf(d) == files[i] {
 			inPlace++
 			if !d.Cloexec {
 				without++
@@ -257,14 +258,14 @@ func (tp *taskPlanner) pullMessage(from int, w wire.Word, files []fileEnd, numbe
 		flag = 0 // fewer F_SETFD; nothing can exec before the table is finished
 	}
 	tp.about(program.VerbPull, tp.task.Pos)
-	tp.file, tp.end = int(files[0].file), int(files[0].end)
-	tp.add(program.OpPull, uint64(from), uint64(w), uint64(len(files)), tp.pl.plan.arena.Int32s(landed), flag)
+	tp.file, tp.end = int(files[0].File), int(files[0].End)
+	tp.add(program.OpPull, uint64(from), uint64(w), uint64(len(files)), tp.pl.plan.Arena.Int32s(landed), flag)
 	tp.numberHint()
 	for i, n := range numbers {
 		tp.table.take(n, files[i])
 		tp.cloexec.set(n, flag != 0)
 		// A number that is right stays as it is, so the file is taken from there.
-		if d := tp.wants(n); d != nil && endOf(d) == files[i] || !tp.at.has(files[i]) {
+		if d := tp.wants(n); d != nil && plan.EndOf(d) == files[i] || !tp.at.has(files[i]) {
 			tp.at.set(files[i], n)
 		}
 	}
@@ -276,7 +277,7 @@ func (tp *taskPlanner) make(d *tasktree.Descriptor) {
 	tp.about(program.VerbMake, f.Pos)
 	tp.fd, tp.file = d.FD, f.Index
 	m := &taskMaker{taskPlanner: tp, file: f}
-	refs := f.Spec.Make(tp.pl.plan.tree, m)
+	refs := f.Spec.Make(tp.pl.plan.Tree, m)
 	used := map[int]bool{}
 	for _, u := range f.Uses {
 		used[u.End] = true
@@ -285,7 +286,7 @@ func (tp *taskPlanner) make(d *tasktree.Descriptor) {
 	for end, ref := range refs {
 		if used[end] {
 			n := m.numbers[ref]
-			fe := fileEnd{int32(f.Index), int32(end)}
+			fe := plan.FileEnd{File: int32(f.Index), End: int32(end)}
 			tp.table.take(n, fe)
 			tp.at.set(fe, n)
 			tp.cloexec.set(n, true)
@@ -293,7 +294,7 @@ func (tp *taskPlanner) make(d *tasktree.Descriptor) {
 		}
 	}
 	for _, n := range m.numbers {
-		if tp.table.holds(n) == helper && !kept[n] {
+		if tp.table.holds(n) == plan.Helper && !kept[n] {
 			tp.drop(n)
 		}
 	}

@@ -34,7 +34,7 @@ func (tp *taskPlanner) forkWithHelp() {
 	part := (len(plain) - helpers) / (helpers + 1)
 	cells := make([]uint64, helpers)
 	for i := range cells {
-		cells[i] = tp.pl.plan.arena.Cell()
+		cells[i] = tp.pl.plan.Arena.Cell()
 		tp.about(program.VerbFork, tp.task.Pos)
 		tp.help(part+1, cells[i])
 		for _, child := range plain[:part] {
@@ -59,9 +59,9 @@ func (tp *taskPlanner) forkWithHelp() {
 
 // help makes a helper for the next so many ops.
 func (tp *taskPlanner) help(ops int, cell uint64) {
-	args := tp.pl.plan.arena.Clone(program.CloneArgs{Signal: uint64(unix.SIGCHLD)})
+	args := tp.pl.plan.Arena.Clone(program.CloneArgs{Signal: uint64(unix.SIGCHLD)})
 	op := tp.add(program.OpHelp, args, uint64(tp.task.Index), uint64(ops), cell)
-	if tp.pl.plan.host.OldClone {
+	if tp.pl.plan.Host.OldClone {
 		op.Flags |= program.FlagOldClone
 	}
 }
@@ -71,10 +71,10 @@ func (tp *taskPlanner) help(ops int, cell uint64) {
 // takes a pid.
 func (pl *planner) helpersFor(children int) int {
 	switch {
-	case pl.exact || pl.plan.options.Naive:
+	case pl.exact || pl.plan.Options.Naive:
 		return 0
-	case pl.plan.options.help > 0:
-		return min(pl.plan.options.help, children/2)
+	case pl.plan.Options.Help > 0:
+		return min(pl.plan.Options.Help, children/2)
 	}
-	return max(0, min(pl.plan.host.Processors-1, children/leastToHelp-1, mostHelpers))
+	return max(0, min(pl.plan.Host.Processors-1, children/leastToHelp-1, mostHelpers))
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/internal/proc"
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -44,12 +45,12 @@ func TestHelpers(t *testing.T) {
 			host := testHost
 			host.Processors = c.processors
 			p := mustPlan(t, crowd(t, c.children), host)
-			if err := p.Verify(); err != nil {
+			if err := verify(p); err != nil {
 				t.Fatal(err)
 			}
 			processes, most, helpers := 1, 1, 0 // if all of a helper's part is done as soon as it can be
-			for i := range p.tasks[0].Ops {
-				switch p.tasks[0].Ops[i].Kind {
+			for i := range p.Tasks[0].Ops {
+				switch p.Tasks[0].Ops[i].Kind {
 				case program.OpFork:
 					processes++
 				case program.OpHelp:
@@ -80,27 +81,27 @@ func TestNoHelpers(t *testing.T) {
 			t.Fatal(problems)
 		}
 		p := mustPlan(t, tree, host)
-		if slices.ContainsFunc(p.tasks[0].Ops, func(op program.Op) bool { return op.Kind == program.OpHelp }) {
+		if slices.ContainsFunc(p.Tasks[0].Ops, func(op program.Op) bool { return op.Kind == program.OpHelp }) {
 			t.Errorf("%s: the root has a helper", name)
 		}
 	}
 }
 
 // helped gives a plan of a root with three helpers, and its OpHelps.
-func helped(t *testing.T, oldClone bool) (*Plan, []int) {
+func helped(t *testing.T, oldClone bool) (*plan.Plan, []int) {
 	t.Helper()
 	host, err := ThisHost()
 	if err != nil {
 		t.Fatal(err)
 	}
 	host.OldClone = oldClone
-	p, err := NewPlan(crowd(t, 40), host, PlanOptions{help: 3})
+	p, err := makePlan(crowd(t, 40), host, plan.Options{Help: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var helps []int
-	for i := range p.tasks[0].Ops {
-		if p.tasks[0].Ops[i].Kind == program.OpHelp {
+	for i := range p.Tasks[0].Ops {
+		if p.Tasks[0].Ops[i].Kind == program.OpHelp {
 			helps = append(helps, i)
 		}
 	}
@@ -114,15 +115,15 @@ func helped(t *testing.T, oldClone bool) (*Plan, []int) {
 // and says so.
 func TestHelperEnds(t *testing.T) {
 	p, helps := helped(t, false)
-	p.faulty = true
-	op := &p.tasks[0].Ops[helps[1]+5]
+	p.Faulty = true
+	op := &p.Tasks[0].Ops[helps[1]+5]
 	*op = program.Op{Kind: program.OpCall, Nr: unix.SYS_EXIT_GROUP, Args: [6]uint64{3}}
-	tree, err := Start(t.Context(), p, Options{Timeout: patience})
+	tree, err := startPlan(t.Context(), p, Options{Timeout: patience})
 	if err == nil {
 		tree.Abort()
 		t.Fatal("the restore went well")
 	}
-	if want := `crowd.yaml:1:1: restore: task "root"`; !strings.HasPrefix(err.Error(), want) || !errors.Is(err, ErrTaskDied) || !strings.Contains(err.Error(), "wait4(helper): died before release (a process that forks beside the task was killed)") {
+	if want := `crowd.yaml:1:1: restore: task "root"`; !strings.HasPrefix(err.Error(), want) || !errors.Is(err, plan.ErrTaskDied) || !strings.Contains(err.Error(), "wait4(helper): died before release (a process that forks beside the task was killed)") {
 		t.Error(err)
 	}
 	if left := Children(); len(left) > 0 {
@@ -154,11 +155,11 @@ func TestHelpModel(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, helps := helped(t, false)
-			if err := p.Verify(); err != nil {
+			if err := verify(p); err != nil {
 				t.Fatal(err)
 			}
-			c.spoil(p.tasks[0].Ops, helps[0])
-			if err := p.Verify(); err == nil || !strings.Contains(err.Error(), c.want) {
+			c.spoil(p.Tasks[0].Ops, helps[0])
+			if err := verify(p); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
@@ -176,11 +177,11 @@ func TestHelpersByClone(t *testing.T) {
 			p, helps := helped(t, c.old)
 			for _, i := range helps {
 				if c.noHelpers { // flags that the kernel refuses together
-					at := p.tasks[0].Ops[i].Args[0] - p.arena.Base
-					binary.NativeEndian.PutUint64(p.arena.Data()[at:], unix.CLONE_NEWNS|unix.CLONE_FS)
+					at := p.Tasks[0].Ops[i].Args[0] - p.Arena.Base
+					binary.NativeEndian.PutUint64(p.Arena.Data()[at:], unix.CLONE_NEWNS|unix.CLONE_FS)
 				}
 			}
-			tree, err := Start(t.Context(), p, Options{Timeout: patience})
+			tree, err := startPlan(t.Context(), p, Options{Timeout: patience})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -7,12 +7,13 @@ import (
 	"strings"
 
 	"regrow/internal/proc"
+	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 )
 
-// holder tells who has a pid, for the message of a pid in use.
-func (p *Plan) holder(pid int) string {
-	if p.tree.HasNamespace(tasktree.NamespacePID) {
+// holderOf tells who has a pid, for the message of a pid in use.
+func holderOf(p *plan.Plan, pid int) string {
+	if p.Tree.HasNamespace(tasktree.NamespacePID) {
 		return fmt.Sprintf("pid %d is in use", pid) // in a namespace whose /proc is not here
 	}
 	return fmt.Sprintf("pid %d is in use%s", pid, heldBy("/proc", pid))

@@ -10,14 +10,15 @@ import (
 
 	"regrow/internal/proc"
 	"regrow/restore/internal/early"
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/safepath"
 )
 
 // ThisHost reads the attributes of the calling process. With an error, which is
 // that /proc cannot be read, only Ignored is missing.
-func ThisHost() (Host, error) {
-	h := Host{Environ: os.Environ(), UID: os.Geteuid(), GID: os.Getegid(), OldOpen: !safepath.HasOpenat2(), OldClone: !postfork.HasClone3(), Processors: runtime.GOMAXPROCS(0)}
+func ThisHost() (plan.Host, error) {
+	h := plan.Host{Environ: os.Environ(), UID: os.Geteuid(), GID: os.Getegid(), OldOpen: !safepath.HasOpenat2(), OldClone: !postfork.HasClone3(), Processors: runtime.GOMAXPROCS(0)}
 	h.SoftFiles, h.HardFiles = early.Files()
 	h.PipesLimited = pipesLimited()
 	if cwd, err := unix.Getwd(); err == nil && strings.HasPrefix(cwd, "/") {

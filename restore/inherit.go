@@ -3,6 +3,7 @@ package restore
 import (
 	"slices"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 )
 
@@ -12,25 +13,25 @@ import (
 func (pl *planner) lentNumbers() {
 	p := pl.plan
 	type wish struct {
-		fileEnd
+		plan.FileEnd
 		number, tasks int
 	}
 	votes := map[wish]int{}
-	var all []fileEnd
-	for i, f := range p.tree.Files {
+	var all []plan.FileEnd
+	for i, f := range p.Tree.Files {
 		seen := map[int]bool{}
 		for _, u := range f.Uses {
-			votes[wish{fileEnd: fileEnd{int32(i), int32(u.End)}, number: u.FD}]++
+			votes[wish{FileEnd: plan.FileEnd{File: int32(i), End: int32(u.End)}, number: u.FD}]++
 			seen[u.End] = true
 		}
 		for end := range max(1, len(f.Spec.Ends())) {
 			if seen[end] {
-				all = append(all, fileEnd{int32(i), int32(end)})
+				all = append(all, plan.FileEnd{File: int32(i), End: int32(end)})
 			}
 		}
 	}
-	number, taken := map[fileEnd]int{}, map[int]bool{}
-	if !p.options.Naive {
+	number, taken := map[plan.FileEnd]int{}, map[int]bool{}
+	if !p.Options.Naive {
 		var wishes []wish
 		for w, n := range votes {
 			if w.number < 4*len(all) { // a far one would make every task's table large
@@ -39,7 +40,7 @@ func (pl *planner) lentNumbers() {
 			}
 		}
 		slices.SortFunc(wishes, func(a, b wish) int {
-			for _, d := range []int{b.tasks - a.tasks, a.number - b.number, int(a.file - b.file), int(a.end - b.end)} {
+			for _, d := range []int{b.tasks - a.tasks, a.number - b.number, int(a.File - b.File), int(a.End - b.End)} {
 				if d != 0 {
 					return d
 				}
@@ -47,8 +48,8 @@ func (pl *planner) lentNumbers() {
 			return 0
 		})
 		for _, w := range wishes {
-			if _, has := number[w.fileEnd]; !has && !taken[w.number] && uint64(w.number) < p.host.HardFiles {
-				number[w.fileEnd], taken[w.number] = w.number, true
+			if _, has := number[w.FileEnd]; !has && !taken[w.number] && uint64(w.number) < p.Host.HardFiles {
+				number[w.FileEnd], taken[w.number] = w.number, true
 			}
 		}
 	}
@@ -61,35 +62,35 @@ func (pl *planner) lentNumbers() {
 			}
 			n, taken[next] = next, true
 		}
-		p.lent = append(p.lent, lent{fileEnd: fe, number: n})
+		p.Lent = append(p.Lent, plan.Lent{FileEnd: fe, Number: n})
 	}
 }
 
 // lend plans how the runner tells the root where its open files are.
 func (pl *planner) lend() {
 	p := pl.plan
-	w := &writer{pl: pl, prog: p.prepare}
-	for i := range p.lent {
-		l := &p.lent[i]
-		l.cell = p.arena.Cell()
-		w.about(program.VerbLend, p.tree.Files[l.file].Pos)
-		w.file, w.end = int(l.file), int(l.end)
-		w.add(program.OpLend, uint64(pl.plan.slotsOf[l.fileEnd]), l.cell)
+	w := &writer{pl: pl, prog: p.Prepare}
+	for i := range p.Lent {
+		l := &p.Lent[i]
+		l.Cell = p.Arena.Cell()
+		w.about(program.VerbLend, p.Tree.Files[l.File].Pos)
+		w.file, w.end = int(l.File), int(l.End)
+		w.add(program.OpLend, uint64(pl.plan.SlotsOf[l.FileEnd]), l.Cell)
 	}
-	p.prepare = w.prog
+	p.Prepare = w.prog
 }
 
 // gatherInherited notes where the files are that this task needs: they came
 // with the fork.
 func (tp *taskPlanner) gatherInherited() {
-	needed := map[fileEnd]bool{}
+	needed := map[plan.FileEnd]bool{}
 	for _, d := range tp.targets {
-		needed[endOf(d)] = true
+		needed[plan.EndOf(d)] = true
 	}
-	for _, l := range tp.pl.plan.lent {
-		tp.cloexec.set(l.number, true)
-		if needed[l.fileEnd] {
-			tp.at.set(l.fileEnd, l.number)
+	for _, l := range tp.pl.plan.Lent {
+		tp.cloexec.set(l.Number, true)
+		if needed[l.FileEnd] {
+			tp.at.set(l.FileEnd, l.Number)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -20,7 +21,7 @@ func (tp *taskPlanner) install() error {
 	uses.reset()
 	var pending []*tasktree.Descriptor
 	for _, d := range tp.targets {
-		if fe := endOf(d); tp.table.holds(d.FD) != fe {
+		if fe := plan.EndOf(d); tp.table.holds(d.FD) != fe {
 			uses.set(fe, uses.value(fe)+1)
 			pending = append(pending, d)
 		}
@@ -33,7 +34,7 @@ func (tp *taskPlanner) install() error {
 				continue
 			}
 			tp.move(d)
-			uses.set(endOf(d), uses.value(endOf(d))-1)
+			uses.set(plan.EndOf(d), uses.value(plan.EndOf(d))-1)
 		}
 		if len(blocked) == len(pending) {
 			if err := tp.breakCycle(blocked[0]); err != nil {
@@ -58,7 +59,7 @@ func (tp *taskPlanner) setCloexec(d *tasktree.Descriptor) {
 		flag = unix.FD_CLOEXEC
 	}
 	tp.call(unix.SYS_FCNTL, uint64(d.FD), unix.F_SETFD, flag)
-	tp.note().Extra = tp.pl.extra(extra{name: "fcntl(F_SETFD)"})
+	tp.note().Extra = tp.pl.extra(plan.Extra{Name: "fcntl(F_SETFD)"})
 	tp.cloexec.set(d.FD, d.Cloexec)
 }
 
@@ -66,13 +67,13 @@ func (tp *taskPlanner) setCloexec(d *tasktree.Descriptor) {
 // from there. The store is never needed any more.
 func (tp *taskPlanner) blocked(n int) bool {
 	what := tp.table.holds(n)
-	return what.file >= 0 && tp.place(what) == n && tp.pl.scratch.uses.value(what) > 0
+	return what.File >= 0 && tp.place(what) == n && tp.pl.scratch.uses.value(what) > 0
 }
 
 // move installs one descriptor. The open file is from then on taken from there,
 // since a number that is right is never written again.
 func (tp *taskPlanner) move(d *tasktree.Descriptor) {
-	fe := endOf(d)
+	fe := plan.EndOf(d)
 	flag := uint64(0)
 	if d.Cloexec {
 		flag = unix.O_CLOEXEC
@@ -89,7 +90,7 @@ func (tp *taskPlanner) move(d *tasktree.Descriptor) {
 func (tp *taskPlanner) breakCycle(d *tasktree.Descriptor) error {
 	what := tp.table.holds(d.FD)
 	to := tp.spare()
-	if to < 0 && tp.store >= 0 && tp.table.holds(tp.store).file < 0 && tp.wants(tp.store) == nil {
+	if to < 0 && tp.store >= 0 && tp.table.holds(tp.store).File < 0 && tp.wants(tp.store) == nil {
 		to = tp.store
 	}
 	if to < 0 {

@@ -5,6 +5,7 @@ import (
 
 	"regrow/fdstore"
 	"regrow/internal/service"
+	"regrow/restore/internal/plan"
 )
 
 // Init lets this program be started again as the process that
@@ -22,18 +23,18 @@ type keeper interface {
 }
 
 // newKeeper starts what the plan's strategy keeps files in, nil if nothing.
-func newKeeper(p *Plan) (keeper, error) {
+func newKeeper(p *plan.Plan) (keeper, error) {
 	switch {
-	case p.storeFD < 0:
+	case p.StoreFD < 0:
 		return nil, nil //nolint:nilnil // no open file goes through one
-	case p.options.Strategy == StrategyService:
+	case p.Options.Strategy == plan.StrategyService:
 		s, err := service.Start(service.Options{})
 		if err != nil {
 			return nil, err
 		}
 		return serviceKeeper{s}, nil
 	}
-	s, err := fdstore.New(fdstore.Options{Layout: p.layout, WithoutCatalog: true})
+	s, err := fdstore.New(fdstore.Options{Layout: p.Layout, WithoutCatalog: true})
 	if err != nil {
 		return nil, err
 	}

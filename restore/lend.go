@@ -14,9 +14,9 @@ import (
 func (r *run) lend(op *program.Op) error {
 	s := &r.slots[op.Args[0]]
 	if r.lent == nil {
-		r.lent = make(map[int]bool, len(r.plan.lent))
-		for _, l := range r.plan.lent {
-			r.lent[l.number] = true
+		r.lent = make(map[int]bool, len(r.plan.Lent))
+		for _, l := range r.plan.Lent {
+			r.lent[l.Number] = true
 		}
 	}
 	if r.lent[s.fd] {

@@ -10,6 +10,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -29,7 +30,7 @@ func (r *run) note(m madeFile) error {
 	defer r.mu.Unlock()
 	if r.gaveUp.Load() {
 		madeFiles{m}.remove(r.log)
-		return ErrCanceled
+		return plan.ErrCanceled
 	}
 	r.made = append(r.made, m)
 	return nil
@@ -48,9 +49,9 @@ func (r *run) giveUp() {
 // create opens a file, making it if it is not there: first with O_EXCL, so that
 // it is certain who made it.
 func (r *run) create(op *program.Op) (int64, opFailure) {
-	path, _ := program.StringAt(r.plan.arena.Base, r.plan.arena.Data(), op.Args[0])
+	path, _ := program.StringAt(r.plan.Arena.Base, r.plan.Arena.Data(), op.Args[0])
 	flags, mode := int(op.Args[1]), uint32(op.Args[2])
-	content := program.At(r.plan.arena.Base, r.plan.arena.Data(), op.Args[3], op.Args[4])
+	content := program.At(r.plan.Arena.Base, r.plan.Arena.Data(), op.Args[3], op.Args[4])
 	if flags&unix.O_TMPFILE == unix.O_TMPFILE {
 		fd, err := r.opener.Open(path, flags, ownerOnly)
 		if err != nil {

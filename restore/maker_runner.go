@@ -3,6 +3,7 @@ package restore
 import (
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -18,38 +19,38 @@ type runnerMaker struct {
 // makeStored plans how the runner makes the open files of the store.
 func (pl *planner) makeStored() {
 	w := &writer{pl: pl}
-	for i, f := range pl.plan.tree.Files {
+	for i, f := range pl.plan.Tree.Files {
 		if !pl.stored[i] {
 			continue
 		}
 		w.about(program.VerbMake, f.Pos)
 		w.file = i
 		m := &runnerMaker{writer: w, file: f}
-		for end, ref := range f.Spec.Make(pl.plan.tree, m) {
-			pl.plan.slotsOf[fileEnd{int32(i), int32(end)}] = int32(ref)
+		for end, ref := range f.Spec.Make(pl.plan.Tree, m) {
+			pl.plan.SlotsOf[plan.FileEnd{File: int32(i), End: int32(end)}] = int32(ref)
 		}
 	}
-	pl.plan.prepare = w.prog
+	pl.plan.Prepare = w.prog
 }
 
 // addMessages plans how the runner fills the store, and closes what it has made.
 func (pl *planner) addMessages() {
-	w := &writer{pl: pl, prog: pl.plan.prepare}
-	for id, message := range pl.plan.messages {
+	w := &writer{pl: pl, prog: pl.plan.Prepare}
+	for id, message := range pl.plan.Messages {
 		slots := make([]int32, len(message))
 		for i, fe := range message {
-			slots[i] = pl.plan.slotsOf[fe]
+			slots[i] = pl.plan.SlotsOf[fe]
 		}
-		w.about(program.VerbAdd, pl.plan.tree.Files[message[0].file].Pos)
-		w.file, w.end = int(message[0].file), int(message[0].end)
-		w.add(program.OpAdd, pl.plan.arena.Int32s(slots), uint64(len(slots)), uint64(id))
+		w.about(program.VerbAdd, pl.plan.Tree.Files[message[0].File].Pos)
+		w.file, w.end = int(message[0].File), int(message[0].End)
+		w.add(program.OpAdd, pl.plan.Arena.Int32s(slots), uint64(len(slots)), uint64(id))
 	}
-	pl.plan.prepare = w.prog
+	pl.plan.Prepare = w.prog
 }
 
 func (m *runnerMaker) slot() int32 {
-	m.pl.plan.slots++
-	return int32(m.pl.plan.slots - 1)
+	m.pl.plan.Slots++
+	return int32(m.pl.plan.Slots - 1)
 }
 
 func (m *runnerMaker) At(pos tasktree.Pos) {
@@ -67,8 +68,8 @@ func (m *runnerMaker) Call(c tasktree.Call) {
 // needed gives a call of a recipe as this host needs it, and whether it does.
 func (pl *planner) needed(c tasktree.Call) (tasktree.Call, bool) {
 	if c.NewPipe {
-		c.Want, c.HasWant = newPipe(), true
-		return c, pl.plan.host.PipesLimited
+		c.Want, c.HasWant = plan.NewPipe(), true
+		return c, pl.plan.Host.PipesLimited
 	}
 	return c, true
 }
@@ -103,14 +104,14 @@ func (m *runnerMaker) slotArg(op *program.Op, i int, ref tasktree.Ref) {
 
 func (m *runnerMaker) Look(path string, flags int, refuse tasktree.FileTypes) tasktree.Ref {
 	ref := m.keep(m.look(path, flags))
-	m.note().Extra = m.pl.extra(extra{path: path})
+	m.note().Extra = m.pl.extra(plan.Extra{Path: path})
 	m.slotArg(m.add(program.OpRefuse, 0, uint64(refuse)), 0, ref)
-	m.note().Extra = m.pl.extra(extra{path: path})
+	m.note().Extra = m.pl.extra(plan.Extra{Path: path})
 	return ref
 }
 
 func (m *runnerMaker) Reopen(look tasktree.Ref, flags int) tasktree.Ref {
-	path := m.pl.plan.extras[m.note().Extra].path
+	path := m.pl.plan.Extras[m.note().Extra].Path
 	flags |= unix.O_NOCTTY | unix.O_CLOEXEC
 	var op *program.Op
 	if flags&unix.O_NOFOLLOW != 0 {
@@ -121,36 +122,36 @@ func (m *runnerMaker) Reopen(look tasktree.Ref, flags int) tasktree.Ref {
 		m.slotArg(op, 0, look)
 	}
 	ref := m.keep(op)
-	m.note().Extra = m.pl.extra(extra{path: path})
+	m.note().Extra = m.pl.extra(plan.Extra{Path: path})
 	m.slotArg(m.call(unix.SYS_CLOSE), 0, look)
 	return ref
 }
 
 func (m *runnerMaker) Create(c tasktree.CreateFile) tasktree.Ref {
-	a := m.pl.plan.arena
+	a := m.pl.plan.Arena
 	op := m.add(program.OpCreate, a.String(c.Path), uint64(c.Flags|unix.O_NOCTTY|unix.O_CLOEXEC), uint64(c.Mode),
 		a.Bytes(c.Content), uint64(len(c.Content)), uint64(c.Refuse))
 	if c.MustCreate {
 		op.Flags |= program.FlagMustCreate
 	}
-	m.note().Extra = m.pl.extra(extra{path: c.Path})
+	m.note().Extra = m.pl.extra(plan.Extra{Path: c.Path})
 	return m.keep(op)
 }
 
 func (m *runnerMaker) Caller(key string) tasktree.Ref {
 	op := m.add(program.OpCaller, uint64(m.pl.callerFDs[key]))
-	m.note().Extra = m.pl.extra(extra{hints: []tasktree.Hint{
+	m.note().Extra = m.pl.extra(plan.Extra{Hints: []tasktree.Hint{
 		{Errno: int(unix.EBADF), Text: "the caller did not leave this descriptor open"},
 	}})
 	return m.keep(op)
 }
 
 func (m *runnerMaker) TruncateAtCommit(f tasktree.Ref) {
-	w := &writer{pl: m.pl, prog: m.pl.plan.commit}
+	w := &writer{pl: m.pl, prog: m.pl.plan.Commit}
 	w.about(program.VerbTruncate, m.pos)
 	w.file = m.file.Index
 	op := w.add(program.OpTruncate)
 	op.Args[0] = uint64(f)
 	op.SetMode(0, program.ModeSlot)
-	m.pl.plan.commit = w.prog
+	m.pl.plan.Commit = w.prog
 }

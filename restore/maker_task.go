@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -45,7 +46,7 @@ func (m *taskMaker) lands(op *program.Op) tasktree.Ref {
 }
 
 func (m *taskMaker) took(n int) tasktree.Ref {
-	m.table.take(n, helper)
+	m.table.take(n, plan.Helper)
 	m.numbers = append(m.numbers, n)
 	return tasktree.Ref(len(m.numbers) - 1)
 }
@@ -65,18 +66,18 @@ func (m *taskMaker) recipe(kind program.OpKind, c tasktree.Call) *program.Op {
 }
 
 func (m *taskMaker) Look(path string, flags int, refuse tasktree.FileTypes) tasktree.Ref {
-	m.pl.plan.tasksLook = true
+	m.pl.plan.TasksLook = true
 	op := m.look(path, flags)
-	m.note().Extra = m.pl.extra(extra{path: path})
+	m.note().Extra = m.pl.extra(plan.Extra{Path: path})
 	ref := m.lands(op)
 	m.add(program.OpRefuse, uint64(m.numbers[ref]), uint64(refuse))
-	m.note().Extra = m.pl.extra(extra{path: path})
+	m.note().Extra = m.pl.extra(plan.Extra{Path: path})
 	return ref
 }
 
 func (m *taskMaker) Reopen(look tasktree.Ref, flags int) tasktree.Ref {
-	proc := m.pl.plan.arena.String(fmt.Sprintf("%s%d", program.FDFolder, m.numbers[look]))
-	path := m.pl.plan.extras[m.note().Extra].path
+	proc := m.pl.plan.Arena.String(fmt.Sprintf("%s%d", program.FDFolder, m.numbers[look]))
+	path := m.pl.plan.Extras[m.note().Extra].Path
 	flags |= unix.O_NOCTTY | unix.O_CLOEXEC
 	var op *program.Op
 	if flags&unix.O_NOFOLLOW != 0 {
@@ -85,7 +86,7 @@ func (m *taskMaker) Reopen(look tasktree.Ref, flags int) tasktree.Ref {
 	} else {
 		op = m.call(unix.SYS_OPENAT, atFDCWD(), proc, uint64(flags))
 	}
-	m.note().Extra = m.pl.extra(extra{path: path})
+	m.note().Extra = m.pl.extra(plan.Extra{Path: path})
 	ref := m.lands(op)
 	m.drop(m.numbers[look])
 	return ref

@@ -9,6 +9,8 @@ import (
 	"regrow/tasktree"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/plan"
 )
 
 // failedOp is what is known of an op that failed.
@@ -24,30 +26,30 @@ type failedOp struct {
 
 // explain asks the file system what an error of an op that opens a path meant. It gives
 // words, "" for none, and the error or a better one.
-type explain func(p *Plan, op *program.Op, err error) (words string, why error)
+type explain func(p *plan.Plan, op *program.Op, err error) (words string, why error)
 
 // opError explains the failure of one op.
-func (p *Plan) opError(f failedOp) *OpError {
+func opError(p *plan.Plan, f failedOp) *plan.OpError {
 	op, note := &f.prog.Ops[f.op], f.prog.Notes[f.op]
-	e := &OpError{
-		Source: p.tree.Source,
+	e := &plan.OpError{
+		Source: p.Tree.Source,
 		Pos:    tasktree.Pos{Line: int(note.Line), Col: int(note.Col)},
-		What:   p.what(op, note),
-		Call:   p.callName(op, note),
+		What:   what(p, op, note),
+		Call:   callName(p, op, note),
 		Reason: f.reason,
 		Err:    f.err,
 		PID:    f.pid,
 
-		aboutPath: p.extras[note.Extra].path != "" && note.Verb != program.VerbMap,
+		AboutPath: p.Extras[note.Extra].Path != "" && note.Verb != program.VerbMap,
 	}
 	if f.task >= 0 {
-		e.Task = p.tree.Tasks()[f.task].Name
-	} else if note.Verb == program.VerbMake && !p.tree.Files[note.File].Shared() {
-		e.Task = p.tree.Files[note.File].Uses[0].Task.Name // that it is made for
+		e.Task = p.Tree.Tasks()[f.task].Name
+	} else if note.Verb == program.VerbMake && !p.Tree.Files[note.File].Shared() {
+		e.Task = p.Tree.Files[note.File].Uses[0].Task.Name // that it is made for
 	}
 	if f.task < 0 && errors.Is(f.err, unix.EMFILE) && f.reason == "" {
 		e.Reason = fmt.Sprintf("%d open files of the tree are open here at once, and the hard RLIMIT_NOFILE is %d: "+
-			"raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE", len(p.slotsOf), p.host.HardFiles)
+			"raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE", len(p.SlotsOf), p.Host.HardFiles)
 	}
 	if f.err != nil && f.reason == "" {
 		words, err := f.explain(p, op, f.err)
@@ -59,7 +61,7 @@ func (p *Plan) opError(f failedOp) *OpError {
 		e.Reason = why.Why()
 	}
 	if errno, ok := errors.AsType[unix.Errno](e.Err); ok {
-		for _, h := range p.extras[note.Extra].hints {
+		for _, h := range p.Extras[note.Extra].Hints {
 			if h.Errno == int(errno) && e.Reason == "" {
 				e.Reason = h.Text
 			}
@@ -70,23 +72,23 @@ func (p *Plan) opError(f failedOp) *OpError {
 
 // programError explains the failure of an op that looks up or runs a task's
 // program.
-func (p *Plan) programError(f failedOp) error {
+func programError(p *plan.Plan, f failedOp) error {
 	if f.prog.Notes[f.op].Verb == program.VerbFind { // execve has one errno for all of them
 		switch {
 		case errors.Is(f.err, unix.EISDIR):
 			f.err, f.reason = unix.EACCES, "a directory"
-		case errors.Is(f.err, errSpecial):
-			f.err, f.reason = unix.EACCES, noRegular
+		case errors.Is(f.err, plan.ErrSpecial):
+			f.err, f.reason = unix.EACCES, plan.NoRegular
 		}
 	}
-	return &ProgramError{p.opError(f)}
+	return &plan.ProgramError{OpError: opError(p, f)}
 }
 
 // reason turns what an op recorded into an error and the words beside it.
-func (p *Plan) reason(op *program.Op, note program.Note, errno int32, got int64) (words string, err error) {
+func reason(p *plan.Plan, op *program.Op, note program.Note, errno int32, got int64) (words string, err error) {
 	switch errno {
 	case program.ReasonUnwanted:
-		if short := p.extras[note.Extra].short; short != "" {
+		if short := p.Extras[note.Extra].Short; short != "" {
 			return fmt.Sprintf("%s (%d instead of %d)", short, got, op.Want), nil
 		}
 		return fmt.Sprintf("the result is %d, and the plan needs %d", got, op.Want), nil
@@ -101,13 +103,13 @@ func (p *Plan) reason(op *program.Op, note program.Note, errno int32, got int64)
 	case program.ReasonChanged:
 		return changed, nil
 	case program.ReasonSpecial:
-		return "", errSpecial
+		return "", plan.ErrSpecial
 	case program.ReasonForeign:
 		return "the store does not deliver this message", nil
 	case program.ReasonHelper:
-		return "a process that forks beside the task was killed", ErrTaskDied
+		return "a process that forks beside the task was killed", plan.ErrTaskDied
 	case program.ReasonCanceled:
-		return "", ErrCanceled
+		return "", plan.ErrCanceled
 	}
 	return "", unix.Errno(errno)
 }
@@ -121,10 +123,10 @@ const (
 )
 
 // what says in words what an op is for.
-func (p *Plan) what(op *program.Op, n program.Note) string {
+func what(p *plan.Plan, op *program.Op, n program.Note) string {
 	file := ""
 	if n.File != program.NoFile {
-		file = p.tree.Files[n.File].EndName(int(n.End))
+		file = p.Tree.Files[n.File].EndName(int(n.End))
 	}
 	switch n.Verb {
 	case program.VerbSetUp:
@@ -132,12 +134,12 @@ func (p *Plan) what(op *program.Op, n program.Note) string {
 	case program.VerbFork:
 		return "fork"
 	case program.VerbPull:
-		if p.options.Strategy == StrategyService {
+		if p.Options.Strategy == plan.StrategyService {
 			return fmt.Sprintf("pop file %q", file)
 		}
-		return "pull " + p.messageFiles(p.messageOf(op))
+		return "pull " + messageFiles(p, p.MessageOf(op))
 	case program.VerbMake:
-		name := p.tree.Files[n.File].Name
+		name := p.Tree.Files[n.File].Name
 		if n.FD == program.NoFD {
 			return fmt.Sprintf("make file %q", name)
 		}
@@ -161,7 +163,7 @@ func (p *Plan) what(op *program.Op, n program.Note) string {
 	case program.VerbHold:
 		return "hold"
 	case program.VerbAdd:
-		return "put " + p.messageFiles(int(op.Args[2])) + " into the store"
+		return "put " + messageFiles(p, int(op.Args[2])) + " into the store"
 	case program.VerbLend:
 		return fmt.Sprintf("lend file %q to the root", file)
 	case program.VerbMeet:
@@ -181,26 +183,26 @@ func (p *Plan) what(op *program.Op, n program.Note) string {
 }
 
 // messageFiles names what is in a message of the store.
-func (p *Plan) messageFiles(id int) string {
+func messageFiles(p *plan.Plan, id int) string {
 	if id < 0 {
 		return "a shard of the store"
 	}
-	m := p.messages[id]
+	m := p.Messages[id]
 	if len(m) == 1 {
-		return fmt.Sprintf("file %q", p.tree.Files[m[0].file].EndName(int(m[0].end)))
+		return fmt.Sprintf("file %q", p.Tree.Files[m[0].File].EndName(int(m[0].End)))
 	}
 	return fmt.Sprintf("%d files", len(m))
 }
 
 // callName names the call of an op, with the path that it is about.
-func (p *Plan) callName(op *program.Op, n program.Note) string {
-	x := p.extras[n.Extra]
-	name := x.name
+func callName(p *plan.Plan, op *program.Op, n program.Note) string {
+	x := p.Extras[n.Extra]
+	name := x.Name
 	if name == "" {
 		name = opName(op)
 	}
-	if x.path != "" {
-		name += fmt.Sprintf(" %q", x.path)
+	if x.Path != "" {
+		name += fmt.Sprintf(" %q", x.Path)
 	}
 	return name
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/fdstore/wire"
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -20,7 +21,7 @@ import (
 // be lost, and each table must equal the description in the end. In a naive one
 // the model writes down what is lost, and to whom.
 type model struct {
-	plan  *Plan
+	plan  *plan.Plan
 	visit func(task, op int, changed map[int]cell) // after each op; may be nil
 	later bool                                     // parents go on before their children; else children run first
 
@@ -31,9 +32,9 @@ type model struct {
 	waiting  map[uint64][]int  // tasks at an OpMeet, by its count
 	counts   map[uint64]uint32 // of OpMeet, by address
 	sockets  map[wire.Word]wire.Word
-	lentAt   map[uint64]fileEnd // by cell
-	working  []map[uint64]bool  // by task: cells of the helpers that it has not reaped
-	task, at int                // the op that runs
+	lentAt   map[uint64]plan.FileEnd // by cell
+	working  []map[uint64]bool       // by task: cells of the helpers that it has not reaped
+	task, at int                     // the op that runs
 
 	failed     []failure // by task: the first op that fails
 	collisions []collision
@@ -62,30 +63,30 @@ type opFails struct{ errno unix.Errno }
 
 func (e opFails) Error() string { return e.errno.Error() }
 
-// Verify runs the plan against a model of descriptor tables: every op by the
+// verify runs the plan against a model of descriptor tables: every op by the
 // kernel's rules, every demanded number, and at the end each table against the
 // description. An error means that the planner has a bug. What a naive plan
 // loses is no error; see [Plan.Predict].
-func (p *Plan) Verify() error {
-	_, err := p.simulate(nil)
+func verify(p *plan.Plan) error {
+	_, err := simulate(p, nil)
 	return err
 }
 
-func (p *Plan) simulate(visit func(task, op int, changed map[int]cell)) (*model, error) {
+func simulate(p *plan.Plan, visit func(task, op int, changed map[int]cell)) (*model, error) {
 	m := newModel(p)
 	m.visit = visit
 	return m, m.run()
 }
 
-func newModel(p *Plan) *model {
-	n := len(p.tasks)
+func newModel(p *plan.Plan) *model {
+	n := len(p.Tasks)
 	m := &model{
 		plan: p, tables: make([]*modelTable, n), wants: make([][]*tasktree.Descriptor, n), pcs: make([]int, n), failed: make([]failure, n),
 		working: make([]map[uint64]bool, n), helpers: make([]int, n), own: make([]int, n), wrong: make([]bool, n),
-		waiting: map[uint64][]int{}, counts: map[uint64]uint32{}, lentAt: map[uint64]fileEnd{}, seen: map[*event]bool{},
+		waiting: map[uint64][]int{}, counts: map[uint64]uint32{}, lentAt: map[uint64]plan.FileEnd{}, seen: map[*event]bool{},
 	}
-	for _, l := range p.lent {
-		m.lentAt[l.cell] = l.fileEnd
+	for _, l := range p.Lent {
+		m.lentAt[l.Cell] = l.FileEnd
 	}
 	return m
 }
@@ -110,7 +111,7 @@ func (m *model) run() error {
 		if t == nil {
 			return fmt.Errorf("restore: bug: the plan does not fork task %q", m.name(i))
 		}
-		owner := m.plan.tree.Tasks()[i].Table()
+		owner := m.plan.Tree.Tasks()[i].Table()
 		if other, seen := owners[t]; seen && other != owner || m.tables[owner.Index] != t {
 			return fmt.Errorf("restore: bug: task %q does not have the table of %q, or not alone", m.name(i), owner.Name)
 		}
@@ -122,7 +123,7 @@ func (m *model) run() error {
 	return nil
 }
 
-func (m *model) name(task int) string { return m.plan.tree.Tasks()[task].Name }
+func (m *model) name(task int) string { return m.plan.Tree.Tasks()[task].Name }
 
 // begin lets a task run with a table.
 func (m *model) begin(i int, t *modelTable) {
@@ -132,7 +133,7 @@ func (m *model) begin(i int, t *modelTable) {
 
 // goOn runs a task until it ends, waits, or has forked.
 func (m *model) goOn(i int) error {
-	prog := &m.plan.tasks[i]
+	prog := &m.plan.Tasks[i]
 	for ; m.pcs[i] < len(prog.Ops); m.pcs[i]++ {
 		op, note := &prog.Ops[m.pcs[i]], prog.Notes[m.pcs[i]]
 		if op.Kind == program.OpMeet && !m.meet(i, op) {
@@ -177,7 +178,7 @@ func (m *model) step(i int, op *program.Op, note program.Note) error {
 	if err != nil {
 		return err
 	}
-	if m.plan.tree.Tasks()[i].Sharer() {
+	if m.plan.Tree.Tasks()[i].Sharer() {
 		m.helpers[i] = max(m.helpers[i], m.own[i])
 	} else {
 		m.helpers[i] = max(m.helpers[i], t.extras)
@@ -193,7 +194,7 @@ func (m *model) meet(i int, op *program.Op) bool {
 	addr := op.Args[0]
 	count, known := m.counts[addr]
 	if !known {
-		numbers := program.WordsAt(m.plan.arena.Base, m.plan.arena.Data(), addr, 1)
+		numbers := program.WordsAt(m.plan.Arena.Base, m.plan.Arena.Data(), addr, 1)
 		count = uint32(numbers[0])
 	}
 	if uint64(count) > op.Args[1] {
@@ -211,7 +212,7 @@ func (m *model) meet(i int, op *program.Op) bool {
 func (m *model) wantOf(owner *tasktree.Task) []*tasktree.Descriptor {
 	want := m.wants[owner.Index]
 	if want == nil {
-		want = m.plan.sorted(nil, owner)
+		want = m.plan.Sorted(nil, owner)
 		m.wants[owner.Index] = want
 	}
 	return want
@@ -223,36 +224,36 @@ func (m *model) fork(i int, op *program.Op) error {
 	if m.tables[child] != nil {
 		return fmt.Errorf("restore: bug: task %q is forked twice", m.name(child))
 	}
-	flags := program.WordsAt(m.plan.arena.Base, m.plan.arena.Data(), op.Args[0], 1)
+	flags := program.WordsAt(m.plan.Arena.Base, m.plan.Arena.Data(), op.Args[0], 1)
 	if flags != nil && flags[0]&unix.CLONE_FILES != 0 {
-		m.tables[i].shall(m.wantOf(m.plan.tree.Tasks()[child].Carried))
+		m.tables[i].shall(m.wantOf(m.plan.Tree.Tasks()[child].Carried))
 		m.begin(child, m.tables[i])
 		return nil
 	}
-	m.begin(child, m.tables[i].copyFor(m.wantOf(m.plan.tree.Tasks()[child].Table())))
+	m.begin(child, m.tables[i].copyFor(m.wantOf(m.plan.Tree.Tasks()[child].Table())))
 	return nil
 }
 
 // compare holds a finished table against the description. In a naive plan, what
 // is wrong is put down to the op that destroyed it.
 func (m *model) compare(i int, t *modelTable) error {
-	task := m.plan.tree.Tasks()[i]
+	task := m.plan.Tree.Tasks()[i]
 	want := m.wantOf(task.Table())
 	for _, d := range want {
 		c, ok := t.cells.get(d.FD)
-		if ok && c.what == endOf(d) && c.cloexec == d.Cloexec && !c.look {
+		if ok && c.what == plan.EndOf(d) && c.cloexec == d.Cloexec && !c.look {
 			continue
 		}
-		if !m.plan.options.Naive {
+		if !m.plan.Options.Naive {
 			return fmt.Errorf("fd %d is %+v in the end, want file %q, cloexec %v", d.FD, c, d.File.Value, d.Cloexec)
 		}
 		m.wrong[i] = true
-		m.lost(t, d.FD, endOf(d), fmt.Sprintf("fd %d, installed from file %q at line %d", d.FD, d.File.Value, d.Pos.Line))
+		m.lost(t, d.FD, plan.EndOf(d), fmt.Sprintf("fd %d, installed from file %q at line %d", d.FD, d.File.Value, d.Pos.Line))
 	}
 	if t.cells.count == len(want) {
 		return nil
 	}
-	if !m.plan.options.Naive {
+	if !m.plan.Options.Naive {
 		return fmt.Errorf("%d descriptors in the end (%v), want %d", t.cells.count, t.cells.numbers(), len(want))
 	}
 	m.wrong[i] = true
@@ -261,15 +262,15 @@ func (m *model) compare(i int, t *modelTable) error {
 
 // expect notes a collision if number n does not hold what an op of a naive plan
 // takes it for.
-func (m *model) expect(t *modelTable, n int, what fileEnd, lost func() string) {
-	if c, ok := t.cells.get(n); m.plan.options.Naive && (!ok || c.what != what) {
+func (m *model) expect(t *modelTable, n int, what plan.FileEnd, lost func() string) {
+	if c, ok := t.cells.get(n); m.plan.Options.Naive && (!ok || c.what != what) {
 		m.lost(t, n, what, lost())
 	}
 }
 
 // lost puts down a loss to the op that destroyed it last. There is none if it
 // was never there, because something before it failed.
-func (m *model) lost(t *modelTable, n int, what fileEnd, lost string) {
+func (m *model) lost(t *modelTable, n int, what plan.FileEnd, lost string) {
 	for _, e := range slices.Backward(t.events) {
 		if e.number != n || e.was.what != what {
 			continue

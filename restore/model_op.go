@@ -8,6 +8,7 @@ import (
 
 	"regrow/fdstore"
 	"regrow/fdstore/wire"
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 )
 
@@ -25,12 +26,12 @@ func (m *model) op(t *modelTable, op *program.Op, note program.Note) error {
 	case program.OpPair:
 		if op.Nr == unix.SYS_SOCKETPAIR && note.Verb == program.VerbChannel {
 			return errors.Join(
-				m.lands(t, int(int32(op.Want)), cell{what: theChannel, cloexec: true}),
-				m.lands(t, int(int32(op.Want>>32)), cell{what: theEnd, cloexec: true}))
+				m.lands(t, int(int32(op.Want)), cell{what: plan.TheChannel, cloexec: true}),
+				m.lands(t, int(int32(op.Want>>32)), cell{what: plan.TheEnd, cloexec: true}))
 		}
 		for end := range 2 {
 			n := int(int32(op.Want >> (32 * end)))
-			if err := m.lands(t, n, cell{what: fileEnd{note.File, int32(end)}, cloexec: true}); err != nil {
+			if err := m.lands(t, n, cell{what: plan.FileEnd{File: note.File, End: int32(end)}, cloexec: true}); err != nil {
 				return err
 			}
 		}
@@ -54,14 +55,14 @@ func (m *model) op(t *modelTable, op *program.Op, note program.Note) error {
 // copy of the task's, which that does not change as long as the helper works, so the
 // children get what they would have got from the task.
 func (m *model) help(op *program.Op) error {
-	part := m.plan.tasks[m.task].Ops[m.at+1:]
+	part := m.plan.Tasks[m.task].Ops[m.at+1:]
 	n := int(op.Args[2])
 	if n < 1 || n > len(part) || part[n-1].Kind != program.OpEnd {
 		return fmt.Errorf("the part of a helper, %d ops, has no end", n)
 	}
 	for i := range part[:n-1] {
 		f := &part[i]
-		if f.Kind != program.OpFork || f.Flags&program.FlagWant != 0 || m.plan.tree.Tasks()[f.Args[1]].Carried != nil {
+		if f.Kind != program.OpFork || f.Flags&program.FlagWant != 0 || m.plan.Tree.Tasks()[f.Args[1]].Carried != nil {
 			return fmt.Errorf("a helper shall do op %s", opName(f))
 		}
 	}
@@ -100,12 +101,12 @@ func (m *model) call(t *modelTable, op *program.Op, note program.Note) error {
 	case unix.SYS_SENDMSG:
 		return m.send(t, op, note)
 	case unix.SYS_SETSOCKOPT:
-		return m.needsHelper(t, int(a[0]), theChannel)
+		return m.needsHelper(t, int(a[0]), plan.TheChannel)
 	case unix.SYS_UNSHARE:
-		m.tables[m.task] = t.copyFor(m.wantOf(m.plan.tree.Tasks()[m.task].Table()))
+		m.tables[m.task] = t.copyFor(m.wantOf(m.plan.Tree.Tasks()[m.task].Table()))
 	case unix.SYS_CLOSE:
 		if note.Verb == program.VerbHelper {
-			m.expect(t, int(a[0]), theStore, func() string { return fmt.Sprintf("the helper of task %q", m.name(m.task)) })
+			m.expect(t, int(a[0]), plan.TheStore, func() string { return fmt.Sprintf("the helper of task %q", m.name(m.task)) })
 			m.own[m.task]--
 		}
 		if err := needs(t, int(a[0])); err != nil {
@@ -143,11 +144,11 @@ func (m *model) call(t *modelTable, op *program.Op, note program.Note) error {
 
 // makes applies an op that gives a new descriptor.
 func (m *model) makes(t *modelTable, op *program.Op, note program.Note) error {
-	_, look := m.plan.looks(op)
-	look = look && !m.plan.onlyLooks(note.File)
-	what := fileEnd{note.File, int32(note.End)}
+	_, look := m.plan.Looks(op)
+	look = look && !onlyLooks(m.plan, note.File)
+	what := plan.FileEnd{File: note.File, End: int32(note.End)}
 	if note.File == program.NoFile {
-		what = helper
+		what = plan.Helper
 	}
 	return m.lands(t, int(op.Want), cell{what: what, look: look, cloexec: true})
 }
@@ -155,11 +156,11 @@ func (m *model) makes(t *modelTable, op *program.Op, note program.Note) error {
 // dup applies a dup3: from a number, or of what the root takes from the runner.
 func (m *model) dup(t *modelTable, op *program.Op, note program.Note) error {
 	from, to := int(op.Args[0]), int(op.Args[1])
-	source := cell{what: theStore}
+	source := cell{what: plan.TheStore}
 	if op.Mode(0) == program.ModeValue {
 		if note.Verb == program.VerbInstall {
-			what := fileEnd{note.File, int32(note.End)}
-			m.expect(t, from, what, func() string { return fmt.Sprintf("file %q, still to be installed as fd %d", m.plan.endName(what), to) })
+			what := plan.FileEnd{File: note.File, End: int32(note.End)}
+			m.expect(t, from, what, func() string { return fmt.Sprintf("file %q, still to be installed as fd %d", m.plan.EndName(what), to) })
 		}
 		if err := needs(t, from); err != nil {
 			return err
@@ -168,7 +169,7 @@ func (m *model) dup(t *modelTable, op *program.Op, note program.Note) error {
 	} else if fe, lent := m.lentAt[op.Args[0]]; lent {
 		source.what = fe
 	}
-	if was, taken := t.cells.get(to); !m.plan.options.Naive && taken && !was.look && wants(t.want, to, was.what) {
+	if was, taken := t.cells.get(to); !m.plan.Options.Naive && taken && !was.look && wants(t.want, to, was.what) {
 		return fmt.Errorf("number %d already holds what it shall hold", to)
 	}
 	source.cloexec = op.Args[2]&unix.O_CLOEXEC != 0
@@ -177,13 +178,13 @@ func (m *model) dup(t *modelTable, op *program.Op, note program.Note) error {
 
 // onlyLooks reports whether an open file is itself an O_PATH view: no op of the
 // plan opens it otherwise.
-func (p *Plan) onlyLooks(file int32) bool {
-	use := p.tree.Files[file].Uses[0]
-	prog := &p.tasks[use.Task.Index]
+func onlyLooks(p *plan.Plan, file int32) bool {
+	use := p.Tree.Files[file].Uses[0]
+	prog := &p.Tasks[use.Task.Index]
 	for i, n := range prog.Notes {
 		op := &prog.Ops[i]
 		if n.File == file && n.Makes > 0 {
-			if _, look := p.looks(op); !look {
+			if _, look := p.Looks(op); !look {
 				return false
 			}
 		}
@@ -200,9 +201,9 @@ func (m *model) lands(t *modelTable, want int, c cell) error {
 }
 
 func (m *model) place(t *modelTable, n int, c cell) error {
-	if uint64(n) >= m.plan.host.HardFiles {
-		if !m.plan.options.Naive {
-			return fmt.Errorf("number %d is not below the limit of %d", n, m.plan.host.HardFiles)
+	if uint64(n) >= m.plan.Host.HardFiles {
+		if !m.plan.Options.Naive {
+			return fmt.Errorf("number %d is not below the limit of %d", n, m.plan.Host.HardFiles)
 		}
 		return opFails{unix.EMFILE}
 	}
@@ -221,35 +222,35 @@ func needs(t *modelTable, n int) error {
 // earlier pull has delivered.
 func (m *model) pull(t *modelTable, op *program.Op, note program.Note) error {
 	from, ok := t.cells.get(int(op.Args[0]))
-	if m.plan.options.Naive {
-		m.expect(t, int(op.Args[0]), theStore, func() string {
-			return fmt.Sprintf("the store, before file %q was pulled for fd %d", m.plan.endName(fileEnd{note.File, int32(note.End)}), note.FD)
+	if m.plan.Options.Naive {
+		m.expect(t, int(op.Args[0]), plan.TheStore, func() string {
+			return fmt.Sprintf("the store, before file %q was pulled for fd %d", m.plan.EndName(plan.FileEnd{File: note.File, End: int32(note.End)}), note.FD)
 		})
 		if !ok {
 			return opFails{unix.EBADF}
 		}
-		if from.what != theStore {
+		if from.what != plan.TheStore {
 			return opFails{unix.ENOTSOCK}
 		}
 	}
-	if !ok || from.what != theStore && from.what != theShard {
+	if !ok || from.what != plan.TheStore && from.what != plan.TheShard {
 		return fmt.Errorf("pulls from %d, which is not the store", op.Args[0])
 	}
-	numbers := program.Int32sAt(m.plan.arena.Base, m.plan.arena.Data(), op.Args[3], int(op.Args[2]))
+	numbers := program.Int32sAt(m.plan.Arena.Base, m.plan.Arena.Data(), op.Args[3], int(op.Args[2]))
 	cloexec := op.Args[4]&unix.MSG_CMSG_CLOEXEC != 0
 	word := wire.Word(op.Args[1])
 	if way, ok := m.ways()[word]; ok {
 		if way != from.socket || len(numbers) != 1 {
 			return fmt.Errorf("pulls %d files as the socket %#x out of the socket %#x", len(numbers), word, from.socket)
 		}
-		return m.lands(t, int(numbers[0]), cell{what: theShard, socket: word, cloexec: cloexec})
+		return m.lands(t, int(numbers[0]), cell{what: plan.TheShard, socket: word, cloexec: cloexec})
 	}
-	id := m.plan.messageOf(op)
+	id := m.plan.MessageOf(op)
 	if id < 0 {
 		return fmt.Errorf("message %#x was never added", word)
 	}
-	message := m.plan.messages[id]
-	place, socket := m.plan.layout.Place(fdstore.ID(id), len(message)), wire.Word(0)
+	message := m.plan.Messages[id]
+	place, socket := m.plan.Layout.Place(fdstore.ID(id), len(message)), wire.Word(0)
 	if place.Depth > 0 {
 		socket = place.Way[place.Depth-1]
 	}
@@ -272,39 +273,39 @@ func (m *model) pull(t *modelTable, op *program.Op, note program.Note) error {
 func (m *model) send(t *modelTable, op *program.Op, note program.Note) error {
 	to := int(op.Args[0])
 	if note.Verb == program.VerbChannel {
-		if err := m.needsHelper(t, m.plan.sentFD(op), theEnd); err != nil {
+		if err := m.needsHelper(t, m.plan.SentFD(op), plan.TheEnd); err != nil {
 			return err
 		}
-		return m.needsHelper(t, to, theStore)
+		return m.needsHelper(t, to, plan.TheStore)
 	}
-	m.expect(t, to, theChannel, func() string {
-		return fmt.Sprintf("the channel, before file %q was popped for fd %d", m.plan.endName(fileEnd{note.File, int32(note.End)}), note.FD)
+	m.expect(t, to, plan.TheChannel, func() string {
+		return fmt.Sprintf("the channel, before file %q was popped for fd %d", m.plan.EndName(plan.FileEnd{File: note.File, End: int32(note.End)}), note.FD)
 	})
-	return m.needsHelper(t, to, theChannel)
+	return m.needsHelper(t, to, plan.TheChannel)
 }
 
 // take applies the answer of a service.
 func (m *model) take(t *modelTable, op *program.Op, note program.Note) error {
-	if err := m.needsHelper(t, int(op.Args[0]), theChannel); err != nil {
+	if err := m.needsHelper(t, int(op.Args[0]), plan.TheChannel); err != nil {
 		return err
 	}
-	numbers := program.Int32sAt(m.plan.arena.Base, m.plan.arena.Data(), op.Args[3], int(op.Args[2]))
-	id := m.plan.messageOf(op)
-	if id < 0 || len(numbers) != 1 || len(m.plan.messages[id]) != 1 || m.plan.messages[id][0] != (fileEnd{note.File, int32(note.End)}) {
+	numbers := program.Int32sAt(m.plan.Arena.Base, m.plan.Arena.Data(), op.Args[3], int(op.Args[2]))
+	id := m.plan.MessageOf(op)
+	if id < 0 || len(numbers) != 1 || len(m.plan.Messages[id]) != 1 || m.plan.Messages[id][0] != (plan.FileEnd{File: note.File, End: int32(note.End)}) {
 		return fmt.Errorf("takes file %d of the service, which is not the one", id)
 	}
-	return m.lands(t, int(numbers[0]), cell{what: m.plan.messages[id][0], cloexec: op.Args[4]&unix.MSG_CMSG_CLOEXEC != 0})
+	return m.lands(t, int(numbers[0]), cell{what: m.plan.Messages[id][0], cloexec: op.Args[4]&unix.MSG_CMSG_CLOEXEC != 0})
 }
 
 // needsHelper demands a helper at a number. In a naive plan the kernel answers
 // where there is none.
-func (m *model) needsHelper(t *modelTable, n int, what fileEnd) error {
+func (m *model) needsHelper(t *modelTable, n int, what plan.FileEnd) error {
 	c, ok := t.cells.get(n)
 	switch {
 	case ok && c.what == what:
 		return nil
-	case !m.plan.options.Naive:
-		return fmt.Errorf("number %d is not %s", n, m.plan.endName(what))
+	case !m.plan.Options.Naive:
+		return fmt.Errorf("number %d is not %s", n, m.plan.EndName(what))
 	case !ok:
 		return opFails{unix.EBADF}
 	}
@@ -316,8 +317,8 @@ func (m *model) needsHelper(t *modelTable, n int, what fileEnd) error {
 func (m *model) ways() map[wire.Word]wire.Word {
 	if m.sockets == nil {
 		m.sockets = map[wire.Word]wire.Word{}
-		for id, message := range m.plan.messages {
-			p := m.plan.layout.Place(fdstore.ID(id), len(message))
+		for id, message := range m.plan.Messages {
+			p := m.plan.Layout.Place(fdstore.ID(id), len(message))
 			carrier := wire.Word(0)
 			for _, w := range p.Way[:p.Depth] {
 				m.sockets[w] = carrier

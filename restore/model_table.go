@@ -4,12 +4,13 @@ import (
 	"slices"
 
 	"regrow/fdstore/wire"
+	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 )
 
 // cell is what a number of a simulated table holds.
 type cell struct {
-	what    fileEnd
+	what    plan.FileEnd
 	look    bool // only an O_PATH view of the file
 	cloexec bool
 	socket  wire.Word // of the message that carries a socket of the store, 0: the root
@@ -63,7 +64,7 @@ func (t *modelTable) put(n int, c cell) {
 func (t *modelTable) drop(n int) {
 	t.leave(n)
 	t.cells.remove(n)
-	t.note(n, cell{what: nothing})
+	t.note(n, cell{what: plan.Nothing})
 	t.low = min(t.low, n)
 }
 
@@ -76,7 +77,7 @@ func (t *modelTable) leave(n int) {
 	if !wants(t.want, n, was.what) {
 		t.extras--
 	}
-	if t.m.plan.options.Naive {
+	if t.m.plan.Options.Naive {
 		t.events = append(t.events, &event{t.m.task, t.m.at, n, was})
 	}
 }
@@ -103,7 +104,7 @@ func (t *modelTable) next() int {
 
 // wants reports whether number n holds this open file in the end. want is
 // ascending.
-func wants(want []*tasktree.Descriptor, n int, what fileEnd) bool {
+func wants(want []*tasktree.Descriptor, n int, what plan.FileEnd) bool {
 	i, ok := slices.BinarySearchFunc(want, n, func(d *tasktree.Descriptor, n int) int { return d.FD - n })
-	return ok && endOf(want[i]) == what
+	return ok && plan.EndOf(want[i]) == what
 }

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -29,24 +30,24 @@ const naivePulls = 256
 func (tp *taskPlanner) naive() error {
 	tp.lenient = true
 	defer func() { tp.lenient = false }()
-	for _, l := range tp.pl.plan.lent {
-		tp.cloexec.set(l.number, true)
+	for _, l := range tp.pl.plan.Lent {
+		tp.cloexec.set(l.Number, true)
 	}
 	tp.channel = -1
-	if tp.pl.plan.options.Strategy == StrategyService && tp.pulls() {
+	if tp.pl.plan.Options.Strategy == plan.StrategyService && tp.pulls() {
 		tp.openChannel()
 	}
-	first := map[fileEnd]int{} // where each file is since it was installed first
+	first := map[plan.FileEnd]int{} // where each file is since it was installed first
 	for i := range tp.task.FDs {
 		d := &tp.task.FDs[i]
-		from, again := first[endOf(d)]
+		from, again := first[plan.EndOf(d)]
 		if !again {
 			if from = tp.fetch(d); from < 0 {
 				continue // the pull fails
 			}
 		}
 		tp.put(d, from, !again)
-		first[endOf(d)] = d.FD
+		first[plan.EndOf(d)] = d.FD
 	}
 	if tp.full != nil {
 		return tp.full
@@ -60,7 +61,7 @@ func (tp *taskPlanner) naive() error {
 }
 
 // naiveHelpers lists the numbers that the task closes in the end.
-func (tp *taskPlanner) naiveHelpers(used map[fileEnd]int) []int {
+func (tp *taskPlanner) naiveHelpers(used map[plan.FileEnd]int) []int {
 	var numbers []int
 	if tp.channel >= 0 {
 		numbers = append(numbers, tp.channel)
@@ -68,9 +69,9 @@ func (tp *taskPlanner) naiveHelpers(used map[fileEnd]int) []int {
 	if tp.store >= 0 {
 		numbers = append(numbers, tp.store)
 	}
-	for _, l := range tp.pl.plan.lent {
-		if _, moved := used[l.fileEnd]; !moved {
-			numbers = append(numbers, l.number)
+	for _, l := range tp.pl.plan.Lent {
+		if _, moved := used[l.FileEnd]; !moved {
+			numbers = append(numbers, l.Number)
 		}
 	}
 	return numbers
@@ -79,32 +80,32 @@ func (tp *taskPlanner) naiveHelpers(used map[fileEnd]int) []int {
 // fetch brings an open file into the table and gives the number where it is, -1
 // if that fails.
 func (tp *taskPlanner) fetch(d *tasktree.Descriptor) int {
-	fe := endOf(d)
+	fe := plan.EndOf(d)
 	switch {
-	case !tp.pl.stored[fe.file]:
+	case !tp.pl.stored[fe.File]:
 		if n, made := tp.at.get(fe); made { // the other end was made with this one
 			return n
 		}
 		tp.make(d)
 		return tp.place(fe)
-	case tp.pl.plan.options.Strategy == StrategyInherit:
-		i := slices.IndexFunc(tp.pl.plan.lent, func(l lent) bool { return l.fileEnd == fe })
-		return tp.pl.plan.lent[i].number
+	case tp.pl.plan.Options.Strategy == plan.StrategyInherit:
+		i := slices.IndexFunc(tp.pl.plan.Lent, func(l plan.Lent) bool { return l.FileEnd == fe })
+		return tp.pl.plan.Lent[i].Number
 	}
 	n := tp.table.lowest()
-	from, what, ops := tp.store, theStore, 1
-	if tp.pl.plan.options.Strategy == StrategyService {
-		from, what, ops = tp.channel, theChannel, 2
+	from, what, ops := tp.store, plan.TheStore, 1
+	if tp.pl.plan.Options.Strategy == plan.StrategyService {
+		from, what, ops = tp.channel, plan.TheChannel, 2
 		tp.popFile(fe, n)
 	} else {
-		tp.pullMessage(from, tp.pl.plan.layout.Place(tp.pl.message([]fileEnd{fe}, 0), 1).Word, []fileEnd{fe}, []int{n})
+		tp.pullMessage(from, tp.pl.plan.Layout.Place(tp.pl.message([]plan.FileEnd{fe}, 0), 1).Word, []plan.FileEnd{fe}, []int{n})
 		tp.prog.Ops[len(tp.prog.Ops)-1].Args[5] = naivePulls
 	}
 	for i := range ops {
 		note := &tp.prog.Notes[len(tp.prog.Notes)-1-i]
 		note.FD, note.Line, note.Col = int32(d.FD), int32(d.Pos.Line), int32(d.Pos.Col)
 	}
-	if tp.table.holds(from) != what || uint64(n) >= tp.pl.plan.host.HardFiles {
+	if tp.table.holds(from) != what || uint64(n) >= tp.pl.plan.Host.HardFiles {
 		tp.table.release(n)
 		return -1
 	}

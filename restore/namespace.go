@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -30,7 +31,7 @@ type idFile struct{ path, text string }
 // Without privileges a task may map its own IDs and no others, and its group only
 // once it has given up setgroups(2). A privileged caller gets the same: a tree
 // means the same whoever restores it.
-func (h *Host) idFiles() []idFile {
+func idFiles(h *plan.Host) []idFile {
 	return []idFile{
 		{"/proc/self/setgroups", "deny"},
 		{"/proc/self/uid_map", fmt.Sprintf("0 %d 1", h.UID)},
@@ -43,7 +44,7 @@ func (h *Host) idFiles() []idFile {
 // map: so the runner need not wait for it nor it for the runner, and a failure is
 // that of an op like any other.
 func (tp *taskPlanner) mapUser() {
-	t := tp.pl.plan.tree
+	t := tp.pl.plan.Tree
 	if !t.HasNamespace(tasktree.NamespaceUser) {
 		return
 	}
@@ -56,9 +57,9 @@ func (tp *taskPlanner) mapUser() {
 // writeIDs appends what writes the maps through descriptor fd, the lowest that is
 // free.
 func (w *writer) writeIDs(fd int) {
-	a := w.pl.plan.arena
-	for _, f := range w.pl.plan.host.idFiles() {
-		x := extra{path: f.path, hints: []tasktree.Hint{
+	a := w.pl.plan.Arena
+	for _, f := range idFiles(&w.pl.plan.Host) {
+		x := plan.Extra{Path: f.path, Hints: []tasktree.Hint{
 			{Errno: int(unix.EACCES), Text: deniedIDs},
 			{Errno: int(unix.EPERM), Text: "a security module gives user namespaces no rights, or root lacks CAP_SETFCAP; regrow check --host says which"},
 			{Errno: int(unix.EROFS), Text: readOnlyProc},
@@ -78,9 +79,9 @@ const (
 
 // rightsHint explains EACCES in a user namespace.
 func (pl *planner) rightsHint() []tasktree.Hint {
-	if !pl.plan.tree.HasNamespace(tasktree.NamespaceUser) {
+	if !pl.plan.Tree.HasNamespace(tasktree.NamespaceUser) {
 		return nil
 	}
 	return []tasktree.Hint{{Errno: int(unix.EACCES), Text: fmt.Sprintf(
-		"in the tree's user namespace a task has the rights of user %d and no more: of root's, those over files of this user and group", pl.plan.host.UID)}}
+		"in the tree's user namespace a task has the rights of user %d and no more: of root's, those over files of this user and group", pl.plan.Host.UID)}}
 }

@@ -7,18 +7,19 @@ import (
 
 	"regrow/fdstore"
 	"regrow/fdstore/wire"
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
 
-// NewPlan plans the restore of a tree that [tasktree.Tree.Check] found without a
+// makePlan plans the restore of a tree that [tasktree.Tree.Check] found without a
 // problem. It is pure: it makes no system call.
 //
 // The error is a [*tasktree.InvalidError] if the description cannot be meant
 // (an inherit key that nobody gave), a [*tasktree.GivenError] if a key of
 // PlanOptions.Inherit names nothing, or a [*RefusedError] if the host's limits do
 // not allow it.
-func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
+func makePlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, error) {
 	if t.Tasks() == nil {
 		return nil, fmt.Errorf("restore: the tree was not checked")
 	}
@@ -27,16 +28,16 @@ func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 		return nil, err
 	}
 	first, err := newPlan(t, host, o)
-	_, refused := errors.AsType[*RefusedError](err)
-	over := err == nil && (first.overInFlight() || first.overFlat())
-	if !o.bringsAgain() || !refused && !over {
+	_, refused := errors.AsType[*plan.RefusedError](err)
+	over := err == nil && (overInFlight(first) || overFlat(first))
+	if !bringsAgain(o) || !refused && !over {
 		return first, err
 	}
 	// Bringing files again saves calls, but it takes numbers early that a full table
 	// needs for a while, and more room in the store.
-	o.once = true
+	o.Once = true
 	once, onceErr := newPlan(t, host, o)
-	if err == nil && (onceErr != nil || first.overFlat() == once.overFlat() && first.inFlight() <= once.inFlight()) {
+	if err == nil && (onceErr != nil || overFlat(first) == overFlat(once) && first.InFlight() <= once.InFlight()) {
 		return first, nil
 	}
 	return once, onceErr
@@ -44,8 +45,8 @@ func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 
 // bringsAgain reports whether messages may bring an open file more than once: the
 // kernel installs what a message brings for a third of what a dup3 costs.
-func (o PlanOptions) bringsAgain() bool {
-	return o.Strategy == StrategyFDStore && !o.Naive && !o.once
+func bringsAgain(o plan.Options) bool {
+	return o.Strategy == plan.StrategyFDStore && !o.Naive && !o.Once
 }
 
 // flatMessages is how many messages a store may have at most to be one socket.
@@ -56,24 +57,24 @@ const flatMessages = 500
 // overInFlight reports whether that is more than an ordinary user may have, all
 // processes together: as many as RLIMIT_NOFILE allows, which the runtime has raised to
 // the hard limit (unix(7), ETOOMANYREFS).
-func (p *Plan) overInFlight() bool { return uint64(p.inFlight()) > p.host.HardFiles }
+func overInFlight(p *plan.Plan) bool { return uint64(p.InFlight()) > p.Host.HardFiles }
 
 // overFlat reports whether the store has more messages than one socket should.
-func (p *Plan) overFlat() bool {
-	return p.options.Strategy == StrategyFDStore && !p.options.Naive && p.layout == fdstore.Flat && p.options.layout == 0 && len(p.messages) > flatMessages
+func overFlat(p *plan.Plan) bool {
+	return p.Options.Strategy == plan.StrategyFDStore && !p.Options.Naive && p.Layout == fdstore.Flat && p.Options.Layout == 0 && len(p.Messages) > flatMessages
 }
 
-func newPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
-	if o.base == 0 {
-		o.base = program.DefaultBase
+func newPlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, error) {
+	if o.Base == 0 {
+		o.Base = program.DefaultBase
 	}
 	pl := &planner{
-		plan: &Plan{
-			tree: t, host: host, options: o, storeFD: -1,
-			arena:  program.NewArena(o.base, len(t.Tasks())),
-			tasks:  make([]program.Program, len(t.Tasks())),
-			extras: make([]extra, 1),
-			words:  map[wire.Word]fdstore.ID{}, slotsOf: map[fileEnd]int32{},
+		plan: &plan.Plan{
+			Tree: t, Host: host, Options: o, StoreFD: -1,
+			Arena:  program.NewArena(o.Base, len(t.Tasks())),
+			Tasks:  make([]program.Program, len(t.Tasks())),
+			Extras: make([]plan.Extra, 1),
+			Words:  map[wire.Word]fdstore.ID{}, SlotsOf: map[plan.FileEnd]int32{},
 		},
 		messageIDs: map[string]fdstore.ID{},
 		scratch:    newScratch(t),
@@ -95,26 +96,26 @@ func newPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
 	pl.meetings()
 	pids := pl.exactPIDs()
 	pl.exact = slices.ContainsFunc(pids, func(pid int32) bool { return pid != 0 })
-	pl.plan.rootClone = pl.clone(t.Root, pids[0])
-	pl.plan.forkHints = pl.forkHint()
+	pl.plan.RootClone = pl.clone(t.Root, pids[0])
+	pl.plan.ForkHints = pl.forkHint()
 	for _, task := range t.Tasks() {
 		tp := newTaskPlanner(pl, task, pids)
 		if err := tp.plan(); err != nil {
 			return nil, err
 		}
-		pl.plan.tasks[task.Index] = tp.result()
+		pl.plan.Tasks[task.Index] = tp.result()
 		if task.Holds() {
-			pl.plan.held++
+			pl.plan.Held++
 		}
 	}
 	pl.addMessages()
-	pl.plan.arena.Forget()
+	pl.plan.Arena.Forget()
 	return pl.plan, nil
 }
 
 // rebased plans the same tree for an arena at another place.
-func (p *Plan) rebased(base uint64) (*Plan, error) {
-	o := p.options
-	o.base = base
-	return NewPlan(p.tree, p.host, o)
+func rebased(p *plan.Plan, base uint64) (*plan.Plan, error) {
+	o := p.Options
+	o.Base = base
+	return makePlan(p.Tree, p.Host, o)
 }

@@ -4,6 +4,8 @@ import (
 	"iter"
 	"maps"
 	"slices"
+
+	"regrow/restore/internal/plan"
 )
 
 // numbered maps descriptor numbers to values. Nearly all numbers are low and close
@@ -154,26 +156,28 @@ func newByFile[T any](files, ends int) byFile[T] {
 	return byFile[T]{ends: ends, round: 1, slots: make([]roundOf[T], files*ends)}
 }
 
-func (m *byFile[T]) slot(fe fileEnd) *roundOf[T] { return &m.slots[int(fe.file)*m.ends+int(fe.end)] }
+func (m *byFile[T]) slot(fe plan.FileEnd) *roundOf[T] {
+	return &m.slots[int(fe.File)*m.ends+int(fe.End)]
+}
 
-func (m *byFile[T]) get(fe fileEnd) (value T, there bool) {
+func (m *byFile[T]) get(fe plan.FileEnd) (value T, there bool) {
 	if s := m.slot(fe); s.round == m.round {
 		return s.value, true
 	}
 	return value, false
 }
 
-func (m *byFile[T]) has(fe fileEnd) bool { return m.slot(fe).round == m.round }
+func (m *byFile[T]) has(fe plan.FileEnd) bool { return m.slot(fe).round == m.round }
 
 // value gives what is set, or zero.
-func (m *byFile[T]) value(fe fileEnd) T {
+func (m *byFile[T]) value(fe plan.FileEnd) T {
 	value, _ := m.get(fe)
 	return value
 }
 
-func (m *byFile[T]) set(fe fileEnd, value T) { *m.slot(fe) = roundOf[T]{value, m.round} }
+func (m *byFile[T]) set(fe plan.FileEnd, value T) { *m.slot(fe) = roundOf[T]{value, m.round} }
 
-func (m *byFile[T]) remove(fe fileEnd) { m.slot(fe).round = 0 }
+func (m *byFile[T]) remove(fe plan.FileEnd) { m.slot(fe).round = 0 }
 
 func (m *byFile[T]) reset() {
 	if m.round++; m.round == 0 { // after 4 billion tasks

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"regrow/restore/internal/plan"
 )
 
 // TestNumbered holds a numbered map against Go's.
@@ -50,7 +52,7 @@ func TestNumbered(t *testing.T) {
 // TestByFile holds that a reset forgets all, after 4 billion of them, too.
 func TestByFile(t *testing.T) {
 	m := newByFile[int](3, 2)
-	fe, other := fileEnd{2, 1}, fileEnd{2, 0}
+	fe, other := plan.FileEnd{File: 2, End: 1}, plan.FileEnd{File: 2, End: 0}
 	for _, round := range []uint32{1, 2, 1<<32 - 1} {
 		m.round = round
 		m.set(fe, 7)

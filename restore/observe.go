@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/plan"
 )
 
 // Observation is what the tables of a tree really were when every task was
@@ -19,40 +21,25 @@ type Observation struct {
 	Tasks []Outcome `json:"tasks"` // in the order of the description
 }
 
-// Observe carries a plan out up to the commit point, when every task is ready,
-// looks what each descriptor really is (kcmp(2)), and ends the tree: no program
-// runs, no file is cut, what was made is removed. The kernel must have kcmp and
-// let this process look at its children; otherwise the error is a [*HostError].
-//
-// An open file that a task has made for itself is not open in this process, so it
-// is known by what it leads to. Where several of them lead to the same, or several
-// entries of the description are one open file of the caller's, predicted tells
-// which is meant, if it can be that one; without it the first name is taken.
-//
-// Errors are those of [Start]. A failed op of a naive plan is none.
-func Observe(ctx context.Context, p *Plan, o Options, predicted *Prediction) (*Observation, error) {
+// observe is [Observe] below the face.
+func observe(ctx context.Context, p *plan.Plan, o Options, predicted *Prediction) (*Observation, error) {
 	if err := kcmpWorks(); err != nil {
-		return nil, p.noKcmp(err)
+		return nil, noKcmp(p, err)
 	}
 	var seen *Observation
 	o.observe = func(r *run) error {
 		var err error
 		seen, err = r.look(predicted)
-		return p.noKcmp(err)
+		return noKcmp(p, err)
 	}
-	if _, err := Start(ctx, p, o); err != nil {
+	if _, err := startPlan(ctx, p, o); err != nil {
 		return nil, err
 	}
 	return seen, nil
 }
 
-// Rehearse carries a plan out up to the commit point, when every task is ready, calls
-// during, and ends the tree: no program runs, no file is cut, what was made is removed.
-// The tree never is without this process: whatever ends it, the tasks end, too.
-// during may start, observe or rehearse another plan; it runs in a goroutine of its own.
-//
-// Errors are those of [Start], and that of during.
-func Rehearse(ctx context.Context, p *Plan, o Options, during func() error) error {
+// rehearse is [Rehearse] below the face.
+func rehearse(ctx context.Context, p *plan.Plan, o Options, during func() error) error {
 	o.observe = func(*run) error {
 		// Other restores need another thread than this one, which owns the gate.
 		starting.Unlock()
@@ -61,7 +48,7 @@ func Rehearse(ctx context.Context, p *Plan, o Options, during func() error) erro
 		go func() { done <- during() }()
 		return <-done
 	}
-	_, err := Start(ctx, p, o)
+	_, err := startPlan(ctx, p, o)
 	return err
 }
 
@@ -77,11 +64,11 @@ func (r *run) look(predicted *Prediction) (*Observation, error) {
 	for i, t := range rep.Tasks {
 		pids[i] = t.HostPID
 	}
-	owners, err := sharedTables(r.plan.tree.Tasks(), pids)
+	owners, err := sharedTables(r.plan.Tree.Tasks(), pids)
 	if err != nil {
 		return nil, err
 	}
-	names := &privateNames{r: r, holders: map[fileEnd]holder{}, channels: map[ownEnd]int{}}
+	names := &privateNames{r: r, holders: map[plan.FileEnd]holder{}, channels: map[ownEnd]int{}}
 	for i := range rep.Tasks {
 		pid := rep.Tasks[i].HostPID
 		out := Outcome{Failed: r.noted(i), Table: map[int]Held{}}
@@ -102,15 +89,15 @@ func (r *run) look(predicted *Prediction) (*Observation, error) {
 				hint = predicted.Tasks[i].Table[n].File
 			}
 			fe, err := known.find(pid, n, hint)
-			if err == nil && fe == nothing {
+			if err == nil && fe == plan.Nothing {
 				fe, err = names.find(i, pid, n, hint)
 			}
 			if err != nil {
 				return nil, err
 			}
 			h.File = "[unknown]"
-			if fe != nothing {
-				h.File = r.plan.endName(fe)
+			if fe != plan.Nothing {
+				h.File = r.plan.EndName(fe)
 			}
 			out.Table[n] = h
 		}
@@ -125,7 +112,7 @@ func (r *run) noted(task int) *FailedOp {
 	if rec.Errno == 0 {
 		return nil
 	}
-	return r.plan.failedOp(task, failure{int(rec.Op), unix.Errno(rec.Errno)})
+	return failedOpOf(r.plan, task, failure{int(rec.Op), unix.Errno(rec.Errno)})
 }
 
 // openNumbers lists a process's descriptors, ascending.
@@ -168,26 +155,26 @@ func openFlagsOf(pid, n int) (int64, error) {
 // knownFiles are open files that this process holds, in the kernel's own order of
 // them, so that another process's descriptor is found by halving.
 type knownFiles struct {
-	plan  *Plan
+	plan  *plan.Plan
 	self  int
 	files []knownFile
 }
 
 type knownFile struct {
 	fd int
-	fileEnd
+	plan.FileEnd
 	same int // the same for descriptors of one open file
 }
 
 func (r *run) knownFiles() (*knownFiles, error) {
 	k := &knownFiles{plan: r.plan, self: os.Getpid()}
-	for fe, s := range r.plan.slotsOf {
+	for fe, s := range r.plan.SlotsOf {
 		if r.slots[s].open {
-			k.files = append(k.files, knownFile{fd: r.slots[s].fd, fileEnd: fe})
+			k.files = append(k.files, knownFile{fd: r.slots[s].fd, FileEnd: fe})
 		}
 	}
 	if r.store != nil {
-		k.files = append(k.files, knownFile{fd: r.store.fd(), fileEnd: theStore})
+		k.files = append(k.files, knownFile{fd: r.store.fd(), FileEnd: plan.TheStore})
 	}
 	var failed error
 	slices.SortFunc(k.files, func(a, b knownFile) int {
@@ -213,7 +200,7 @@ func direction(order int) int { return []int{0, -1, 1, 0}[order&3] }
 
 // find tells which open file a descriptor of a process is, nothing if it is none
 // of them. Among those that are one and the same, hint is preferred.
-func (k *knownFiles) find(pid, n int, hint string) (fileEnd, error) {
+func (k *knownFiles) find(pid, n int, hint string) (plan.FileEnd, error) {
 	var failed error
 	i, ok := slices.BinarySearchFunc(k.files, n, func(f knownFile, n int) int {
 		order, err := kcmpFile(k.self, pid, f.fd, n)
@@ -223,17 +210,17 @@ func (k *knownFiles) find(pid, n int, hint string) (fileEnd, error) {
 		return direction(order)
 	})
 	if failed != nil {
-		return nothing, fmt.Errorf("restore: %w", failed)
+		return plan.Nothing, fmt.Errorf("restore: %w", failed)
 	}
 	if !ok {
-		return nothing, nil
+		return plan.Nothing, nil
 	}
 	for j := i; j < len(k.files) && k.files[j].same == k.files[i].same; j++ {
-		if k.plan.endName(k.files[j].fileEnd) == hint {
-			return k.files[j].fileEnd, nil
+		if k.plan.EndName(k.files[j].FileEnd) == hint {
+			return k.files[j].FileEnd, nil
 		}
 	}
-	return k.files[i].fileEnd, nil
+	return k.files[i].FileEnd, nil
 }
 
 // holder is where an open file was seen.
@@ -242,7 +229,7 @@ type holder struct{ pid, fd int }
 // privateNames tells apart the open files that tasks have made for themselves.
 type privateNames struct {
 	r       *run
-	holders map[fileEnd]holder
+	holders map[plan.FileEnd]holder
 
 	channels map[ownEnd]int // where each end of a task's channel was seen
 }
@@ -250,16 +237,16 @@ type privateNames struct {
 // ownEnd is an end of the channel of one process.
 type ownEnd struct {
 	pid int
-	end fileEnd
+	end plan.FileEnd
 }
 
 // find names what a descriptor of a task is, nothing if it is none of the files
 // that the task makes.
-func (p *privateNames) find(task, pid, n int, hint string) (fileEnd, error) {
+func (p *privateNames) find(task, pid, n int, hint string) (plan.FileEnd, error) {
 	for fe, h := range p.holders {
 		order, err := kcmpFile(h.pid, pid, h.fd, n)
 		if err != nil {
-			return nothing, fmt.Errorf("restore: %w", err)
+			return plan.Nothing, fmt.Errorf("restore: %w", err)
 		}
 		if order == 0 {
 			return fe, nil
@@ -268,16 +255,16 @@ func (p *privateNames) find(task, pid, n int, hint string) (fileEnd, error) {
 	if link, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, n)); err == nil && strings.HasPrefix(link, "socket:") {
 		return p.channel(pid, n, hint)
 	}
-	found := nothing
+	found := plan.Nothing
 	for _, fe := range p.candidates(task) {
 		if _, named := p.holders[fe]; named || !p.leadsTo(fe, pid, n) {
 			continue
 		}
-		if found == nothing || p.r.plan.endName(fe) == hint {
+		if found == plan.Nothing || p.r.plan.EndName(fe) == hint {
 			found = fe
 		}
 	}
-	if found != nothing {
+	if found != plan.Nothing {
 		p.holders[found] = holder{pid, n}
 	}
 	return found, nil
@@ -286,12 +273,12 @@ func (p *privateNames) find(task, pid, n int, hint string) (fileEnd, error) {
 // channel names a socket that is none of the tree's: in a task that asks a service
 // it is one of the two ends of its channel. Descriptors of one end are one open
 // file.
-func (p *privateNames) channel(pid, n int, hint string) (fileEnd, error) {
-	ends := []fileEnd{theChannel, theEnd}
-	if p.r.plan.options.Strategy != StrategyService {
-		return nothing, nil
+func (p *privateNames) channel(pid, n int, hint string) (plan.FileEnd, error) {
+	ends := []plan.FileEnd{plan.TheChannel, plan.TheEnd}
+	if p.r.plan.Options.Strategy != plan.StrategyService {
+		return plan.Nothing, nil
 	}
-	if hint == p.r.plan.endName(theEnd) {
+	if hint == p.r.plan.EndName(plan.TheEnd) {
 		slices.Reverse(ends)
 	}
 	for _, end := range ends {
@@ -302,38 +289,38 @@ func (p *privateNames) channel(pid, n int, hint string) (fileEnd, error) {
 		}
 		order, err := kcmpFile(pid, pid, at, n)
 		if err != nil {
-			return nothing, fmt.Errorf("restore: %w", err)
+			return plan.Nothing, fmt.Errorf("restore: %w", err)
 		}
 		if order == 0 {
 			return end, nil
 		}
 	}
-	return nothing, nil
+	return plan.Nothing, nil
 }
 
 // candidates lists what the task, or the owner of its table, makes for itself.
-func (p *privateNames) candidates(task int) []fileEnd {
+func (p *privateNames) candidates(task int) []plan.FileEnd {
 	of := p.r.plan
-	var all []fileEnd
-	for _, d := range of.tree.Tasks()[task].Table().FDs {
-		if _, stored := of.slotsOf[endOf(&d)]; !stored && !slices.Contains(all, endOf(&d)) {
-			all = append(all, endOf(&d))
+	var all []plan.FileEnd
+	for _, d := range of.Tree.Tasks()[task].Table().FDs {
+		if _, stored := of.SlotsOf[plan.EndOf(&d)]; !stored && !slices.Contains(all, plan.EndOf(&d)) {
+			all = append(all, plan.EndOf(&d))
 		}
 	}
-	slices.SortFunc(all, func(a, b fileEnd) int {
-		return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.end, b.end))
+	slices.SortFunc(all, func(a, b plan.FileEnd) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.End, b.End))
 	})
 	return all
 }
 
 // leadsTo reports whether a descriptor can be this open file: the path of its
 // entry, or a pipe's end with the right access mode.
-func (p *privateNames) leadsTo(fe fileEnd, pid, n int) bool {
+func (p *privateNames) leadsTo(fe plan.FileEnd, pid, n int) bool {
 	of := p.r.plan
 	proc := fmt.Sprintf("/proc/%d/fd/%d", pid, n)
-	if path := of.tree.Files[fe.file].Spec.Traits(of.tree).Path; path != "" {
+	if path := of.Tree.Files[fe.File].Spec.Traits(of.Tree).Path; path != "" {
 		if !filepath.IsAbs(path) {
-			path = filepath.Join(of.host.Cwd, path)
+			path = filepath.Join(of.Host.Cwd, path)
 		}
 		var a, b unix.Stat_t
 		return unix.Stat(path, &a) == nil && unix.Stat(proc, &b) == nil && a.Dev == b.Dev && a.Ino == b.Ino
@@ -342,5 +329,5 @@ func (p *privateNames) leadsTo(fe fileEnd, pid, n int) bool {
 	flags, err2 := openFlagsOf(pid, n)
 	mode := []int64{unix.O_RDONLY, unix.O_WRONLY}
 	return err == nil && err2 == nil && strings.HasPrefix(link, "pipe:") &&
-		int(fe.end) < len(mode) && flags&unix.O_ACCMODE == mode[fe.end]
+		int(fe.End) < len(mode) && flags&unix.O_ACCMODE == mode[fe.End]
 }

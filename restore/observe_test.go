@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
@@ -195,37 +196,37 @@ func TestPredictionNearLimit(t *testing.T) {
 	t.Logf("trees restored, what they found: %v", counts)
 }
 
-func predictionIsReality(t *testing.T, rt *rapid.T, host Host, limit int, counts map[string]int) {
+func predictionIsReality(t *testing.T, rt *rapid.T, host plan.Host, limit int, counts map[string]int) {
 	tree := drawLab(rt, 6, limit)
-	o := PlanOptions{
+	o := plan.Options{
 		Inherit:  drawOwn(rt, tree, limit),
-		Strategy: rapid.SampledFrom(Strategies()).Draw(rt, "strategy"),
+		Strategy: rapid.SampledFrom(plan.Strategies()).Draw(rt, "strategy"),
 		Naive:    rapid.Bool().Draw(rt, "naive"),
-		help:     rapid.IntRange(0, 2).Draw(rt, "helpers"),
+		Help:     rapid.IntRange(0, 2).Draw(rt, "helpers"),
 	}
 	if rapid.IntRange(0, 3).Draw(rt, "service fd") == 0 {
 		n := rapid.IntRange(0, 12).Draw(rt, "number")
 		o.ServiceFD = &n
 	}
-	p, err := NewPlan(tree, host, o)
-	if _, refused := errors.AsType[*RefusedError](err); refused && limit > 0 {
+	p, err := makePlan(tree, host, o)
+	if _, refused := errors.AsType[*plan.RefusedError](err); refused && limit > 0 {
 		counts["refused"]++
 		return
 	}
 	if err != nil {
 		rt.Fatal(err)
 	}
-	pr, err := p.Predict()
+	pr, err := predictPlan(p)
 	if err != nil {
 		rt.Fatal(err)
 	}
-	seen, err := Observe(t.Context(), p, Options{Timeout: patience}, pr)
+	seen, err := observe(t.Context(), p, Options{Timeout: patience}, pr)
 	if err != nil {
 		rt.Fatal(err)
 	}
 	if differ := seen.Disagree(pr); len(differ) > 0 {
 		var picture bytes.Buffer
-		_ = p.WriteText(&picture)
+		_ = writeText(p, &picture)
 		rt.Fatalf("%s\n%v\n%s", strings.Join(differ, "\n"), pr.Collisions, picture.String())
 	}
 	checkVerdict(rt, tree, pr, seen)
@@ -238,7 +239,7 @@ func predictionIsReality(t *testing.T, rt *rapid.T, host Host, limit int, counts
 	if slices.ContainsFunc(tree.Tasks(), (*tasktree.Task).Sharer) {
 		counts[form+" with shared tables"]++
 	}
-	if slices.ContainsFunc(p.tasks, func(prog program.Program) bool {
+	if slices.ContainsFunc(p.Tasks, func(prog program.Program) bool {
 		return slices.ContainsFunc(prog.Ops, func(op program.Op) bool { return op.Kind == program.OpHelp })
 	}) {
 		counts[form+" with helpers"]++

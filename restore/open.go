@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/safepath"
 	"regrow/tasktree"
@@ -26,8 +27,8 @@ func onBehalf(op *program.Op, note program.Note) (task int, ok bool) {
 }
 
 // stringAt gives a string of the arena.
-func (p *Plan) stringAt(addr uint64) string {
-	s, _ := program.StringAt(p.arena.Base, p.arena.Data(), addr)
+func stringAt(p *plan.Plan, addr uint64) string {
+	s, _ := program.StringAt(p.Arena.Base, p.Arena.Data(), addr)
 	return s
 }
 
@@ -145,14 +146,14 @@ func executableFile(dir int, path string, st *unix.Stat_t) error {
 	case unix.S_IFREG:
 		return ignoringEINTR(func() error { return unix.Faccessat(dir, path, unix.X_OK, unix.AT_EACCESS) })
 	}
-	return errSpecial
+	return plan.ErrSpecial
 }
 
 // explainPath says what an error of an op that opens a path meant: the kernel's answer, or
 // that the path would mean another process.
-func explainPath(p *Plan, op *program.Op, err error) (words string, why error) {
-	flags, paths := p.pathsOf(op)
-	if p.host.OldOpen || len(paths) == 0 {
+func explainPath(p *plan.Plan, op *program.Op, err error) (words string, why error) {
+	flags, paths := pathsOf(p, op)
+	if p.Host.OldOpen || len(paths) == 0 {
 		return "", err
 	}
 	o := safepath.New(false)
@@ -178,21 +179,21 @@ func explainPath(p *Plan, op *program.Op, err error) (words string, why error) {
 }
 
 // pathsOf gives the paths that an op opens for the tree, and the flags of its open.
-func (p *Plan) pathsOf(op *program.Op) (flags uint64, paths []string) {
+func pathsOf(p *plan.Plan, op *program.Op) (flags uint64, paths []string) {
 	switch op.Kind {
 	case program.OpCreate:
-		return op.Args[1], []string{p.stringAt(op.Args[0])}
+		return op.Args[1], []string{stringAt(p, op.Args[0])}
 	case program.OpWay, program.OpReopenAt:
-		return p.howFlags(op.Args[1]), []string{p.stringAt(op.Args[0])}
+		return p.HowFlags(op.Args[1]), []string{stringAt(p, op.Args[0])}
 	case program.OpFind:
-		for _, addr := range program.WordsAt(p.arena.Base, p.arena.Data(), op.Args[0], int(op.Args[1])) {
-			paths = append(paths, p.stringAt(addr))
+		for _, addr := range program.WordsAt(p.Arena.Base, p.Arena.Data(), op.Args[0], int(op.Args[1])) {
+			paths = append(paths, stringAt(p, addr))
 		}
 		return unix.O_PATH | unix.O_CLOEXEC, paths
 	default:
 	}
-	if flags, looks := p.looks(op); looks {
-		return flags, []string{p.stringAt(op.Args[1])}
+	if flags, looks := p.Looks(op); looks {
+		return flags, []string{stringAt(p, op.Args[1])}
 	}
 	return 0, nil
 }

@@ -23,8 +23,8 @@ func (r *run) logOps() {
 	if !debugging(r.log) {
 		return
 	}
-	for i := range r.plan.tasks {
-		for j := range r.plan.tasks[i].Ops {
+	for i := range r.plan.Tasks {
+		for j := range r.plan.Tasks[i].Ops {
 			r.logOp(i, j, "")
 		}
 	}
@@ -36,9 +36,9 @@ func (r *run) logFailed() {
 	if r.root.PID == 0 || !debugging(r.log) {
 		return
 	}
-	for i := range r.plan.tasks {
+	for i := range r.plan.Tasks {
 		rec := r.arena.Record(i)
-		ops := r.arena.Ops(rec.Ops, len(r.plan.tasks[i].Ops))
+		ops := r.arena.Ops(rec.Ops, len(r.plan.Tasks[i].Ops))
 		for j := range ops {
 			switch {
 			case rec.Errno != 0 && int(rec.Op) == j:
@@ -57,9 +57,9 @@ func (r *run) logFailed() {
 // lands. failure is why it did not, "" if it did.
 func (r *run) logOp(task, i int, failure string) {
 	p := r.plan
-	op, note := &p.tasks[task].Ops[i], p.tasks[task].Notes[i]
+	op, note := &p.Tasks[task].Ops[i], p.Tasks[task].Notes[i]
 	log := func(fd int32, file, call string, message int) {
-		fields := logrus.Fields{"task": p.tree.Tasks()[task].Name, "pid": r.taskPID(task), "fd": fd, "file": file}
+		fields := logrus.Fields{"task": p.Tree.Tasks()[task].Name, "pid": r.taskPID(task), "fd": fd, "file": file}
 		if message >= 0 {
 			fields["message"] = message
 		}
@@ -73,20 +73,20 @@ func (r *run) logOp(task, i int, failure string) {
 		if op.Kind != program.OpPull && op.Kind != program.OpTake {
 			return // a question to the service, whose answer comes next
 		}
-		numbers := program.Int32sAt(p.arena.Base, p.arena.Data(), op.Args[3], int(op.Args[2]))
+		numbers := program.Int32sAt(p.Arena.Base, p.Arena.Data(), op.Args[3], int(op.Args[2]))
 		if op.Kind == program.OpTake {
-			log(numbers[0], p.tree.Files[note.File].EndName(int(note.End)), "pop", -1)
+			log(numbers[0], p.Tree.Files[note.File].EndName(int(note.End)), "pop", -1)
 			return
 		}
-		id := p.messageOf(op)
+		id := p.MessageOf(op)
 		if id < 0 {
 			return // a socket of the store on the way
 		}
-		for k, fe := range p.messages[id] {
-			log(numbers[k], p.endName(fe), "pull", id)
+		for k, fe := range p.Messages[id] {
+			log(numbers[k], p.EndName(fe), "pull", id)
 		}
 	case program.VerbInstall:
-		log(note.FD, p.tree.Files[note.File].EndName(int(note.End)), p.callName(op, note), -1)
+		log(note.FD, p.Tree.Files[note.File].EndName(int(note.End)), callName(p, op, note), -1)
 	default:
 	}
 }

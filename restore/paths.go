@@ -9,29 +9,24 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/safepath"
 	"regrow/tasktree"
 )
 
-// CheckPaths finds every path, folder and program of a plan that restoring it would not
-// find, may not open, or refuses: a [*HostError] with all of them, or nil. It opens
-// paths as mere places (O_PATH) and changes nothing. What it cannot tell beforehand it
-// does not report: it says nothing of a file that an earlier entry of the description
-// creates, nor of the rights that tasks have in a user namespace of their own.
-//
-// Safe for several goroutines.
-func CheckPaths(p *Plan) error {
-	lacks := p.linkLacks()
-	for _, err := range p.faults() {
-		text := strings.TrimPrefix(err.Error(), tasktree.At(p.tree.Source, posOf(err))+": restore: ")
-		lacks = append(lacks, Lack{Pos: posOf(err), Msg: text, cause: err})
+// checkPaths is [CheckPaths] below the face.
+func checkPaths(p *plan.Plan) error {
+	lacks := linkLacks(p)
+	for _, err := range pathFaults(p) {
+		text := strings.TrimPrefix(err.Error(), tasktree.At(p.Tree.Source, plan.PosOf(err))+": restore: ")
+		lacks = append(lacks, plan.Lack{Pos: plan.PosOf(err), Msg: text, Cause: err})
 	}
 	if len(lacks) == 0 {
 		return nil
 	}
-	sortLacks(lacks)
-	return &HostError{p.tree.Source, lacks}
+	plan.SortLacks(lacks)
+	return &plan.HostError{Source: p.Tree.Source, Lacks: lacks}
 }
 
 // pathUse is an op of a plan that opens a path of the description.
@@ -45,19 +40,19 @@ type pathUse struct {
 
 // pathUses goes through the paths of a plan in the order in which they are opened,
 // where that is known: the runner's, then those of each task.
-func pathUses(p *Plan) iter.Seq[pathUse] {
+func pathUses(p *plan.Plan) iter.Seq[pathUse] {
 	return func(yield func(pathUse) bool) { allPathUses(p, yield) }
 }
 
-func allPathUses(p *Plan, yield func(pathUse) bool) {
-	programs := []*program.Program{&p.prepare}
-	for i := range p.tasks {
-		programs = append(programs, &p.tasks[i])
+func allPathUses(p *plan.Plan, yield func(pathUse) bool) {
+	programs := []*program.Program{&p.Prepare}
+	for i := range p.Tasks {
+		programs = append(programs, &p.Tasks[i])
 	}
 	for n, prog := range programs {
 		for i := range prog.Ops {
 			op := &prog.Ops[i]
-			flags, paths := p.pathsOf(op)
+			flags, paths := pathsOf(p, op)
 			if len(paths) == 0 || op.Kind == program.OpReopenAt { // that one has been looked at
 				continue
 			}
@@ -74,7 +69,7 @@ func allPathUses(p *Plan, yield func(pathUse) bool) {
 
 // pathLook looks at the paths of a plan.
 type pathLook struct {
-	plan   *Plan
+	plan   *plan.Plan
 	opener *safepath.Opener
 	user   bool // tasks have other rights than this process
 	made   map[place]bool
@@ -89,10 +84,10 @@ type place struct {
 	name     string
 }
 
-// faults gives an error for each path that cannot be used, sorted by position.
-func (p *Plan) faults() []error {
+// pathFaults gives an error for each path that cannot be used, sorted by position.
+func pathFaults(p *plan.Plan) []error {
 	l := &pathLook{
-		plan: p, opener: safepath.New(p.host.OldOpen), user: p.tree.HasNamespace(tasktree.NamespaceUser),
+		plan: p, opener: safepath.New(p.Host.OldOpen), user: p.Tree.HasNamespace(tasktree.NamespaceUser),
 		made: map[place]bool{}, found: map[uint64]string{}, seen: map[string]bool{},
 	}
 	for use := range pathUses(p) {
@@ -107,11 +102,11 @@ func (p *Plan) faults() []error {
 			l.open(use)
 		}
 	}
-	check := newProgramCheck(p, func(fileEnd) (int, bool) { return -1, false })
+	check := newProgramCheck(p, func(plan.FileEnd) (int, bool) { return -1, false })
 	for _, err := range check.check(func(cell uint64) (string, bool) { path, ok := l.found[cell]; return path, ok }) {
 		l.add(err)
 	}
-	slices.SortStableFunc(l.errs, func(a, b error) int { return posOf(a).Compare(posOf(b)) })
+	slices.SortStableFunc(l.errs, func(a, b error) int { return plan.PosOf(a).Compare(plan.PosOf(b)) })
 	return l.errs
 }
 
@@ -125,7 +120,7 @@ func (l *pathLook) add(err error) {
 
 // keyOf is the same for errors of one path at one place of the description.
 func keyOf(err error) string {
-	if op, ok := errors.AsType[*OpError](err); ok {
+	if op, ok := errors.AsType[*plan.OpError](err); ok {
 		return fmt.Sprint(op.Pos, op.Call)
 	}
 	return err.Error()
@@ -137,10 +132,10 @@ func (l *pathLook) fault(use pathUse, after int, err error, reason string) {
 	i := use.op + after
 	failed := failedOp{task: use.task, prog: use.prog, op: i, err: err, reason: reason, explain: explainPath}
 	if use.prog.Notes[i].Verb == program.VerbFind {
-		l.add(l.plan.programError(failed))
+		l.add(programError(l.plan, failed))
 		return
 	}
-	l.add(l.plan.opError(failed))
+	l.add(opError(l.plan, failed))
 }
 
 // missing reports whether an error says that there is no file, and none will be made.
@@ -189,7 +184,7 @@ func (l *pathLook) open(use pathUse) {
 		next++
 	}
 	if next < len(ops) {
-		if flags, ok := l.plan.reopenFlags(&ops[next]); ok {
+		if flags, ok := reopenFlags(l.plan, &ops[next]); ok {
 			how.flags, how.reopen = int(flags), next-use.op
 		}
 	}
@@ -197,14 +192,14 @@ func (l *pathLook) open(use pathUse) {
 }
 
 // reopenFlags gives the flags with which an op opens what was looked at, if it does.
-func (p *Plan) reopenFlags(op *program.Op) (flags uint64, ok bool) {
+func reopenFlags(p *plan.Plan, op *program.Op) (flags uint64, ok bool) {
 	switch {
 	case op.Kind == program.OpReopen:
 		return op.Args[1], true
 	case op.Kind == program.OpReopenAt:
-		return p.howFlags(op.Args[1]), true
+		return p.HowFlags(op.Args[1]), true
 	case op.Kind == program.OpCall && op.Nr == unix.SYS_OPENAT:
-		return op.Args[2], strings.HasPrefix(p.stringAt(op.Args[1]), program.FDFolder)
+		return op.Args[2], strings.HasPrefix(stringAt(p, op.Args[1]), program.FDFolder)
 	}
 	return 0, false
 }
@@ -326,11 +321,11 @@ func (l *pathLook) folder(use pathUse) {
 	if err == nil || l.user && errors.Is(err, unix.EACCES) {
 		return
 	}
-	for i, task := range l.plan.tree.Tasks() {
-		if task.Cwd.Value == "" || l.plan.tree.Join(task.Cwd.Value) != path {
+	for i, task := range l.plan.Tree.Tasks() {
+		if task.Cwd.Value == "" || l.plan.Tree.Join(task.Cwd.Value) != path {
 			continue
 		}
-		op := l.plan.opError(failedOp{task: i, prog: use.prog, op: use.op, err: err, explain: explainPath})
+		op := opError(l.plan, failedOp{task: i, prog: use.prog, op: use.op, err: err, explain: explainPath})
 		op.Pos = task.Cwd.Pos
 		l.add(op)
 	}
@@ -356,8 +351,8 @@ func (l *pathLook) program(use pathUse, op *program.Op) {
 
 // linkLacks finds paths with a link where openat2 is refused: without it nobody can tell
 // where a link leads for somebody else.
-func (p *Plan) linkLacks() (lacks []Lack) {
-	if !p.host.OldOpen {
+func linkLacks(p *plan.Plan) (lacks []plan.Lack) {
+	if !p.Host.OldOpen {
 		return nil
 	}
 	o := safepath.New(true)
@@ -378,9 +373,9 @@ func (p *Plan) linkLacks() (lacks []Lack) {
 			continue
 		}
 		seen[key] = true
-		lacks = append(lacks, Lack{Pos: tasktree.Pos{Line: int(note.Line), Col: int(note.Col)}, Msg: fmt.Sprintf(
+		lacks = append(lacks, plan.Lack{Pos: tasktree.Pos{Line: int(note.Line), Col: int(note.Col)}, Msg: fmt.Sprintf(
 			"%s: %q: a sandbox (a seccomp filter) refuses openat2, without which no path with a link can be opened safely, and %q is one; "+
-				"allow openat2 there, or write the path without links", p.what(op, note), path, link)})
+				"allow openat2 there, or write the path without links", what(p, op, note), path, link)})
 	}
 	return lacks
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -85,9 +86,9 @@ func Replacements(t *tasktree.Tree) (all []Replaced) {
 	return all
 }
 
-// WriteJSON writes the plan as one JSON object, a [Picture].
-func (p *Plan) WriteJSON(w io.Writer) error {
-	picture, err := p.Picture()
+// writeJSON writes the plan as one JSON object, a [Picture].
+func writeJSON(p *plan.Plan, w io.Writer) error {
+	picture, err := newPicture(p)
 	if err != nil {
 		return err
 	}
@@ -96,31 +97,31 @@ func (p *Plan) WriteJSON(w io.Writer) error {
 	return enc.Encode(picture)
 }
 
-// Picture gives the plan for programs, with the tables of the model.
-func (p *Plan) Picture() (*Picture, error) {
-	pic := &Picture{Version: 1, Source: p.tree.Source, Replaced: Replacements(p.tree), StoreFD: p.storeFD, Messages: [][]string{}}
-	for _, m := range p.messages {
+// newPicture gives the plan for programs, with the tables of the model.
+func newPicture(p *plan.Plan) (*Picture, error) {
+	pic := &Picture{Version: 1, Source: p.Tree.Source, Replaced: Replacements(p.Tree), StoreFD: p.StoreFD, Messages: [][]string{}}
+	for _, m := range p.Messages {
 		var names []string
 		for _, fe := range m {
-			names = append(names, p.tree.Files[fe.file].EndName(int(fe.end)))
+			names = append(names, p.Tree.Files[fe.File].EndName(int(fe.End)))
 		}
 		pic.Messages = append(pic.Messages, names)
 	}
-	pic.Prepare, pic.Commit = p.steps(&p.prepare), p.steps(&p.commit)
-	for i, task := range p.tree.Tasks() {
-		t := TaskOfPlan{Name: task.Name, Line: task.Pos.Line, Steps: p.steps(&p.tasks[i])}
+	pic.Prepare, pic.Commit = steps(p, &p.Prepare), steps(p, &p.Commit)
+	for i, task := range p.Tree.Tasks() {
+		t := TaskOfPlan{Name: task.Name, Line: task.Pos.Line, Steps: steps(p, &p.Tasks[i])}
 		if task.Parent != nil {
 			t.Parent = task.Parent.Name
 		}
 		pic.Tasks = append(pic.Tasks, t)
 	}
-	m, err := p.simulate(func(task, op int, changed map[int]cell) {
+	m, err := simulate(p, func(task, op int, changed map[int]cell) {
 		if len(changed) == 0 {
 			return
 		}
 		cells := make(map[int]*CellOfPlan, len(changed))
 		for n, c := range changed {
-			cells[n] = p.cellOf(c)
+			cells[n] = cellOf(p, c)
 		}
 		pic.Tasks[task].Steps[op].Table = cells
 	})
@@ -128,7 +129,7 @@ func (p *Plan) Picture() (*Picture, error) {
 		pic.Tasks[i].Table = map[int]*CellOfPlan{}
 		if m.tables[i] != nil {
 			for n, c := range m.tables[i].cells.all() {
-				pic.Tasks[i].Table[n] = p.cellOf(c)
+				pic.Tasks[i].Table[n] = cellOf(p, c)
 			}
 		}
 	}
@@ -136,18 +137,18 @@ func (p *Plan) Picture() (*Picture, error) {
 }
 
 // cellOf shows what a number holds, nil if that is nothing.
-func (p *Plan) cellOf(c cell) *CellOfPlan {
-	if c.what == nothing {
+func cellOf(p *plan.Plan, c cell) *CellOfPlan {
+	if c.what == plan.Nothing {
 		return nil
 	}
-	return &CellOfPlan{Held: Held{p.endName(c.what), c.cloexec}, Look: c.look}
+	return &CellOfPlan{Held: Held{p.EndName(c.what), c.cloexec}, Look: c.look}
 }
 
-func (p *Plan) steps(prog *program.Program) []StepOfPlan {
+func steps(p *plan.Plan, prog *program.Program) []StepOfPlan {
 	steps := make([]StepOfPlan, len(prog.Ops))
 	for i := range prog.Ops {
 		op, note := &prog.Ops[i], prog.Notes[i]
-		steps[i] = StepOfPlan{Call: p.callText(op, note), For: p.what(op, note), Line: int(note.Line)}
+		steps[i] = StepOfPlan{Call: callText(p, op, note), For: what(p, op, note), Line: int(note.Line)}
 		if op.Flags&program.FlagWant != 0 && op.Kind != program.OpPair {
 			steps[i].Want = &op.Want
 		}

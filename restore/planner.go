@@ -8,12 +8,13 @@ import (
 	"slices"
 
 	"regrow/fdstore"
+	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 )
 
 // planner carries what NewPlan needs while it works.
 type planner struct {
-	plan            *Plan
+	plan            *plan.Plan
 	stored          []bool // by file index: comes through the store
 	earlyLimit      bool   // the root sets RLIMIT_NOFILE for all, before it forks
 	exact           bool   // a task has an exact pid
@@ -41,13 +42,13 @@ func (pl *planner) inherited() error {
 	p := pl.plan
 	pl.callerFDs = map[string]int{"stdin": 0, "stdout": 1, "stderr": 2}
 	keys := []string{"stdin", "stdout", "stderr"}
-	for key, fd := range p.options.Inherit {
+	for key, fd := range p.Options.Inherit {
 		pl.callerFDs[key] = fd
 		keys = append(keys, key)
 	}
 	var problems []tasktree.Problem
-	for _, f := range p.tree.Files {
-		key := f.Spec.Traits(p.tree).InheritKey
+	for _, f := range p.Tree.Files {
+		key := f.Spec.Traits(p.Tree).InheritKey
 		if key == "" || len(f.Uses) == 0 {
 			continue
 		}
@@ -56,12 +57,12 @@ func (pl *planner) inherited() error {
 			problems = append(problems, tasktree.Problem{Pos: f.Pos, Path: path, Msg: fmt.Sprintf(
 				"no descriptor of the caller goes by %q%s; give one with --inherit-fd %s=N", key, tasktree.DidYouMean(key, keys), key)})
 		}
-		if fd, ok := pl.callerFDs[key]; ok && fd == 0 && p.options.WithoutStdin {
+		if fd, ok := pl.callerFDs[key]; ok && fd == 0 && p.Options.WithoutStdin {
 			problems = append(problems, tasktree.Problem{Pos: f.Pos, Path: path, Msg: "stdin cannot be inherited: the description was read from it"})
 		}
 	}
 	if len(problems) > 0 {
-		return &tasktree.InvalidError{Source: p.tree.Source, Problems: tasktree.SortProblems(problems)}
+		return &tasktree.InvalidError{Source: p.Tree.Source, Problems: tasktree.SortProblems(problems)}
 	}
 	return nil
 }
@@ -73,7 +74,7 @@ func (pl *planner) inherited() error {
 // one of them creates it, since then their order counts; and simply all if the tasks
 // have other rights.
 func (pl *planner) place() {
-	t := pl.plan.tree
+	t := pl.plan.Tree
 	pl.stored = make([]bool, len(t.Files))
 	byPath := map[string][]int{}
 	creates := map[string]bool{}
@@ -83,12 +84,12 @@ func (pl *planner) place() {
 		}
 		traits := f.Spec.Traits(t)
 		// Opened in a user namespace, a file would be opened with other rights.
-		pl.stored[i] = traits.ByRunner || f.Shared() || t.HasNamespace(tasktree.NamespaceUser) || pl.plan.options.Strategy == StrategyInherit ||
-			pl.plan.options.bringsAgain() && len(f.Uses) >= fewAgain && len(f.Spec.Ends()) == 0
+		pl.stored[i] = traits.ByRunner || f.Shared() || t.HasNamespace(tasktree.NamespaceUser) || pl.plan.Options.Strategy == plan.StrategyInherit ||
+			bringsAgain(pl.plan.Options) && len(f.Uses) >= fewAgain && len(f.Spec.Ends()) == 0
 		if traits.Path != "" {
 			clean := traits.Path
 			if !filepath.IsAbs(clean) {
-				clean = pl.plan.host.Cwd + "/" + clean
+				clean = pl.plan.Host.Cwd + "/" + clean
 			}
 			clean = filepath.Clean(clean)
 			byPath[clean] = append(byPath[clean], i)
@@ -103,25 +104,25 @@ func (pl *planner) place() {
 			pl.stored[i] = true
 		}
 	}
-	pl.plan.layout = fdstore.Flat
-	if pl.mostMessages() > flatMessages && pl.plan.options.Strategy == StrategyFDStore && !pl.plan.options.Naive {
-		pl.plan.layout = fdstore.Nested
+	pl.plan.Layout = fdstore.Flat
+	if pl.mostMessages() > flatMessages && pl.plan.Options.Strategy == plan.StrategyFDStore && !pl.plan.Options.Naive {
+		pl.plan.Layout = fdstore.Nested
 	}
-	if l := pl.plan.options.layout; l != 0 && pl.plan.options.Strategy == StrategyFDStore && !pl.plan.options.Naive {
-		pl.plan.layout = l
+	if l := pl.plan.Options.Layout; l != 0 && pl.plan.Options.Strategy == plan.StrategyFDStore && !pl.plan.Options.Naive {
+		pl.plan.Layout = l
 	}
 	if !slices.Contains(pl.stored, true) {
 		return
 	}
-	switch o := pl.plan.options; {
-	case o.Strategy == StrategyInherit:
+	switch o := pl.plan.Options; {
+	case o.Strategy == plan.StrategyInherit:
 		pl.lentNumbers()
 	case o.ServiceFD != nil:
-		pl.plan.storeFD = *o.ServiceFD
+		pl.plan.StoreFD = *o.ServiceFD
 	case o.Naive:
-		pl.plan.storeFD = 0
+		pl.plan.StoreFD = 0
 	default:
-		pl.plan.storeFD = pl.storeNumber()
+		pl.plan.StoreFD = pl.storeNumber()
 	}
 }
 
@@ -131,7 +132,7 @@ func (pl *planner) place() {
 func (pl *planner) mostMessages() int {
 	most := 0
 	seen := map[string]bool{}
-	for _, task := range pl.plan.tree.Tasks() {
+	for _, task := range pl.plan.Tree.Tasks() {
 		n, key := 0, pl.scratch.key[:0]
 		for _, d := range task.FDs {
 			file := uint32(math.MaxUint32) // its own: only the number counts
@@ -160,7 +161,7 @@ func (pl *planner) mostMessages() int {
 func (pl *planner) storeNumber() int {
 	const low = 256
 	var users [low]int
-	for _, task := range pl.plan.tree.Tasks() {
+	for _, task := range pl.plan.Tree.Tasks() {
 		for _, d := range task.FDs {
 			if d.FD < low {
 				users[d.FD]++
@@ -168,7 +169,7 @@ func (pl *planner) storeNumber() int {
 		}
 	}
 	best := 0
-	for n := 1; n < low && uint64(n) < pl.plan.host.HardFiles; n++ {
+	for n := 1; n < low && uint64(n) < pl.plan.Host.HardFiles; n++ {
 		if users[n] < users[best] {
 			best = n
 		}
@@ -181,27 +182,27 @@ func (pl *planner) storeNumber() int {
 func (pl *planner) checkNumbers() error {
 	const helpers = 8 // the store, a temporary one, what a recipe has open besides
 	p := pl.plan
-	for _, task := range p.tree.Tasks() {
+	for _, task := range p.Tree.Tasks() {
 		for _, d := range task.FDs {
-			if uint64(d.FD) >= p.host.HardFiles {
-				return &RefusedError{p.tree.Source, d.Pos, tooHigh(task, &d, p.host.HardFiles)}
+			if uint64(d.FD) >= p.Host.HardFiles {
+				return &plan.RefusedError{Source: p.Tree.Source, Pos: d.Pos, Msg: tooHigh(task, &d, p.Host.HardFiles)}
 			}
 			pl.probe = max(pl.probe, uint64(d.FD))
 		}
 		pl.probe = max(pl.probe, uint64(2*len(task.FDs)+helpers))
 	}
-	if p.storeFD >= 0 && uint64(p.storeFD) >= p.host.HardFiles {
-		return &RefusedError{p.tree.Source, p.tree.Root.Pos, fmt.Sprintf(
-			"the store cannot sit at fd %d: the hard RLIMIT_NOFILE is %d, so the highest number is %d", p.storeFD, p.host.HardFiles, p.host.HardFiles-1)}
+	if p.StoreFD >= 0 && uint64(p.StoreFD) >= p.Host.HardFiles {
+		return &plan.RefusedError{Source: p.Tree.Source, Pos: p.Tree.Root.Pos, Msg: fmt.Sprintf(
+			"the store cannot sit at fd %d: the hard RLIMIT_NOFILE is %d, so the highest number is %d", p.StoreFD, p.Host.HardFiles, p.Host.HardFiles-1)}
 	}
-	pl.probe = max(pl.probe, uint64(max(p.storeFD, 0)))
-	if p.options.Naive { // a helper of each sharer
-		pl.probe = max(pl.probe, uint64(len(p.tree.Tasks())+helpers))
+	pl.probe = max(pl.probe, uint64(max(p.StoreFD, 0)))
+	if p.Options.Naive { // a helper of each sharer
+		pl.probe = max(pl.probe, uint64(len(p.Tree.Tasks())+helpers))
 	}
 	if err := pl.checkLent(); err != nil {
 		return err
 	}
-	pl.earlyLimit = pl.probe < p.host.SoftFiles
+	pl.earlyLimit = pl.probe < p.Host.SoftFiles
 	return nil
 }
 
@@ -210,7 +211,7 @@ func (pl *planner) checkNumbers() error {
 // In a new pid namespace one exact pid makes all of them exact: a number that
 // the kernel chose for one task could be the one that another needs.
 func (pl *planner) exactPIDs() []int32 {
-	t := pl.plan.tree
+	t := pl.plan.Tree
 	pids := make([]int32, len(t.Tasks()))
 	taken := map[int32]bool{}
 	exact := false
@@ -241,36 +242,36 @@ func (pl *planner) exactPIDs() []int32 {
 
 // nextDepth gives how many sockets there are on the way to the next message.
 func (pl *planner) nextDepth() int {
-	return pl.plan.layout.Place(fdstore.ID(len(pl.plan.messages)), 1).Depth
+	return pl.plan.Layout.Place(fdstore.ID(len(pl.plan.Messages)), 1).Depth
 }
 
 // message gives the ID of a message with exactly these open files, at this depth:
 // their order was chosen for the numbers that the way leaves free.
-func (pl *planner) message(files []fileEnd, depth int) fdstore.ID {
+func (pl *planner) message(files []plan.FileEnd, depth int) fdstore.ID {
 	key := append(pl.scratch.key[:0], byte(depth))
 	for _, fe := range files {
-		key = binary.NativeEndian.AppendUint32(key, uint32(fe.file))
-		key = binary.NativeEndian.AppendUint32(key, uint32(fe.end))
+		key = binary.NativeEndian.AppendUint32(key, uint32(fe.File))
+		key = binary.NativeEndian.AppendUint32(key, uint32(fe.End))
 	}
 	pl.scratch.key = key
 	id, ok := pl.messageIDs[string(key)]
 	if !ok {
-		id = fdstore.ID(len(pl.plan.messages))
+		id = fdstore.ID(len(pl.plan.Messages))
 		pl.messageIDs[string(key)] = id
-		pl.plan.messages = append(pl.plan.messages, append([]fileEnd(nil), files...))
-		pl.plan.words[pl.plan.wordOf(id, len(files))] = id
+		pl.plan.Messages = append(pl.plan.Messages, append([]plan.FileEnd(nil), files...))
+		pl.plan.Words[wordOf(pl.plan, id, len(files))] = id
 	}
 	return id
 }
 
 // extra gives the index of an extra.
-func (pl *planner) extra(e extra) int32 {
+func (pl *planner) extra(e plan.Extra) int32 {
 	key := fmt.Sprint(e)
 	id, ok := pl.extraIDs[key]
 	if !ok {
-		id = int32(len(pl.plan.extras))
+		id = int32(len(pl.plan.Extras))
 		pl.extraIDs[key] = id
-		pl.plan.extras = append(pl.plan.extras, e)
+		pl.plan.Extras = append(pl.plan.Extras, e)
 	}
 	return id
 }

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -24,22 +25,22 @@ type taskPlanner struct {
 	store   int                    // where the store's descriptor is, -1: the task has none
 	targets []*tasktree.Descriptor // ascending
 	wanted  *numbered[*tasktree.Descriptor]
-	at      *byFile[int]    // where each open file is after gather
-	cloexec *numbered[bool] // numbers in place: whether they have FD_CLOEXEC now
-	full    *RefusedError   // a recipe needs a number that there is not
+	at      *byFile[int]       // where each open file is after gather
+	cloexec *numbered[bool]    // numbers in place: whether they have FD_CLOEXEC now
+	full    *plan.RefusedError // a recipe needs a number that there is not
 }
 
 func newTaskPlanner(pl *planner, task *tasktree.Task, pids []int32) *taskPlanner {
 	sc := &pl.scratch
 	sc.reset()
-	sc.targets = pl.plan.sorted(sc.targets, task)
+	sc.targets = pl.plan.Sorted(sc.targets, task)
 	tp := &taskPlanner{
 		writer:  writer{pl: pl, prog: program.Program{Ops: sc.ops[:0], Notes: sc.notes[:0]}},
 		task:    task,
 		targets: sc.targets,
 		pids:    pids,
 		table:   &sc.table,
-		store:   pl.plan.storeFD,
+		store:   pl.plan.StoreFD,
 		wanted:  &sc.wanted,
 		at:      &sc.at,
 		cloexec: &sc.cloexec,
@@ -49,10 +50,10 @@ func newTaskPlanner(pl *planner, task *tasktree.Task, pids []int32) *taskPlanner
 		tp.wanted.set(d.FD, d)
 	}
 	if tp.store >= 0 {
-		tp.table.take(tp.store, theStore)
+		tp.table.take(tp.store, plan.TheStore)
 	}
-	for _, l := range pl.plan.lent {
-		tp.table.take(l.number, l.fileEnd)
+	for _, l := range pl.plan.Lent {
+		tp.table.take(l.Number, l.FileEnd)
 	}
 	return tp
 }
@@ -71,7 +72,7 @@ func (tp *taskPlanner) wants(n int) *tasktree.Descriptor {
 }
 
 // place gives the number where an open file is.
-func (tp *taskPlanner) place(fe fileEnd) int { return tp.at.value(fe) }
+func (tp *taskPlanner) place(fe plan.FileEnd) int { return tp.at.value(fe) }
 
 // closes reports whether a number has FD_CLOEXEC.
 func (tp *taskPlanner) closes(n int) bool {
@@ -93,7 +94,7 @@ type scratch struct {
 	notes   []program.Note
 	key     []byte
 
-	pulled, order      []fileEnd
+	pulled, order      []plan.FileEnd
 	way, numbers, open []int
 	landed             []int32
 }
@@ -132,7 +133,7 @@ func (tp *taskPlanner) plan() error {
 
 // fill makes the table what the description says.
 func (tp *taskPlanner) fill() error {
-	if tp.pl.plan.options.Naive {
+	if tp.pl.plan.Options.Naive {
 		return tp.naive()
 	}
 	if err := tp.gather(); err != nil {
@@ -148,7 +149,7 @@ func (tp *taskPlanner) fill() error {
 // enter makes the task's death known and, in the root, undoes what a task must
 // not inherit from the runner. What the root does here holds for all.
 func (tp *taskPlanner) enter() {
-	a := tp.pl.plan.arena
+	a := tp.pl.plan.Arena
 	const robustListHead = 24
 	tp.about(program.VerbSetUp, tp.task.Pos)
 	rec := a.Record(tp.task.Index)
@@ -160,14 +161,14 @@ func (tp *taskPlanner) enter() {
 	const ssDisable = 2
 	tp.call(unix.SYS_SIGALTSTACK, a.Words([]uint64{0, ssDisable, 0}))
 	for sig := range uint64(64) {
-		if tp.pl.plan.toDefault()>>sig&1 == 1 {
+		if toDefault(tp.pl.plan)>>sig&1 == 1 {
 			tp.call(unix.SYS_RT_SIGACTION, sig+1, a.Words([]uint64{0, 0, 0, 0}), 0, 8)
 		}
 	}
-	if tp.pl.plan.options.Detach {
+	if tp.pl.plan.Options.Detach {
 		tp.call(unix.SYS_SETSID)
 	}
-	if h := tp.pl.plan.host; h.SoftFiles < h.HardFiles && tp.pl.probe >= h.HardFiles-1 {
+	if h := tp.pl.plan.Host; h.SoftFiles < h.HardFiles && tp.pl.probe >= h.HardFiles-1 {
 		// The Go runtime has raised the soft limit, but not to the hard one: it
 		// left one number, see init in syscall/rlimit.go.
 		tp.setLimit(h.HardFiles, h.HardFiles)
@@ -186,15 +187,15 @@ func (tp *taskPlanner) enter() {
 func (tp *taskPlanner) takeOver() {
 	var kept []int
 	if tp.store >= 0 {
-		op := tp.call(unix.SYS_DUP3, tp.pl.plan.arena.Base+program.HeadStoreFD, uint64(tp.store), unix.O_CLOEXEC)
+		op := tp.call(unix.SYS_DUP3, tp.pl.plan.Arena.Base+program.HeadStoreFD, uint64(tp.store), unix.O_CLOEXEC)
 		op.SetMode(0, program.ModeLoad)
 		op.Allow = uint16(unix.EINVAL) // it is there already
 		kept = append(kept, tp.store)
 	}
-	for _, l := range tp.pl.plan.lent {
-		tp.call(unix.SYS_DUP3, l.cell, uint64(l.number), unix.O_CLOEXEC).SetMode(0, program.ModeLoad)
+	for _, l := range tp.pl.plan.Lent {
+		tp.call(unix.SYS_DUP3, l.Cell, uint64(l.Number), unix.O_CLOEXEC).SetMode(0, program.ModeLoad)
 		tp.numberHint()
-		kept = append(kept, l.number)
+		kept = append(kept, l.Number)
 	}
 	slices.Sort(kept)
 	next := 0
@@ -210,24 +211,24 @@ func (tp *taskPlanner) takeOver() {
 
 // toDefault gives the signals whose action the root must set to the default:
 // CLONE_CLEAR_SIGHAND leaves those that are ignored, clone(2) leaves all.
-func (p *Plan) toDefault() uint64 {
+func toDefault(p *plan.Plan) uint64 {
 	const cannot = 1<<(unix.SIGKILL-1) | 1<<(unix.SIGSTOP-1)
-	if p.host.OldClone {
+	if p.Host.OldClone {
 		return ^uint64(cannot)
 	}
-	return p.host.Ignored &^ cannot
+	return p.Host.Ignored &^ cannot
 }
 
 // limit gives the task the caller's RLIMIT_NOFILE back.
 func (tp *taskPlanner) limit() {
-	tp.setLimit(tp.pl.plan.host.SoftFiles, tp.pl.plan.host.HardFiles)
+	tp.setLimit(tp.pl.plan.Host.SoftFiles, tp.pl.plan.Host.HardFiles)
 }
 
 func (tp *taskPlanner) setLimit(soft, hard uint64) {
 	tp.about(program.VerbLimit, tp.task.Pos)
-	tp.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, tp.pl.plan.arena.Words([]uint64{soft, hard}), 0)
+	tp.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, tp.pl.plan.Arena.Words([]uint64{soft, hard}), 0)
 	// Even to the limit that the task has already, see do_prlimit in kernel/sys.c.
-	tp.note().Extra = tp.pl.extra(extra{hints: []tasktree.Hint{{
+	tp.note().Extra = tp.pl.extra(plan.Extra{Hints: []tasktree.Hint{{
 		Errno: int(unix.EPERM),
 		Text:  fmt.Sprintf("fs.nr_open is now lower than the hard limit of %d, or a sandbox refuses the call; lower the limit with ulimit -Hn", hard),
 	}}})
@@ -243,7 +244,7 @@ func (tp *taskPlanner) forkChild(child *tasktree.Task) {
 	if pid := tp.pids[child.Index]; pid != 0 {
 		tp.want(op, int64(pid))
 	}
-	if tp.pl.plan.host.OldClone {
+	if tp.pl.plan.Host.OldClone {
 		op.Flags |= program.FlagOldClone
 	}
 	tp.note().Extra = tp.pl.forkHint()
@@ -251,7 +252,7 @@ func (tp *taskPlanner) forkChild(child *tasktree.Task) {
 
 // clone gives the address of the clone_args that make a task.
 func (pl *planner) clone(task *tasktree.Task, pid int32) uint64 {
-	a := pl.plan.arena
+	a := pl.plan.Arena
 	c := program.CloneArgs{
 		Flags:  unix.CLONE_CHILD_SETTID,
 		Child:  a.Record(task.Index) + program.RecordWord,
@@ -266,11 +267,11 @@ func (pl *planner) clone(task *tasktree.Task, pid int32) uint64 {
 		c.Parent = a.Record(task.Index) + program.RecordPID
 	} else {
 		c.Flags |= unix.CLONE_PIDFD
-		if !pl.plan.host.OldClone {
+		if !pl.plan.Host.OldClone {
 			c.Flags |= unix.CLONE_CLEAR_SIGHAND
 		}
 		c.PIDFD = a.Base + program.HeadRootPIDFD
-		c.Flags |= cloneNamespaces(pl.plan.tree)
+		c.Flags |= cloneNamespaces(pl.plan.Tree)
 		if c.Flags&unix.CLONE_NEWPID != 0 {
 			c.PID = 0 // the kernel gives the first task of a namespace pid 1
 		}
@@ -282,7 +283,7 @@ func (pl *planner) clone(task *tasktree.Task, pid int32) uint64 {
 // files of its own in a table that is nearly full.
 func (tp *taskPlanner) letGo() {
 	const room = 3 // for a file that is looked at first, and one more
-	if tp.store < 0 || tp.table.holds(tp.store).file >= 0 || uint64(tp.table.land(nil, room)[room-1]) < tp.pl.plan.host.HardFiles {
+	if tp.store < 0 || tp.table.holds(tp.store).File >= 0 || uint64(tp.table.land(nil, room)[room-1]) < tp.pl.plan.Host.HardFiles {
 		return
 	}
 	tp.about(program.VerbClose, tp.task.Pos)
@@ -293,7 +294,7 @@ func (tp *taskPlanner) letGo() {
 
 // finish makes the task ready and says what it does once released.
 func (tp *taskPlanner) finish() error {
-	a, task := tp.pl.plan.arena, tp.task
+	a, task := tp.pl.plan.Arena, tp.task
 	if !tp.pl.earlyLimit {
 		tp.limit()
 	}
@@ -306,9 +307,9 @@ func (tp *taskPlanner) finish() error {
 	}
 	if task.Cwd.Value != "" {
 		tp.about(program.VerbChdir, task.Cwd.Pos)
-		path := tp.pl.plan.tree.Join(task.Cwd.Value)
+		path := tp.pl.plan.Tree.Join(task.Cwd.Value)
 		tp.call(unix.SYS_CHDIR, a.String(path))
-		tp.note().Extra = tp.pl.extra(extra{path: path, hints: tp.pl.rightsHint()})
+		tp.note().Extra = tp.pl.extra(plan.Extra{Path: path, Hints: tp.pl.rightsHint()})
 	}
 	if task.Holds() {
 		tp.about(program.VerbName, task.Pos)

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"regrow/fdstore"
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
@@ -31,28 +32,28 @@ func FuzzPlan(f *testing.F) { f.Fuzz(drawn.Fuzz(planKeepsModel)) }
 func planKeepsModel(t *rapid.T) {
 	tree, host := drawTree(t, 12), drawHost(t)
 	drawShares(t, tree)
-	p, err := NewPlan(tree, host, PlanOptions{
+	p, err := makePlan(tree, host, plan.Options{
 		Inherit:      drawGiven(t, tree),
 		WithoutStdin: rapid.Bool().Draw(t, "without stdin"), Detach: rapid.Bool().Draw(t, "detach"),
-		Strategy: rapid.SampledFrom(Strategies()).Draw(t, "strategy"), Naive: rapid.Bool().Draw(t, "naive"),
+		Strategy: rapid.SampledFrom(plan.Strategies()).Draw(t, "strategy"), Naive: rapid.Bool().Draw(t, "naive"),
 		// Shards from the second message on, so that small trees have some.
-		layout: rapid.SampledFrom([]fdstore.Layout{0, 1}).Draw(t, "layout"),
-		help:   rapid.IntRange(0, 2).Draw(t, "helpers"),
+		Layout: rapid.SampledFrom([]fdstore.Layout{0, 1}).Draw(t, "layout"),
+		Help:   rapid.IntRange(0, 2).Draw(t, "helpers"),
 	})
 	if err != nil {
 		checkRefusal(t, tree, host, err)
 		return
 	}
-	if err := p.Verify(); err != nil {
+	if err := verify(p); err != nil {
 		var picture bytes.Buffer
-		_ = p.WriteText(&picture)
+		_ = writeText(p, &picture)
 		t.Fatalf("%v\n%s", err, picture.String())
 	}
 	anyOrder(t, p)
-	for i := range p.tasks {
-		for j, n := range p.tasks[i].Notes {
+	for i := range p.Tasks {
+		for j, n := range p.Tasks[i].Notes {
 			if n.Line == 0 {
-				t.Fatalf("task %d: op %d (%s) has no line", i, j, opName(&p.tasks[i].Ops[j]))
+				t.Fatalf("task %d: op %d (%s) has no line", i, j, opName(&p.Tasks[i].Ops[j]))
 			}
 		}
 	}
@@ -79,13 +80,13 @@ func drawGiven(t *rapid.T, tree *tasktree.Tree) map[string]int {
 
 // anyOrder holds that the tables do not depend on who runs first, a task or its
 // children.
-func anyOrder(t *rapid.T, p *Plan) {
+func anyOrder(t *rapid.T, p *plan.Plan) {
 	m, later := newModel(p), newModel(p)
 	later.later = true
 	if err := errors.Join(m.run(), later.run()); err != nil {
 		t.Fatal(err)
 	}
-	for i := range p.tasks {
+	for i := range p.Tasks {
 		if !maps.Equal(maps.Collect(m.tables[i].cells.all()), maps.Collect(later.tables[i].cells.all())) || m.failed[i] != later.failed[i] {
 			t.Fatalf("task %d: %v, with parents first %v", i, maps.Collect(m.tables[i].cells.all()), maps.Collect(later.tables[i].cells.all()))
 		}
@@ -93,7 +94,7 @@ func anyOrder(t *rapid.T, p *Plan) {
 }
 
 // checkRefusal demands that a tree was refused for a reason, at a place.
-func checkRefusal(t *rapid.T, tree *tasktree.Tree, host Host, err error) {
+func checkRefusal(t *rapid.T, tree *tasktree.Tree, host plan.Host, err error) {
 	if invalid, ok := errors.AsType[*tasktree.InvalidError](err); ok {
 		for _, p := range invalid.Problems {
 			if !p.Pos.IsValid() || !strings.HasSuffix(p.Path, ".key") {
@@ -102,7 +103,7 @@ func checkRefusal(t *rapid.T, tree *tasktree.Tree, host Host, err error) {
 		}
 		return
 	}
-	refused, ok := errors.AsType[*RefusedError](err)
+	refused, ok := errors.AsType[*plan.RefusedError](err)
 	if !ok || !refused.Pos.IsValid() || !strings.HasPrefix(err.Error(), fmt.Sprintf("random.yaml:%d:1: restore: ", refused.Pos.Line)) {
 		t.Fatalf("got %T: %v", err, err)
 	}
@@ -137,12 +138,12 @@ func TestFullTable(t *testing.T) {
 		if problems := tree.Check(); len(problems) > 0 {
 			t.Fatal(problems)
 		}
-		p, err := NewPlan(tree, Host{SoftFiles: uint64(limit), HardFiles: uint64(limit)}, PlanOptions{})
-		if _, refused := errors.AsType[*RefusedError](err); refused {
+		p, err := makePlan(tree, plan.Host{SoftFiles: uint64(limit), HardFiles: uint64(limit)}, plan.Options{})
+		if _, refused := errors.AsType[*plan.RefusedError](err); refused {
 			return // nothing can be done: see fullTable
 		}
 		if err == nil {
-			err = p.Verify()
+			err = verify(p)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -151,7 +152,7 @@ func TestFullTable(t *testing.T) {
 }
 
 // smallPlan has a move, a shared pipe and a private file.
-func smallPlan(t testing.TB) *Plan {
+func smallPlan(t testing.TB) *plan.Plan {
 	fd := func(n int, file string) tasktree.Descriptor { return tasktree.Descriptor{FD: n, File: text(file)} }
 	tree := &tasktree.Tree{
 		Source: "small.yaml",
@@ -174,28 +175,28 @@ func smallPlan(t testing.TB) *Plan {
 // model would prove nothing.
 func TestModelRejects(t *testing.T) {
 	good := smallPlan(t)
-	if err := good.Verify(); err != nil {
+	if err := verify(good); err != nil {
 		t.Fatal(err)
 	}
 	broken := 0
-	for task := range good.tasks {
-		for i := range good.tasks[task].Ops {
-			op := &good.tasks[task].Ops[i]
+	for task := range good.Tasks {
+		for i := range good.Tasks[task].Ops {
+			op := &good.Tasks[task].Ops[i]
 			descriptors := op.Kind == program.OpPull || op.Kind == program.OpFork ||
-				op.Kind == program.OpCall && (op.Nr == unix.SYS_DUP3 || op.Nr == unix.SYS_CLOSE && good.tasks[task].Notes[i].Verb == program.VerbClose)
+				op.Kind == program.OpCall && (op.Nr == unix.SYS_DUP3 || op.Nr == unix.SYS_CLOSE && good.Tasks[task].Notes[i].Verb == program.VerbClose)
 			if !descriptors {
 				continue
 			}
 			broken++
 			saved := *op
 			*op = program.Op{Kind: program.OpCall, Nr: unix.SYS_CHDIR}
-			if err := good.Verify(); err == nil {
+			if err := verify(good); err == nil {
 				t.Errorf("task %d: dropping op %d (%s) is not noticed", task, i, opName(&saved))
 			}
 			*op = saved
 			if op.Kind == program.OpCall && op.Nr == unix.SYS_DUP3 {
 				op.Args[1]++
-				if err := good.Verify(); err == nil {
+				if err := verify(good); err == nil {
 					t.Errorf("task %d: op %d to another number is not noticed", task, i)
 				}
 				*op = saved
@@ -210,7 +211,7 @@ func TestModelRejects(t *testing.T) {
 func TestPictureIsJSON(t *testing.T) {
 	p := smallPlan(t)
 	var out bytes.Buffer
-	if err := p.WriteJSON(&out); err != nil {
+	if err := writeJSON(p, &out); err != nil {
 		t.Fatal(err)
 	}
 	var pic Picture
@@ -221,7 +222,7 @@ func TestPictureIsJSON(t *testing.T) {
 		t.Errorf("tasks: %+v", pic.Tasks)
 	}
 	out.Reset()
-	if err := p.WriteText(&out); err != nil {
+	if err := writeText(p, &out); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{`task "init"`, `clone3 -> task "child"`, "at release: 7:p.w 9:null", `openat2("/dev/null"`} {
@@ -237,12 +238,12 @@ func TestUnknownKey(t *testing.T) {
 		Root:  &tasktree.Task{Name: "a", FDs: []tasktree.Descriptor{{FD: 0, File: text("f")}}},
 	}
 	tree.Check()
-	_, err := NewPlan(tree, testHost, PlanOptions{})
+	_, err := makePlan(tree, testHost, plan.Options{})
 	var invalid *tasktree.InvalidError
 	if !errors.As(err, &invalid) || !strings.Contains(err.Error(), `--inherit-fd lisener=N`) {
 		t.Errorf("got %v, want an InvalidError that names lisener", err)
 	}
-	_, err = NewPlan(tree, testHost, PlanOptions{Inherit: map[string]int{"listener": 5}})
+	_, err = makePlan(tree, testHost, plan.Options{Inherit: map[string]int{"listener": 5}})
 	var given *tasktree.GivenError
 	if !errors.As(err, &given) || !strings.Contains(err.Error(), `"listener"`) || !strings.Contains(err.Error(), `did you mean "lisener"?`) {
 		t.Errorf("got %v, want a GivenError that names listener, and what is meant", err)
@@ -289,19 +290,19 @@ func TestReplaced(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			for _, strategy := range Strategies() {
-				p, err := NewPlan(tree, testHost, PlanOptions{Inherit: c.given, Strategy: strategy})
+			for _, strategy := range plan.Strategies() {
+				p, err := makePlan(tree, testHost, plan.Options{Inherit: c.given, Strategy: strategy})
 				if err == nil {
-					err = p.Verify()
+					err = verify(p)
 				}
 				if err == nil {
-					p, err = p.rebased(1 << 40) // as a runner does whose memory lies elsewhere
+					p, err = rebased(p, 1<<40) // as a runner does whose memory lies elsewhere
 				}
 				if err != nil {
 					t.Fatal(err)
 				}
 				var out bytes.Buffer
-				if err := p.WriteText(&out); err != nil {
+				if err := writeText(p, &out); err != nil {
 					t.Fatal(err)
 				}
 				for _, want := range c.want {
@@ -352,7 +353,7 @@ func BenchmarkPlan(b *testing.B) {
 func BenchmarkVerify(b *testing.B) {
 	p := mustPlan(b, wideTree(b), testHost)
 	for b.Loop() {
-		if err := p.Verify(); err != nil {
+		if err := verify(p); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -377,17 +378,17 @@ func TestNestedStore(t *testing.T) {
 			t.Fatal(problems)
 		}
 		p := mustPlan(t, tree, testHost)
-		if nested := p.layout == fdstore.Nested; nested != (tasks > flatMessages) {
-			t.Errorf("%d tasks: layout %d", tasks, p.layout)
+		if nested := p.Layout == fdstore.Nested; nested != (tasks > flatMessages) {
+			t.Errorf("%d tasks: layout %d", tasks, p.Layout)
 		}
 		deepest := 0
-		for id := range p.messages {
-			deepest = max(deepest, p.layout.Place(fdstore.ID(id), 1).Depth)
+		for id := range p.Messages {
+			deepest = max(deepest, p.Layout.Place(fdstore.ID(id), 1).Depth)
 		}
 		if want := map[int]int{500: 0, 501: 1, 2200: 2, 2600: 2}[tasks]; deepest != want {
-			t.Errorf("%d tasks, %d messages: depth %d, want %d", tasks, len(p.messages), deepest, want)
+			t.Errorf("%d tasks, %d messages: depth %d, want %d", tasks, len(p.Messages), deepest, want)
 		}
-		if err := p.Verify(); err != nil {
+		if err := verify(p); err != nil {
 			t.Errorf("%d tasks: %v", tasks, err)
 		}
 	}

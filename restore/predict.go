@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -12,8 +13,8 @@ import (
 // Prediction is what a plan will do to descriptor tables, found by running it
 // against a model of them. Nothing was started for it.
 type Prediction struct {
-	Strategy Strategy `json:"strategy"`
-	Naive    bool     `json:"naive"`
+	Strategy plan.Strategy `json:"strategy"`
+	Naive    bool          `json:"naive"`
 
 	// Helpers is the most helper descriptors that any task has at a time: what
 	// is in its table and is not, or not yet, what the description has there.
@@ -98,33 +99,33 @@ func (c Collision) words() string {
 	return fmt.Sprintf("task %q: %s: fd %d was %s; this loses %s", c.Task, c.Op, c.FD, c.Was, c.Lost)
 }
 
-// Predict runs the plan against the model of descriptor tables. It is pure. An
+// predictPlan runs the plan against the model of descriptor tables. It is pure. An
 // error means that the planner has a bug.
-func (p *Plan) Predict() (*Prediction, error) {
-	m, err := p.simulate(nil)
+func predictPlan(p *plan.Plan) (*Prediction, error) {
+	m, err := simulate(p, nil)
 	if err != nil {
 		return nil, err
 	}
 	pr := &Prediction{
-		Strategy: p.options.Strategy, Naive: p.options.Naive, Messages: len(p.messages), Collisions: []Collision{},
-		NoFile: uint64(max(m.top, p.openAtOnce()+ownDescriptors, 2*len(p.lent))),
+		Strategy: p.Options.Strategy, Naive: p.Options.Naive, Messages: len(p.Messages), Collisions: []Collision{},
+		NoFile: uint64(max(m.top, p.OpenAtOnce()+ownDescriptors, 2*len(p.Lent))),
 	}
-	p.traffic(pr)
-	for i, task := range p.tree.Tasks() {
-		t := TaskPrediction{Name: task.Name, Helpers: m.helpers[i], Calls: calls(&p.tasks[i]), Right: !m.wrong[i]}
-		t.Outcome = Outcome{Failed: p.failedOp(i, m.failed[i]), Table: make(map[int]Held, m.tables[i].cells.count)}
+	traffic(p, pr)
+	for i, task := range p.Tree.Tasks() {
+		t := TaskPrediction{Name: task.Name, Helpers: m.helpers[i], Calls: calls(&p.Tasks[i]), Right: !m.wrong[i]}
+		t.Outcome = Outcome{Failed: failedOpOf(p, i, m.failed[i]), Table: make(map[int]Held, m.tables[i].cells.count)}
 		if task.Sharer() {
 			t.Shares = task.Owner.Name
 		}
 		for n, c := range m.tables[i].cells.all() {
-			t.Table[n] = Held{p.endName(c.what), c.cloexec}
+			t.Table[n] = Held{p.EndName(c.what), c.cloexec}
 		}
 		pr.Tasks = append(pr.Tasks, t)
 		pr.Helpers = max(pr.Helpers, t.Helpers)
 		pr.Calls += t.Calls
 	}
 	for _, c := range m.collisions {
-		pr.Collisions = append(pr.Collisions, p.collision(c))
+		pr.Collisions = append(pr.Collisions, collisionOf(p, c))
 	}
 	slices.SortStableFunc(pr.Collisions, func(a, b Collision) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
@@ -134,25 +135,25 @@ func (p *Plan) Predict() (*Prediction, error) {
 
 // traffic counts what carries open files: the messages that lie in a store, or
 // those that go to and from a service, where each task has one under way.
-func (p *Plan) traffic(pr *Prediction) {
-	pr.InFlight = p.inFlight()
-	if p.options.Strategy != StrategyService {
+func traffic(p *plan.Plan, pr *Prediction) {
+	pr.InFlight = p.InFlight()
+	if p.Options.Strategy != plan.StrategyService {
 		return
 	}
 	channels := 0
-	for i := range p.tasks {
-		for j := range p.tasks[i].Ops {
-			switch op := &p.tasks[i].Ops[j]; {
+	for i := range p.Tasks {
+		for j := range p.Tasks[i].Ops {
+			switch op := &p.Tasks[i].Ops[j]; {
 			case op.Kind == program.OpTake:
 				pr.Messages++
-			case op.Kind == program.OpPair && p.tasks[i].Notes[j].Verb == program.VerbChannel:
+			case op.Kind == program.OpPair && p.Tasks[i].Notes[j].Verb == program.VerbChannel:
 				pr.Messages++
 				channels++
 			}
 		}
 	}
-	pr.InFlight = min(1, len(p.messages)) * max(1, channels)
-	pr.NoFile = max(pr.NoFile, uint64(len(p.messages)+channels+ownDescriptors)) // of the service
+	pr.InFlight = min(1, len(p.Messages)) * max(1, channels)
+	pr.NoFile = max(pr.NoFile, uint64(len(p.Messages)+channels+ownDescriptors)) // of the service
 }
 
 // ownDescriptors is what a Go program that restores has open besides the files:
@@ -160,24 +161,24 @@ func (p *Plan) traffic(pr *Prediction) {
 // its cgroup's limit from, the store, a pidfd, and what it reads of /proc at a time.
 const ownDescriptors = 9
 
-func (p *Plan) failedOp(task int, f failure) *FailedOp {
+func failedOpOf(p *plan.Plan, task int, f failure) *FailedOp {
 	if f.errno == 0 {
 		return nil
 	}
-	op, note := &p.tasks[task].Ops[f.op], p.tasks[task].Notes[f.op]
-	words, err := p.reason(op, note, int32(f.errno), 0)
+	op, note := &p.Tasks[task].Ops[f.op], p.Tasks[task].Notes[f.op]
+	words, err := reason(p, op, note, int32(f.errno), 0)
 	if err != nil {
 		words = err.Error()
 	}
-	return &FailedOp{Op: f.op, What: p.what(op, note) + ": " + p.callText(op, note), Line: int(note.Line), Why: words}
+	return &FailedOp{Op: f.op, What: what(p, op, note) + ": " + callText(p, op, note), Line: int(note.Line), Why: words}
 }
 
-func (p *Plan) collision(c collision) Collision {
-	op, note := &p.tasks[c.task].Ops[c.op], p.tasks[c.task].Notes[c.op]
+func collisionOf(p *plan.Plan, c collision) Collision {
+	op, note := &p.Tasks[c.task].Ops[c.op], p.Tasks[c.task].Notes[c.op]
 	return Collision{
-		Line: int(note.Line), Col: int(note.Col), Task: p.tree.Tasks()[c.task].Name,
-		Op: p.what(op, note) + ": " + p.callText(op, note), FD: c.number, Was: p.endName(c.was.what), Lost: c.lost,
-		source: p.tree.Source,
+		Line: int(note.Line), Col: int(note.Col), Task: p.Tree.Tasks()[c.task].Name,
+		Op: what(p, op, note) + ": " + callText(p, op, note), FD: c.number, Was: p.EndName(c.was.what), Lost: c.lost,
+		source: p.Tree.Source,
 	}
 }
 

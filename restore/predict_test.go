@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 )
@@ -27,13 +28,13 @@ func clash(t testing.TB) *tasktree.Tree {
 	return tree
 }
 
-func predict(t testing.TB, tree *tasktree.Tree, o PlanOptions) *Prediction {
+func predict(t testing.TB, tree *tasktree.Tree, o plan.Options) *Prediction {
 	t.Helper()
-	p, err := NewPlan(tree, testHost, o)
+	p, err := makePlan(tree, testHost, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pr, err := p.Predict()
+	pr, err := predictPlan(p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,21 +45,21 @@ func TestPredict(t *testing.T) {
 	five := 5
 	for _, c := range []struct {
 		name string
-		o    PlanOptions
+		o    plan.Options
 		want []string
 	}{
-		{"fdstore", PlanOptions{}, nil},
-		{"service", PlanOptions{Strategy: StrategyService}, nil},
-		{"service, naive", PlanOptions{Strategy: StrategyService, Naive: true}, []string{
+		{"fdstore", plan.Options{}, nil},
+		{"service", plan.Options{Strategy: plan.StrategyService}, nil},
+		{"service, naive", plan.Options{Strategy: plan.StrategyService, Naive: true}, []string{
 			`clash.yaml:3:5: task "only": close helpers: close(1): fd 1 was a; this loses fd 1, installed from file "a" at line 4`,
 			`clash.yaml:4:5: task "only": install fd 1 from file "a": dup3(2, 1): fd 1 was [channel]; this loses the channel, before file "b" was popped for fd 0`,
 		}},
-		{"inherit", PlanOptions{Strategy: StrategyInherit}, nil},
-		{"fdstore, naive", PlanOptions{Naive: true}, []string{
+		{"inherit", plan.Options{Strategy: plan.StrategyInherit}, nil},
+		{"fdstore, naive", plan.Options{Naive: true}, []string{
 			`clash.yaml:3:5: task "only": close helpers: close(0): fd 0 was b; this loses fd 0, installed from file "b" at line 5`,
 		}},
-		{"fdstore, naive, out of the way", PlanOptions{Naive: true, ServiceFD: &five}, nil},
-		{"inherit, naive", PlanOptions{Strategy: StrategyInherit, Naive: true}, []string{
+		{"fdstore, naive, out of the way", plan.Options{Naive: true, ServiceFD: &five}, nil},
+		{"inherit, naive", plan.Options{Strategy: plan.StrategyInherit, Naive: true}, []string{
 			`clash.yaml:4:5: task "only": install fd 1 from file "a": dup3(0, 1): fd 1 was b; this loses file "b", still to be installed as fd 0`,
 			`clash.yaml:5:5: task "only": install fd 0 from file "b": close(1): fd 1 was a; this loses fd 1, installed from file "a" at line 4`,
 		}},
@@ -77,7 +78,7 @@ func TestPredict(t *testing.T) {
 }
 
 func TestPredictionJSON(t *testing.T) {
-	text, err := json.Marshal(predict(t, clash(t), PlanOptions{Naive: true}))
+	text, err := json.Marshal(predict(t, clash(t), plan.Options{Naive: true}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,12 +94,12 @@ func TestPredictionJSON(t *testing.T) {
 }
 
 func TestParseStrategy(t *testing.T) {
-	for _, s := range Strategies() {
-		if got, err := ParseStrategy(s.String()); err != nil || got != s {
+	for _, s := range plan.Strategies() {
+		if got, err := plan.ParseStrategy(s.String()); err != nil || got != s {
 			t.Errorf("%v: got %v, %v", s, got, err)
 		}
 	}
-	if _, err := ParseStrategy("inherits"); err == nil || !strings.Contains(err.Error(), `did you mean "inherit"`) {
+	if _, err := plan.ParseStrategy("inherits"); err == nil || !strings.Contains(err.Error(), `did you mean "inherit"`) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -108,9 +109,9 @@ func TestParseStrategy(t *testing.T) {
 func BenchmarkPredict(b *testing.B) {
 	tree := wideTree(b)
 	for b.Loop() {
-		for _, s := range Strategies() {
+		for _, s := range plan.Strategies() {
 			for _, naive := range []bool{false, true} {
-				predict(b, tree, PlanOptions{Strategy: s, Naive: naive})
+				predict(b, tree, plan.Options{Strategy: s, Naive: naive})
 			}
 		}
 	}
@@ -131,8 +132,8 @@ func TestInheritNeedsNumbersTwice(t *testing.T) {
 	for limit, fits := range map[uint64]bool{44: false, 45: true} {
 		host := testHost
 		host.SoftFiles, host.HardFiles = limit, limit
-		_, err := NewPlan(tree, host, PlanOptions{Strategy: StrategyInherit})
-		refused, ok := errors.AsType[*RefusedError](err)
+		_, err := makePlan(tree, host, plan.Options{Strategy: plan.StrategyInherit})
+		refused, ok := errors.AsType[*plan.RefusedError](err)
 		if fits != (err == nil) || !fits && (!ok || !strings.Contains(refused.Error(), "needs 45 numbers")) {
 			t.Errorf("limit %d: %v", limit, err)
 		}
@@ -154,7 +155,7 @@ func TestPredictedLimit(t *testing.T) {
 	if problems := tree.Check(); len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	pr := predict(t, tree, PlanOptions{})
+	pr := predict(t, tree, plan.Options{})
 	if want := uint64(files + 1 + ownDescriptors); pr.NoFile != want {
 		t.Errorf("RLIMIT_NOFILE %d, want %d", pr.NoFile, want)
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/fdstore"
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
@@ -32,9 +33,9 @@ func (r *run) prepare(ctx context.Context) error {
 	case err := <-prepared:
 		return err
 	case <-ctx.Done():
-		err = r.errorf("%w: %w", ErrCanceled, context.Cause(ctx))
+		err = r.errorf("%w: %w", plan.ErrCanceled, context.Cause(ctx))
 	case <-late:
-		err = r.errorf("%w, after %v: files are still being opened", ErrTimeout, r.options.Timeout)
+		err = r.errorf("%w, after %v: files are still being opened", plan.ErrTimeout, r.options.Timeout)
 	}
 	// Most ops do come back, and what they have made by then is removed. One
 	// that does not has made nothing.
@@ -53,10 +54,10 @@ func (r *run) prepare(ctx context.Context) error {
 // find theirs themselves: these are looked at when all are ready.
 func (r *run) makeAndFind() error {
 	r.found = map[uint64]foundProgram{}
-	if err := r.carryOut(&r.plan.prepare); err != nil {
+	if err := r.carryOut(&r.plan.Prepare); err != nil {
 		return err
 	}
-	if r.plan.tree.HasNamespace(tasktree.NamespaceUser) {
+	if r.plan.Tree.HasNamespace(tasktree.NamespaceUser) {
 		return nil
 	}
 	return r.checkPrograms()
@@ -64,20 +65,20 @@ func (r *run) makeAndFind() error {
 
 // checkPrograms looks at the programs that have been found.
 func (r *run) checkPrograms() error {
-	if r.plan.held == len(r.plan.tasks) {
+	if r.plan.Held == len(r.plan.Tasks) {
 		return nil
 	}
 	done := r.trace.stage("look at the programs")
 	defer done()
-	c := newProgramCheck(r.plan, func(of fileEnd) (int, bool) {
-		slot, ok := r.plan.slotsOf[of]
+	c := newProgramCheck(r.plan, func(of plan.FileEnd) (int, bool) {
+		slot, ok := r.plan.SlotsOf[of]
 		if !ok || !r.slots[slot].open {
 			return -1, false
 		}
 		return r.slots[slot].fd, true
 	})
-	base, data := r.plan.arena.Base, r.plan.arena.Data()
-	return pathsError(c.check(func(cell uint64) (string, bool) {
+	base, data := r.plan.Arena.Base, r.plan.Arena.Data()
+	return plan.JoinPaths(c.check(func(cell uint64) (string, bool) {
 		return program.StringAt(base, data, binary.NativeEndian.Uint64(r.arena.Bytes()[cell-base:]))
 	}))
 }
@@ -94,14 +95,14 @@ type opFailure struct {
 func (r *run) carryOut(prog *program.Program) error {
 	for i := range prog.Ops {
 		if r.gaveUp.Load() {
-			return ErrCanceled
+			return plan.ErrCanceled
 		}
 		op := &prog.Ops[i]
 		done := r.trace.step(prog, i)
 		got, f := r.step(op)
 		done()
 		if f.err == nil && f.reason == "" && op.Flags&program.FlagWant != 0 && got != op.Want {
-			f.reason, _ = r.plan.reason(op, prog.Notes[i], program.ReasonUnwanted, got)
+			f.reason, _ = reason(r.plan, op, prog.Notes[i], program.ReasonUnwanted, got)
 		}
 		if op.Allow != 0 && errors.Is(f.err, unix.Errno(op.Allow)) {
 			f.err = nil
@@ -113,14 +114,14 @@ func (r *run) carryOut(prog *program.Program) error {
 			}
 			failed := failedOp{task: task, prog: prog, op: i, err: f.err, reason: f.reason, explain: explainPath}
 			if prog.Notes[i].Verb == program.VerbFind {
-				return r.plan.programError(failed)
+				return programError(r.plan, failed)
 			}
-			e := r.plan.opError(failed)
+			e := opError(r.plan, failed)
 			if fe, ok := errors.AsType[*fdstore.FileError](f.err); ok {
 				// Which file it is says more than which message.
-				of := r.plan.messages[op.Args[2]][fe.Index]
-				file := r.plan.tree.Files[of.file]
-				e.Pos, e.What, e.Err = file.Pos, fmt.Sprintf("put file %q into the store", file.EndName(int(of.end))), fe.Err
+				of := r.plan.Messages[op.Args[2]][fe.Index]
+				file := r.plan.Tree.Files[of.File]
+				e.Pos, e.What, e.Err = file.Pos, fmt.Sprintf("put file %q into the store", file.EndName(int(of.End))), fe.Err
 			}
 			return e
 		}
@@ -161,10 +162,10 @@ func (r *run) step(op *program.Op) (int64, opFailure) {
 		fd, err := reopen(int(args[0]), int(args[1]))
 		return int64(fd), opFailure{err: err}
 	case program.OpReopenAt:
-		path := r.plan.stringAt(args[0])
-		return r.reopenAt(path, int(r.plan.howFlags(args[1])), int(args[2]), op.Flags&program.FlagNonblock != 0)
+		path := stringAt(r.plan, args[0])
+		return r.reopenAt(path, int(r.plan.HowFlags(args[1])), int(args[2]), op.Flags&program.FlagNonblock != 0)
 	case program.OpWay:
-		return 0, opFailure{err: r.way(r.plan.stringAt(args[0]), int(r.plan.howFlags(args[1])))}
+		return 0, opFailure{err: r.way(stringAt(r.plan, args[0]), int(r.plan.HowFlags(args[1])))}
 	case program.OpCreate:
 		return r.create(op)
 	case program.OpCaller:
@@ -195,7 +196,7 @@ func (r *run) call(op *program.Op, args [6]uint64) (int64, error) {
 
 // addMessage puts one message into the store.
 func (r *run) addMessage(op *program.Op) opFailure {
-	slots := program.Int32sAt(r.plan.arena.Base, r.plan.arena.Data(), op.Args[0], int(op.Args[1]))
+	slots := program.Int32sAt(r.plan.Arena.Base, r.plan.Arena.Data(), op.Args[0], int(op.Args[1]))
 	fds := make([]int, len(slots))
 	for i, s := range slots {
 		fds[i] = r.slots[s].fd
@@ -214,7 +215,7 @@ type foundProgram struct {
 func (r *run) find(op *program.Op) opFailure {
 	found, known := r.found[op.Args[0]]
 	if !known {
-		found = r.findAmong(program.WordsAt(r.plan.arena.Base, r.plan.arena.Data(), op.Args[0], int(op.Args[1])))
+		found = r.findAmong(program.WordsAt(r.plan.Arena.Base, r.plan.Arena.Data(), op.Args[0], int(op.Args[1])))
 		r.found[op.Args[0]] = found
 	}
 	if found.err == nil {
@@ -225,7 +226,7 @@ func (r *run) find(op *program.Op) opFailure {
 
 // findAmong gives the first of the places, by address, where a program is.
 func (r *run) findAmong(places []uint64) foundProgram {
-	i, err := firstProgram(r.opener, len(places), func(i int) string { return r.plan.stringAt(places[i]) })
+	i, err := firstProgram(r.opener, len(places), func(i int) string { return stringAt(r.plan, places[i]) })
 	if err != nil {
 		return foundProgram{err: err}
 	}
@@ -267,18 +268,18 @@ func truncates(fd int) (bool, error) {
 // checkCommit finds beforehand what would make the commit ops fail, since the
 // first of them already changes files.
 func (r *run) checkCommit() error {
-	if r.plan.tree.HasNamespace(tasktree.NamespaceUser) {
+	if r.plan.Tree.HasNamespace(tasktree.NamespaceUser) {
 		if err := r.checkPrograms(); err != nil {
 			return err
 		}
 	}
-	prog := &r.plan.commit
+	prog := &r.plan.Commit
 	for i := range prog.Ops {
 		if prog.Ops[i].Kind != program.OpTruncate {
 			continue
 		}
 		if _, err := truncates(r.slots[prog.Ops[i].Args[0]].fd); err != nil {
-			return r.plan.opError(failedOp{task: -1, prog: prog, op: i, err: err, explain: explainPath})
+			return opError(r.plan, failedOp{task: -1, prog: prog, op: i, err: err, explain: explainPath})
 		}
 	}
 	return nil

@@ -10,14 +10,15 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 )
 
-// WriteText writes the plan as a picture for people: for each task its ops, what
+// writeText writes the plan as a picture for people: for each task its ops, what
 // they are for, the description's line, and the descriptors that each changes;
 // below them the table in the end.
-func (p *Plan) WriteText(w io.Writer) error {
-	pic, err := p.Picture()
+func writeText(p *plan.Plan, w io.Writer) error {
+	pic, err := newPicture(p)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
@@ -27,7 +28,7 @@ type probes struct {
 	// clone makes a task in these new namespaces, which maps its user and
 	// ends: user namespaces as an ordinary user since Linux 3.8, where no
 	// sysctl, security module or sandbox forbids them.
-	clone func(Host, []tasktree.Namespace) error
+	clone func(plan.Host, []tasktree.Namespace) error
 	// choosePIDs asks for a pid, see [postfork.MayChoosePIDs]; since Linux 5.5,
 	// with CAP_CHECKPOINT_RESTORE since 5.9.
 	choosePIDs func() bool
@@ -109,7 +110,7 @@ var (
 	clonedMu sync.Mutex
 )
 
-func tryCloneOnce(host Host, namespaces []tasktree.Namespace) error {
+func tryCloneOnce(host plan.Host, namespaces []tasktree.Namespace) error {
 	t := &tasktree.Tree{Root: &tasktree.Task{Name: "probe"}}
 	for _, n := range namespaces {
 		t.Namespaces = append(t.Namespaces, tasktree.NamespaceItem{Name: n})
@@ -130,25 +131,25 @@ func tryCloneOnce(host Host, namespaces []tasktree.Namespace) error {
 
 // tryClone makes the root of a tree as its restore would, with a program that
 // maps its user and ends.
-func tryClone(t *tasktree.Tree, host Host) error {
+func tryClone(t *tasktree.Tree, host plan.Host) error {
 	for try := range program.BaseTries {
 		p := probePlan(t, host, program.DefaultBase+uint64(try)*program.BaseStep)
-		arena, err := postfork.Map(p.arena.Base, p.arenaSize())
+		arena, err := postfork.Map(p.Arena.Base, arenaSize(p))
 		if errors.Is(err, unix.EEXIST) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		return errors.Join(p.probe(arena), arena.Unmap())
+		return errors.Join(probe(p, arena), arena.Unmap())
 	}
 	return os.NewSyscallError("mmap", unix.EEXIST)
 }
 
 // probePlan is the plan of a task that has a table of its own, maps its user, and
 // ends.
-func probePlan(t *tasktree.Tree, host Host, base uint64) *Plan {
-	p := &Plan{tree: t, host: host, arena: program.NewArena(base, 1), extras: make([]extra, 1)}
+func probePlan(t *tasktree.Tree, host plan.Host, base uint64) *plan.Plan {
+	p := &plan.Plan{Tree: t, Host: host, Arena: program.NewArena(base, 1), Extras: make([]plan.Extra, 1)}
 	pl := &planner{plan: p, extraIDs: map[string]int32{}}
 	w := &writer{pl: pl}
 	w.about(program.VerbMap, tasktree.Pos{})
@@ -157,27 +158,27 @@ func probePlan(t *tasktree.Tree, host Host, base uint64) *Plan {
 		w.writeIDs(0)
 	}
 	const robustListHead = 24
-	rec := p.arena.Record(0)
+	rec := p.Arena.Record(0)
 	w.add(program.OpBegin, rec, robustListHead, rec+program.RecordBegun)
 	w.call(unix.SYS_EXIT_GROUP, 0)
-	p.tasks = []program.Program{w.prog}
-	p.rootClone = pl.clone(t.Root, 0)
+	p.Tasks = []program.Program{w.prog}
+	p.RootClone = pl.clone(t.Root, 0)
 	return p
 }
 
 // probe carries a probePlan out and takes the task's end.
-func (p *Plan) probe(arena *postfork.Arena) error {
+func probe(p *plan.Plan, arena *postfork.Arena) error {
 	const patience = 10 * time.Second // the task makes a dozen calls
-	copy(arena.Bytes()[program.HeadSize:], p.arena.Data()[program.HeadSize:])
-	arena.PutOps(p.opsBase(), p.tasks[0].Ops)
+	copy(arena.Bytes()[program.HeadSize:], p.Arena.Data()[program.HeadSize:])
+	arena.PutOps(opsBase(p), p.Tasks[0].Ops)
 	h, rec := arena.Head(), arena.Record(0)
-	h.Base, h.Size, h.Records, h.Private = arena.Base, arena.Size(), p.arena.Record(0), p.arena.Private()
-	rec.Ops = p.opsBase()
+	h.Base, h.Size, h.Records, h.Private = arena.Base, arena.Size(), p.Arena.Record(0), p.Arena.Private()
+	rec.Ops = opsBase(p)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	pid, err := arena.Spawn(p.rootClone, postfork.SpawnOptions{OldClone: p.host.OldClone})
+	pid, err := arena.Spawn(p.RootClone, postfork.SpawnOptions{OldClone: p.Host.OldClone})
 	if err != nil {
-		return os.NewSyscallError(p.cloneName(), err)
+		return os.NewSyscallError(cloneName(p), err)
 	}
 	pidfd := int(int32(h.RootPIDFD))
 	defer unix.Close(pidfd)
@@ -194,12 +195,12 @@ func (p *Plan) probe(arena *postfork.Arena) error {
 	})
 	switch {
 	case rec.Errno != 0:
-		op, note := &p.tasks[0].Ops[rec.Op], p.tasks[0].Notes[rec.Op]
-		words, err := p.reason(op, note, rec.Errno, rec.Got)
+		op, note := &p.Tasks[0].Ops[rec.Op], p.Tasks[0].Notes[rec.Op]
+		words, err := reason(p, op, note, rec.Errno, rec.Got)
 		if err == nil {
 			err = errors.New(words)
 		}
-		return &probeError{p.callName(op, note), err}
+		return &probeError{callName(p, op, note), err}
 	case rec.Begun == 0:
 		return errProbeKilled
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/execcheck"
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/safepath"
 	"regrow/tasktree"
@@ -23,11 +24,11 @@ import (
 //
 // Each program is looked at once, however many tasks run it.
 type programCheck struct {
-	plan   *Plan
+	plan   *plan.Plan
 	opener *safepath.Opener
 	arch   execcheck.Arch
-	stack  uint64                       // the soft RLIMIT_STACK
-	fd     func(of fileEnd) (int, bool) // the descriptor of an open file that this process has already
+	stack  uint64                            // the soft RLIMIT_STACK
+	fd     func(of plan.FileEnd) (int, bool) // the descriptor of an open file that this process has already
 
 	looks   map[lookKey]*look
 	lists   map[uint64]stringList // by address
@@ -62,9 +63,9 @@ type stringList struct {
 	long    []int // those that are too long, by index
 }
 
-func newProgramCheck(p *Plan, fd func(of fileEnd) (int, bool)) *programCheck {
+func newProgramCheck(p *plan.Plan, fd func(of plan.FileEnd) (int, bool)) *programCheck {
 	c := &programCheck{
-		plan: p, opener: safepath.New(p.host.OldOpen), fd: fd, arch: execcheck.Native(os.Getpagesize()),
+		plan: p, opener: safepath.New(p.Host.OldOpen), fd: fd, arch: execcheck.Native(os.Getpagesize()),
 		looks: map[lookKey]*look{}, lists: map[uint64]stringList{},
 	}
 	var limit unix.Rlimit
@@ -77,11 +78,11 @@ func newProgramCheck(p *Plan, fd func(of fileEnd) (int, bool)) *programCheck {
 // check looks at the program of each task, whose path the arena has, and gives what
 // is wrong.
 func (c *programCheck) check(path func(cell uint64) (string, bool)) (wrong []error) {
-	for i, task := range c.plan.tree.Tasks() {
+	for i, task := range c.plan.Tree.Tasks() {
 		if task.Holds() {
 			continue
 		}
-		ops := c.plan.tasks[i].Ops
+		ops := c.plan.Tasks[i].Ops
 		exec := &ops[len(ops)-1]
 		found, ok := path(exec.Args[0])
 		if !ok {
@@ -98,8 +99,8 @@ func (c *programCheck) check(path func(cell uint64) (string, bool)) (wrong []err
 
 // refusal says why a task's program cannot be executed.
 func (c *programCheck) refusal(task *tasktree.Task, pos tasktree.Pos, path, why string, errno unix.Errno) error {
-	return &ProgramError{&OpError{
-		Source: c.plan.tree.Source, Pos: pos, Task: task.Name,
+	return &plan.ProgramError{OpError: &plan.OpError{
+		Source: c.plan.Tree.Source, Pos: pos, Task: task.Name,
 		What: "run", Call: fmt.Sprintf("execve %q", path), Reason: why, Err: errno,
 	}}
 }
@@ -121,7 +122,7 @@ func (c *programCheck) folder(task *tasktree.Task) string {
 	if task.Cwd.Value == "" {
 		return ""
 	}
-	return c.plan.tree.Join(task.Cwd.Value)
+	return c.plan.Tree.Join(task.Cwd.Value)
 }
 
 // follow goes from a program to its interpreter, to the interpreter's, and so on.
@@ -234,7 +235,7 @@ func (c *programCheck) over(argv, envp stringList, path string, scripts []script
 
 // variable gives the place of a variable that is too long, and what it is.
 func (c *programCheck) variable(task *tasktree.Task, envp uint64, i int) (tasktree.Pos, string) {
-	data, base := c.plan.arena.Data(), c.plan.arena.Base
+	data, base := c.plan.Arena.Data(), c.plan.Arena.Base
 	words := program.WordsAt(base, data, envp+uint64(8*i), 1)
 	text, _ := program.StringAt(base, data, words[0])
 	name, _, _ := strings.Cut(text, "=")
@@ -251,7 +252,7 @@ func (c *programCheck) list(addr uint64) stringList {
 	if l, ok := c.lists[addr]; ok {
 		return l
 	}
-	data, base := c.plan.arena.Data(), c.plan.arena.Base
+	data, base := c.plan.Arena.Data(), c.plan.Arena.Base
 	var l stringList
 	for at := addr - base; ; at += 8 {
 		word := binary.NativeEndian.Uint64(data[at:])

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/safepath"
 	"regrow/tasktree"
@@ -250,7 +251,7 @@ func (p *aProgram) checked(t testing.TB) []error {
 	if err := executable(safepath.New(false), p.path); err != nil {
 		return []error{err}
 	}
-	c := newProgramCheck(made, func(fileEnd) (int, bool) { return -1, false })
+	c := newProgramCheck(made, func(plan.FileEnd) (int, bool) { return -1, false })
 	return c.check(func(uint64) (string, bool) { return p.path, true })
 }
 
@@ -410,8 +411,8 @@ func TestSizesAsTheKernel(t *testing.T) {
 		p.dir, p.path = dir, binary
 		p.agree(t)
 		found := p.checked(t)
-		if len(p.env) > 0 && len(found) > 0 && posOf(found[0]).Line != 20 {
-			t.Errorf("a variable that is too long is said at %v", posOf(found[0]))
+		if len(p.env) > 0 && len(found) > 0 && plan.PosOf(found[0]).Line != 20 {
+			t.Errorf("a variable that is too long is said at %v", plan.PosOf(found[0]))
 		}
 	}
 }
@@ -431,15 +432,15 @@ func TestFoundOnce(t *testing.T) {
 	host.Environ = []string{"PATH=/usr/bin:/bin"}
 	made := mustPlan(t, tree, host)
 	lookups := map[uint64]bool{}
-	for i := range made.prepare.Ops {
-		if op := &made.prepare.Ops[i]; op.Kind == program.OpFind {
+	for i := range made.Prepare.Ops {
+		if op := &made.Prepare.Ops[i]; op.Kind == program.OpFind {
 			lookups[op.Args[0]] = true
 		}
 	}
 	if len(lookups) != 1 {
 		t.Errorf("%d lists of places for one program", len(lookups))
 	}
-	c := newProgramCheck(made, func(fileEnd) (int, bool) { return -1, false })
+	c := newProgramCheck(made, func(plan.FileEnd) (int, bool) { return -1, false })
 	if wrong := c.check(func(uint64) (string, bool) { return "/bin/true", true }); len(wrong) > 0 {
 		t.Error(wrong)
 	}

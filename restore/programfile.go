@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/execcheck"
+	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 )
 
@@ -63,9 +64,9 @@ func (c *programCheck) open(path, folder string, interpreter bool) (opened, unix
 		}
 	}
 	if file, ok := c.writers()[inode{st.Dev, st.Ino}]; ok {
-		f := c.plan.tree.Files[file]
+		f := c.plan.Tree.Files[file]
 		cure := "open that O_RDONLY"
-		if f.Spec.Traits(c.plan.tree).InheritKey != "" {
+		if f.Spec.Traits(c.plan.Tree).InheritKey != "" {
 			cure = "hand down a descriptor that only reads"
 		}
 		return left, unix.ETXTBSY, fmt.Sprintf("the tree holds it open for writing, as file %q at %v; %s, or run a copy", f.Name, f.Pos, cure)
@@ -106,8 +107,8 @@ func mayExecute(dir int, path string, st *unix.Stat_t) (unix.Errno, string) {
 	switch err := executableFile(dir, path, st); {
 	case errors.Is(err, unix.EISDIR):
 		return unix.EACCES, "a directory"
-	case errors.Is(err, errSpecial):
-		return unix.EACCES, noRegular
+	case errors.Is(err, plan.ErrSpecial):
+		return unix.EACCES, plan.NoRegular
 	case errors.Is(err, unix.EACCES):
 		return unix.EACCES, noRight(dir, path)
 	}
@@ -141,14 +142,14 @@ func (c *programCheck) writers() map[inode]int {
 	}
 	c.written = map[inode]int{}
 	paths := map[string]bool{}
-	for i, f := range c.plan.tree.Files {
+	for i, f := range c.plan.Tree.Files {
 		if len(f.Uses) == 0 {
 			continue
 		}
-		traits := f.Spec.Traits(c.plan.tree)
+		traits := f.Spec.Traits(c.plan.Tree)
 		for end := range max(1, len(f.Spec.Ends())) {
 			key, writes := inode{}, false
-			fd, made := c.fd(fileEnd{int32(i), int32(end)})
+			fd, made := c.fd(plan.FileEnd{File: int32(i), End: int32(end)})
 			switch {
 			case made && (traits.Writes || traits.InheritKey != "" || tasktree.IsGiven(f.Spec)):
 				key, writes = canWrite(fd)

@@ -57,11 +57,11 @@ func (r *run) reportProgress() *reporter {
 
 // look counts.
 func (rep *reporter) look() Progress {
-	h, n := rep.r.arena.Head(), len(rep.r.plan.tasks)
+	h, n := rep.r.arena.Head(), len(rep.r.plan.Tasks)
 	p := Progress{
 		Tasks:     n,
 		Installed: n - int(postfork.Load(&h.Left)&program.CountMask),
-		Released:  rep.r.plan.held - int(postfork.Load(&h.Started)&program.CountMask),
+		Released:  rep.r.plan.Held - int(postfork.Load(&h.Started)&program.CountMask),
 	}
 	for i := range n {
 		if i == 0 || postfork.LoadPID(&rep.r.arena.Record(i).PID) != 0 {

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 )
@@ -162,9 +163,9 @@ func (d *drawer) task(i, highest int) *tasktree.Task {
 }
 
 // drawHost makes a random host: with room, or hardly any.
-func drawHost(t *rapid.T) Host {
+func drawHost(t *rapid.T) plan.Host {
 	hard := rapid.SampledFrom([]uint64{4096, 4096, 4096, 4096, 1 << 30, 64, 12, 4}).Draw(t, "hard limit")
-	return Host{
+	return plan.Host{
 		SoftFiles: min(hard, rapid.SampledFrom([]uint64{1024, 1024, 4096, 256, 8}).Draw(t, "soft limit")), HardFiles: hard,
 		Ignored: rapid.Uint64().Draw(t, "ignored"),
 		Environ: []string{"PATH=/usr/bin:/bin"}, Cwd: rapid.SampledFrom([]string{"/", "/srv", ""}).Draw(t, "cwd"),
@@ -173,11 +174,11 @@ func drawHost(t *rapid.T) Host {
 }
 
 // testHost is a host with room.
-var testHost = Host{SoftFiles: 1024, HardFiles: 4096, Environ: []string{"PATH=/usr/bin:/bin"}, Cwd: "/"}
+var testHost = plan.Host{SoftFiles: 1024, HardFiles: 4096, Environ: []string{"PATH=/usr/bin:/bin"}, Cwd: "/"}
 
-func mustPlan(t testing.TB, tree *tasktree.Tree, host Host) *Plan {
+func mustPlan(t testing.TB, tree *tasktree.Tree, host plan.Host) *plan.Plan {
 	t.Helper()
-	p, err := NewPlan(tree, host, PlanOptions{})
+	p, err := makePlan(tree, host, plan.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package restore
 import (
 	"fmt"
 
+	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 )
 
@@ -13,18 +14,18 @@ func raise(limit int) string {
 
 // fullTable refuses a task whose descriptors leave no room for what its restore
 // takes besides. inAll is how many numbers there would have to be.
-func (tp *taskPlanner) fullTable(pos tasktree.Pos, inAll int) *RefusedError {
+func (tp *taskPlanner) fullTable(pos tasktree.Pos, inAll int) *plan.RefusedError {
 	p, wanted := tp.pl.plan, len(tp.task.FDs)
 	inAll = max(inAll, wanted+1)
-	what := map[Strategy]string{
-		StrategyFDStore: "the store, or what a file is made with",
-		StrategyService: "the way to the service, or what a file is made with",
-		StrategyInherit: "to move files past each other",
-	}[p.options.Strategy]
-	return &RefusedError{p.tree.Source, pos, fmt.Sprintf(
+	what := map[plan.Strategy]string{
+		plan.StrategyFDStore: "the store, or what a file is made with",
+		plan.StrategyService: "the way to the service, or what a file is made with",
+		plan.StrategyInherit: "to move files past each other",
+	}[p.Options.Strategy]
+	return &plan.RefusedError{Source: p.Tree.Source, Pos: pos, Msg: fmt.Sprintf(
 		"task %q wants %d numbers, and the strategy %s needs %d more at a time (%s), %d in all: the hard RLIMIT_NOFILE is %d (%s; "+
 			"or leave a descriptor out, or let two of them name one open file)",
-		tp.task.Name, wanted, p.options.Strategy, inAll-wanted, what, inAll, p.host.HardFiles, raise(inAll))}
+		tp.task.Name, wanted, p.Options.Strategy, inAll-wanted, what, inAll, p.Host.HardFiles, raise(inAll))}
 }
 
 // leastOwn is what the process that restores has open beside the tree's files in
@@ -38,37 +39,37 @@ const leastOwn = 5
 func (pl *planner) checkRunner() error {
 	p := pl.plan
 	files := 0
-	for fe := range p.slotsOf {
-		if p.tree.Files[fe.file].Spec.Traits(p.tree).InheritKey == "" {
+	for fe := range p.SlotsOf {
+		if p.Tree.Files[fe.File].Spec.Traits(p.Tree).InheritKey == "" {
 			files++
 		}
 	}
 	own := leastOwn
-	if uint64(files+own) <= p.host.HardFiles || files == 0 {
+	if uint64(files+own) <= p.Host.HardFiles || files == 0 {
 		return nil
 	}
-	return &RefusedError{p.tree.Source, p.tree.Root.Pos, fmt.Sprintf(
+	return &plan.RefusedError{Source: p.Tree.Source, Pos: p.Tree.Root.Pos, Msg: fmt.Sprintf(
 		"the process that restores has %d open files of the tree at once, and %d descriptors of its own (standard ones, the store, a pidfd), %d in all: "+
 			"the hard RLIMIT_NOFILE is %d (%s; a file that one task alone uses, and that is not created, is opened there)",
-		files, own, files+own, p.host.HardFiles, raise(files+own))}
+		files, own, files+own, p.Host.HardFiles, raise(files+own))}
 }
 
 // checkLent refuses a tree whose root cannot have every open file at once.
 func (pl *planner) checkLent() error {
 	p := pl.plan
-	for _, l := range p.lent {
-		if uint64(l.number) >= p.host.HardFiles {
-			return &RefusedError{p.tree.Source, p.tree.Root.Pos, fmt.Sprintf(
+	for _, l := range p.Lent {
+		if uint64(l.Number) >= p.Host.HardFiles {
+			return &plan.RefusedError{Source: p.Tree.Source, Pos: p.Tree.Root.Pos, Msg: fmt.Sprintf(
 				"the strategy inherit gives the root all %d open files of the tree at once, up to number %d, and the hard RLIMIT_NOFILE is %d (%s; the strategy fdstore gives each task only its own)",
-				len(p.lent), l.number, p.host.HardFiles, raise(l.number+1))}
+				len(p.Lent), l.Number, p.Host.HardFiles, raise(l.Number+1))}
 		}
-		pl.probe = max(pl.probe, uint64(l.number+len(p.lent)))
+		pl.probe = max(pl.probe, uint64(l.Number+len(p.Lent)))
 	}
-	if n := len(p.lent); n > 0 && uint64(2*n+leastOwn) > p.host.HardFiles { // see run.lend
-		return &RefusedError{p.tree.Source, p.tree.Root.Pos, fmt.Sprintf(
+	if n := len(p.Lent); n > 0 && uint64(2*n+leastOwn) > p.Host.HardFiles { // see run.lend
+		return &plan.RefusedError{Source: p.Tree.Source, Pos: p.Tree.Root.Pos, Msg: fmt.Sprintf(
 			"the strategy inherit needs %d numbers in the process that restores, for each of the %d open files of the tree the one that the root will have and another one, and %d for itself: "+
 				"the hard RLIMIT_NOFILE is %d (%s; the strategy fdstore needs no number twice)",
-			2*n+leastOwn, n, leastOwn, p.host.HardFiles, raise(2*n+leastOwn))}
+			2*n+leastOwn, n, leastOwn, p.Host.HardFiles, raise(2*n+leastOwn))}
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
@@ -41,34 +42,34 @@ func TestRefusals(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		tree     *tasktree.Tree
-		strategy Strategy
+		strategy plan.Strategy
 		limit    int
 		want     string
 		enough   int
 	}{
 		{
-			"full table", crowded(t, 40, false), StrategyFDStore, 40,
+			"full table", crowded(t, 40, false), plan.StrategyFDStore, 40,
 			`task "full" wants 40 numbers, and the strategy fdstore needs 1 more at a time (the store, or what a file is made with), 41 in all: the hard RLIMIT_NOFILE is 40 (raise it to 41 `, 41,
 		},
 		{
-			"full table, service", crowded(t, 40, true), StrategyService, 40,
+			"full table, service", crowded(t, 40, true), plan.StrategyService, 40,
 			`task "full" wants 40 numbers, and the strategy service needs 1 more at a time (the way to the service, or what a file is made with), 41 in all`, 41,
 		},
 		{
-			"inherit", crowded(t, 40, false), StrategyInherit, 84,
+			"inherit", crowded(t, 40, false), plan.StrategyInherit, 84,
 			`the strategy inherit needs 85 numbers in the process that restores, for each of the 40 open files of the tree the one that the root will have and another one, and 5 for itself: the hard RLIMIT_NOFILE is 84 (raise it to 85 `, 85,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			host := Host{SoftFiles: uint64(c.limit), HardFiles: uint64(c.limit)}
-			_, err := NewPlan(c.tree, host, PlanOptions{Strategy: c.strategy})
-			if _, ok := errors.AsType[*RefusedError](err); !ok || !strings.Contains(err.Error(), c.want) {
+			host := plan.Host{SoftFiles: uint64(c.limit), HardFiles: uint64(c.limit)}
+			_, err := makePlan(c.tree, host, plan.Options{Strategy: c.strategy})
+			if _, ok := errors.AsType[*plan.RefusedError](err); !ok || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %s", err, c.want)
 			}
 			host.SoftFiles, host.HardFiles = uint64(c.enough), uint64(c.enough)
-			p, err := NewPlan(c.tree, host, PlanOptions{Strategy: c.strategy})
+			p, err := makePlan(c.tree, host, plan.Options{Strategy: c.strategy})
 			if err == nil {
-				err = p.Verify()
+				err = verify(p)
 			}
 			if err != nil {
 				t.Errorf("with a limit of %d: %v", c.enough, err)
@@ -88,10 +89,10 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(problems)
 	}
 	const want = "many.yaml:1:1: restore: the process that restores has 30 open files of the tree at once, and 5 descriptors of its own (standard ones, the store, a pidfd), 35 in all: the hard RLIMIT_NOFILE is 34 (raise it to 35 "
-	if _, err := NewPlan(tree, Host{SoftFiles: 34, HardFiles: 34}, PlanOptions{}); err == nil || !strings.HasPrefix(err.Error(), want) {
+	if _, err := makePlan(tree, plan.Host{SoftFiles: 34, HardFiles: 34}, plan.Options{}); err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
-	if _, err := NewPlan(tree, Host{SoftFiles: 35, HardFiles: 35}, PlanOptions{}); err != nil {
+	if _, err := makePlan(tree, plan.Host{SoftFiles: 35, HardFiles: 35}, plan.Options{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -111,12 +112,12 @@ func TestPlaces(t *testing.T) {
 		if problems := tree.Check(); len(problems) > 0 {
 			t.Fatal(problems)
 		}
-		p, err := NewPlan(tree, Host{SoftFiles: 64, HardFiles: 64, Environ: []string{"PATH=" + strings.Join(folders, ":")}, Cwd: "/"}, PlanOptions{})
+		p, err := makePlan(tree, plan.Host{SoftFiles: 64, HardFiles: 64, Environ: []string{"PATH=" + strings.Join(folders, ":")}, Cwd: "/"}, plan.Options{})
 		if err != nil {
 			return nil, err
 		}
 		var counts []uint64
-		for _, op := range p.prepare.Ops {
+		for _, op := range p.Prepare.Ops {
 			if op.Kind == program.OpFind {
 				counts = append(counts, op.Args[1])
 			}
@@ -141,7 +142,7 @@ func TestPlaces(t *testing.T) {
 	}
 	const want = `places.yaml:1002:7: restore: task "t1000": its program "more" is looked for in the folders of PATH, and those of all programs are more than 500000 places `
 	_, err = planned(folders, append(names, "more")...)
-	if _, ok := errors.AsType[*RefusedError](err); !ok || !strings.HasPrefix(err.Error(), want) {
+	if _, ok := errors.AsType[*plan.RefusedError](err); !ok || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/internal/proc"
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
 )
@@ -29,8 +30,8 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 	err := r.arena.DecideGate(func(gate postfork.Gate) error { return r.release(gate, watch) })
 	switch {
 	case errors.Is(err, postfork.ErrGate) && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS)):
-		return nil, &HostError{r.plan.tree.Source, []Lack{{
-			Pos: r.plan.tree.Root.Pos, Err: err,
+		return nil, &plan.HostError{Source: r.plan.Tree.Source, Lacks: []plan.Lack{{
+			Pos: r.plan.Tree.Root.Pos, Err: err,
 			Msg: "a sandbox (a seccomp filter) refuses robust futexes, by which tasks learn that regrow was killed; allow set_robust_list and get_robust_list there",
 		}}}
 	case errors.Is(err, postfork.ErrGate):
@@ -84,7 +85,7 @@ func (r *run) release(gate postfork.Gate, watch *watch) error {
 	if err := r.commit(watch); err != nil {
 		return err
 	}
-	if r.plan.held < len(r.plan.tasks) {
+	if r.plan.Held < len(r.plan.Tasks) {
 		r.progress.stop()
 	}
 	r.family.note()
@@ -92,7 +93,7 @@ func (r *run) release(gate postfork.Gate, watch *watch) error {
 	r.trace.moment("released")
 	gate.Open()
 	r.elapsed = time.Since(r.started)
-	r.log.WithFields(logrus.Fields{"tasks": len(r.plan.tasks), "elapsed": r.elapsed}).Info("released")
+	r.log.WithFields(logrus.Fields{"tasks": len(r.plan.Tasks), "elapsed": r.elapsed}).Info("released")
 	return nil
 }
 
@@ -107,13 +108,13 @@ func (r *run) commit(watch *watch) error {
 	if !watch.released() {
 		return r.failure(watch)
 	}
-	return r.carryOut(&r.plan.commit)
+	return r.carryOut(&r.plan.Commit)
 }
 
 func (r *run) spawn(maps []mapping) error {
-	root := r.plan.tree.Root
-	pid, err := r.arena.Spawn(r.plan.rootClone, postfork.SpawnOptions{
-		OldClone: r.plan.host.OldClone,
+	root := r.plan.Tree.Root
+	pid, err := r.arena.Spawn(r.plan.RootClone, postfork.SpawnOptions{
+		OldClone: r.plan.Host.OldClone,
 		Trace:    r.trace != nil || debugging(r.log), // logFailed wants to know how far tasks came
 		Heap:     heap(maps, uint64(reflect.ValueOf(r).Pointer())),
 	})
@@ -128,21 +129,21 @@ func (r *run) spawn(maps []mapping) error {
 		}
 		return nil
 	}
-	e := &OpError{
-		Source: r.plan.tree.Source, Pos: root.Pos, Task: root.Name, What: "fork", Call: r.plan.cloneName(), Err: err,
+	e := &plan.OpError{
+		Source: r.plan.Tree.Source, Pos: root.Pos, Task: root.Name, What: "fork", Call: cloneName(r.plan), Err: err,
 	}
-	for _, h := range r.plan.extras[r.plan.forkHints].hints {
+	for _, h := range r.plan.Extras[r.plan.ForkHints].Hints {
 		if errors.Is(err, unix.Errno(h.Errno)) {
 			e.Reason = h.Text
 		}
 	}
 	if errors.Is(err, unix.EEXIST) {
-		e.Pos, e.Reason = root.PID.Pos, r.plan.holder(int(root.PID.Value))
+		e.Pos, e.Reason = root.PID.Pos, holderOf(r.plan, int(root.PID.Value))
 	}
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
-		return &HostError{r.plan.tree.Source, []Lack{{
+		return &plan.HostError{Source: r.plan.Tree.Source, Lacks: []plan.Lack{{
 			Pos: root.Pos, Err: err,
-			Msg: fmt.Sprintf("this kernel or a sandbox refuses %s for the root task (new namespaces and exact pids need CAP_SYS_ADMIN)", r.plan.cloneName()),
+			Msg: fmt.Sprintf("this kernel or a sandbox refuses %s for the root task (new namespaces and exact pids need CAP_SYS_ADMIN)", cloneName(r.plan)),
 		}}}
 	}
 	return e
@@ -190,7 +191,7 @@ func (r *run) awaitHeld(w *watch) error {
 			return nil
 		}
 		waiting := false
-		for i, task := range r.plan.tree.Tasks() {
+		for i, task := range r.plan.Tree.Tasks() {
 			rec := r.arena.Record(i)
 			if task.Holds() && postfork.Load(&rec.Holds) == 0 && postfork.Load(&rec.Word)&program.FutexDead == 0 {
 				waiting = true
@@ -210,7 +211,7 @@ func (r *run) awaitPrograms(w *watch) error {
 	if err := r.awaitHeld(w); err != nil {
 		return err
 	}
-	for i, task := range r.plan.tree.Tasks() {
+	for i, task := range r.plan.Tree.Tasks() {
 		if task.Holds() {
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"regrow/internal/proc"
+	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 )
 
@@ -59,11 +60,11 @@ type Nanoseconds time.Duration
 func (r *run) report() Report {
 	rep := Report{
 		Version: 1,
-		Store:   StoreReport{OpenFiles: r.plan.OpenFiles(), Messages: len(r.plan.messages)},
-		Elapsed: Nanoseconds(r.elapsed), Replaced: Replacements(r.plan.tree),
+		Store:   StoreReport{OpenFiles: r.plan.OpenFiles(), Messages: len(r.plan.Messages)},
+		Elapsed: Nanoseconds(r.elapsed), Replaced: Replacements(r.plan.Tree),
 	}
-	own := r.plan.tree.HasNamespace(tasktree.NamespacePID)
-	for i, task := range r.plan.tree.Tasks() {
+	own := r.plan.Tree.HasNamespace(tasktree.NamespacePID)
+	for i, task := range r.plan.Tree.Tasks() {
 		tr := TaskReport{Name: task.Name, PID: int(r.arena.Record(i).PID), FDs: []int{}}
 		tr.HostPID = tr.PID
 		if task.Parent != nil {
@@ -72,7 +73,7 @@ func (r *run) report() Report {
 		if own {
 			tr.HostPID = 0
 		}
-		tr.FDs = append(tr.FDs, r.plan.numbers(task)...)
+		tr.FDs = append(tr.FDs, numbers(r.plan, task)...)
 		rep.Tasks = append(rep.Tasks, tr)
 	}
 	if own {
@@ -84,9 +85,9 @@ func (r *run) report() Report {
 }
 
 // numbers gives the descriptors that a task has once it holds or runs.
-func (p *Plan) numbers(task *tasktree.Task) []int {
+func numbers(p *plan.Plan, task *tasktree.Task) []int {
 	var numbers []int
-	for _, d := range p.sorted(nil, task.Table()) {
+	for _, d := range p.Sorted(nil, task.Table()) {
 		if task.Holds() || !d.Cloexec {
 			numbers = append(numbers, d.FD)
 		}
@@ -154,7 +155,7 @@ func (r *run) living() (map[int]bool, error) {
 // gone. It may have more of them, where a program has made namespaces below. See
 // NSpid in proc_pid_status(5).
 func (r *run) pidInTree(host int) int {
-	if !r.plan.tree.HasNamespace(tasktree.NamespacePID) {
+	if !r.plan.Tree.HasNamespace(tasktree.NamespacePID) {
 		return host
 	}
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(host) + "/status")

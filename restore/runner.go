@@ -16,6 +16,7 @@ import (
 
 	"regrow/fdstore"
 	"regrow/internal/proc"
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/safepath"
 )
@@ -53,7 +54,7 @@ type Options struct {
 
 // run is one restore under way.
 type run struct {
-	plan     *Plan
+	plan     *plan.Plan
 	options  Options
 	log      logrus.FieldLogger
 	arena    *postfork.Arena
@@ -89,20 +90,8 @@ type slot struct {
 // the robust list belongs to a thread, the subreaper to the process.
 var starting sync.Mutex
 
-// Start carries a plan out. It returns when every task holds or has begun its
-// program, or with an error when nothing of the tree is left.
-//
-// The end of the context before release ends the restore; after it Start only
-// returns sooner, before every task holds or has begun its program.
-//
-// The error is a [*HostError] (nothing was started), an [*OpError], a [*ProgramError], a
-// [*PathsError] with several of these, or wraps [ErrTimeout], [ErrCanceled] (with the context's cause) or [ErrTaskDied].
-//
-// The caller owns the [Tree] and must end it by [Tree.Wait], [Tree.End] or
-// [Tree.Detach]. The process becomes a child subreaper until then (prctl(2)),
-// so that orphans of the tree come to it. C code of the process must not fork while
-// Start runs; forks of Go wait. Needs Linux 5.10 and /proc.
-func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
+// startPlan is [Start] below the face.
+func startPlan(ctx context.Context, p *plan.Plan, o Options) (*Tree, error) {
 	starting.Lock()
 	defer starting.Unlock()
 	runtime.LockOSThread()
@@ -129,8 +118,8 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 	}
 }
 
-func newRun(p *Plan, o Options) *run {
-	r := &run{plan: p, options: o, log: o.Log, opener: safepath.New(p.host.OldOpen), rootFD: -1, deadline: o.Began.Add(o.Timeout)}
+func newRun(p *plan.Plan, o Options) *run {
+	r := &run{plan: p, options: o, log: o.Log, opener: safepath.New(p.Host.OldOpen), rootFD: -1, deadline: o.Began.Add(o.Timeout)}
 	if r.log == nil {
 		quiet := logrus.New()
 		quiet.SetOutput(io.Discard)
@@ -152,15 +141,15 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 	ask := thisKernel
 	room, limit := pidsLeft()
 	ask.room = func() (int, string) { return room, limit }
-	if lacks := lacking(r.plan.tree, r.plan.host, ask); len(lacks) > 0 {
-		return nil, &HostError{r.plan.tree.Source, lacks}
+	if lacks := lacking(r.plan.Tree, r.plan.Host, ask); len(lacks) > 0 {
+		return nil, &plan.HostError{Source: r.plan.Tree.Source, Lacks: lacks}
 	}
-	if r.plan.options.Detach && os.Getpid() == 1 {
-		return nil, &HostError{r.plan.tree.Source, []Lack{{Pos: r.plan.tree.Root.Pos, Msg: EndsWithInit}}}
+	if r.plan.Options.Detach && os.Getpid() == 1 {
+		return nil, &plan.HostError{Source: r.plan.Tree.Source, Lacks: []plan.Lack{{Pos: r.plan.Tree.Root.Pos, Msg: EndsWithInit}}}
 	}
-	if lacks := r.plan.linkLacks(); len(lacks) > 0 {
-		sortLacks(lacks)
-		return nil, &HostError{r.plan.tree.Source, lacks}
+	if lacks := linkLacks(r.plan); len(lacks) > 0 {
+		plan.SortLacks(lacks)
+		return nil, &plan.HostError{Source: r.plan.Tree.Source, Lacks: lacks}
 	}
 	r.readyThreads(room)
 	family, err := newFamily(r.options.Alone)
@@ -186,14 +175,14 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 // leaner gives the plan with which no message brings an open file more than once, if
 // the store or a number in its table was all that this process could not get, and that
 // plan needs less of them. Otherwise it gives nil.
-func (r *run) leaner() *Plan {
-	if !r.short || r.root.PID != 0 || r.plan.faulty || !r.plan.options.bringsAgain() {
+func (r *run) leaner() *plan.Plan {
+	if !r.short || r.root.PID != 0 || r.plan.Faulty || !bringsAgain(r.plan.Options) {
 		return nil
 	}
-	o := r.plan.options
-	o.once = true
-	p, err := NewPlan(r.plan.tree, r.plan.host, o)
-	if err != nil || p.inFlight() >= r.plan.inFlight() && p.openAtOnce() >= r.plan.openAtOnce() {
+	o := r.plan.Options
+	o.Once = true
+	p, err := makePlan(r.plan.Tree, r.plan.Host, o)
+	if err != nil || p.InFlight() >= r.plan.InFlight() && p.OpenAtOnce() >= r.plan.OpenAtOnce() {
 		return nil
 	}
 	return p
@@ -251,14 +240,14 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 	// No plan runs that the model has not accepted. It takes about half as long
 	// as planning, beside the making of the files.
 	verified := make(chan error, 1)
-	go func(p *Plan) {
-		if p.faulty {
+	go func(p *plan.Plan) {
+		if p.Faulty {
 			verified <- nil
 			return
 		}
-		verified <- p.Verify()
+		verified <- verify(p)
 	}(r.plan)
-	r.slots = make([]slot, r.plan.slots)
+	r.slots = make([]slot, r.plan.Slots)
 	var err error
 	if r.store, err = newKeeper(r.plan); err != nil {
 		r.short = true
@@ -274,7 +263,7 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 			return nil, fmt.Errorf("restore: %w", err)
 		}
 	}
-	r.log.WithFields(logrus.Fields{"files": r.plan.OpenFiles(), "messages": len(r.plan.messages)}).Info("files made")
+	r.log.WithFields(logrus.Fields{"files": r.plan.OpenFiles(), "messages": len(r.plan.Messages)}).Info("files made")
 	if err := r.fillHead(); err != nil {
 		return nil, err
 	}
@@ -289,9 +278,9 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 // noStore says why there is no store.
 func (r *run) noStore(err error) error {
 	for _, no := range []unix.Errno{unix.EPERM, unix.EACCES, unix.EAFNOSUPPORT} {
-		if r.plan.options.Strategy == StrategyFDStore && errors.Is(err, no) {
-			return &HostError{r.plan.tree.Source, []Lack{{
-				Pos: r.plan.tree.Root.Pos, Err: err,
+		if r.plan.Options.Strategy == plan.StrategyFDStore && errors.Is(err, no) {
+			return &plan.HostError{Source: r.plan.Tree.Source, Lacks: []plan.Lack{{
+				Pos: r.plan.Tree.Root.Pos, Err: err,
 				Msg: "a sandbox (a seccomp filter) refuses Unix sockets, in which open files are kept for the tasks; allow AF_UNIX there, or restore with --strategy inherit",
 			}}}
 		}
@@ -310,5 +299,5 @@ func (r *run) closeSlots() {
 
 // errorf makes an error about the whole tree.
 func (r *run) errorf(format string, args ...any) error {
-	return fmt.Errorf(r.plan.tree.Source+": restore: "+format, args...)
+	return fmt.Errorf(r.plan.Tree.Source+": restore: "+format, args...)
 }

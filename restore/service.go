@@ -6,6 +6,7 @@ import (
 	"regrow/fdstore"
 	"regrow/fdstore/wire"
 	"regrow/internal/service"
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -23,7 +24,7 @@ const (
 //	        socketpair       sendmsg(end), close     close (careful)
 func (tp *taskPlanner) openChannel() {
 	tp.about(program.VerbChannel, tp.task.Pos)
-	private := tp.pl.plan.arena.Private()
+	private := tp.pl.plan.Arena.Private()
 	numbers := tp.table.land(nil, 2)
 	tp.inTable(numbers[1])
 	op := tp.add(program.OpPair, unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0, private+program.PrivPair)
@@ -31,19 +32,19 @@ func (tp *taskPlanner) openChannel() {
 	tp.want(op, int64(numbers[0])|int64(numbers[1])<<32)
 	tp.numberHint()
 	channel, end := numbers[0], numbers[1]
-	tp.table.take(channel, theChannel)
+	tp.table.take(channel, plan.TheChannel)
 	tp.ask(tp.store, service.OpenWord, end)
 	tp.call(unix.SYS_CLOSE, uint64(end))
-	limit := tp.pl.plan.arena.Words([]uint64{serviceSeconds, 0})
+	limit := tp.pl.plan.Arena.Words([]uint64{serviceSeconds, 0})
 	tp.call(unix.SYS_SETSOCKOPT, uint64(channel), unix.SOL_SOCKET, unix.SO_RCVTIMEO, limit, 16)
-	tp.note().Extra = tp.pl.extra(extra{name: "setsockopt(SO_RCVTIMEO)"})
+	tp.note().Extra = tp.pl.extra(plan.Extra{Name: "setsockopt(SO_RCVTIMEO)"})
 	tp.channel = channel
 }
 
 // ask sends a message of the service: its number, which the runner will have put
 // into the arena's head, the word, and a descriptor if file is not negative.
 func (tp *taskPlanner) ask(socket int, word uint64, file int) {
-	a := tp.pl.plan.arena
+	a := tp.pl.plan.Arena
 	const half = 8
 	iov := a.Words([]uint64{a.Base + program.HeadNumber, half, a.Words([]uint64{word}), half})
 	var control, length uint64
@@ -59,7 +60,7 @@ func (tp *taskPlanner) ask(socket int, word uint64, file int) {
 // serviceHint explains what the kernel answers where the service is gone.
 func (pl *planner) serviceHint() int32 {
 	if pl.serviceHints == 0 {
-		pl.serviceHints = pl.extra(extra{hints: []tasktree.Hint{
+		pl.serviceHints = pl.extra(plan.Extra{Hints: []tasktree.Hint{
 			{Errno: int(unix.EPIPE), Text: "the service has ended"},
 			{Errno: int(unix.ECONNRESET), Text: "the service has ended"},
 			{Errno: int(unix.ETIMEDOUT), Text: "the service does not answer"},
@@ -72,7 +73,7 @@ func (pl *planner) serviceHint() int32 {
 
 // pop takes open files from the service, one by one. As long as it can, it asks
 // for the one that belongs where the next will land.
-func (tp *taskPlanner) pop(files []fileEnd) error {
+func (tp *taskPlanner) pop(files []plan.FileEnd) error {
 	tp.openChannel()
 	tp.call(unix.SYS_CLOSE, uint64(tp.store))
 	tp.table.release(tp.store)
@@ -84,7 +85,7 @@ func (tp *taskPlanner) pop(files []fileEnd) error {
 	for len(files) > 0 {
 		numbers := tp.table.land(nil, 1)
 		tp.inTable(numbers[0])
-		var order []fileEnd
+		var order []plan.FileEnd
 		order, files = tp.landing(files, numbers)
 		tp.popFile(order[0], numbers[0])
 	}
@@ -92,20 +93,20 @@ func (tp *taskPlanner) pop(files []fileEnd) error {
 }
 
 // popFile asks for one file and takes the answer.
-func (tp *taskPlanner) popFile(fe fileEnd, n int) {
+func (tp *taskPlanner) popFile(fe plan.FileEnd, n int) {
 	tp.about(program.VerbPull, tp.task.Pos)
-	tp.file, tp.end = int(fe.file), int(fe.end)
-	word := service.PopWord(service.ID(tp.pl.message([]fileEnd{fe}, 0)))
+	tp.file, tp.end = int(fe.File), int(fe.End)
+	word := service.PopWord(service.ID(tp.pl.message([]plan.FileEnd{fe}, 0)))
 	tp.ask(tp.channel, word, -1)
 	flag := uint64(unix.MSG_CMSG_CLOEXEC)
-	if d := tp.wants(n); d != nil && endOf(d) == fe && !d.Cloexec {
+	if d := tp.wants(n); d != nil && plan.EndOf(d) == fe && !d.Cloexec {
 		flag = 0 // no F_SETFD; nothing can exec before the table is finished
 	}
 	limit := uint64(0)
 	if tp.lenient {
-		limit = tp.pl.plan.arena.Words([]uint64{naiveSeconds, 0})
+		limit = tp.pl.plan.Arena.Words([]uint64{naiveSeconds, 0})
 	}
-	tp.add(program.OpTake, uint64(tp.channel), word, 1, tp.pl.plan.arena.Int32s([]int32{int32(n)}), flag, limit)
+	tp.add(program.OpTake, uint64(tp.channel), word, 1, tp.pl.plan.Arena.Int32s([]int32{int32(n)}), flag, limit)
 	tp.note().Extra = tp.pl.serviceHint()
 	tp.table.take(n, fe)
 	tp.at.set(fe, n)
@@ -113,9 +114,9 @@ func (tp *taskPlanner) popFile(fe fileEnd, n int) {
 }
 
 // wordOf gives what a pull of a message asks for.
-func (p *Plan) wordOf(id fdstore.ID, files int) wire.Word {
-	if p.options.Strategy == StrategyService {
+func wordOf(p *plan.Plan, id fdstore.ID, files int) wire.Word {
+	if p.Options.Strategy == plan.StrategyService {
 		return wire.Word(service.PopWord(service.ID(id)))
 	}
-	return p.layout.Place(id, files).Word
+	return p.Layout.Place(id, files).Word
 }

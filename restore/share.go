@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -35,13 +36,13 @@ type meeting struct {
 func (pl *planner) meetings() {
 	p := pl.plan
 	pl.meets = map[*tasktree.Task]*meeting{}
-	for _, t := range p.tree.Tasks() {
+	for _, t := range p.Tree.Tasks() {
 		if !t.Sharer() {
 			continue
 		}
 		m := pl.meets[t.Owner]
 		if m == nil {
-			m = &meeting{count: p.arena.Cell()}
+			m = &meeting{count: p.Arena.Cell()}
 			pl.meets[t.Owner] = m
 		}
 		m.sharers = append(m.sharers, t)
@@ -49,25 +50,25 @@ func (pl *planner) meetings() {
 	if len(pl.meets) == 0 {
 		return
 	}
-	for _, t := range p.tree.Tasks() {
+	for _, t := range p.Tree.Tasks() {
 		for owner := range tablesOf(t) {
 			if m := pl.meets[owner]; m != nil && t != owner {
 				m.others++
 			}
 		}
 	}
-	for _, t := range p.tree.Tasks() {
+	for _, t := range p.Tree.Tasks() {
 		m := pl.meets[t]
 		if m == nil {
 			continue
 		}
-		m.turns = p.options.Naive && p.storeFD >= 0
+		m.turns = p.Options.Naive && p.StoreFD >= 0
 		m.start = m.others + 1
 		if m.turns {
 			m.first = 2*len(m.sharers) + 2 + 2*len(m.sharers)
 			m.start = m.others + 1 + m.first // the owner has forked, too
 		}
-		binary.NativeEndian.PutUint64(program.At(p.arena.Base, p.arena.Data(), m.count, 8), uint64(m.start))
+		binary.NativeEndian.PutUint64(program.At(p.Arena.Base, p.Arena.Data(), m.count, 8), uint64(m.start))
 	}
 }
 
@@ -145,7 +146,7 @@ func (tp *taskPlanner) share() {
 	tp.lenient = true
 	tp.about(program.VerbHelper, tp.task.SharesFiles.Pos)
 	tp.want(tp.call(unix.SYS_FCNTL, uint64(tp.store), unix.F_DUPFD_CLOEXEC, 0), int64(helper))
-	tp.note().Extra = tp.pl.extra(extra{name: "fcntl(F_DUPFD_CLOEXEC)"})
+	tp.note().Extra = tp.pl.extra(plan.Extra{Name: "fcntl(F_DUPFD_CLOEXEC)"})
 	tp.about(program.VerbMeet, tp.task.SharesFiles.Pos)
 	tp.meet(owner, take-1)
 	closing := 2*n - 2*k
@@ -160,7 +161,7 @@ func (tp *taskPlanner) share() {
 // sharerHelper gives the number at which the k-th sharer of a naive plan has its
 // helper: the lowest that is free, one after the other.
 func (pl *planner) sharerHelper(k int) int {
-	if k >= pl.plan.storeFD {
+	if k >= pl.plan.StoreFD {
 		k++
 	}
 	return k
@@ -179,7 +180,7 @@ func (tp *taskPlanner) whileOthersWait(fill func() error) error {
 	}
 	n := len(m.sharers)
 	for k := range n {
-		tp.table.take(tp.pl.sharerHelper(k), theStore)
+		tp.table.take(tp.pl.sharerHelper(k), plan.TheStore)
 	}
 	tp.meet(tp.task, m.start)
 	tp.meet(tp.task, 2*n+2)

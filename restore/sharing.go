@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 )
 
@@ -20,13 +21,13 @@ func kcmpWorks() error {
 }
 
 // noKcmp makes a [*HostError] of an error that says that kcmp is refused.
-func (p *Plan) noKcmp(err error) error {
+func noKcmp(p *plan.Plan, err error) error {
 	call, ok := errors.AsType[*os.SyscallError](err)
 	if !ok || call.Syscall != "kcmp" || !refusal(err) {
 		return err
 	}
-	return &HostError{p.tree.Source, []Lack{{
-		Pos: p.tree.Root.Pos, Err: call,
+	return &plan.HostError{Source: p.Tree.Source, Lacks: []plan.Lack{{
+		Pos: p.Tree.Root.Pos, Err: call,
 		Msg: "what a descriptor really is cannot be seen here: kcmp is refused by a sandbox (a seccomp filter) or missing (CONFIG_KCMP); " +
 			"allow it there (docker: --cap-add SYS_PTRACE, or --security-opt seccomp=FILE)",
 	}}}
@@ -44,10 +45,10 @@ func (r *run) sharing(rep *Report) {
 	var tasks []*tasktree.Task
 	var pids []int
 	shared := map[*tasktree.Task]bool{}
-	for _, task := range r.plan.tree.Tasks() {
+	for _, task := range r.plan.Tree.Tasks() {
 		shared[task.Owner] = true
 	}
-	for i, task := range r.plan.tree.Tasks() {
+	for i, task := range r.plan.Tree.Tasks() {
 		if task.Sharer() || shared[task] {
 			tasks, pids = append(tasks, task), append(pids, rep.Tasks[i].HostPID)
 		}

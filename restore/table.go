@@ -1,12 +1,16 @@
 package restore
 
-import "slices"
+import (
+	"slices"
+
+	"regrow/restore/internal/plan"
+)
 
 // table is the planner's view of one task's descriptor table: which numbers are
 // taken, and by what. The kernel gives out the lowest free number, so whoever
 // knows the table knows where the next descriptor lands.
 type table struct {
-	at   numbered[fileEnd]
+	at   numbered[plan.FileEnd]
 	free int // no number below is free
 }
 
@@ -20,7 +24,7 @@ func (t *table) lowest() int {
 	}
 }
 
-func (t *table) take(n int, what fileEnd) { t.at.set(n, what) }
+func (t *table) take(n int, what plan.FileEnd) { t.at.set(n, what) }
 
 func (t *table) release(n int) {
 	t.at.remove(n)
@@ -40,9 +44,9 @@ func (t *table) land(in []int, n int) []int {
 }
 
 // holds gives what is at a number, nothing if it is free.
-func (t *table) holds(n int) fileEnd {
+func (t *table) holds(n int) plan.FileEnd {
 	if what, taken := t.at.get(n); taken {
 		return what
 	}
-	return nothing
+	return plan.Nothing
 }

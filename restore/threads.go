@@ -28,7 +28,7 @@ const fewest = 4
 // and a runtime that cannot start a thread ends the process. If they would take the
 // room that the tree needs, none are started: then the tree does not take all of it.
 func (r *run) readyThreads(room int) {
-	n, tasks := threadsNeeded(), len(r.plan.tasks)
+	n, tasks := threadsNeeded(), len(r.plan.Tasks)
 	if room < n || tasks <= room && room-n < tasks || !spaceForThreads() {
 		return
 	}

@@ -120,10 +120,10 @@ const (
 func (r *run) writeTrace(out io.Writer, failed error) error {
 	w := &traceWriter{out: bufio.NewWriter(out), r: r, zero: r.trace.began, end: monotonic()}
 	w.text(`{"displayTimeUnit":"ns","traceEvents":[`)
-	w.event(traceEvent{Name: "process_name", Phase: "M", Lane: runnerLane, Args: map[string]any{"name": "regrow restore " + r.plan.tree.Source}})
+	w.event(traceEvent{Name: "process_name", Phase: "M", Lane: runnerLane, Args: map[string]any{"name": "regrow restore " + r.plan.Tree.Source}})
 	w.runner(failed)
 	if r.arena != nil {
-		for i := range r.plan.tasks {
+		for i := range r.plan.Tasks {
 			w.task(i)
 		}
 		w.moment("all tasks forked", w.forked)
@@ -218,15 +218,15 @@ func (w *traceWriter) runner(failed error) {
 func (w *traceWriter) opEvent(prog *program.Program, i, lane int) traceEvent {
 	p := w.r.plan
 	op, note := &prog.Ops[i], prog.Notes[i]
-	e := traceEvent{Name: p.callText(op, note), Cat: opCategory(note.Verb), Lane: lane, Args: map[string]any{"for": p.what(op, note)}}
+	e := traceEvent{Name: callText(p, op, note), Cat: opCategory(note.Verb), Lane: lane, Args: map[string]any{"for": what(p, op, note)}}
 	if note.Line > 0 {
-		e.Args["line"] = tasktree.At(p.tree.Source, tasktree.Pos{Line: int(note.Line), Col: int(note.Col)})
+		e.Args["line"] = tasktree.At(p.Tree.Source, tasktree.Pos{Line: int(note.Line), Col: int(note.Col)})
 	}
 	if note.FD != program.NoFD {
 		e.Args["fd"] = note.FD
 	}
 	if note.File != program.NoFile {
-		e.Args["file"] = p.tree.Files[note.File].EndName(int(note.End))
+		e.Args["file"] = p.Tree.Files[note.File].EndName(int(note.End))
 	}
 	return e
 }
@@ -253,14 +253,14 @@ func opCategory(v program.Verb) string {
 // task writes a task's lane, if the task was made, and those of its helpers.
 func (w *traceWriter) task(i int) {
 	p, rec := w.r.plan, w.r.arena.Record(i)
-	ops := w.r.arena.Ops(rec.Ops, len(p.tasks[i].Ops))
+	ops := w.r.arena.Ops(rec.Ops, len(p.Tasks[i].Ops))
 	if ops[0].At == 0 {
 		w.missed = true
 		return
 	}
 	w.forked = max(w.forked, ops[0].At)
 	order := (i + 1) * (mostHelpers + 1) // with room for those that help it
-	w.name(i+1, order, fmt.Sprintf("%s (pid %d)", p.tree.Tasks()[i].Name, w.r.taskPID(i)))
+	w.name(i+1, order, fmt.Sprintf("%s (pid %d)", p.Tree.Tasks()[i].Name, w.r.taskPID(i)))
 	var own []int
 	for j := 0; j < len(ops); j++ {
 		own = append(own, j)
@@ -270,9 +270,9 @@ func (w *traceWriter) task(i int) {
 		if helper := w.r.helper(&ops[j]); helper != 0 {
 			n := int(ops[j].Args[2])
 			w.helpers++
-			lane := len(p.tasks) + w.helpers
+			lane := len(p.Tasks) + w.helpers
 			order++
-			w.name(lane, order, fmt.Sprintf("%s, helper (pid %d)", p.tree.Tasks()[i].Name, helper))
+			w.name(lane, order, fmt.Sprintf("%s, helper (pid %d)", p.Tree.Tasks()[i].Name, helper))
 			w.ops(i, ops, lane, span(j+1, n), 0) // one that was killed has left no time of it
 			j += n
 		}
@@ -297,7 +297,7 @@ func span(from, n int) []int {
 // last.
 func (w *traceWriter) ops(task int, ops []program.Op, lane int, which []int, last int64) {
 	p, rec := w.r.plan, w.r.arena.Record(task)
-	prog := &p.tasks[task]
+	prog := &p.Tasks[task]
 	for k, j := range which {
 		if ops[j].At == 0 {
 			break
@@ -308,7 +308,7 @@ func (w *traceWriter) ops(task int, ops []program.Op, lane int, which []int, las
 		}
 		e := w.opEvent(prog, j, lane)
 		if rec.Errno != 0 && int(rec.Op) == j {
-			words, err := p.reason(&prog.Ops[j], prog.Notes[j], rec.Errno, rec.Got)
+			words, err := reason(p, &prog.Ops[j], prog.Notes[j], rec.Errno, rec.Got)
 			e.Cat, e.Args["error"] = "error", fmt.Sprint(words, err)
 		}
 		w.lasting(e, ops[j].At, end)
@@ -338,7 +338,7 @@ func (w *traceWriter) arrow(child, lane int, at, end int64) {
 
 // taskPID gives a task's number in its pid namespace.
 func (r *run) taskPID(i int) int {
-	if i == 0 && r.plan.tree.HasNamespace(tasktree.NamespacePID) {
+	if i == 0 && r.plan.Tree.HasNamespace(tasktree.NamespacePID) {
 		return 1
 	}
 	return int(r.arena.Record(i).PID)

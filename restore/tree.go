@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/internal/proc"
+	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 )
 
@@ -16,7 +17,7 @@ import (
 // Wait, End, Abort and Detach ends that. Signal may be called beside Wait by another
 // goroutine.
 type Tree struct {
-	plan   *Plan
+	plan   *plan.Plan
 	report Report
 	family *family
 	made   madeFiles
@@ -116,10 +117,10 @@ func (t *Tree) Kill() {
 // signal: it runs a program, and if it is pid 1 of a namespace, where the
 // kernel drops what has no handler, has a handler.
 func (t *Tree) RootHandles(sig unix.Signal) bool {
-	if t.plan.tree.Root.Holds() {
+	if t.plan.Tree.Root.Holds() {
 		return false
 	}
-	if !t.plan.tree.HasNamespace(tasktree.NamespacePID) {
+	if !t.plan.Tree.HasNamespace(tasktree.NamespacePID) {
 		return true
 	}
 	caught, _ := t.root.Catches(sig) // a root that is gone catches nothing

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
 )
@@ -49,7 +50,7 @@ func (w *watch) context(ctx context.Context) {
 		case <-w.quit:
 			return
 		case <-ctx.Done():
-			w.abort(w.r.errorf("%w: %w", ErrCanceled, context.Cause(ctx)))
+			w.abort(w.r.errorf("%w: %w", plan.ErrCanceled, context.Cause(ctx)))
 			w.mu.Lock()
 			w.impatient = true
 			w.mu.Unlock()
@@ -62,8 +63,8 @@ func (w *watch) context(ctx context.Context) {
 }
 
 func (w *watch) timeout() error {
-	return w.r.errorf("%w, after %v: %d of %d tasks are not ready", ErrTimeout, w.r.options.Timeout,
-		postfork.Load(&w.r.arena.Head().Left)&program.CountMask, len(w.r.plan.tasks))
+	return w.r.errorf("%w, after %v: %d of %d tasks are not ready", plan.ErrTimeout, w.r.options.Timeout,
+		postfork.Load(&w.r.arena.Head().Left)&program.CountMask, len(w.r.plan.Tasks))
 }
 
 // deaths waits on Head.Bell. The kernel wakes it when a task ends or execs,
@@ -99,7 +100,7 @@ func (w *watch) look() {
 	}
 	var fresh []int
 	forked := 0
-	for i := range w.r.plan.tasks {
+	for i := range w.r.plan.Tasks {
 		rec := w.r.arena.Record(i)
 		if postfork.Load(&rec.Word)&program.FutexDead != 0 {
 			w.raise(i)
@@ -181,8 +182,8 @@ func (s *stillness) stands(now [3]int) bool {
 func (w *watch) raise(task int) {
 	rec := w.r.arena.Record(task)
 	if rec.Errno == 0 && w.err == nil {
-		t := w.r.plan.tree.Tasks()[task]
-		w.err = &OpError{Source: w.r.plan.tree.Source, Pos: t.Pos, Task: t.Name, PID: int(rec.PID), Err: ErrTaskDied}
+		t := w.r.plan.Tree.Tasks()[task]
+		w.err = &plan.OpError{Source: w.r.plan.Tree.Source, Pos: t.Pos, Task: t.Name, PID: int(rec.PID), Err: plan.ErrTaskDied}
 	}
 	w.raiseFlag()
 }

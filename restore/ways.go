@@ -5,6 +5,8 @@ import (
 	"regrow/tasktree"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/plan"
 )
 
 // ways plans how the folders of all tasks are looked at, each once: whether one would
@@ -13,28 +15,28 @@ import (
 // runner's. What each task does later is one chdir.
 func (tp *taskPlanner) ways() {
 	pl, p := tp.pl, tp.pl.plan
-	runner := &writer{pl: pl, prog: p.prepare}
+	runner := &writer{pl: pl, prog: p.Prepare}
 	look := runner
-	if p.tree.HasNamespace(tasktree.NamespaceUser) {
+	if p.Tree.HasNamespace(tasktree.NamespaceUser) {
 		look = &tp.writer
 	}
 	seen := map[string]bool{}
-	for _, task := range p.tree.Tasks() {
+	for _, task := range p.Tree.Tasks() {
 		if task.Cwd.Value == "" {
 			continue
 		}
-		path := p.tree.Join(task.Cwd.Value)
+		path := p.Tree.Join(task.Cwd.Value)
 		if seen[path] {
 			continue
 		}
 		seen[path] = true
 		look.about(program.VerbWay, task.Cwd.Pos)
-		look.add(program.OpWay, p.arena.String(path), pl.how(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), uint64(task.Index))
-		look.note().Extra = pl.extra(extra{path: path, hints: pl.rightsHint()})
+		look.add(program.OpWay, p.Arena.String(path), pl.how(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), uint64(task.Index))
+		look.note().Extra = pl.extra(plan.Extra{Path: path, Hints: pl.rightsHint()})
 	}
-	p.prepare = runner.prog
+	p.Prepare = runner.prog
 	if look != runner && len(seen) > 0 {
-		p.tasksLook = true
+		p.TasksLook = true
 		tp.inTable(tp.table.lowest())
 	}
 }

@@ -3,6 +3,7 @@ package restore
 import (
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/safepath"
 	"regrow/tasktree"
@@ -89,26 +90,26 @@ func (w *writer) recipe(kind program.OpKind, c tasktree.Call, setRef func(op *pr
 		case tasktree.ArgInt:
 			op.Args[i] = uint64(a.Int)
 		case tasktree.ArgData:
-			op.Args[i] = w.pl.plan.arena.Bytes(a.Data)
+			op.Args[i] = w.pl.plan.Arena.Bytes(a.Data)
 		case tasktree.ArgRef:
 			setRef(op, i, a.Ref)
 		case tasktree.ArgPair:
-			op.Args[i] = w.pl.plan.arena.Private() + program.PrivPair
+			op.Args[i] = w.pl.plan.Arena.Private() + program.PrivPair
 		}
 	}
 	if c.HasWant {
 		w.want(op, c.Want)
 	}
-	w.note().Extra = w.pl.extra(extra{name: c.Name, short: c.Short, hints: c.Hints})
+	w.note().Extra = w.pl.extra(plan.Extra{Name: c.Name, Short: c.Short, Hints: c.Hints})
 	return op
 }
 
 // look appends the safe open of a path as a mere place; flags are O_NOFOLLOW and
 // O_DIRECTORY.
 func (w *writer) look(path string, flags int) *program.Op {
-	a := w.pl.plan.arena
+	a := w.pl.plan.Arena
 	flags |= unix.O_PATH | unix.O_CLOEXEC
-	if w.pl.plan.host.OldOpen {
+	if w.pl.plan.Host.OldOpen {
 		return w.call(unix.SYS_OPENAT, atFDCWD(), a.String(path), uint64(flags))
 	}
 	return w.call(unix.SYS_OPENAT2, atFDCWD(), a.String(path), w.pl.how(flags), unix.SizeofOpenHow)
@@ -117,7 +118,7 @@ func (w *writer) look(path string, flags int) *program.Op {
 // reopenAt appends the second open of a path, with O_NOFOLLOW among the flags. The
 // third argument, what was opened first, is left to set.
 func (w *writer) reopenAt(path string, flags int, link uint64) *program.Op {
-	op := w.add(program.OpReopenAt, w.pl.plan.arena.String(path), w.pl.how(flags|unix.O_NONBLOCK), 0, link)
+	op := w.add(program.OpReopenAt, w.pl.plan.Arena.String(path), w.pl.how(flags|unix.O_NONBLOCK), 0, link)
 	if flags&unix.O_NONBLOCK != 0 {
 		op.Flags |= program.FlagNonblock
 	}
@@ -128,10 +129,10 @@ func (w *writer) reopenAt(path string, flags int, link uint64) *program.Op {
 // has no RESOLVE_ flags, and the ops that take one use openat(2).
 func (pl *planner) how(flags int) uint64 {
 	resolve := uint64(safepath.Resolve)
-	if pl.plan.host.OldOpen {
+	if pl.plan.Host.OldOpen {
 		resolve = 0
 	}
-	return pl.plan.arena.Words([]uint64{uint64(flags), 0, resolve})
+	return pl.plan.Arena.Words([]uint64{uint64(flags), 0, resolve})
 }
 
 // want makes the op that was added last demand a result.
@@ -144,7 +145,7 @@ func (w *writer) want(op *program.Op, result int64) {
 // that is too high for the limit.
 func (w *writer) numberHint() {
 	if w.pl.numberHint == 0 {
-		w.pl.numberHint = w.pl.extra(extra{hints: []tasktree.Hint{
+		w.pl.numberHint = w.pl.extra(plan.Extra{Hints: []tasktree.Hint{
 			{Errno: int(unix.EBADF), Text: "the number is not below the task's RLIMIT_NOFILE"},
 			{Errno: int(unix.EMFILE), Text: "the task's RLIMIT_NOFILE leaves no room for one more"},
 		}})
@@ -155,7 +156,7 @@ func (w *writer) numberHint() {
 // forkHint explains what the kernel answers to clone3.
 func (pl *planner) forkHint() int32 {
 	if pl.forkHints == 0 {
-		pl.forkHints = pl.extra(extra{hints: []tasktree.Hint{
+		pl.forkHints = pl.extra(plan.Extra{Hints: []tasktree.Hint{
 			{Errno: int(unix.EINVAL), Text: "an exact pid must be below kernel.pid_max"},
 			{Errno: int(unix.EPERM), Text: "an exact pid needs CAP_CHECKPOINT_RESTORE, in the user namespace of its pid namespace"},
 			{Errno: int(unix.EAGAIN), Text: "RLIMIT_NPROC, kernel.pid_max, kernel.threads-max or pids.max of the cgroup is reached"},

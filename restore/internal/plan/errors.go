@@ -1,4 +1,4 @@
-package restore
+package plan
 
 import (
 	"cmp"
@@ -24,7 +24,7 @@ type Lack struct {
 	Msg string       // for what it is needed, why it is not there, and the way around
 	Err error        // what the kernel answered; may be nil
 
-	cause error // of which Msg has the words
+	Cause error // of which Msg has the words
 }
 
 // Error gives one line for each lack, "SOURCE:LINE:COL: host: MESSAGE".
@@ -48,7 +48,7 @@ func JoinLacks(a, b error) error {
 		return errors.Join(a, b)
 	}
 	all := slices.Concat(x.Lacks, y.Lacks)
-	sortLacks(all)
+	SortLacks(all)
 	return &HostError{x.Source, all}
 }
 
@@ -56,7 +56,7 @@ func JoinLacks(a, b error) error {
 func (e *HostError) Unwrap() []error {
 	var reasons []error
 	for _, l := range e.Lacks {
-		for _, err := range []error{l.Err, l.cause} {
+		for _, err := range []error{l.Err, l.Cause} {
 			if err != nil {
 				reasons = append(reasons, err)
 			}
@@ -77,7 +77,7 @@ type OpError struct {
 	Reason string // beyond Err, "" if none
 	Err    error  // the errno; may be nil
 
-	aboutPath bool // it is about a path, a folder or a program
+	AboutPath bool // it is about a path, a folder or a program
 }
 
 // Error gives the whole message, outermost context first.
@@ -125,6 +125,6 @@ var (
 	ErrTaskDied = errors.New("died before release")
 )
 
-func sortLacks(lacks []Lack) {
+func SortLacks(lacks []Lack) {
 	slices.SortStableFunc(lacks, func(a, b Lack) int { return cmp.Or(a.Pos.Compare(b.Pos), cmp.Compare(a.Msg, b.Msg)) })
 }

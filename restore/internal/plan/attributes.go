@@ -1,4 +1,4 @@
-package restore
+package plan
 
 import "os"
 
@@ -16,7 +16,7 @@ type Host struct {
 	Processors           int    // that the tasks may use at a time: a large tree is forked by as many; 0 is 1
 }
 
-// newPipe is the capacity of a new pipe in bytes (PIPE_DEF_BUFFERS in
+// NewPipe is the capacity of a new pipe in bytes (PIPE_DEF_BUFFERS in
 // include/linux/pipe_fs_i.h). Where the user's pipes are over
 // fs.pipe-user-pages-soft it is two pages.
-func newPipe() int64 { return 16 * int64(os.Getpagesize()) }
+func NewPipe() int64 { return 16 * int64(os.Getpagesize()) }

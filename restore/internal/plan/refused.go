@@ -1,4 +1,4 @@
-package restore
+package plan
 
 import (
 	"errors"
@@ -45,10 +45,10 @@ func (e *ProgramError) Error() string {
 // Unwrap gives the [*OpError].
 func (e *ProgramError) Unwrap() error { return e.OpError }
 
-// errSpecial is what a program cannot be: a device, a FIFO or a socket. No right helps.
-var errSpecial = errors.New(noRegular)
+// ErrSpecial is what a program cannot be: a device, a FIFO or a socket. No right helps.
+var ErrSpecial = errors.New(NoRegular)
 
-const noRegular = "not a regular file"
+const NoRegular = "not a regular file"
 
 // PathsError has everything that a description names and that cannot be used: each
 // an [*OpError] of a path or a [*ProgramError]. Nothing of the tree is left.
@@ -83,20 +83,20 @@ func Programs(err error) (all, notFound bool) {
 	return ok, ok && program.NotFound()
 }
 
-// pathsError joins errors of paths and programs: nil if there are none, the one if
+// JoinPaths joins errors of paths and programs: nil if there are none, the one if
 // there is one.
-func pathsError(errs []error) error {
+func JoinPaths(errs []error) error {
 	switch len(errs) {
 	case 0:
 		return nil
 	case 1:
 		return errs[0]
 	}
-	slices.SortStableFunc(errs, func(a, b error) int { return posOf(a).Compare(posOf(b)) })
+	slices.SortStableFunc(errs, func(a, b error) int { return PosOf(a).Compare(PosOf(b)) })
 	return &PathsError{errs}
 }
 
-func posOf(err error) tasktree.Pos {
+func PosOf(err error) tasktree.Pos {
 	op, _ := errors.AsType[*OpError](err)
 	if op == nil {
 		return tasktree.Pos{}

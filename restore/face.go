@@ -1,0 +1,186 @@
+package restore
+
+import (
+	"context"
+	"io"
+
+	"regrow/restore/internal/plan"
+	"regrow/tasktree"
+)
+
+// What a plan is made of, and the errors.
+type (
+	// Host is what a plan has to know of the process that will restore it.
+	Host = plan.Host
+	// PlanOptions says how a tree is to be planned. The zero value works.
+	PlanOptions = plan.Options
+	// Strategy says how open files that the runner makes get into the tables of the tasks.
+	Strategy = plan.Strategy
+
+	// RefusedError says that a valid description cannot be restored under the limits of
+	// this host. Nothing was started.
+	RefusedError = plan.RefusedError
+	// HostError says that the kernel, or the privileges of the caller, lack what the
+	// description needs. Nothing was started.
+	HostError = plan.HostError
+	// Lack is one thing that a line of the description needs and this host lacks.
+	Lack = plan.Lack
+	// OpError says which step of a restore failed: for whom, for which descriptor, which
+	// call, and why. The tree has been ended and nothing of it is left.
+	OpError = plan.OpError
+	// ProgramError says that the program of a task is not there or cannot be executed.
+	ProgramError = plan.ProgramError
+	// PathsError has everything that a description names and that cannot be used.
+	PathsError = plan.PathsError
+)
+
+// The strategies.
+const (
+	// StrategyFDStore keeps the files in a socket, from which each task pulls what it
+	// needs: package fdstore.
+	StrategyFDStore = plan.StrategyFDStore
+	// StrategyService keeps the files in a process of its own, which each task asks for
+	// what it needs. The program that restores calls [Init] first of all in main.
+	StrategyService = plan.StrategyService
+	// StrategyInherit has no store: the root gets every open file before it forks, all
+	// tasks inherit all of them and close what they do not need.
+	StrategyInherit = plan.StrategyInherit
+)
+
+// Strategies lists all strategies, the default first.
+func Strategies() []Strategy { return plan.Strategies() }
+
+// ParseStrategy is the inverse of [Strategy.String]. The error says which names there
+// are, and which one was probably meant.
+func ParseStrategy(name string) (Strategy, error) { return plan.ParseStrategy(name) }
+
+// JoinLacks gives one error for all that two errors of [CheckHost] and [CheckPaths] say:
+// a [*HostError], nil if there is nothing, or both joined if one is none of these.
+func JoinLacks(a, b error) error { return plan.JoinLacks(a, b) }
+
+// Programs reports whether programs are all that an error is about, and whether one of
+// them is not there.
+func Programs(err error) (all, notFound bool) { return plan.Programs(err) }
+
+// ErrAnotherProcess says that a path of the description would mean another file, folder
+// or program for each process that opens it: its way goes through a magic link of
+// procfs, or it is a process's own entry there, or the controlling terminal.
+var ErrAnotherProcess = plan.ErrAnotherProcess
+
+// Errors of [Start] that are no fault of one step.
+var (
+	// ErrTimeout says that the tree was not released in time.
+	ErrTimeout = plan.ErrTimeout
+	// ErrCanceled says that the context ended before release.
+	ErrCanceled = plan.ErrCanceled
+	// ErrTaskDied says that a task, or a helper of one, was killed from outside
+	// before release.
+	ErrTaskDied = plan.ErrTaskDied
+)
+
+// Plan is everything that restoring a tree will do, decided beforehand. It can be
+// verified, printed and compared without running anything. It is not changed any more
+// once made, and may be started once at a time.
+type Plan struct{ plan *plan.Plan }
+
+// NewPlan plans the restore of a tree that [tasktree.Tree.Check] found without a
+// problem. It is pure: it makes no system call.
+//
+// The error is a [*tasktree.InvalidError] if the description cannot be meant
+// (an inherit key that nobody gave), a [*tasktree.GivenError] if a key of
+// PlanOptions.Inherit names nothing, or a [*RefusedError] if the host's limits do
+// not allow it.
+func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
+	p, err := makePlan(t, host, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Plan{p}, nil
+}
+
+// Tree gives the tree that the plan restores: that of the description, or with
+// PlanOptions.Inherit a copy in which open files are replaced.
+func (p *Plan) Tree() *tasktree.Tree { return p.plan.Tree }
+
+// StoreFD gives the number at which the root and the tasks it forks hold the
+// store until it is moved or closed, or -1 if no open file goes through a store.
+func (p *Plan) StoreFD() int { return p.plan.StoreFD }
+
+// Messages gives the number of messages that the store will hold.
+func (p *Plan) Messages() int { return len(p.plan.Messages) }
+
+// OpenFiles gives the number of open files that will be made once and put in
+// the store.
+func (p *Plan) OpenFiles() int { return p.plan.OpenFiles() }
+
+// Verify runs the plan against a model of descriptor tables: every op by the
+// kernel's rules, every demanded number, and at the end each table against the
+// description. An error means that the planner has a bug. What a naive plan
+// loses is no error; see [Plan.Predict].
+func (p *Plan) Verify() error { return verify(p.plan) }
+
+// Predict runs the plan against the model of descriptor tables. It is pure. An
+// error means that the planner has a bug.
+func (p *Plan) Predict() (*Prediction, error) { return predictPlan(p.plan) }
+
+// WriteText writes the plan as a picture for people: for each task its ops, what
+// they are for, the description's line, and the descriptors that each changes;
+// below them the table in the end.
+func (p *Plan) WriteText(w io.Writer) error { return writeText(p.plan, w) }
+
+// WriteJSON writes the plan as one JSON object, a [Picture].
+func (p *Plan) WriteJSON(w io.Writer) error { return writeJSON(p.plan, w) }
+
+// Picture gives the plan for programs, with the tables of the model.
+func (p *Plan) Picture() (*Picture, error) { return newPicture(p.plan) }
+
+// CheckPaths finds every path, folder and program of a plan that restoring it would not
+// find, may not open, or refuses: a [*HostError] with all of them, or nil. It opens
+// paths as mere places (O_PATH) and changes nothing. What it cannot tell beforehand it
+// does not report: it says nothing of a file that an earlier entry of the description
+// creates, nor of the rights that tasks have in a user namespace of their own.
+//
+// Safe for several goroutines.
+func CheckPaths(p *Plan) error { return checkPaths(p.plan) }
+
+// Start carries a plan out. It returns when every task holds or has begun its
+// program, or with an error when nothing of the tree is left.
+//
+// The end of the context before release ends the restore; after it Start only
+// returns sooner, before every task holds or has begun its program.
+//
+// The error is a [*HostError] (nothing was started), an [*OpError], a [*ProgramError], a
+// [*PathsError] with several of these, or wraps [ErrTimeout], [ErrCanceled] (with the context's cause) or [ErrTaskDied].
+//
+// The caller owns the [Tree] and must end it by [Tree.Wait], [Tree.End] or
+// [Tree.Detach]. The process becomes a child subreaper until then (prctl(2)),
+// so that orphans of the tree come to it. C code of the process must not fork while
+// Start runs; forks of Go wait. Needs Linux 5.10 and /proc.
+func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
+	return startPlan(ctx, p.plan, o)
+}
+
+// Observe carries a plan out up to the commit point, when every task is ready,
+// looks what each descriptor really is (kcmp(2)), and ends the tree: no program
+// runs, no file is cut, what was made is removed. The kernel must have kcmp and
+// let this process look at its children; otherwise the error is a [*HostError].
+//
+// An open file that a task has made for itself is not open in this process, so it
+// is known by what it leads to. Where several of them lead to the same, or several
+// entries of the description are one open file of the caller's, predicted tells
+// which is meant, if it can be that one; without it the first name is taken.
+//
+// Errors are those of [Start]. A failed op of a naive plan is none.
+func Observe(ctx context.Context, p *Plan, o Options, predicted *Prediction) (*Observation, error) {
+	return observe(ctx, p.plan, o, predicted)
+}
+
+// Rehearse carries a plan out up to the commit point, when every task is ready, calls
+// during, and ends the tree: no program runs, no file is cut, what was made is removed.
+// The tree never is without this process: whatever ends it, the tasks end, too.
+// during may start, observe or Rehearse another plan; it runs in a goroutine of its own.
+//
+// Errors are those of [Start], and that of during.
+func Rehearse(ctx context.Context, p *Plan, o Options, during func() error) error {
+	return rehearse(ctx, p.plan, o, during)
+}

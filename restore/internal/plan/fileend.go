@@ -1,0 +1,57 @@
+package plan
+
+import "regrow/tasktree"
+
+// FileEnd is one open file of the description: one end of one entry.
+type FileEnd struct {
+	File, End int32
+}
+
+// What takes a number beside an open file of the description.
+var (
+	TheStore   = FileEnd{File: -1} // the store, or the door of the service
+	TheChannel = FileEnd{File: -5} // the task's own way to the service
+	TheEnd     = FileEnd{File: -6} // the other end of it, until it is sent there
+	TheShard   = FileEnd{File: -3} // a socket of the store, while something is pulled from it
+	Helper     = FileEnd{File: -2} // something that is closed in the end
+	Nothing    = FileEnd{File: -4} // a free number, where one has to be told from a taken one
+)
+
+func EndOf(d *tasktree.Descriptor) FileEnd {
+	return FileEnd{int32(d.Open.Index), int32(d.End)}
+}
+
+// EndName names an open file of the description, or what else takes a number.
+func (p *Plan) EndName(fe FileEnd) string {
+	switch fe {
+	case TheStore:
+		if p.Options.Strategy == StrategyService {
+			return "[service]"
+		}
+		return "[store]"
+	case TheShard:
+		return "[shard]"
+	case TheChannel:
+		return "[channel]"
+	case TheEnd:
+		return "[end]"
+	case Helper:
+		return "[helper]"
+	}
+	return p.Tree.Files[fe.File].EndName(int(fe.End))
+}
+
+// Lent is an open file that the root takes over from the runner, for all tasks.
+type Lent struct {
+	FileEnd
+	Number int    // in the root and in what it forks
+	Cell   uint64 // address of the number that it has in the runner
+}
+
+// Extra is what messages say of an op beyond its note.
+type Extra struct {
+	Name  string // of the call
+	Short string // message for ReasonUnwanted
+	Hints []tasktree.Hint
+	Path  string // that the call opens
+}

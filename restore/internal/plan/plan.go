@@ -1,0 +1,172 @@
+package plan
+
+import (
+	"slices"
+
+	"regrow/fdstore"
+	"regrow/fdstore/wire"
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options says how a tree is to be planned. The zero value works.
+type Options struct {
+	// Inherit gives the caller's descriptors that the tree may take over, by
+	// key: that of an inherit, or the name of an open file, whose place the
+	// descriptor takes ([tasktree.Tree.Replace]). stdin, stdout and stderr are
+	// there without being named. Default: no others.
+	Inherit map[string]int
+
+	// WithoutStdin refuses descriptor 0 of the caller: the description came
+	// from there. Default: false.
+	WithoutStdin bool
+
+	// Detach gives the root task a session and a process group of its own.
+	// Default: false.
+	Detach bool
+
+	// Strategy is how open files get into the tables of the tasks. Default:
+	// [StrategyFDStore].
+	Strategy Strategy
+
+	// Naive plans as restorers did that ran into conflicts: helper descriptors
+	// at the lowest number, descriptors installed in the order listed over
+	// whatever is there. What goes wrong then is part of the plan, see
+	// [Plan.Predict]; a failed op is noted and the task goes on. Default: false.
+	Naive bool
+
+	// ServiceFD is where the descriptor of the store sits while tasks are
+	// restored: a careful plan moves it away in tasks that need the number, a
+	// naive one does not. It means nothing to [StrategyInherit]. Default: nil,
+	// the planner chooses.
+	ServiceFD *int
+
+	Base   uint64         // where the arena lies; 0: program.DefaultBase
+	Layout fdstore.Layout // of the store, for tests; 0: by the number of messages
+	Once   bool           // no message brings an open file more than once
+	Help   int            // helpers of each task that forks more children than that, for tests; 0: by what pays
+}
+
+// Plan is everything that restoring a tree will do, decided beforehand. It is
+// data: it can be verified, printed and compared without running anything. A
+// plan is not changed any more once made, and may be started once at a time.
+type Plan struct {
+	Tree      *tasktree.Tree
+	Host      Host
+	Options   Options
+	Arena     *program.Arena
+	Prepare   program.Program   // the runner's, before the first clone
+	Commit    program.Program   // the runner's, at the commit point
+	Tasks     []program.Program // in the order of Tree.Tasks
+	Layout    fdstore.Layout    // of the store
+	Messages  [][]FileEnd       // what each message of the store holds
+	Words     map[wire.Word]fdstore.ID
+	Extras    []Extra
+	Slots     int // results that the runner keeps
+	StoreFD   int // the store's number in the root and in what it forks, -1: there is no store
+	Lent      []Lent
+	SlotsOf   map[FileEnd]int32 // of each open file that the runner makes
+	Held      int               // tasks without a program
+	TasksLook bool              // tasks open paths that must be safe, so they need to know where a procfs is
+	Faulty    bool              // a test makes an op fail, which the model would refuse
+
+	RootClone uint64 // address of the root's clone_args
+	ForkHints int32  // index of an extra
+}
+
+// MessageOf gives the message that an OpPull takes: an index into Plan.messages,
+// or -1 if it takes a socket of the store.
+func (p *Plan) MessageOf(op *program.Op) int {
+	if id, ok := p.Words[wire.Word(op.Args[1])]; ok {
+		return int(id)
+	}
+	return -1
+}
+
+// OpenFiles gives the number of open files that are made once and put in the store.
+func (p *Plan) OpenFiles() int {
+	seen := map[FileEnd]bool{}
+	for _, m := range p.Messages {
+		for _, fe := range m {
+			seen[fe] = true
+		}
+	}
+	return len(seen)
+}
+
+// InFlight gives how many open files lie in the store.
+func (p *Plan) InFlight() int {
+	n := 0
+	for _, m := range p.Messages {
+		n += len(m)
+	}
+	return n
+}
+
+// HowFlags gives the flags in a struct open_how.
+func (p *Plan) HowFlags(addr uint64) uint64 {
+	if words := program.WordsAt(p.Arena.Base, p.Arena.Data(), addr, 1); words != nil {
+		return words[0]
+	}
+	return 0
+}
+
+// Looks reports whether an op opens a path as a mere place, and with which flags.
+func (p *Plan) Looks(op *program.Op) (flags uint64, ok bool) {
+	switch {
+	case op.Kind != program.OpCall:
+		return 0, false
+	case op.Nr == unix.SYS_OPENAT:
+		flags = op.Args[2]
+	case op.Nr == unix.SYS_OPENAT2:
+		flags = p.HowFlags(op.Args[2])
+	}
+	return flags, flags&unix.O_PATH != 0
+}
+
+// SentFD gives the descriptor that a message of ask carries, -1 for none.
+func (p *Plan) SentFD(op *program.Op) int {
+	header := program.WordsAt(p.Arena.Base, p.Arena.Data(), op.Args[1], 7)
+	const control, length = 4, 5
+	if header == nil || header[length] == 0 {
+		return -1
+	}
+	rights := slices.Clone(program.At(p.Arena.Base, p.Arena.Data(), header[control], header[length]))
+	messages, err := unix.ParseSocketControlMessage(rights)
+	if err != nil || len(messages) != 1 {
+		return -1
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return -1
+	}
+	return fds[0]
+}
+
+// Sorted gives a task's descriptors by number, in memory that is used again if it
+// is large enough.
+func (p *Plan) Sorted(in []*tasktree.Descriptor, task *tasktree.Task) []*tasktree.Descriptor {
+	all := slices.Grow(in[:0], len(task.FDs))
+	for i := range task.FDs {
+		all = append(all, &task.FDs[i])
+	}
+	slices.SortFunc(all, func(a, b *tasktree.Descriptor) int { return a.FD - b.FD })
+	return all
+}
+
+// OpenAtOnce gives the most descriptors that the files of the runner take at a time
+// while it makes them.
+func (p *Plan) OpenAtOnce() int {
+	open, most := 0, 0
+	for i := range p.Prepare.Ops {
+		op := &p.Prepare.Ops[i]
+		open += int(p.Prepare.Notes[i].Makes)
+		most = max(most, open)
+		if op.Nr == unix.SYS_CLOSE && op.Mode(0) == program.ModeSlot {
+			open-- // what was only looked at
+		}
+	}
+	return most
+}
