@@ -210,7 +210,7 @@ func TestTerminalHolds(t *testing.T) {
 // or standard error is no terminal, there is none.
 func TestTerminalIsTold(t *testing.T) {
 	holds := write(t, "version: 1\ntasks: [{name: a, children: [{name: b}, {name: c}]}]\n")
-	runs := write(t, "version: 1\nfiles: {out: {type: inherit, key: stdout}}\ntasks: [{name: a, fds: {0: out, 1: out, 2: out}, run: [sh, -c, 'read x'], children: [{name: b}]}]\n")
+	runs := write(t, "version: 1\nfiles: {out: {type: inherit, key: stdout}}\ntasks: [{name: a, fds: {0: out, 1: out, 2: out}, run: [sh, -c, 'echo begun; read x'], children: [{name: b}]}]\n")
 	line := regexp.MustCompile(`regrow: 3 tasks are restored; the root, pid ([0-9]+), holds until a signal ends it: (press Ctrl-C, or from elsewhere )?kill ([0-9]+)\r\n`)
 	// told gives what the line says.
 	told := func(term *terminal) (root, regrow int, foreground bool) {
@@ -260,7 +260,9 @@ func TestTerminalIsTold(t *testing.T) {
 				jobs := childrenOf(term.shell.Process.Pid)
 				return len(jobs) == 1 && len(below(jobs[0])) >= 2
 			})
-			if name != "a program" {
+			if name == "a program" {
+				term.shows("begun", 1)
+			} else {
 				term.shows("elapsed_ns", 1)
 			}
 			term.keys("\x03")

@@ -225,7 +225,7 @@ type amounts struct {
 
 // Under emulation all takes ten times as long, so that few must do each time.
 var (
-	fewRounds  = amounts{level: "few", kills: 30, storms: 8, hostile: 50, restores: 500, checks: 20, sockets: 16_400, faultStep: 4}
+	fewRounds  = amounts{level: "few", kills: 20, storms: 6, hostile: 30, restores: 250, checks: 20, sockets: 16_400, faultStep: 10}
 	hardRounds = amounts{level: "all", kills: 600, storms: 150, hostile: 3000, restores: 3000, checks: 1000, sockets: 20_000, faultStep: 1}
 )
 
