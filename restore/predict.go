@@ -166,11 +166,11 @@ func failedOpOf(p *plan.Plan, task int, f failure) *FailedOp {
 		return nil
 	}
 	op, note := &p.Tasks[task].Ops[f.op], p.Tasks[task].Notes[f.op]
-	words, err := reason(p, op, note, int32(f.errno), 0)
+	why, err := reason(p, op, note, int32(f.errno), 0)
 	if err != nil {
-		words = err.Error()
+		why = err.Error()
 	}
-	return &FailedOp{Op: f.op, What: what(p, op, note) + ": " + callText(p, op, note), Line: int(note.Line), Why: words}
+	return &FailedOp{Op: f.op, What: what(p, op, note) + ": " + callText(p, op, note), Line: int(note.Line), Why: why}
 }
 
 func collisionOf(p *plan.Plan, c collision) Collision {

@@ -196,9 +196,9 @@ func probe(p *plan.Plan, arena *postfork.Arena) error {
 	switch {
 	case rec.Errno != 0:
 		op, note := &p.Tasks[0].Ops[rec.Op], p.Tasks[0].Notes[rec.Op]
-		words, err := reason(p, op, note, rec.Errno, rec.Got)
+		why, err := reason(p, op, note, rec.Errno, rec.Got)
 		if err == nil {
-			err = errors.New(words)
+			err = errors.New(why)
 		}
 		return &probeError{callName(p, op, note), err}
 	case rec.Begun == 0:

@@ -308,8 +308,8 @@ func (w *traceWriter) ops(task int, ops []program.Op, lane int, which []int, las
 		}
 		e := w.opEvent(prog, j, lane)
 		if rec.Errno != 0 && int(rec.Op) == j {
-			words, err := reason(p, &prog.Ops[j], prog.Notes[j], rec.Errno, rec.Got)
-			e.Cat, e.Args["error"] = "error", fmt.Sprint(words, err)
+			why, err := reason(p, &prog.Ops[j], prog.Notes[j], rec.Errno, rec.Got)
+			e.Cat, e.Args["error"] = "error", fmt.Sprint(why, err)
 		}
 		w.lasting(e, ops[j].At, end)
 		if ops[j].Kind == program.OpFork {
