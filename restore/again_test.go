@@ -13,6 +13,7 @@ import (
 	"regrow/fdstore"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/words"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 )
@@ -211,7 +212,7 @@ func TestNumbersText(t *testing.T) {
 	for n := int32(10); n < 26; n++ {
 		numbers = append(numbers, n)
 	}
-	if got, want := numbersText(append(numbers, 30)), "0 1 2 7 10-25 30"; got != want {
+	if got, want := words.NumbersText(append(numbers, 30)), "0 1 2 7 10-25 30"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/words"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 )
@@ -294,7 +295,7 @@ func TestUserPlan(t *testing.T) {
 			for j := range p.Tasks[i].Ops {
 				op, note := &p.Tasks[i].Ops[j], p.Tasks[i].Notes[j]
 				path := p.Extras[note.Extra].Path
-				switch name := opName(op); {
+				switch name := words.OpName(op); {
 				case name == "openat" && strings.HasPrefix(path, "/proc/self/") && i == 0:
 					maps++
 				case name == "openat", name == "pipe2":
@@ -305,7 +306,7 @@ func TestUserPlan(t *testing.T) {
 			}
 		}
 		for i := range p.Prepare.Ops {
-			if name := opName(&p.Prepare.Ops[i]); name == "faccessat" {
+			if name := words.OpName(&p.Prepare.Ops[i]); name == "faccessat" {
 				t.Error("regrow looks a program up for a task with other rights")
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/words"
 	"regrow/tasktree"
 )
 
@@ -53,7 +54,7 @@ func (r *run) taskError(i int) error {
 		return nil
 	}
 	op, note := &prog.Ops[rec.Op], prog.Notes[rec.Op]
-	reason, err := reason(r.plan, op, note, rec.Errno, rec.Got)
+	reason, err := words.Reason(r.plan, op, note, rec.Errno, rec.Got)
 	pid := int(rec.PID)
 	if i == 0 && r.plan.Tree.HasNamespace(tasktree.NamespacePID) {
 		pid = 1
@@ -64,11 +65,11 @@ func (r *run) taskError(i int) error {
 	if whose, ok := onBehalf(op, note); ok && whose != i {
 		i, pid = whose, 0 // the root has looked for a task that is not there yet
 	}
-	failed := failedOp{task: i, prog: prog, op: int(rec.Op), pid: pid, err: err, reason: reason, explain: explainPath}
+	failed := words.Failed{Task: i, Prog: prog, Op: int(rec.Op), Pid: pid, Err: err, Reason: reason, Explain: explainPath}
 	if note.Verb == program.VerbExec || note.Verb == program.VerbFind {
-		return programError(r.plan, failed)
+		return words.ProgramError(r.plan, failed)
 	}
-	return opError(r.plan, failed)
+	return words.OpError(r.plan, failed)
 }
 
 // end kills what there is of the tree, and waits until it is gone.

@@ -19,6 +19,7 @@ import (
 
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/words"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 	"regrow/test/rounds"
@@ -111,7 +112,7 @@ func withFault(p *plan.Plan, task, i int, errno unix.Errno) *plan.Plan {
 	op, note := &prog.Ops[i], &prog.Notes[i]
 	x := p.Extras[note.Extra]
 	if x.Name == "" {
-		x.Name = opName(op)
+		x.Name = words.OpName(op)
 	}
 	q.Extras = append(slices.Clone(p.Extras), x)
 	note.Extra = int32(len(q.Extras) - 1)
@@ -318,7 +319,7 @@ func TestEveryOpFails(t *testing.T) {
 	for k := range all.kinds {
 		kinds[k] = true
 	}
-	for k, name := range opNames {
+	for k, name := range words.OpNames {
 		if !kinds[k] {
 			t.Errorf("no plan has the op %s", name)
 		}
@@ -370,7 +371,7 @@ func (f *faults) everyOp(t *testing.T, host plan.Host, o plan.Options, namespace
 			op, note := &prog.Ops[i], prog.Notes[i]
 			name := p.Extras[note.Extra].Name
 			if name == "" {
-				name = opName(op)
+				name = words.OpName(op)
 			}
 			f.calls[name], f.kinds[op.Kind] = true, true
 			if len(errnos[name]) == 0 {

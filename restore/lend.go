@@ -3,9 +3,9 @@ package restore
 import (
 	"encoding/binary"
 
-	"regrow/restore/internal/program"
-
 	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/program"
 )
 
 // lend writes the number of an open file of the runner's to the cell that the

@@ -12,6 +12,7 @@ import (
 
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/words"
 	"regrow/tasktree"
 )
 
@@ -77,7 +78,7 @@ func (r *run) create(op *program.Op) (int64, opFailure) {
 		if !errors.Is(err, unix.EEXIST) {
 			return 0, opFailure{err: err}
 		}
-		got, f := int64(0), opFailure{err: err, reason: mustCreate}
+		got, f := int64(0), opFailure{err: err, reason: words.MustCreate}
 		if op.Flags&program.FlagMustCreate == 0 {
 			got, f = r.openThere(path, flags, tasktree.FileTypes(op.Args[5]))
 		} else if err := statPath(path, new(unix.Stat_t)); err != nil && !exclusive {

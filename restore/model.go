@@ -10,6 +10,7 @@ import (
 	"regrow/fdstore/wire"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/words"
 	"regrow/tasktree"
 )
 
@@ -140,7 +141,7 @@ func (m *model) goOn(i int) error {
 			return nil
 		}
 		if err := m.step(i, op, note); err != nil {
-			return fmt.Errorf("restore: bug: task %q: op %d (%s): %w", m.name(i), m.pcs[i], opName(op), err)
+			return fmt.Errorf("restore: bug: task %q: op %d (%s): %w", m.name(i), m.pcs[i], words.OpName(op), err)
 		}
 		if op.Kind != program.OpFork {
 			continue

@@ -10,6 +10,7 @@ import (
 	"regrow/fdstore/wire"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/words"
 )
 
 // op applies one op to a table. An opFails error says that the kernel refuses
@@ -63,7 +64,7 @@ func (m *model) help(op *program.Op) error {
 	for i := range part[:n-1] {
 		f := &part[i]
 		if f.Kind != program.OpFork || f.Flags&program.FlagWant != 0 || m.plan.Tree.Tasks()[f.Args[1]].Carried != nil {
-			return fmt.Errorf("a helper shall do op %s", opName(f))
+			return fmt.Errorf("a helper shall do op %s", words.OpName(f))
 		}
 	}
 	if m.working[m.task] == nil {

@@ -9,6 +9,7 @@ import (
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/safepath"
+	"regrow/restore/internal/words"
 	"regrow/tasktree"
 )
 
@@ -41,9 +42,9 @@ func (r *run) refuse(fd int, types tasktree.FileTypes) opFailure {
 	}
 	switch kind := st.Mode & unix.S_IFMT; {
 	case kind == unix.S_IFIFO && types&tasktree.TypeFIFO != 0:
-		return opFailure{reason: aFIFO}
+		return opFailure{reason: words.AFIFO}
 	case kind == unix.S_IFSOCK && types&tasktree.TypeSocket != 0:
-		return opFailure{reason: aSocket}
+		return opFailure{reason: words.ASocket}
 	}
 	return opFailure{}
 }
@@ -95,7 +96,7 @@ func (r *run) reopenAt(path string, flags, look int, stays bool) (int64, opFailu
 		return 0, closing(fd, err)
 	case was.Dev != is.Dev || was.Ino != is.Ino:
 		_ = unix.Close(fd)
-		return 0, opFailure{reason: changed}
+		return 0, opFailure{reason: words.Changed}
 	}
 	return int64(fd), opFailure{}
 }

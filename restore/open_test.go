@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/safepath"
+	"regrow/restore/internal/words"
 )
 
 // TestReopenAt holds that the runner opens a path a second time only if it still leads to
@@ -35,8 +36,8 @@ func TestReopenAt(t *testing.T) {
 	}{
 		{path: file, looks: file},
 		{path: file, looks: file, stays: true},
-		{path: other, looks: file, reason: changed},
-		{path: fifo, looks: file, reason: changed}, // and does not block
+		{path: other, looks: file, reason: words.Changed},
+		{path: fifo, looks: file, reason: words.Changed}, // and does not block
 		{path: dir + "/missing", looks: file, err: unix.ENOENT},
 	} {
 		look, err := unix.Open(c.looks, unix.O_PATH|unix.O_CLOEXEC, 0)

@@ -4,6 +4,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/words"
 )
 
 // debugging reports whether anybody wants to read what logOps has to say.
@@ -86,7 +87,7 @@ func (r *run) logOp(task, i int, failure string) {
 			log(numbers[k], p.EndName(fe), "pull", id)
 		}
 	case program.VerbInstall:
-		log(note.FD, p.Tree.Files[note.File].EndName(int(note.End)), callName(p, op, note), -1)
+		log(note.FD, p.Tree.Files[note.File].EndName(int(note.End)), words.CallName(p, op, note), -1)
 	default:
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/safepath"
+	"regrow/restore/internal/words"
 	"regrow/tasktree"
 )
 
@@ -130,12 +131,12 @@ func keyOf(err error) string {
 // the restore would fail.
 func (l *pathLook) fault(use pathUse, after int, err error, reason string) {
 	i := use.op + after
-	failed := failedOp{task: use.task, prog: use.prog, op: i, err: err, reason: reason, explain: explainPath}
+	failed := words.Failed{Task: use.task, Prog: use.prog, Op: i, Err: err, Reason: reason, Explain: explainPath}
 	if use.prog.Notes[i].Verb == program.VerbFind {
-		l.add(programError(l.plan, failed))
+		l.add(words.ProgramError(l.plan, failed))
 		return
 	}
-	l.add(opError(l.plan, failed))
+	l.add(words.OpError(l.plan, failed))
 }
 
 // missing reports whether an error says that there is no file, and none will be made.
@@ -223,9 +224,9 @@ func (l *pathLook) there(use pathUse, path string, how opens) {
 	kind := st.Mode & unix.S_IFMT
 	switch {
 	case kind == unix.S_IFIFO && how.types&tasktree.TypeFIFO != 0:
-		l.fault(use, how.refuse, nil, aFIFO)
+		l.fault(use, how.refuse, nil, words.AFIFO)
 	case kind == unix.S_IFSOCK && how.types&tasktree.TypeSocket != 0:
-		l.fault(use, how.refuse, nil, aSocket)
+		l.fault(use, how.refuse, nil, words.ASocket)
 	case how.reopen < 0:
 	case kind == unix.S_IFLNK:
 		l.fault(use, how.reopen, unix.ELOOP, "")
@@ -286,7 +287,7 @@ func (l *pathLook) create(use pathUse, op *program.Op) {
 			path = next
 			continue
 		case err == nil && op.Flags&program.FlagMustCreate != 0:
-			l.fault(use, 0, unix.EEXIST, mustCreate)
+			l.fault(use, 0, unix.EEXIST, words.MustCreate)
 		case err == nil:
 			l.there(use, path, opens{look: flags & unix.O_NOFOLLOW, types: tasktree.FileTypes(op.Args[5]), flags: flags})
 		default:
@@ -296,7 +297,7 @@ func (l *pathLook) create(use pathUse, op *program.Op) {
 				return
 			}
 			if l.made[at] && op.Flags&program.FlagMustCreate != 0 {
-				l.fault(use, 0, unix.EEXIST, mustCreate)
+				l.fault(use, 0, unix.EEXIST, words.MustCreate)
 			}
 			l.made[at] = true
 		}
@@ -325,7 +326,7 @@ func (l *pathLook) folder(use pathUse) {
 		if task.Cwd.Value == "" || l.plan.Tree.Join(task.Cwd.Value) != path {
 			continue
 		}
-		op := opError(l.plan, failedOp{task: i, prog: use.prog, op: use.op, err: err, explain: explainPath})
+		op := words.OpError(l.plan, words.Failed{Task: i, Prog: use.prog, Op: use.op, Err: err, Explain: explainPath})
 		op.Pos = task.Cwd.Pos
 		l.add(op)
 	}
@@ -375,7 +376,7 @@ func linkLacks(p *plan.Plan) (lacks []plan.Lack) {
 		seen[key] = true
 		lacks = append(lacks, plan.Lack{Pos: tasktree.Pos{Line: int(note.Line), Col: int(note.Col)}, Msg: fmt.Sprintf(
 			"%s: %q: a sandbox (a seccomp filter) refuses openat2, without which no path with a link can be opened safely, and %q is one; "+
-				"allow openat2 there, or write the path without links", what(p, op, note), path, link)})
+				"allow openat2 there, or write the path without links", words.What(p, op, note), path, link)})
 	}
 	return lacks
 }

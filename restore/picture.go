@@ -7,6 +7,7 @@ import (
 
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/words"
 	"regrow/tasktree"
 )
 
@@ -148,7 +149,7 @@ func steps(p *plan.Plan, prog *program.Program) []StepOfPlan {
 	steps := make([]StepOfPlan, len(prog.Ops))
 	for i := range prog.Ops {
 		op, note := &prog.Ops[i], prog.Notes[i]
-		steps[i] = StepOfPlan{Call: callText(p, op, note), For: what(p, op, note), Line: int(note.Line)}
+		steps[i] = StepOfPlan{Call: words.Call(p, op, note), For: words.What(p, op, note), Line: int(note.Line)}
 		if op.Flags&program.FlagWant != 0 && op.Kind != program.OpPair {
 			steps[i].Want = &op.Want
 		}

@@ -15,6 +15,7 @@ import (
 	"regrow/fdstore"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/words"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 	"regrow/test/drawn"
@@ -53,7 +54,7 @@ func planKeepsModel(t *rapid.T) {
 	for i := range p.Tasks {
 		for j, n := range p.Tasks[i].Notes {
 			if n.Line == 0 {
-				t.Fatalf("task %d: op %d (%s) has no line", i, j, opName(&p.Tasks[i].Ops[j]))
+				t.Fatalf("task %d: op %d (%s) has no line", i, j, words.OpName(&p.Tasks[i].Ops[j]))
 			}
 		}
 	}
@@ -191,7 +192,7 @@ func TestModelRejects(t *testing.T) {
 			saved := *op
 			*op = program.Op{Kind: program.OpCall, Nr: unix.SYS_CHDIR}
 			if err := verify(good); err == nil {
-				t.Errorf("task %d: dropping op %d (%s) is not noticed", task, i, opName(&saved))
+				t.Errorf("task %d: dropping op %d (%s) is not noticed", task, i, words.OpName(&saved))
 			}
 			*op = saved
 			if op.Kind == program.OpCall && op.Nr == unix.SYS_DUP3 {

@@ -7,6 +7,7 @@ import (
 
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/words"
 	"regrow/tasktree"
 )
 
@@ -166,18 +167,18 @@ func failedOpOf(p *plan.Plan, task int, f failure) *FailedOp {
 		return nil
 	}
 	op, note := &p.Tasks[task].Ops[f.op], p.Tasks[task].Notes[f.op]
-	why, err := reason(p, op, note, int32(f.errno), 0)
+	why, err := words.Reason(p, op, note, int32(f.errno), 0)
 	if err != nil {
 		why = err.Error()
 	}
-	return &FailedOp{Op: f.op, What: what(p, op, note) + ": " + callText(p, op, note), Line: int(note.Line), Why: why}
+	return &FailedOp{Op: f.op, What: words.What(p, op, note) + ": " + words.Call(p, op, note), Line: int(note.Line), Why: why}
 }
 
 func collisionOf(p *plan.Plan, c collision) Collision {
 	op, note := &p.Tasks[c.task].Ops[c.op], p.Tasks[c.task].Notes[c.op]
 	return Collision{
 		Line: int(note.Line), Col: int(note.Col), Task: p.Tree.Tasks()[c.task].Name,
-		Op: what(p, op, note) + ": " + callText(p, op, note), FD: c.number, Was: p.EndName(c.was.what), Lost: c.lost,
+		Op: words.What(p, op, note) + ": " + words.Call(p, op, note), FD: c.number, Was: p.EndName(c.was.what), Lost: c.lost,
 		source: p.Tree.Source,
 	}
 }

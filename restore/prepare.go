@@ -13,6 +13,7 @@ import (
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/words"
 	"regrow/tasktree"
 )
 
@@ -102,7 +103,7 @@ func (r *run) carryOut(prog *program.Program) error {
 		got, f := r.step(op)
 		done()
 		if f.err == nil && f.reason == "" && op.Flags&program.FlagWant != 0 && got != op.Want {
-			f.reason, _ = reason(r.plan, op, prog.Notes[i], program.ReasonUnwanted, got)
+			f.reason, _ = words.Reason(r.plan, op, prog.Notes[i], program.ReasonUnwanted, got)
 		}
 		if op.Allow != 0 && errors.Is(f.err, unix.Errno(op.Allow)) {
 			f.err = nil
@@ -112,11 +113,11 @@ func (r *run) carryOut(prog *program.Program) error {
 			if whose, ok := onBehalf(op, prog.Notes[i]); ok {
 				task = whose
 			}
-			failed := failedOp{task: task, prog: prog, op: i, err: f.err, reason: f.reason, explain: explainPath}
+			failed := words.Failed{Task: task, Prog: prog, Op: i, Err: f.err, Reason: f.reason, Explain: explainPath}
 			if prog.Notes[i].Verb == program.VerbFind {
-				return programError(r.plan, failed)
+				return words.ProgramError(r.plan, failed)
 			}
-			e := opError(r.plan, failed)
+			e := words.OpError(r.plan, failed)
 			if fe, ok := errors.AsType[*fdstore.FileError](f.err); ok {
 				// Which file it is says more than which message.
 				of := r.plan.Messages[op.Args[2]][fe.Index]
@@ -279,7 +280,7 @@ func (r *run) checkCommit() error {
 			continue
 		}
 		if _, err := truncates(r.slots[prog.Ops[i].Args[0]].fd); err != nil {
-			return opError(r.plan, failedOp{task: -1, prog: prog, op: i, err: err, explain: explainPath})
+			return words.OpError(r.plan, words.Failed{Task: -1, Prog: prog, Op: i, Err: err, Explain: explainPath})
 		}
 	}
 	return nil

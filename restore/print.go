@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/words"
 	"regrow/tasktree"
 )
 
@@ -24,10 +25,10 @@ func writeText(p *plan.Plan, w io.Writer) error {
 	}
 	var text bytes.Buffer // its writes cannot fail
 	tw := tabwriter.NewWriter(&text, 0, 8, 2, ' ', 0)
-	_, _ = fmt.Fprintf(tw, "%s: %s, ", pic.Source, count(len(pic.Tasks), "task"))
+	_, _ = fmt.Fprintf(tw, "%s: %s, ", pic.Source, words.Count(len(pic.Tasks), "task"))
 	if pic.StoreFD >= 0 {
 		_, _ = fmt.Fprintf(tw, "%s through the store in %s, the store at fd %d\n\n",
-			count(p.OpenFiles(), "open file"), count(len(pic.Messages), "message"), pic.StoreFD)
+			words.Count(p.OpenFiles(), "open file"), words.Count(len(pic.Messages), "message"), pic.StoreFD)
 	} else {
 		_, _ = fmt.Fprintln(tw, "no open file through the store")
 	}

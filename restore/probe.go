@@ -14,6 +14,7 @@ import (
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/words"
 	"regrow/tasktree"
 )
 
@@ -178,7 +179,7 @@ func probe(p *plan.Plan, arena *postfork.Arena) error {
 	defer runtime.UnlockOSThread()
 	pid, err := arena.Spawn(p.RootClone, postfork.SpawnOptions{OldClone: p.Host.OldClone})
 	if err != nil {
-		return os.NewSyscallError(cloneName(p), err)
+		return os.NewSyscallError(words.CloneName(p), err)
 	}
 	pidfd := int(int32(h.RootPIDFD))
 	defer unix.Close(pidfd)
@@ -196,11 +197,11 @@ func probe(p *plan.Plan, arena *postfork.Arena) error {
 	switch {
 	case rec.Errno != 0:
 		op, note := &p.Tasks[0].Ops[rec.Op], p.Tasks[0].Notes[rec.Op]
-		why, err := reason(p, op, note, rec.Errno, rec.Got)
+		why, err := words.Reason(p, op, note, rec.Errno, rec.Got)
 		if err == nil {
 			err = errors.New(why)
 		}
-		return &probeError{callName(p, op, note), err}
+		return &probeError{words.CallName(p, op, note), err}
 	case rec.Begun == 0:
 		return errProbeKilled
 	}

@@ -14,6 +14,7 @@ import (
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/words"
 )
 
 // forkAndRelease makes the tree, waits until it is ready, commits, and waits until
@@ -130,7 +131,7 @@ func (r *run) spawn(maps []mapping) error {
 		return nil
 	}
 	e := &plan.OpError{
-		Source: r.plan.Tree.Source, Pos: root.Pos, Task: root.Name, What: "fork", Call: cloneName(r.plan), Err: err,
+		Source: r.plan.Tree.Source, Pos: root.Pos, Task: root.Name, What: "fork", Call: words.CloneName(r.plan), Err: err,
 	}
 	for _, h := range r.plan.Extras[r.plan.ForkHints].Hints {
 		if errors.Is(err, unix.Errno(h.Errno)) {
@@ -143,7 +144,7 @@ func (r *run) spawn(maps []mapping) error {
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
 		return &plan.HostError{Source: r.plan.Tree.Source, Lacks: []plan.Lack{{
 			Pos: root.Pos, Err: err,
-			Msg: fmt.Sprintf("this kernel or a sandbox refuses %s for the root task (new namespaces and exact pids need CAP_SYS_ADMIN)", cloneName(r.plan)),
+			Msg: fmt.Sprintf("this kernel or a sandbox refuses %s for the root task (new namespaces and exact pids need CAP_SYS_ADMIN)", words.CloneName(r.plan)),
 		}}}
 	}
 	return e

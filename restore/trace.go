@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/words"
 	"regrow/tasktree"
 )
 
@@ -218,7 +219,7 @@ func (w *traceWriter) runner(failed error) {
 func (w *traceWriter) opEvent(prog *program.Program, i, lane int) traceEvent {
 	p := w.r.plan
 	op, note := &prog.Ops[i], prog.Notes[i]
-	e := traceEvent{Name: callText(p, op, note), Cat: opCategory(note.Verb), Lane: lane, Args: map[string]any{"for": what(p, op, note)}}
+	e := traceEvent{Name: words.Call(p, op, note), Cat: opCategory(note.Verb), Lane: lane, Args: map[string]any{"for": words.What(p, op, note)}}
 	if note.Line > 0 {
 		e.Args["line"] = tasktree.At(p.Tree.Source, tasktree.Pos{Line: int(note.Line), Col: int(note.Col)})
 	}
@@ -308,7 +309,7 @@ func (w *traceWriter) ops(task int, ops []program.Op, lane int, which []int, las
 		}
 		e := w.opEvent(prog, j, lane)
 		if rec.Errno != 0 && int(rec.Op) == j {
-			why, err := reason(p, &prog.Ops[j], prog.Notes[j], rec.Errno, rec.Got)
+			why, err := words.Reason(p, &prog.Ops[j], prog.Notes[j], rec.Errno, rec.Got)
 			e.Cat, e.Args["error"] = "error", fmt.Sprint(why, err)
 		}
 		w.lasting(e, ops[j].At, end)

@@ -1,12 +1,11 @@
 package restore
 
 import (
-	"regrow/restore/internal/program"
-	"regrow/tasktree"
-
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
 )
 
 // ways plans how the folders of all tasks are looked at, each once: whether one would

@@ -3,12 +3,12 @@ package plan
 import (
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"regrow/fdstore"
 	"regrow/fdstore/wire"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
-
-	"golang.org/x/sys/unix"
 )
 
 // Options says how a tree is to be planned. The zero value works.

@@ -5,9 +5,9 @@ import (
 	"slices"
 	"strings"
 
-	"regrow/tasktree"
-
 	"golang.org/x/sys/unix"
+
+	"regrow/tasktree"
 )
 
 // RefusedError says that a valid description cannot be restored under the

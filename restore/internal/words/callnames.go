@@ -1,4 +1,4 @@
-package restore
+package words
 
 import (
 	"fmt"
@@ -17,8 +17,8 @@ var callNames = map[uint32]string{
 	unix.SYS_SENDMSG: "sendmsg", unix.SYS_SETSOCKOPT: "setsockopt", unix.SYS_SOCKETPAIR: "socketpair", unix.SYS_SIGALTSTACK: "sigaltstack", unix.SYS_UNSHARE: "unshare", unix.SYS_WRITE: "write",
 }
 
-// opNames has the ops that are more, or less, than one system call.
-var opNames = map[program.OpKind]string{
+// OpNames has the ops that are more, or less, than one system call.
+var OpNames = map[program.OpKind]string{
 	program.OpBegin: "set_robust_list", program.OpRefuse: "fstat", program.OpPull: "recvmsg", program.OpTake: "recvmsg(answer)", program.OpFork: "clone3", program.OpShed: "munmap",
 	program.OpName: "prctl(PR_SET_MM_MAP)", program.OpReady: "wait", program.OpHold: "hold",
 	program.OpReopen: "openat", program.OpCreate: "openat", program.OpCaller: "fcntl(F_GETFD)",
@@ -26,11 +26,11 @@ var opNames = map[program.OpKind]string{
 	program.OpHelp: "clone3", program.OpEnd: "exit_group(helper)", program.OpReap: "wait4(helper)",
 }
 
-func opName(op *program.Op) string {
+func OpName(op *program.Op) string {
 	if op.Flags&program.FlagOldClone != 0 {
 		return "clone"
 	}
-	if name, ok := opNames[op.Kind]; ok {
+	if name, ok := OpNames[op.Kind]; ok {
 		return name
 	}
 	if name, ok := callNames[op.Nr]; ok {

@@ -1,4 +1,4 @@
-package restore
+package words
 
 import (
 	"fmt"
@@ -22,10 +22,10 @@ var argText = map[uint32]string{
 	unix.SYS_SOCKETPAIR: "AF_UNIX,SOCK_SEQPACKET", unix.SYS_SETSOCKOPT: "n,SO_RCVTIMEO", unix.SYS_UNSHARE: "CLONE_FILES", unix.SYS_RT_SIGPROCMASK: "SIG_SETMASK,none",
 }
 
-func callText(p *plan.Plan, op *program.Op, note program.Note) string {
+func Call(p *plan.Plan, op *program.Op, note program.Note) string {
 	name := p.Extras[note.Extra].Name
 	if name == "" {
-		name = opName(op)
+		name = OpName(op)
 	}
 	str := func(i int) string {
 		s, _ := program.StringAt(p.Arena.Base, p.Arena.Data(), op.Args[i])
@@ -38,18 +38,18 @@ func callText(p *plan.Plan, op *program.Op, note program.Note) string {
 		if id := p.MessageOf(op); id >= 0 {
 			what = fmt.Sprintf("message %d", id)
 		}
-		return fmt.Sprintf("pull(%d, %s) -> %s", op.Args[0], what, numbersText(numbers))
+		return fmt.Sprintf("pull(%d, %s) -> %s", op.Args[0], what, NumbersText(numbers))
 	case program.OpTake:
 		numbers := program.Int32sAt(p.Arena.Base, p.Arena.Data(), op.Args[3], 1)
 		return fmt.Sprintf("pop(%d, %d) -> %d", op.Args[0], p.MessageOf(op), numbers[0])
 	case program.OpFork:
-		return fmt.Sprintf("%s -> task %q", cloneName(p), p.Tree.Tasks()[op.Args[1]].Name)
+		return fmt.Sprintf("%s -> task %q", CloneName(p), p.Tree.Tasks()[op.Args[1]].Name)
 	case program.OpHelp:
-		return fmt.Sprintf("%s -> a helper, which forks %s", cloneName(p), count(int(op.Args[2])-1, "task"))
+		return fmt.Sprintf("%s -> a helper, which forks %s", CloneName(p), Count(int(op.Args[2])-1, "task"))
 	case program.OpCreate:
 		return fmt.Sprintf("openat(%s, %s|O_CREAT, %#o)", str(0), openFlags(op.Args[1]), op.Args[2])
 	case program.OpAdd:
-		return fmt.Sprintf("sendmsg(message %d, %s)", op.Args[2], count(int(op.Args[1]), "file"))
+		return fmt.Sprintf("sendmsg(message %d, %s)", op.Args[2], Count(int(op.Args[1]), "file"))
 	case program.OpReopen:
 		return fmt.Sprintf("openat(\"/proc/self/fd/#%d\", %s)", op.Args[0], openFlags(op.Args[1]))
 	case program.OpCaller:
@@ -93,8 +93,8 @@ func callText(p *plan.Plan, op *program.Op, note program.Note) string {
 	return name + "(" + strings.Join(args, ", ") + ")"
 }
 
-// numbersText shows numbers, long runs by their ends: "3 5 6 10-260".
-func numbersText(numbers []int32) string {
+// NumbersText shows numbers, long runs by their ends: "3 5 6 10-260".
+func NumbersText(numbers []int32) string {
 	const long = 16
 	var words []string
 	for len(numbers) > 0 {
@@ -191,15 +191,15 @@ func openFlags(flags uint64) string {
 	return strings.Join(names, "|")
 }
 
-// cloneName names the call that makes tasks.
-func cloneName(p *plan.Plan) string {
+// CloneName names the call that makes tasks.
+func CloneName(p *plan.Plan) string {
 	if p.Host.OldClone {
 		return "clone"
 	}
 	return "clone3"
 }
 
-func count(n int, what string) string {
+func Count(n int, what string) string {
 	if n != 1 {
 		what += "s"
 	}

@@ -1,58 +1,57 @@
-package restore
+package words
 
 import (
 	"errors"
 	"fmt"
 
-	"regrow/restore/internal/program"
-	"regrow/restore/internal/safepath"
-	"regrow/tasktree"
-
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/program"
+	"regrow/restore/internal/safepath"
+	"regrow/tasktree"
 )
 
-// failedOp is what is known of an op that failed.
-type failedOp struct {
-	task    int // -1: of the runner
-	prog    *program.Program
-	op      int
-	pid     int    // of the task, 0 if it has none yet
-	err     error  // may be nil
-	reason  string // beyond err, "" if none
-	explain explain
+// Failed is what is known of an op that failed.
+type Failed struct {
+	Task    int // -1: of the runner
+	Prog    *program.Program
+	Op      int
+	Pid     int    // of the task, 0 if it has none yet
+	Err     error  // may be nil
+	Reason  string // beyond err, "" if none
+	Explain explain
 }
 
 // explain asks the file system what an error of an op that opens a path meant. It gives
 // words, "" for none, and the error or a better one.
 type explain func(p *plan.Plan, op *program.Op, err error) (words string, why error)
 
-// opError explains the failure of one op.
-func opError(p *plan.Plan, f failedOp) *plan.OpError {
-	op, note := &f.prog.Ops[f.op], f.prog.Notes[f.op]
+// OpError explains the failure of one op.
+func OpError(p *plan.Plan, f Failed) *plan.OpError {
+	op, note := &f.Prog.Ops[f.Op], f.Prog.Notes[f.Op]
 	e := &plan.OpError{
 		Source: p.Tree.Source,
 		Pos:    tasktree.Pos{Line: int(note.Line), Col: int(note.Col)},
-		What:   what(p, op, note),
-		Call:   callName(p, op, note),
-		Reason: f.reason,
-		Err:    f.err,
-		PID:    f.pid,
+		What:   What(p, op, note),
+		Call:   CallName(p, op, note),
+		Reason: f.Reason,
+		Err:    f.Err,
+		PID:    f.Pid,
 
 		AboutPath: p.Extras[note.Extra].Path != "" && note.Verb != program.VerbMap,
 	}
-	if f.task >= 0 {
-		e.Task = p.Tree.Tasks()[f.task].Name
+	if f.Task >= 0 {
+		e.Task = p.Tree.Tasks()[f.Task].Name
 	} else if note.Verb == program.VerbMake && !p.Tree.Files[note.File].Shared() {
 		e.Task = p.Tree.Files[note.File].Uses[0].Task.Name // that it is made for
 	}
-	if f.task < 0 && errors.Is(f.err, unix.EMFILE) && f.reason == "" {
+	if f.Task < 0 && errors.Is(f.Err, unix.EMFILE) && f.Reason == "" {
 		e.Reason = fmt.Sprintf("%d open files of the tree are open here at once, and the hard RLIMIT_NOFILE is %d: "+
 			"raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE", len(p.SlotsOf), p.Host.HardFiles)
 	}
-	if f.err != nil && f.reason == "" {
-		words, err := f.explain(p, op, f.err)
+	if f.Err != nil && f.Reason == "" {
+		words, err := f.Explain(p, op, f.Err)
 		if e.Err = err; words != "" {
 			e.Reason = words
 		}
@@ -70,22 +69,22 @@ func opError(p *plan.Plan, f failedOp) *plan.OpError {
 	return e
 }
 
-// programError explains the failure of an op that looks up or runs a task's
+// ProgramError explains the failure of an op that looks up or runs a task's
 // program.
-func programError(p *plan.Plan, f failedOp) error {
-	if f.prog.Notes[f.op].Verb == program.VerbFind { // execve has one errno for all of them
+func ProgramError(p *plan.Plan, f Failed) error {
+	if f.Prog.Notes[f.Op].Verb == program.VerbFind { // execve has one errno for all of them
 		switch {
-		case errors.Is(f.err, unix.EISDIR):
-			f.err, f.reason = unix.EACCES, "a directory"
-		case errors.Is(f.err, plan.ErrSpecial):
-			f.err, f.reason = unix.EACCES, plan.NoRegular
+		case errors.Is(f.Err, unix.EISDIR):
+			f.Err, f.Reason = unix.EACCES, "a directory"
+		case errors.Is(f.Err, plan.ErrSpecial):
+			f.Err, f.Reason = unix.EACCES, plan.NoRegular
 		}
 	}
-	return &plan.ProgramError{OpError: opError(p, f)}
+	return &plan.ProgramError{OpError: OpError(p, f)}
 }
 
-// reason turns what an op recorded into an error and the words beside it.
-func reason(p *plan.Plan, op *program.Op, note program.Note, errno int32, got int64) (words string, err error) {
+// Reason turns what an op recorded into an error and the words beside it.
+func Reason(p *plan.Plan, op *program.Op, note program.Note, errno int32, got int64) (words string, err error) {
 	switch errno {
 	case program.ReasonUnwanted:
 		if short := p.Extras[note.Extra].Short; short != "" {
@@ -93,15 +92,15 @@ func reason(p *plan.Plan, op *program.Op, note program.Note, errno int32, got in
 		}
 		return fmt.Sprintf("the result is %d, and the plan needs %d", got, op.Want), nil
 	case program.ReasonFIFO:
-		return aFIFO, nil
+		return AFIFO, nil
 	case program.ReasonSocket:
-		return aSocket, nil
+		return ASocket, nil
 	case program.ReasonProcess:
 		return "", safepath.Process
 	case program.ReasonTerminal:
 		return "", safepath.Terminal
 	case program.ReasonChanged:
-		return changed, nil
+		return Changed, nil
 	case program.ReasonSpecial:
 		return "", plan.ErrSpecial
 	case program.ReasonForeign:
@@ -116,14 +115,14 @@ func reason(p *plan.Plan, op *program.Op, note program.Note, errno int32, got in
 
 // Reasons that tasks and the runner share.
 const (
-	aFIFO      = "the path is a FIFO; opening it would block, or wake its other side"
-	aSocket    = "the path is a socket, which open(2) cannot open"
-	mustCreate = "O_EXCL and content need a file that the restore makes"
-	changed    = "the path was given to another file while it was being opened"
+	AFIFO      = "the path is a FIFO; opening it would block, or wake its other side"
+	ASocket    = "the path is a socket, which open(2) cannot open"
+	MustCreate = "O_EXCL and content need a file that the restore makes"
+	Changed    = "the path was given to another file while it was being opened"
 )
 
-// what says in words what an op is for.
-func what(p *plan.Plan, op *program.Op, n program.Note) string {
+// What says in words what an op is for.
+func What(p *plan.Plan, op *program.Op, n program.Note) string {
 	file := ""
 	if n.File != program.NoFile {
 		file = p.Tree.Files[n.File].EndName(int(n.End))
@@ -194,12 +193,12 @@ func messageFiles(p *plan.Plan, id int) string {
 	return fmt.Sprintf("%d files", len(m))
 }
 
-// callName names the call of an op, with the path that it is about.
-func callName(p *plan.Plan, op *program.Op, n program.Note) string {
+// CallName names the call of an op, with the path that it is about.
+func CallName(p *plan.Plan, op *program.Op, n program.Note) string {
 	x := p.Extras[n.Extra]
 	name := x.Name
 	if name == "" {
-		name = opName(op)
+		name = OpName(op)
 	}
 	if x.Path != "" {
 		name += fmt.Sprintf(" %q", x.Path)
