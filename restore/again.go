@@ -23,8 +23,8 @@ func (tp *taskPlanner) landingAgain(files []plan.FileEnd) (order []plan.FileEnd,
 	open := sc.open[:0]
 	waiting := tp.waiting(files)
 	most := min(len(files), fdstore.MaxGroup)
-	for n := tp.table.lowest(); len(numbers) < fdstore.MaxGroup; n++ {
-		if tp.table.at.has(n) {
+	for n := tp.table.Lowest(); len(numbers) < fdstore.MaxGroup; n++ {
+		if tp.table.At.Has(n) {
 			continue
 		}
 		fe := tp.wantsStored(n)
@@ -34,8 +34,8 @@ func (tp *taskPlanner) landingAgain(files []plan.FileEnd) (order []plan.FileEnd,
 		switch {
 		case fe == plan.Nothing:
 			open = append(open, len(numbers))
-		case len(numbers) < most && waiting.has(fe):
-			waiting.remove(fe)
+		case len(numbers) < most && waiting.Has(fe):
+			waiting.Remove(fe)
 		default:
 			most = min(most+1, fdstore.MaxGroup) // who waits lands further up
 		}
@@ -53,11 +53,11 @@ func (tp *taskPlanner) pullAgain() {
 		order := tp.again()
 		if len(order) < fewAgain {
 			if n := len(way); n > 0 {
-				tp.table.release(way[n-1])
+				tp.table.Release(way[n-1])
 			}
 			return
 		}
-		numbers := tp.table.land(tp.pl.scratch.numbers, len(order))
+		numbers := tp.table.Land(tp.pl.scratch.numbers, len(order))
 		tp.pl.scratch.numbers = numbers
 		tp.takeMessage(way, order, numbers)
 	}
@@ -70,8 +70,8 @@ func (tp *taskPlanner) again() []plan.FileEnd {
 	last := tp.targets[len(tp.targets)-1].FD
 	wanted := tp.pl.scratch.order[:0]
 	count, worth := 0, 0
-	for n := tp.table.lowest(); n <= last && len(wanted) < 2*fdstore.MaxGroup; n++ {
-		if tp.table.at.has(n) {
+	for n := tp.table.Lowest(); n <= last && len(wanted) < 2*fdstore.MaxGroup; n++ {
+		if tp.table.At.Has(n) {
 			continue
 		}
 		fe := tp.wantsStored(n)

@@ -9,6 +9,7 @@ import (
 	"regrow/fdstore/wire"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/table"
 	"regrow/tasktree"
 )
 
@@ -23,12 +24,12 @@ func (tp *taskPlanner) gather() error {
 	}
 	pulled := tp.pl.scratch.pulled[:0]
 	seen := &tp.pl.scratch.marked
-	seen.reset()
+	seen.Reset()
 	for _, d := range tp.targets {
 		fe := plan.EndOf(d)
-		if tp.pl.stored[fe.File] && !seen.has(fe) {
+		if tp.pl.stored[fe.File] && !seen.Has(fe) {
 			pulled = append(pulled, fe)
-			seen.set(fe, true)
+			seen.Set(fe, true)
 		}
 	}
 	tp.pl.scratch.pulled = pulled
@@ -44,13 +45,13 @@ func (tp *taskPlanner) gather() error {
 			tp.pull(pulled)
 		}
 	}
-	seen.reset() // pulling needs it, too
+	seen.Reset() // pulling needs it, too
 	for _, d := range tp.targets {
 		file := plan.FileEnd{File: int32(d.Open.Index)}
-		if !tp.pl.stored[file.File] && !seen.has(file) {
+		if !tp.pl.stored[file.File] && !seen.Has(file) {
 			tp.letGo()
 			tp.make(d)
-			seen.set(file, true)
+			seen.Set(file, true)
 		}
 	}
 	if tp.full != nil {
@@ -69,13 +70,13 @@ func (tp *taskPlanner) clearStore() error {
 	if to < 0 {
 		return tp.clearFull()
 	}
-	what := tp.table.holds(tp.store)
+	what := tp.table.Holds(tp.store)
 	tp.aboutDescriptor(program.VerbMove, tp.wants(tp.store))
 	tp.want(tp.call(unix.SYS_DUP3, uint64(tp.store), uint64(to), unix.O_CLOEXEC), int64(to))
 	tp.numberHint()
 	tp.call(unix.SYS_CLOSE, uint64(tp.store))
-	tp.table.release(tp.store)
-	tp.table.take(to, what)
+	tp.table.Release(tp.store)
+	tp.table.Take(to, what)
 	tp.store = to
 	return nil
 }
@@ -99,9 +100,9 @@ func (tp *taskPlanner) clearFull() error {
 // need, is not described and is allowed, or -1.
 func (tp *taskPlanner) spare() int {
 	for n := 0; uint64(n) < tp.pl.plan.Host.HardFiles; n++ {
-		what, taken := tp.table.at.get(n)
+		what, taken := tp.table.At.Get(n)
 		if taken && what.File >= 0 {
-			at, needed := tp.at.get(what)
+			at, needed := tp.at.Get(what)
 			taken = needed && at == n
 		}
 		if !taken && tp.wants(n) == nil {
@@ -133,10 +134,10 @@ func (tp *taskPlanner) pull(files []plan.FileEnd) {
 // on the lowest free numbers. The last one stays until the files are there. The next
 // call uses the memory.
 func (tp *taskPlanner) way() []int {
-	way := tp.table.land(tp.pl.scratch.way, tp.pl.nextDepth())
+	way := tp.table.Land(tp.pl.scratch.way, tp.pl.nextDepth())
 	tp.pl.scratch.way = way
 	if n := len(way); n > 0 {
-		tp.table.take(way[n-1], plan.TheShard)
+		tp.table.Take(way[n-1], plan.TheShard)
 	}
 	return way
 }
@@ -148,7 +149,7 @@ func (tp *taskPlanner) landNext(files []plan.FileEnd) (order []plan.FileEnd, num
 	if bringsAgain(tp.pl.plan.Options) {
 		return tp.landingAgain(files)
 	}
-	numbers = tp.table.land(tp.pl.scratch.numbers, min(len(files), fdstore.MaxGroup))
+	numbers = tp.table.Land(tp.pl.scratch.numbers, min(len(files), fdstore.MaxGroup))
 	tp.pl.scratch.numbers = numbers
 	order, rest = tp.landing(files, numbers)
 	return order, numbers, rest
@@ -166,7 +167,7 @@ func (tp *taskPlanner) takeMessage(way []int, order []plan.FileEnd, numbers []in
 	tp.pullMessage(from, place.Word, order, numbers)
 	if depth > 0 {
 		tp.call(unix.SYS_CLOSE, uint64(from))
-		tp.table.release(from)
+		tp.table.Release(from)
 	}
 }
 
@@ -186,9 +187,9 @@ func (tp *taskPlanner) landing(files []plan.FileEnd, numbers []int) (order, rest
 	waiting := tp.waiting(files)
 	open := sc.open[:0]
 	for i, n := range numbers {
-		if d := tp.wants(n); d != nil && waiting.has(plan.EndOf(d)) {
+		if d := tp.wants(n); d != nil && waiting.Has(plan.EndOf(d)) {
 			order[i] = plan.EndOf(d)
-			waiting.remove(plan.EndOf(d))
+			waiting.Remove(plan.EndOf(d))
 			continue
 		}
 		open = append(open, i)
@@ -199,21 +200,21 @@ func (tp *taskPlanner) landing(files []plan.FileEnd, numbers []int) (order, rest
 
 // waiting marks the files that have no place in a message yet. The next call uses
 // its memory.
-func (tp *taskPlanner) waiting(files []plan.FileEnd) *byFile[bool] {
+func (tp *taskPlanner) waiting(files []plan.FileEnd) *table.ByFile[bool] {
 	waiting := &tp.pl.scratch.marked
-	waiting.reset()
+	waiting.Reset()
 	for _, fe := range files {
-		waiting.set(fe, true)
+		waiting.Set(fe, true)
 	}
 	return waiting
 }
 
 // fillOpen puts files that still wait where a message has places for any, and gives
 // the others back.
-func fillOpen(order []plan.FileEnd, open []int, files []plan.FileEnd, waiting *byFile[bool]) (rest []plan.FileEnd) {
+func fillOpen(order []plan.FileEnd, open []int, files []plan.FileEnd, waiting *table.ByFile[bool]) (rest []plan.FileEnd) {
 	for _, fe := range files {
 		switch {
-		case !waiting.has(fe):
+		case !waiting.Has(fe):
 		case len(open) > 0:
 			order[open[0]] = fe
 			open = open[1:]
@@ -262,11 +263,11 @@ func (tp *taskPlanner) pullMessage(from int, w wire.Word, files []plan.FileEnd, 
 	tp.add(program.OpPull, uint64(from), uint64(w), uint64(len(files)), tp.pl.plan.Arena.Int32s(landed), flag)
 	tp.numberHint()
 	for i, n := range numbers {
-		tp.table.take(n, files[i])
-		tp.cloexec.set(n, flag != 0)
+		tp.table.Take(n, files[i])
+		tp.cloexec.Set(n, flag != 0)
 		// A number that is right stays as it is, so the file is taken from there.
-		if d := tp.wants(n); d != nil && plan.EndOf(d) == files[i] || !tp.at.has(files[i]) {
-			tp.at.set(files[i], n)
+		if d := tp.wants(n); d != nil && plan.EndOf(d) == files[i] || !tp.at.Has(files[i]) {
+			tp.at.Set(files[i], n)
 		}
 	}
 }
@@ -287,14 +288,14 @@ func (tp *taskPlanner) make(d *tasktree.Descriptor) {
 		if used[end] {
 			n := m.numbers[ref]
 			fe := plan.FileEnd{File: int32(f.Index), End: int32(end)}
-			tp.table.take(n, fe)
-			tp.at.set(fe, n)
-			tp.cloexec.set(n, true)
+			tp.table.Take(n, fe)
+			tp.at.Set(fe, n)
+			tp.cloexec.Set(n, true)
 			kept[n] = true
 		}
 	}
 	for _, n := range m.numbers {
-		if tp.table.holds(n) == plan.Helper && !kept[n] {
+		if tp.table.Holds(n) == plan.Helper && !kept[n] {
 			tp.drop(n)
 		}
 	}
@@ -303,5 +304,5 @@ func (tp *taskPlanner) make(d *tasktree.Descriptor) {
 // drop closes a number that a recipe does not need any more.
 func (tp *taskPlanner) drop(n int) {
 	tp.call(unix.SYS_CLOSE, uint64(n))
-	tp.table.release(n)
+	tp.table.Release(n)
 }

@@ -88,9 +88,9 @@ func (tp *taskPlanner) gatherInherited() {
 		needed[plan.EndOf(d)] = true
 	}
 	for _, l := range tp.pl.plan.Lent {
-		tp.cloexec.set(l.Number, true)
+		tp.cloexec.Set(l.Number, true)
 		if needed[l.FileEnd] {
-			tp.at.set(l.FileEnd, l.Number)
+			tp.at.Set(l.FileEnd, l.Number)
 		}
 	}
 }

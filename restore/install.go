@@ -18,11 +18,11 @@ import (
 //	ops:     dup3(3, 5)   dup3(4, 3)   dup3(5, 4)            5 is closed by clean
 func (tp *taskPlanner) install() error {
 	uses := &tp.pl.scratch.uses // moves still to come from where the file is
-	uses.reset()
+	uses.Reset()
 	var pending []*tasktree.Descriptor
 	for _, d := range tp.targets {
-		if fe := plan.EndOf(d); tp.table.holds(d.FD) != fe {
-			uses.set(fe, uses.value(fe)+1)
+		if fe := plan.EndOf(d); tp.table.Holds(d.FD) != fe {
+			uses.Set(fe, uses.Value(fe)+1)
 			pending = append(pending, d)
 		}
 	}
@@ -34,7 +34,7 @@ func (tp *taskPlanner) install() error {
 				continue
 			}
 			tp.move(d)
-			uses.set(plan.EndOf(d), uses.value(plan.EndOf(d))-1)
+			uses.Set(plan.EndOf(d), uses.Value(plan.EndOf(d))-1)
 		}
 		if len(blocked) == len(pending) {
 			if err := tp.breakCycle(blocked[0]); err != nil {
@@ -60,14 +60,14 @@ func (tp *taskPlanner) setCloexec(d *tasktree.Descriptor) {
 	}
 	tp.call(unix.SYS_FCNTL, uint64(d.FD), unix.F_SETFD, flag)
 	tp.note().Extra = tp.pl.extra(plan.Extra{Name: "fcntl(F_SETFD)"})
-	tp.cloexec.set(d.FD, d.Cloexec)
+	tp.cloexec.Set(d.FD, d.Cloexec)
 }
 
 // blocked reports whether number n holds an open file that others still need
 // from there. The store is never needed any more.
 func (tp *taskPlanner) blocked(n int) bool {
-	what := tp.table.holds(n)
-	return what.File >= 0 && tp.place(what) == n && tp.pl.scratch.uses.value(what) > 0
+	what := tp.table.Holds(n)
+	return what.File >= 0 && tp.place(what) == n && tp.pl.scratch.uses.Value(what) > 0
 }
 
 // move installs one descriptor. The open file is from then on taken from there,
@@ -81,16 +81,16 @@ func (tp *taskPlanner) move(d *tasktree.Descriptor) {
 	tp.aboutDescriptor(program.VerbInstall, d)
 	tp.want(tp.call(unix.SYS_DUP3, uint64(tp.place(fe)), uint64(d.FD), flag), int64(d.FD))
 	tp.numberHint()
-	tp.table.take(d.FD, fe)
-	tp.at.set(fe, d.FD)
-	tp.cloexec.set(d.FD, d.Cloexec)
+	tp.table.Take(d.FD, fe)
+	tp.at.Set(fe, d.FD)
+	tp.cloexec.Set(d.FD, d.Cloexec)
 }
 
 // breakCycle moves what stands on a number to a spare one.
 func (tp *taskPlanner) breakCycle(d *tasktree.Descriptor) error {
-	what := tp.table.holds(d.FD)
+	what := tp.table.Holds(d.FD)
 	to := tp.spare()
-	if to < 0 && tp.store >= 0 && tp.table.holds(tp.store).File < 0 && tp.wants(tp.store) == nil {
+	if to < 0 && tp.store >= 0 && tp.table.Holds(tp.store).File < 0 && tp.wants(tp.store) == nil {
 		to = tp.store
 	}
 	if to < 0 {
@@ -99,8 +99,8 @@ func (tp *taskPlanner) breakCycle(d *tasktree.Descriptor) error {
 	tp.aboutDescriptor(program.VerbMove, d)
 	tp.want(tp.call(unix.SYS_DUP3, uint64(d.FD), uint64(to), unix.O_CLOEXEC), int64(to))
 	tp.numberHint()
-	tp.table.take(to, what)
-	tp.at.set(what, to)
+	tp.table.Take(to, what)
+	tp.at.Set(what, to)
 	return nil
 }
 
@@ -108,7 +108,7 @@ func (tp *taskPlanner) breakCycle(d *tasktree.Descriptor) error {
 // may cover free numbers, but no described one.
 func (tp *taskPlanner) clean() {
 	var extra []int
-	for n := range tp.table.at.all() {
+	for n := range tp.table.At.All() {
 		if tp.wants(n) == nil {
 			extra = append(extra, n)
 		}
@@ -126,7 +126,7 @@ func (tp *taskPlanner) clean() {
 			tp.call(unix.SYS_CLOSE_RANGE, uint64(extra[0]), uint64(extra[end-1]), 0)
 		}
 		for _, n := range extra[:end] {
-			tp.table.release(n)
+			tp.table.Release(n)
 		}
 		extra = extra[end:]
 	}

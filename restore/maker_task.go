@@ -38,7 +38,7 @@ func (m *taskMaker) CallFD(c tasktree.Call) tasktree.Ref {
 // lands makes op demand the number where its descriptor must land, and takes
 // that number.
 func (m *taskMaker) lands(op *program.Op) tasktree.Ref {
-	n := m.table.lowest()
+	n := m.table.Lowest()
 	m.inTable(n)
 	m.want(op, int64(n))
 	m.note().Makes = 1
@@ -46,14 +46,14 @@ func (m *taskMaker) lands(op *program.Op) tasktree.Ref {
 }
 
 func (m *taskMaker) took(n int) tasktree.Ref {
-	m.table.take(n, plan.Helper)
+	m.table.Take(n, plan.Helper)
 	m.numbers = append(m.numbers, n)
 	return tasktree.Ref(len(m.numbers) - 1)
 }
 
 func (m *taskMaker) CallPair(c tasktree.Call) (tasktree.Ref, tasktree.Ref) {
 	op := m.recipe(program.OpPair, c)
-	numbers := m.table.land(nil, 2)
+	numbers := m.table.Land(nil, 2)
 	m.inTable(numbers[1])
 	m.want(op, int64(numbers[0])|int64(numbers[1])<<32)
 	m.note().Makes = 2
@@ -95,7 +95,7 @@ func (m *taskMaker) Reopen(look tasktree.Ref, flags int) tasktree.Ref {
 // drop closes a number of the recipe.
 func (m *taskMaker) drop(n int) {
 	m.call(unix.SYS_CLOSE, uint64(n))
-	m.table.release(n)
+	m.table.Release(n)
 }
 
 func (m *taskMaker) Create(tasktree.CreateFile) tasktree.Ref {

@@ -241,7 +241,7 @@ func (m *model) compare(i int, t *modelTable) error {
 	task := m.plan.Tree.Tasks()[i]
 	want := m.wantOf(task.Table())
 	for _, d := range want {
-		c, ok := t.cells.get(d.FD)
+		c, ok := t.cells.Get(d.FD)
 		if ok && c.what == plan.EndOf(d) && c.cloexec == d.Cloexec && !c.look {
 			continue
 		}
@@ -251,11 +251,11 @@ func (m *model) compare(i int, t *modelTable) error {
 		m.wrong[i] = true
 		m.lost(t, d.FD, plan.EndOf(d), fmt.Sprintf("fd %d, installed from file %q at line %d", d.FD, d.File.Value, d.Pos.Line))
 	}
-	if t.cells.count == len(want) {
+	if t.cells.Count == len(want) {
 		return nil
 	}
 	if !m.plan.Options.Naive {
-		return fmt.Errorf("%d descriptors in the end (%v), want %d", t.cells.count, t.cells.numbers(), len(want))
+		return fmt.Errorf("%d descriptors in the end (%v), want %d", t.cells.Count, t.cells.Numbers(), len(want))
 	}
 	m.wrong[i] = true
 	return nil
@@ -264,7 +264,7 @@ func (m *model) compare(i int, t *modelTable) error {
 // expect notes a collision if number n does not hold what an op of a naive plan
 // takes it for.
 func (m *model) expect(t *modelTable, n int, what plan.FileEnd, lost func() string) {
-	if c, ok := t.cells.get(n); m.plan.Options.Naive && (!ok || c.what != what) {
+	if c, ok := t.cells.Get(n); m.plan.Options.Naive && (!ok || c.what != what) {
 		m.lost(t, n, what, lost())
 	}
 }

@@ -115,7 +115,7 @@ func (m *model) call(t *modelTable, op *program.Op, note program.Note) error {
 		}
 		t.drop(int(a[0]))
 	case unix.SYS_CLOSE_RANGE:
-		for _, n := range t.cells.numbers() {
+		for _, n := range t.cells.Numbers() {
 			if uint64(n) >= a[0] && uint64(n) <= a[1] {
 				t.drop(n)
 			}
@@ -126,12 +126,12 @@ func (m *model) call(t *modelTable, op *program.Op, note program.Note) error {
 		}
 		switch a[1] {
 		case unix.F_DUPFD_CLOEXEC:
-			c, _ := t.cells.get(int(a[0]))
+			c, _ := t.cells.Get(int(a[0]))
 			c.cloexec = true
 			m.own[m.task]++
 			return m.lands(t, int(op.Want), c)
 		case unix.F_SETFD:
-			c, _ := t.cells.get(int(a[0]))
+			c, _ := t.cells.Get(int(a[0]))
 			c.cloexec = a[2]&unix.FD_CLOEXEC != 0
 			t.put(int(a[0]), c)
 		}
@@ -166,11 +166,11 @@ func (m *model) dup(t *modelTable, op *program.Op, note program.Note) error {
 		if err := needs(t, from); err != nil {
 			return err
 		}
-		source, _ = t.cells.get(from)
+		source, _ = t.cells.Get(from)
 	} else if fe, lent := m.lentAt[op.Args[0]]; lent {
 		source.what = fe
 	}
-	if was, taken := t.cells.get(to); !m.plan.Options.Naive && taken && !was.look && wants(t.want, to, was.what) {
+	if was, taken := t.cells.Get(to); !m.plan.Options.Naive && taken && !was.look && wants(t.want, to, was.what) {
 		return fmt.Errorf("number %d already holds what it shall hold", to)
 	}
 	source.cloexec = op.Args[2]&unix.O_CLOEXEC != 0
@@ -213,7 +213,7 @@ func (m *model) place(t *modelTable, n int, c cell) error {
 }
 
 func needs(t *modelTable, n int) error {
-	if !t.cells.has(n) {
+	if !t.cells.Has(n) {
 		return opFails{unix.EBADF}
 	}
 	return nil
@@ -222,7 +222,7 @@ func needs(t *modelTable, n int) error {
 // pull takes a message out of a socket of the store: the root, or one that an
 // earlier pull has delivered.
 func (m *model) pull(t *modelTable, op *program.Op, note program.Note) error {
-	from, ok := t.cells.get(int(op.Args[0]))
+	from, ok := t.cells.Get(int(op.Args[0]))
 	if m.plan.Options.Naive {
 		m.expect(t, int(op.Args[0]), plan.TheStore, func() string {
 			return fmt.Sprintf("the store, before file %q was pulled for fd %d", m.plan.EndName(plan.FileEnd{File: note.File, End: int32(note.End)}), note.FD)
@@ -301,7 +301,7 @@ func (m *model) take(t *modelTable, op *program.Op, note program.Note) error {
 // needsHelper demands a helper at a number. In a naive plan the kernel answers
 // where there is none.
 func (m *model) needsHelper(t *modelTable, n int, what plan.FileEnd) error {
-	c, ok := t.cells.get(n)
+	c, ok := t.cells.Get(n)
 	switch {
 	case ok && c.what == what:
 		return nil

@@ -5,6 +5,7 @@ import (
 
 	"regrow/fdstore/wire"
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/table"
 	"regrow/tasktree"
 )
 
@@ -20,7 +21,7 @@ type cell struct {
 type modelTable struct {
 	m       *model
 	want    []*tasktree.Descriptor // what it shall be, ascending
-	cells   numbered[cell]
+	cells   table.Numbered[cell]
 	low     int          // no number below is free
 	extras  int          // cells that are not as described
 	changed map[int]cell // what the op that runs has changed; nothing: free now
@@ -36,7 +37,7 @@ type event struct {
 
 // copyFor gives a copy for a task that shall have other descriptors.
 func (t *modelTable) copyFor(want []*tasktree.Descriptor) *modelTable {
-	c := &modelTable{m: t.m, cells: t.cells.clone(), low: t.low}
+	c := &modelTable{m: t.m, cells: t.cells.Clone(), low: t.low}
 	c.shall(want)
 	return c
 }
@@ -44,7 +45,7 @@ func (t *modelTable) copyFor(want []*tasktree.Descriptor) *modelTable {
 // shall says what the table is to be in the end.
 func (t *modelTable) shall(want []*tasktree.Descriptor) {
 	t.want, t.extras = want, 0
-	for n, held := range t.cells.all() {
+	for n, held := range t.cells.All() {
 		if !wants(want, n, held.what) {
 			t.extras++
 		}
@@ -53,7 +54,7 @@ func (t *modelTable) shall(want []*tasktree.Descriptor) {
 
 func (t *modelTable) put(n int, c cell) {
 	t.leave(n)
-	t.cells.set(n, c)
+	t.cells.Set(n, c)
 	t.note(n, c)
 	if !wants(t.want, n, c.what) {
 		t.extras++
@@ -63,14 +64,14 @@ func (t *modelTable) put(n int, c cell) {
 
 func (t *modelTable) drop(n int) {
 	t.leave(n)
-	t.cells.remove(n)
+	t.cells.Remove(n)
 	t.note(n, cell{what: plan.Nothing})
 	t.low = min(t.low, n)
 }
 
 // leave is for the end of what a number holds.
 func (t *modelTable) leave(n int) {
-	was, taken := t.cells.get(n)
+	was, taken := t.cells.Get(n)
 	if !taken {
 		return
 	}
@@ -95,7 +96,7 @@ func (t *modelTable) note(n int, c cell) {
 // next gives the number that the kernel gives out next: the lowest free one.
 func (t *modelTable) next() int {
 	for {
-		if !t.cells.has(t.low) {
+		if !t.cells.Has(t.low) {
 			return t.low
 		}
 		t.low++

@@ -31,7 +31,7 @@ func (tp *taskPlanner) naive() error {
 	tp.lenient = true
 	defer func() { tp.lenient = false }()
 	for _, l := range tp.pl.plan.Lent {
-		tp.cloexec.set(l.Number, true)
+		tp.cloexec.Set(l.Number, true)
 	}
 	tp.channel = -1
 	if tp.pl.plan.Options.Strategy == plan.StrategyService && tp.pulls() {
@@ -55,7 +55,7 @@ func (tp *taskPlanner) naive() error {
 	tp.about(program.VerbClose, tp.task.Pos)
 	for _, n := range tp.naiveHelpers(first) {
 		tp.call(unix.SYS_CLOSE, uint64(n)).Allow = uint16(unix.EBADF) // a restorer that does not look does not mind
-		tp.table.release(n)
+		tp.table.Release(n)
 	}
 	return nil
 }
@@ -83,7 +83,7 @@ func (tp *taskPlanner) fetch(d *tasktree.Descriptor) int {
 	fe := plan.EndOf(d)
 	switch {
 	case !tp.pl.stored[fe.File]:
-		if n, made := tp.at.get(fe); made { // the other end was made with this one
+		if n, made := tp.at.Get(fe); made { // the other end was made with this one
 			return n
 		}
 		tp.make(d)
@@ -92,7 +92,7 @@ func (tp *taskPlanner) fetch(d *tasktree.Descriptor) int {
 		i := slices.IndexFunc(tp.pl.plan.Lent, func(l plan.Lent) bool { return l.FileEnd == fe })
 		return tp.pl.plan.Lent[i].Number
 	}
-	n := tp.table.lowest()
+	n := tp.table.Lowest()
 	from, what, ops := tp.store, plan.TheStore, 1
 	if tp.pl.plan.Options.Strategy == plan.StrategyService {
 		from, what, ops = tp.channel, plan.TheChannel, 2
@@ -105,8 +105,8 @@ func (tp *taskPlanner) fetch(d *tasktree.Descriptor) int {
 		note := &tp.prog.Notes[len(tp.prog.Notes)-1-i]
 		note.FD, note.Line, note.Col = int32(d.FD), int32(d.Pos.Line), int32(d.Pos.Col)
 	}
-	if tp.table.holds(from) != what || uint64(n) >= tp.pl.plan.Host.HardFiles {
-		tp.table.release(n)
+	if tp.table.Holds(from) != what || uint64(n) >= tp.pl.plan.Host.HardFiles {
+		tp.table.Release(n)
 		return -1
 	}
 	return n
@@ -116,7 +116,7 @@ func (tp *taskPlanner) fetch(d *tasktree.Descriptor) int {
 // the way.
 func (tp *taskPlanner) put(d *tasktree.Descriptor, from int, helper bool) {
 	tp.aboutDescriptor(program.VerbInstall, d)
-	what, taken := tp.table.at.get(from)
+	what, taken := tp.table.At.Get(from)
 	if from == d.FD {
 		if taken && tp.closes(from) != d.Cloexec {
 			tp.setCloexec(d)
@@ -130,12 +130,12 @@ func (tp *taskPlanner) put(d *tasktree.Descriptor, from int, helper bool) {
 	tp.want(tp.call(unix.SYS_DUP3, uint64(from), uint64(d.FD), flag), int64(d.FD))
 	tp.numberHint()
 	if taken {
-		tp.table.take(d.FD, what)
-		tp.cloexec.set(d.FD, d.Cloexec)
+		tp.table.Take(d.FD, what)
+		tp.cloexec.Set(d.FD, d.Cloexec)
 	}
 	if helper {
 		tp.call(unix.SYS_CLOSE, uint64(from)).Allow = uint16(unix.EBADF)
-		tp.table.release(from)
+		tp.table.Release(from)
 	}
 }
 

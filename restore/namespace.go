@@ -49,7 +49,7 @@ func (tp *taskPlanner) mapUser() {
 		return
 	}
 	tp.about(program.VerbMap, t.NamespacePos(tasktree.NamespaceUser))
-	n := tp.table.lowest()
+	n := tp.table.Lowest()
 	tp.inTable(n)
 	tp.writeIDs(n)
 }

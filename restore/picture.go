@@ -129,7 +129,7 @@ func newPicture(p *plan.Plan) (*Picture, error) {
 	for i := range pic.Tasks {
 		pic.Tasks[i].Table = map[int]*CellOfPlan{}
 		if m.tables[i] != nil {
-			for n, c := range m.tables[i].cells.all() {
+			for n, c := range m.tables[i].cells.All() {
 				pic.Tasks[i].Table[n] = cellOf(p, c)
 			}
 		}

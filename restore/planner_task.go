@@ -8,6 +8,7 @@ import (
 
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/table"
 	"regrow/tasktree"
 )
 
@@ -20,14 +21,14 @@ type taskPlanner struct {
 	writer
 	task    *tasktree.Task
 	pids    []int32
-	table   *table
+	table   *table.Table
 	channel int                    // where the task's own way to a service is
 	store   int                    // where the store's descriptor is, -1: the task has none
 	targets []*tasktree.Descriptor // ascending
-	wanted  *numbered[*tasktree.Descriptor]
-	at      *byFile[int]       // where each open file is after gather
-	cloexec *numbered[bool]    // numbers in place: whether they have FD_CLOEXEC now
-	full    *plan.RefusedError // a recipe needs a number that there is not
+	wanted  *table.Numbered[*tasktree.Descriptor]
+	at      *table.ByFile[int]    // where each open file is after gather
+	cloexec *table.Numbered[bool] // numbers in place: whether they have FD_CLOEXEC now
+	full    *plan.RefusedError    // a recipe needs a number that there is not
 }
 
 func newTaskPlanner(pl *planner, task *tasktree.Task, pids []int32) *taskPlanner {
@@ -47,13 +48,13 @@ func newTaskPlanner(pl *planner, task *tasktree.Task, pids []int32) *taskPlanner
 	}
 	for i := range task.FDs {
 		d := &task.FDs[i]
-		tp.wanted.set(d.FD, d)
+		tp.wanted.Set(d.FD, d)
 	}
 	if tp.store >= 0 {
-		tp.table.take(tp.store, plan.TheStore)
+		tp.table.Take(tp.store, plan.TheStore)
 	}
 	for _, l := range pl.plan.Lent {
-		tp.table.take(l.Number, l.FileEnd)
+		tp.table.Take(l.Number, l.FileEnd)
 	}
 	return tp
 }
@@ -67,28 +68,28 @@ func (tp *taskPlanner) result() program.Program {
 
 // wants gives the descriptor that shall be at a number, nil if there is none.
 func (tp *taskPlanner) wants(n int) *tasktree.Descriptor {
-	d, _ := tp.wanted.get(n)
+	d, _ := tp.wanted.Get(n)
 	return d
 }
 
 // place gives the number where an open file is.
-func (tp *taskPlanner) place(fe plan.FileEnd) int { return tp.at.value(fe) }
+func (tp *taskPlanner) place(fe plan.FileEnd) int { return tp.at.Value(fe) }
 
 // closes reports whether a number has FD_CLOEXEC.
 func (tp *taskPlanner) closes(n int) bool {
-	cloexec, _ := tp.cloexec.get(n)
+	cloexec, _ := tp.cloexec.Get(n)
 	return cloexec
 }
 
 // scratch is what planning a task works with: used again for the next task,
 // since most of a large tree's tasks are small and alike.
 type scratch struct {
-	table   table
-	wanted  numbered[*tasktree.Descriptor]
-	at      byFile[int]
-	uses    byFile[int]
-	marked  byFile[bool]
-	cloexec numbered[bool]
+	table   table.Table
+	wanted  table.Numbered[*tasktree.Descriptor]
+	at      table.ByFile[int]
+	uses    table.ByFile[int]
+	marked  table.ByFile[bool]
+	cloexec table.Numbered[bool]
 	targets []*tasktree.Descriptor
 	ops     []program.Op
 	notes   []program.Note
@@ -105,16 +106,16 @@ func newScratch(t *tasktree.Tree) scratch {
 		ends = max(ends, len(f.Spec.Ends()))
 	}
 	n := len(t.Files)
-	return scratch{at: newByFile[int](n, ends), uses: newByFile[int](n, ends), marked: newByFile[bool](n, ends)}
+	return scratch{at: table.NewByFile[int](n, ends), uses: table.NewByFile[int](n, ends), marked: table.NewByFile[bool](n, ends)}
 }
 
 // reset empties the scratch for a task.
 func (sc *scratch) reset() {
-	sc.table.at.reset()
-	sc.table.free = 0
-	sc.wanted.reset()
-	sc.cloexec.reset()
-	sc.at.reset()
+	sc.table.At.Reset()
+	sc.table.Free = 0
+	sc.wanted.Reset()
+	sc.cloexec.Reset()
+	sc.at.Reset()
 }
 
 func (tp *taskPlanner) plan() error {
@@ -283,12 +284,12 @@ func (pl *planner) clone(task *tasktree.Task, pid int32) uint64 {
 // files of its own in a table that is nearly full.
 func (tp *taskPlanner) letGo() {
 	const room = 3 // for a file that is looked at first, and one more
-	if tp.store < 0 || tp.table.holds(tp.store).File >= 0 || uint64(tp.table.land(nil, room)[room-1]) < tp.pl.plan.Host.HardFiles {
+	if tp.store < 0 || tp.table.Holds(tp.store).File >= 0 || uint64(tp.table.Land(nil, room)[room-1]) < tp.pl.plan.Host.HardFiles {
 		return
 	}
 	tp.about(program.VerbClose, tp.task.Pos)
 	tp.call(unix.SYS_CLOSE, uint64(tp.store))
-	tp.table.release(tp.store)
+	tp.table.Release(tp.store)
 	tp.store = -1
 }
 

@@ -88,8 +88,8 @@ func anyOrder(t *rapid.T, p *plan.Plan) {
 		t.Fatal(err)
 	}
 	for i := range p.Tasks {
-		if !maps.Equal(maps.Collect(m.tables[i].cells.all()), maps.Collect(later.tables[i].cells.all())) || m.failed[i] != later.failed[i] {
-			t.Fatalf("task %d: %v, with parents first %v", i, maps.Collect(m.tables[i].cells.all()), maps.Collect(later.tables[i].cells.all()))
+		if !maps.Equal(maps.Collect(m.tables[i].cells.All()), maps.Collect(later.tables[i].cells.All())) || m.failed[i] != later.failed[i] {
+			t.Fatalf("task %d: %v, with parents first %v", i, maps.Collect(m.tables[i].cells.All()), maps.Collect(later.tables[i].cells.All()))
 		}
 	}
 }

@@ -114,11 +114,11 @@ func predictPlan(p *plan.Plan) (*Prediction, error) {
 	traffic(p, pr)
 	for i, task := range p.Tree.Tasks() {
 		t := TaskPrediction{Name: task.Name, Helpers: m.helpers[i], Calls: calls(&p.Tasks[i]), Right: !m.wrong[i]}
-		t.Outcome = Outcome{Failed: failedOpOf(p, i, m.failed[i]), Table: make(map[int]Held, m.tables[i].cells.count)}
+		t.Outcome = Outcome{Failed: failedOpOf(p, i, m.failed[i]), Table: make(map[int]Held, m.tables[i].cells.Count)}
 		if task.Sharer() {
 			t.Shares = task.Owner.Name
 		}
-		for n, c := range m.tables[i].cells.all() {
+		for n, c := range m.tables[i].cells.All() {
 			t.Table[n] = Held{p.EndName(c.what), c.cloexec}
 		}
 		pr.Tasks = append(pr.Tasks, t)

@@ -25,14 +25,14 @@ const (
 func (tp *taskPlanner) openChannel() {
 	tp.about(program.VerbChannel, tp.task.Pos)
 	private := tp.pl.plan.Arena.Private()
-	numbers := tp.table.land(nil, 2)
+	numbers := tp.table.Land(nil, 2)
 	tp.inTable(numbers[1])
 	op := tp.add(program.OpPair, unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0, private+program.PrivPair)
 	op.Nr = unix.SYS_SOCKETPAIR
 	tp.want(op, int64(numbers[0])|int64(numbers[1])<<32)
 	tp.numberHint()
 	channel, end := numbers[0], numbers[1]
-	tp.table.take(channel, plan.TheChannel)
+	tp.table.Take(channel, plan.TheChannel)
 	tp.ask(tp.store, service.OpenWord, end)
 	tp.call(unix.SYS_CLOSE, uint64(end))
 	limit := tp.pl.plan.Arena.Words([]uint64{serviceSeconds, 0})
@@ -76,14 +76,14 @@ func (pl *planner) serviceHint() int32 {
 func (tp *taskPlanner) pop(files []plan.FileEnd) error {
 	tp.openChannel()
 	tp.call(unix.SYS_CLOSE, uint64(tp.store))
-	tp.table.release(tp.store)
+	tp.table.Release(tp.store)
 	tp.store = tp.channel
 	if err := tp.clearStore(); err != nil {
 		return err
 	}
 	tp.channel = tp.store
 	for len(files) > 0 {
-		numbers := tp.table.land(nil, 1)
+		numbers := tp.table.Land(nil, 1)
 		tp.inTable(numbers[0])
 		var order []plan.FileEnd
 		order, files = tp.landing(files, numbers)
@@ -108,9 +108,9 @@ func (tp *taskPlanner) popFile(fe plan.FileEnd, n int) {
 	}
 	tp.add(program.OpTake, uint64(tp.channel), word, 1, tp.pl.plan.Arena.Int32s([]int32{int32(n)}), flag, limit)
 	tp.note().Extra = tp.pl.serviceHint()
-	tp.table.take(n, fe)
-	tp.at.set(fe, n)
-	tp.cloexec.set(n, flag != 0)
+	tp.table.Take(n, fe)
+	tp.at.Set(fe, n)
+	tp.cloexec.Set(n, flag != 0)
 }
 
 // wordOf gives what a pull of a message asks for.

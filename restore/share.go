@@ -180,7 +180,7 @@ func (tp *taskPlanner) whileOthersWait(fill func() error) error {
 	}
 	n := len(m.sharers)
 	for k := range n {
-		tp.table.take(tp.pl.sharerHelper(k), plan.TheStore)
+		tp.table.Take(tp.pl.sharerHelper(k), plan.TheStore)
 	}
 	tp.meet(tp.task, m.start)
 	tp.meet(tp.task, 2*n+2)

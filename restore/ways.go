@@ -36,6 +36,6 @@ func (tp *taskPlanner) ways() {
 	p.Prepare = runner.prog
 	if look != runner && len(seen) > 0 {
 		p.TasksLook = true
-		tp.inTable(tp.table.lowest())
+		tp.inTable(tp.table.Lowest())
 	}
 }

@@ -1,4 +1,4 @@
-package restore
+package table
 
 import (
 	"maps"
@@ -13,36 +13,36 @@ import (
 // TestNumbered holds a numbered map against Go's.
 func TestNumbered(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var got numbered[int]
+		var got Numbered[int]
 		want := map[int]int{}
 		for range rapid.IntRange(0, 200).Draw(t, "ops") {
 			n := rapid.OneOf(rapid.IntRange(0, 40), rapid.IntRange(60, 130), rapid.IntRange(1022, 1026), rapid.Just(1<<20)).Draw(t, "number")
 			switch rapid.SampledFrom([]string{"set", "set", "remove", "clone", "reset"}).Draw(t, "op") {
 			case "set":
 				v := rapid.IntRange(0, 3).Draw(t, "value")
-				got.set(n, v)
+				got.Set(n, v)
 				want[n] = v
 			case "remove":
-				got.remove(n)
+				got.Remove(n)
 				delete(want, n)
 			case "clone":
-				other := got.clone()
-				got.set(n, -1)
+				other := got.Clone()
+				got.Set(n, -1)
 				got = other
 			case "reset":
 				if n%8 == 0 { // seldom
-					got.reset()
+					got.Reset()
 					clear(want)
 				}
 			}
-			v, there := got.get(n)
-			if wantV, wantThere := want[n]; v != wantV || there != wantThere || got.has(n) != there {
+			v, there := got.Get(n)
+			if wantV, wantThere := want[n]; v != wantV || there != wantThere || got.Has(n) != there {
 				t.Fatalf("number %d: %d %v, want %d %v", n, v, there, wantV, wantThere)
 			}
-			if all := maps.Collect(got.all()); !maps.Equal(all, want) || got.count != len(want) {
-				t.Fatalf("%v, %d in all, want %v", all, got.count, want)
+			if all := maps.Collect(got.All()); !maps.Equal(all, want) || got.Count != len(want) {
+				t.Fatalf("%v, %d in all, want %v", all, got.Count, want)
 			}
-			if numbers := got.numbers(); !slices.Equal(numbers, slices.Sorted(maps.Keys(want))) || got.has(-1) {
+			if numbers := got.Numbers(); !slices.Equal(numbers, slices.Sorted(maps.Keys(want))) || got.Has(-1) {
 				t.Fatalf("numbers %v, want those of %v", numbers, want)
 			}
 		}
@@ -51,18 +51,18 @@ func TestNumbered(t *testing.T) {
 
 // TestByFile holds that a reset forgets all, after 4 billion of them, too.
 func TestByFile(t *testing.T) {
-	m := newByFile[int](3, 2)
+	m := NewByFile[int](3, 2)
 	fe, other := plan.FileEnd{File: 2, End: 1}, plan.FileEnd{File: 2, End: 0}
 	for _, round := range []uint32{1, 2, 1<<32 - 1} {
 		m.round = round
-		m.set(fe, 7)
-		m.set(other, 8)
-		m.remove(other)
-		if v, there := m.get(fe); v != 7 || !there || m.value(other) != 0 || m.has(other) {
-			t.Fatalf("round %d: %d %v, other %v", round, v, there, m.has(other))
+		m.Set(fe, 7)
+		m.Set(other, 8)
+		m.Remove(other)
+		if v, there := m.Get(fe); v != 7 || !there || m.Value(other) != 0 || m.Has(other) {
+			t.Fatalf("round %d: %d %v, other %v", round, v, there, m.Has(other))
 		}
-		m.reset()
-		if m.has(fe) || m.has(other) {
+		m.Reset()
+		if m.Has(fe) || m.Has(other) {
 			t.Fatalf("round %d: there after a reset", round)
 		}
 	}
@@ -71,26 +71,26 @@ func TestByFile(t *testing.T) {
 // TestNumberedReset holds that a large map goes with a reset, and that what comes
 // after it is as in a new one.
 func TestNumberedReset(t *testing.T) {
-	var m numbered[string]
+	var m Numbered[string]
 	for n := range 3000 {
-		m.set(n, "x")
+		m.Set(n, "x")
 	}
 	if len(m.low) != 1024 || len(m.high) != 3000-1024 {
 		t.Errorf("%d numbers in the array, %d in the map", len(m.low), len(m.high))
 	}
-	m.reset()
-	if m.high != nil || m.count != 0 || m.has(5) || m.has(2000) {
-		t.Errorf("after a reset: %d numbers, %d in the map", m.count, len(m.high))
+	m.Reset()
+	if m.high != nil || m.Count != 0 || m.Has(5) || m.Has(2000) {
+		t.Errorf("after a reset: %d numbers, %d in the map", m.Count, len(m.high))
 	}
-	m.set(9, "y")
-	for n := range m.all() {
+	m.Set(9, "y")
+	for n := range m.All() {
 		if n != 9 {
 			t.Errorf("%d is back", n)
 		}
 		break
 	}
-	m.set(255, "z") // alone: in the map
-	if len(m.low) > 64 || !m.has(255) {
+	m.Set(255, "z") // alone: in the map
+	if len(m.low) > 64 || !m.Has(255) {
 		t.Errorf("one high number makes an array of %d", len(m.low))
 	}
 }

@@ -1,4 +1,4 @@
-package restore
+package table
 
 import (
 	"iter"
@@ -8,12 +8,12 @@ import (
 	"regrow/restore/internal/plan"
 )
 
-// numbered maps descriptor numbers to values. Nearly all numbers are low and close
+// Numbered maps descriptor numbers to values. Nearly all numbers are low and close
 // together: these stand in an array, the others in a map.
-type numbered[T any] struct {
+type Numbered[T any] struct {
 	low   []held[T] // by number
 	high  map[int]T // none that the array has a place for
-	count int
+	Count int
 }
 
 // held is a number's value, if it has one.
@@ -22,7 +22,7 @@ type held[T any] struct {
 	there bool
 }
 
-func (m *numbered[T]) get(n int) (value T, there bool) {
+func (m *Numbered[T]) Get(n int) (value T, there bool) {
 	if uint(n) < uint(len(m.low)) {
 		h := &m.low[n]
 		return h.value, h.there
@@ -31,12 +31,12 @@ func (m *numbered[T]) get(n int) (value T, there bool) {
 	return value, there
 }
 
-func (m *numbered[T]) has(n int) bool {
-	_, there := m.get(n)
+func (m *Numbered[T]) Has(n int) bool {
+	_, there := m.Get(n)
 	return there
 }
 
-func (m *numbered[T]) set(n int, value T) {
+func (m *Numbered[T]) Set(n int, value T) {
 	switch {
 	case uint(n) < uint(len(m.low)):
 	case m.fits(n):
@@ -45,13 +45,13 @@ func (m *numbered[T]) set(n int, value T) {
 		if m.high == nil {
 			m.high = map[int]T{}
 		}
-		m.count -= len(m.high)
+		m.Count -= len(m.high)
 		m.high[n] = value
-		m.count += len(m.high)
+		m.Count += len(m.high)
 		return
 	}
 	if !m.low[n].there {
-		m.count++
+		m.Count++
 	}
 	m.low[n] = held[T]{value, true}
 }
@@ -59,14 +59,14 @@ func (m *numbered[T]) set(n int, value T) {
 // fits reports whether the array may become so long that it has a number: a low
 // one, or one that leaves it no emptier than three in four. The model has a table
 // for each task, and one high number must not make all of them large.
-func (m *numbered[T]) fits(n int) bool {
+func (m *Numbered[T]) fits(n int) bool {
 	const low, most = 64, 1024
-	return uint(n) < low || uint(n) < most && n < 4*m.count
+	return uint(n) < low || uint(n) < most && n < 4*m.Count
 }
 
 // grow makes the array longer, and takes what it then has a place for out of the
 // map.
-func (m *numbered[T]) grow(size int) {
+func (m *Numbered[T]) grow(size int) {
 	const atLeast = 32
 	from := len(m.low)
 	m.low = slices.Grow(m.low, max(size, atLeast)-from)[:size]
@@ -81,37 +81,37 @@ func (m *numbered[T]) grow(size int) {
 	}
 }
 
-func (m *numbered[T]) remove(n int) {
+func (m *Numbered[T]) Remove(n int) {
 	if uint(n) < uint(len(m.low)) {
 		if m.low[n].there {
-			m.count--
+			m.Count--
 		}
 		m.low[n] = held[T]{}
 		return
 	}
-	m.count -= len(m.high)
+	m.Count -= len(m.high)
 	delete(m.high, n)
-	m.count += len(m.high)
+	m.Count += len(m.high)
 }
 
-// reset removes all. A map that was large goes: clearing it would cost as much as
+// Reset removes all. A map that was large goes: clearing it would cost as much as
 // its largest size ever.
-func (m *numbered[T]) reset() {
+func (m *Numbered[T]) Reset() {
 	const large = 1024
 	if len(m.high) > large {
 		m.high = nil
 	}
 	clear(m.low)
 	clear(m.high)
-	m.low, m.count = m.low[:0], 0
+	m.low, m.Count = m.low[:0], 0
 }
 
-func (m *numbered[T]) clone() numbered[T] {
-	return numbered[T]{slices.Clone(m.low), maps.Clone(m.high), m.count}
+func (m *Numbered[T]) Clone() Numbered[T] {
+	return Numbered[T]{slices.Clone(m.low), maps.Clone(m.high), m.Count}
 }
 
-// all gives the numbers that have a value, ascending.
-func (m *numbered[T]) all() iter.Seq2[int, T] {
+// All gives the numbers that have a value, ascending.
+func (m *Numbered[T]) All() iter.Seq2[int, T] {
 	return func(yield func(int, T) bool) {
 		for n := range m.low {
 			if h := &m.low[n]; h.there && !yield(n, h.value) {
@@ -129,18 +129,18 @@ func (m *numbered[T]) all() iter.Seq2[int, T] {
 	}
 }
 
-// numbers gives the numbers that have a value, ascending.
-func (m *numbered[T]) numbers() []int {
-	numbers := make([]int, 0, m.count)
-	for n := range m.all() {
+// Numbers gives the numbers that have a value, ascending.
+func (m *Numbered[T]) Numbers() []int {
+	numbers := make([]int, 0, m.Count)
+	for n := range m.All() {
 		numbers = append(numbers, n)
 	}
 	return numbers
 }
 
-// byFile maps the ends of open files to values, for one task after the other.
+// ByFile maps the ends of open files to values, for one task after the other.
 // All tasks use the same array, and a reset costs nothing.
-type byFile[T any] struct {
+type ByFile[T any] struct {
 	ends  int          // of a file at most
 	round uint32       // of the values that count
 	slots []roundOf[T] // by file and end
@@ -152,34 +152,34 @@ type roundOf[T any] struct {
 	round uint32
 }
 
-func newByFile[T any](files, ends int) byFile[T] {
-	return byFile[T]{ends: ends, round: 1, slots: make([]roundOf[T], files*ends)}
+func NewByFile[T any](files, ends int) ByFile[T] {
+	return ByFile[T]{ends: ends, round: 1, slots: make([]roundOf[T], files*ends)}
 }
 
-func (m *byFile[T]) slot(fe plan.FileEnd) *roundOf[T] {
+func (m *ByFile[T]) slot(fe plan.FileEnd) *roundOf[T] {
 	return &m.slots[int(fe.File)*m.ends+int(fe.End)]
 }
 
-func (m *byFile[T]) get(fe plan.FileEnd) (value T, there bool) {
+func (m *ByFile[T]) Get(fe plan.FileEnd) (value T, there bool) {
 	if s := m.slot(fe); s.round == m.round {
 		return s.value, true
 	}
 	return value, false
 }
 
-func (m *byFile[T]) has(fe plan.FileEnd) bool { return m.slot(fe).round == m.round }
+func (m *ByFile[T]) Has(fe plan.FileEnd) bool { return m.slot(fe).round == m.round }
 
-// value gives what is set, or zero.
-func (m *byFile[T]) value(fe plan.FileEnd) T {
-	value, _ := m.get(fe)
+// Value gives what is set, or zero.
+func (m *ByFile[T]) Value(fe plan.FileEnd) T {
+	value, _ := m.Get(fe)
 	return value
 }
 
-func (m *byFile[T]) set(fe plan.FileEnd, value T) { *m.slot(fe) = roundOf[T]{value, m.round} }
+func (m *ByFile[T]) Set(fe plan.FileEnd, value T) { *m.slot(fe) = roundOf[T]{value, m.round} }
 
-func (m *byFile[T]) remove(fe plan.FileEnd) { m.slot(fe).round = 0 }
+func (m *ByFile[T]) Remove(fe plan.FileEnd) { m.slot(fe).round = 0 }
 
-func (m *byFile[T]) reset() {
+func (m *ByFile[T]) Reset() {
 	if m.round++; m.round == 0 { // after 4 billion tasks
 		clear(m.slots)
 		m.round = 1
