@@ -112,7 +112,7 @@ func (r *run) noted(task int) *FailedOp {
 	if rec.Errno == 0 {
 		return nil
 	}
-	return failedOpOf(r.plan, task, failure{int(rec.Op), unix.Errno(rec.Errno)})
+	return failedOpOf(r.plan, task, failure{op: int(rec.Op), errno: unix.Errno(rec.Errno)})
 }
 
 // openNumbers lists a process's descriptors, ascending.
