@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"regrow/fdstore"
+	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/words"
@@ -59,7 +60,7 @@ func TestFilesComeAgain(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := mustPlan(t, againTree(t, c.files, c.from, c.to, c.file), testHost)
-			if err := verify(p); err != nil {
+			if err := model.Verify(p); err != nil {
 				t.Fatal(err)
 			}
 			var pulls []string
@@ -115,7 +116,7 @@ func TestOnceIfNeeded(t *testing.T) {
 		if got, want := again(p), hard > 93; got != want {
 			t.Errorf("hard limit %d: files come again: %v, want %v", hard, got, want)
 		}
-		if err := verify(p); err != nil {
+		if err := model.Verify(p); err != nil {
 			t.Error(err)
 		}
 	}
@@ -163,7 +164,7 @@ func TestOnceIfFewerInFlight(t *testing.T) {
 			if p.Options.Once != c.once || uint64(p.InFlight()) > c.hard {
 				t.Errorf("once %v, %d in flight, want %v and at most %d", p.Options.Once, p.InFlight(), c.once, c.hard)
 			}
-			if err := verify(p); err != nil {
+			if err := model.Verify(p); err != nil {
 				t.Error(err)
 			}
 		})
@@ -187,7 +188,7 @@ func TestPipesStay(t *testing.T) {
 	if len(p.Messages) > 0 {
 		t.Errorf("%d messages", len(p.Messages))
 	}
-	if err := verify(p); err != nil {
+	if err := model.Verify(p); err != nil {
 		t.Error(err)
 	}
 }
@@ -254,7 +255,7 @@ func TestAgainKeepsModel(t *testing.T) {
 		o := plan.Options{Layout: rapid.SampledFrom([]fdstore.Layout{0, 1}).Draw(t, "layout")}
 		p, err := makePlan(tree, host, o)
 		if err == nil {
-			err = verify(p)
+			err = model.Verify(p)
 		}
 		o.Once = true
 		if _, refused := errors.AsType[*plan.RefusedError](err); refused {
@@ -269,7 +270,7 @@ func TestAgainKeepsModel(t *testing.T) {
 		if plain, err := makePlan(tree, host, o); err == nil && !p.Options.Once {
 			again++
 			for i := range p.Tasks {
-				if got, want := calls(&p.Tasks[i]), calls(&plain.Tasks[i]); got > want+4+2*files { // a store, where there was none, at a number where files of the task's own would land
+				if got, want := model.Calls(&p.Tasks[i]), model.Calls(&plain.Tasks[i]); got > want+4+2*files { // a store, where there was none, at a number where files of the task's own would land
 					t.Fatalf("task %d: %d calls, %d if no file comes again", i, got, want)
 				}
 			}

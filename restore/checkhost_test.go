@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/words"
 	"regrow/tasktree"
@@ -287,7 +288,7 @@ func TestUserPlan(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := verify(p); err != nil {
+		if err := model.Verify(p); err != nil {
 			t.Error(err)
 		}
 		maps, finds := 0, 0

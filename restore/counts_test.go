@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
@@ -151,7 +152,7 @@ func countsOf(t *testing.T, tree *tasktree.Tree) counts {
 	c.PlanBytesOp = average(arenaSize(p)-program.HeadSize, ops)
 	c.AllocsTask = average(int(testing.AllocsPerRun(2, func() { mustPlan(t, tree, host) })), c.Tasks)
 	c.VerifyAllocsT = average(int(testing.AllocsPerRun(2, func() {
-		if err := verify(p); err != nil {
+		if err := model.Verify(p); err != nil {
 			t.Error(err)
 		}
 	})), c.Tasks)

@@ -3,11 +3,13 @@ package restore
 import (
 	"fmt"
 	"slices"
+
+	"regrow/restore/internal/model"
 )
 
 // Disagree compares what was predicted with what really was, task by task and
 // descriptor by descriptor, and tells each difference.
-func (o *Observation) Disagree(pr *Prediction) []string {
+func (o *Observation) Disagree(pr *model.Prediction) []string {
 	var differ []string
 	for i, want := range pr.Tasks {
 		got := o.Tasks[i]
@@ -45,7 +47,7 @@ func (o *Observation) Disagree(pr *Prediction) []string {
 	return differ
 }
 
-func heldText(h Held, there bool) string {
+func heldText(h model.Held, there bool) string {
 	switch {
 	case !there:
 		return "closed"

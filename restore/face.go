@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 )
@@ -32,6 +33,24 @@ type (
 	ProgramError = plan.ProgramError
 	// PathsError has everything that a description names and that cannot be used.
 	PathsError = plan.PathsError
+)
+
+// What the model of descriptor tables says of a plan.
+type (
+	// Prediction is what a plan will do to descriptor tables, found by running it
+	// against a model of them. Nothing was started for it.
+	Prediction = model.Prediction
+	// TaskPrediction is what one task does, and what it has in the end.
+	TaskPrediction = model.TaskPrediction
+	// Outcome is the end of a task's restore: predicted, or what really was.
+	Outcome = model.Outcome
+	// Held is what a descriptor is.
+	Held = model.Held
+	// FailedOp is an op of a naive plan that fails.
+	FailedOp = model.FailedOp
+	// Collision is a descriptor that was needed and that an op of a plan destroyed,
+	// by writing over it or by closing it.
+	Collision = model.Collision
 )
 
 // The strategies.
@@ -117,11 +136,11 @@ func (p *Plan) OpenFiles() int { return p.plan.OpenFiles() }
 // kernel's rules, every demanded number, and at the end each table against the
 // description. An error means that the planner has a bug. What a naive plan
 // loses is no error; see [Plan.Predict].
-func (p *Plan) Verify() error { return verify(p.plan) }
+func (p *Plan) Verify() error { return model.Verify(p.plan) }
 
 // Predict runs the plan against the model of descriptor tables. It is pure. An
 // error means that the planner has a bug.
-func (p *Plan) Predict() (*Prediction, error) { return predictPlan(p.plan) }
+func (p *Plan) Predict() (*Prediction, error) { return model.Predict(p.plan) }
 
 // WriteText writes the plan as a picture for people: for each task its ops, what
 // they are for, the description's line, and the descriptors that each changes;

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/internal/proc"
+	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
@@ -45,7 +46,7 @@ func TestHelpers(t *testing.T) {
 			host := testHost
 			host.Processors = c.processors
 			p := mustPlan(t, crowd(t, c.children), host)
-			if err := verify(p); err != nil {
+			if err := model.Verify(p); err != nil {
 				t.Fatal(err)
 			}
 			processes, most, helpers := 1, 1, 0 // if all of a helper's part is done as soon as it can be
@@ -155,11 +156,11 @@ func TestHelpModel(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, helps := helped(t, false)
-			if err := verify(p); err != nil {
+			if err := model.Verify(p); err != nil {
 				t.Fatal(err)
 			}
 			c.spoil(p.Tasks[0].Ops, helps[0])
-			if err := verify(p); err == nil || !strings.Contains(err.Error(), c.want) {
+			if err := model.Verify(p); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})

@@ -12,17 +12,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 )
 
 // Observation is what the tables of a tree really were when every task was
 // ready.
 type Observation struct {
-	Tasks []Outcome `json:"tasks"` // in the order of the description
+	Tasks []model.Outcome `json:"tasks"` // in the order of the description
 }
 
 // observe is [Observe] below the face.
-func observe(ctx context.Context, p *plan.Plan, o Options, predicted *Prediction) (*Observation, error) {
+func observe(ctx context.Context, p *plan.Plan, o Options, predicted *model.Prediction) (*Observation, error) {
 	if err := kcmpWorks(); err != nil {
 		return nil, noKcmp(p, err)
 	}
@@ -53,7 +54,7 @@ func rehearse(ctx context.Context, p *plan.Plan, o Options, during func() error)
 }
 
 // look reads every table.
-func (r *run) look(predicted *Prediction) (*Observation, error) {
+func (r *run) look(predicted *model.Prediction) (*Observation, error) {
 	known, err := r.knownFiles()
 	if err != nil {
 		return nil, err
@@ -71,7 +72,7 @@ func (r *run) look(predicted *Prediction) (*Observation, error) {
 	names := &privateNames{r: r, holders: map[plan.FileEnd]holder{}, channels: map[ownEnd]int{}}
 	for i := range rep.Tasks {
 		pid := rep.Tasks[i].HostPID
-		out := Outcome{Failed: r.noted(i), Table: map[int]Held{}}
+		out := model.Outcome{Failed: r.noted(i), Table: map[int]model.Held{}}
 		if owners[i] != nil {
 			out.Shares = owners[i].Name
 		}
@@ -80,7 +81,7 @@ func (r *run) look(predicted *Prediction) (*Observation, error) {
 			return nil, err
 		}
 		for _, n := range numbers {
-			h := Held{}
+			h := model.Held{}
 			if h.Cloexec, err = isCloexec(pid, n); err != nil {
 				return nil, err
 			}
@@ -107,12 +108,12 @@ func (r *run) look(predicted *Prediction) (*Observation, error) {
 }
 
 // noted gives the first op of a task that failed, or nil.
-func (r *run) noted(task int) *FailedOp {
+func (r *run) noted(task int) *model.FailedOp {
 	rec := r.arena.Record(task)
 	if rec.Errno == 0 {
 		return nil
 	}
-	return failedOpOf(r.plan, task, failure{op: int(rec.Op), errno: unix.Errno(rec.Errno)})
+	return model.FailedOpOf(r.plan, task, model.Failure{Op: int(rec.Op), Errno: unix.Errno(rec.Errno)})
 }
 
 // openNumbers lists a process's descriptors, ascending.

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
@@ -216,7 +217,7 @@ func predictionIsReality(t *testing.T, rt *rapid.T, host plan.Host, limit int, c
 	if err != nil {
 		rt.Fatal(err)
 	}
-	pr, err := predictPlan(p)
+	pr, err := model.Predict(p)
 	if err != nil {
 		rt.Fatal(err)
 	}
@@ -250,7 +251,7 @@ func predictionIsReality(t *testing.T, rt *rapid.T, host plan.Host, limit int, c
 	if len(pr.Collisions) > 0 {
 		counts[form+" collides"]++
 	}
-	if slices.ContainsFunc(pr.Tasks, func(t TaskPrediction) bool { return t.Failed != nil }) {
+	if slices.ContainsFunc(pr.Tasks, func(t model.TaskPrediction) bool { return t.Failed != nil }) {
 		counts[form+" fails"]++
 	}
 }
@@ -280,12 +281,12 @@ func drawOwn(rt *rapid.T, tree *tasktree.Tree, limit int) map[string]int {
 
 // checkVerdict holds the prediction's verdict against the description and the
 // real tables: no collision and no failure if and only if every table is right.
-func checkVerdict(t *rapid.T, tree *tasktree.Tree, pr *Prediction, seen *Observation) {
+func checkVerdict(t *rapid.T, tree *tasktree.Tree, pr *model.Prediction, seen *Observation) {
 	right := true
 	for i, task := range tree.Tasks() {
-		want := map[int]Held{}
+		want := map[int]model.Held{}
 		for _, d := range task.Table().FDs {
-			want[d.FD] = Held{d.File.Value, d.Cloexec}
+			want[d.FD] = model.Held{File: d.File.Value, Cloexec: d.Cloexec}
 		}
 		right = right && seen.Tasks[i].Failed == nil && fmt.Sprint(want) == fmt.Sprint(seen.Tasks[i].Table)
 	}

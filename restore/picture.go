@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/words"
@@ -45,7 +46,7 @@ type StepOfPlan struct {
 
 // CellOfPlan is what a number of a table holds, written as in a [Prediction].
 type CellOfPlan struct {
-	Held
+	model.Held
 
 	Look bool `json:"look,omitempty"` // only an O_PATH view of the file
 }
@@ -116,7 +117,7 @@ func newPicture(p *plan.Plan) (*Picture, error) {
 		}
 		pic.Tasks = append(pic.Tasks, t)
 	}
-	m, err := simulate(p, func(task, op int, changed map[int]cell) {
+	m, err := model.Simulate(p, func(task, op int, changed map[int]model.Cell) {
 		if len(changed) == 0 {
 			return
 		}
@@ -128,8 +129,8 @@ func newPicture(p *plan.Plan) (*Picture, error) {
 	})
 	for i := range pic.Tasks {
 		pic.Tasks[i].Table = map[int]*CellOfPlan{}
-		if m.tables[i] != nil {
-			for n, c := range m.tables[i].cells.All() {
+		if m.Tables[i] != nil {
+			for n, c := range m.Tables[i].Cells.All() {
 				pic.Tasks[i].Table[n] = cellOf(p, c)
 			}
 		}
@@ -138,11 +139,11 @@ func newPicture(p *plan.Plan) (*Picture, error) {
 }
 
 // cellOf shows what a number holds, nil if that is nothing.
-func cellOf(p *plan.Plan, c cell) *CellOfPlan {
-	if c.what == plan.Nothing {
+func cellOf(p *plan.Plan, c model.Cell) *CellOfPlan {
+	if c.What == plan.Nothing {
 		return nil
 	}
-	return &CellOfPlan{Held: Held{p.EndName(c.what), c.cloexec}, Look: c.look}
+	return &CellOfPlan{Held: model.Held{File: p.EndName(c.What), Cloexec: c.Cloexec}, Look: c.Look}
 }
 
 func steps(p *plan.Plan, prog *program.Program) []StepOfPlan {

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"regrow/fdstore"
+	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/words"
@@ -45,7 +46,7 @@ func planKeepsModel(t *rapid.T) {
 		checkRefusal(t, tree, host, err)
 		return
 	}
-	if err := verify(p); err != nil {
+	if err := model.Verify(p); err != nil {
 		var picture bytes.Buffer
 		_ = writeText(p, &picture)
 		t.Fatalf("%v\n%s", err, picture.String())
@@ -82,14 +83,14 @@ func drawGiven(t *rapid.T, tree *tasktree.Tree) map[string]int {
 // anyOrder holds that the tables do not depend on who runs first, a task or its
 // children.
 func anyOrder(t *rapid.T, p *plan.Plan) {
-	m, later := newModel(p), newModel(p)
-	later.later = true
-	if err := errors.Join(m.run(), later.run()); err != nil {
+	m, later := model.New(p), model.New(p)
+	later.Later = true
+	if err := errors.Join(m.Run(), later.Run()); err != nil {
 		t.Fatal(err)
 	}
 	for i := range p.Tasks {
-		if !maps.Equal(maps.Collect(m.tables[i].cells.All()), maps.Collect(later.tables[i].cells.All())) || m.failed[i] != later.failed[i] {
-			t.Fatalf("task %d: %v, with parents first %v", i, maps.Collect(m.tables[i].cells.All()), maps.Collect(later.tables[i].cells.All()))
+		if !maps.Equal(maps.Collect(m.Tables[i].Cells.All()), maps.Collect(later.Tables[i].Cells.All())) || m.Failed[i] != later.Failed[i] {
+			t.Fatalf("task %d: %v, with parents first %v", i, maps.Collect(m.Tables[i].Cells.All()), maps.Collect(later.Tables[i].Cells.All()))
 		}
 	}
 }
@@ -144,7 +145,7 @@ func TestFullTable(t *testing.T) {
 			return // nothing can be done: see fullTable
 		}
 		if err == nil {
-			err = verify(p)
+			err = model.Verify(p)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -176,7 +177,7 @@ func smallPlan(t testing.TB) *plan.Plan {
 // model would prove nothing.
 func TestModelRejects(t *testing.T) {
 	good := smallPlan(t)
-	if err := verify(good); err != nil {
+	if err := model.Verify(good); err != nil {
 		t.Fatal(err)
 	}
 	broken := 0
@@ -191,13 +192,13 @@ func TestModelRejects(t *testing.T) {
 			broken++
 			saved := *op
 			*op = program.Op{Kind: program.OpCall, Nr: unix.SYS_CHDIR}
-			if err := verify(good); err == nil {
+			if err := model.Verify(good); err == nil {
 				t.Errorf("task %d: dropping op %d (%s) is not noticed", task, i, words.OpName(&saved))
 			}
 			*op = saved
 			if op.Kind == program.OpCall && op.Nr == unix.SYS_DUP3 {
 				op.Args[1]++
-				if err := verify(good); err == nil {
+				if err := model.Verify(good); err == nil {
 					t.Errorf("task %d: op %d to another number is not noticed", task, i)
 				}
 				*op = saved
@@ -294,7 +295,7 @@ func TestReplaced(t *testing.T) {
 			for _, strategy := range plan.Strategies() {
 				p, err := makePlan(tree, testHost, plan.Options{Inherit: c.given, Strategy: strategy})
 				if err == nil {
-					err = verify(p)
+					err = model.Verify(p)
 				}
 				if err == nil {
 					p, err = rebased(p, 1<<40) // as a runner does whose memory lies elsewhere
@@ -354,7 +355,7 @@ func BenchmarkPlan(b *testing.B) {
 func BenchmarkVerify(b *testing.B) {
 	p := mustPlan(b, wideTree(b), testHost)
 	for b.Loop() {
-		if err := verify(p); err != nil {
+		if err := model.Verify(p); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -389,7 +390,7 @@ func TestNestedStore(t *testing.T) {
 		if want := map[int]int{500: 0, 501: 1, 2200: 2, 2600: 2}[tasks]; deepest != want {
 			t.Errorf("%d tasks, %d messages: depth %d, want %d", tasks, len(p.Messages), deepest, want)
 		}
-		if err := verify(p); err != nil {
+		if err := model.Verify(p); err != nil {
 			t.Errorf("%d tasks: %v", tasks, err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
@@ -28,13 +29,13 @@ func clash(t testing.TB) *tasktree.Tree {
 	return tree
 }
 
-func predict(t testing.TB, tree *tasktree.Tree, o plan.Options) *Prediction {
+func predict(t testing.TB, tree *tasktree.Tree, o plan.Options) *model.Prediction {
 	t.Helper()
 	p, err := makePlan(tree, testHost, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pr, err := predictPlan(p)
+	pr, err := model.Predict(p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +88,7 @@ func TestPredictionJSON(t *testing.T) {
 			t.Errorf("no %s in %s", want, text)
 		}
 	}
-	var back Prediction
+	var back model.Prediction
 	if err := json.Unmarshal(text, &back); err != nil || !back.Naive || len(back.Collisions) != 1 {
 		t.Errorf("read back: %v, %+v", err, back)
 	}
@@ -156,7 +157,7 @@ func TestPredictedLimit(t *testing.T) {
 		t.Fatal(problems)
 	}
 	pr := predict(t, tree, plan.Options{})
-	if want := uint64(files + 1 + ownDescriptors); pr.NoFile != want {
+	if want := uint64(files + 1 + model.OwnDescriptors); pr.NoFile != want {
 		t.Errorf("RLIMIT_NOFILE %d, want %d", pr.NoFile, want)
 	}
 }

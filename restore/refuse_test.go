@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
@@ -69,7 +70,7 @@ func TestRefusals(t *testing.T) {
 			host.SoftFiles, host.HardFiles = uint64(c.enough), uint64(c.enough)
 			p, err := makePlan(c.tree, host, plan.Options{Strategy: c.strategy})
 			if err == nil {
-				err = verify(p)
+				err = model.Verify(p)
 			}
 			if err != nil {
 				t.Errorf("with a limit of %d: %v", c.enough, err)

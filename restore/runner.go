@@ -16,6 +16,7 @@ import (
 
 	"regrow/fdstore"
 	"regrow/internal/proc"
+	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/safepath"
@@ -245,7 +246,7 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 			verified <- nil
 			return
 		}
-		verified <- verify(p)
+		verified <- model.Verify(p)
 	}(r.plan)
 	r.slots = make([]slot, r.plan.Slots)
 	var err error

@@ -1,4 +1,4 @@
-package restore
+package model
 
 import (
 	"errors"
@@ -14,19 +14,19 @@ import (
 	"regrow/tasktree"
 )
 
-// model runs the programs of a plan against descriptor tables, by the kernel's
+// Model runs the programs of a plan against descriptor tables, by the kernel's
 // rules. It is written apart from the planner's view of a table, so that one can
 // contradict the other.
 //
 // In a careful plan every op must do what is planned, nothing that is needed may
 // be lost, and each table must equal the description in the end. In a naive one
 // the model writes down what is lost, and to whom.
-type model struct {
+type Model struct {
 	plan  *plan.Plan
-	visit func(task, op int, changed map[int]cell) // after each op; may be nil
-	later bool                                     // parents go on before their children; else children run first
+	visit func(task, op int, changed map[int]Cell) // after each op; may be nil
+	Later bool                                     // parents go on before their children; else children run first
 
-	tables   []*modelTable            // by task; nil: not forked yet
+	Tables   []*Table                 // by task; nil: not forked yet
 	wants    [][]*tasktree.Descriptor // by task, see wantOf
 	pcs      []int
 	runnable []int
@@ -37,7 +37,7 @@ type model struct {
 	working  []map[uint64]bool       // by task: cells of the helpers that it has not reaped
 	task, at int                     // the op that runs
 
-	failed     []failure // by task: the first op that fails
+	Failed     []Failure // by task: the first op that fails
 	collisions []collision
 	seen       map[*event]bool
 	wrong      []bool
@@ -46,11 +46,11 @@ type model struct {
 	top        int   // highest number that any table ever had, and one
 }
 
-// failure is the first op of a task that fails although nobody demands it to
+// Failure is the first op of a task that fails although nobody demands it to
 // succeed.
-type failure struct {
-	op    int
-	errno unix.Errno // 0: none
+type Failure struct {
+	Op    int
+	Errno unix.Errno // 0: none
 }
 
 // collision is what an op destroyed that was needed.
@@ -64,25 +64,25 @@ type opFails struct{ errno unix.Errno }
 
 func (e opFails) Error() string { return e.errno.Error() }
 
-// verify runs the plan against a model of descriptor tables: every op by the
+// Verify runs the plan against a model of descriptor tables: every op by the
 // kernel's rules, every demanded number, and at the end each table against the
 // description. An error means that the planner has a bug. What a naive plan
 // loses is no error; see [Plan.Predict].
-func verify(p *plan.Plan) error {
-	_, err := simulate(p, nil)
+func Verify(p *plan.Plan) error {
+	_, err := Simulate(p, nil)
 	return err
 }
 
-func simulate(p *plan.Plan, visit func(task, op int, changed map[int]cell)) (*model, error) {
-	m := newModel(p)
+func Simulate(p *plan.Plan, visit func(task, op int, changed map[int]Cell)) (*Model, error) {
+	m := New(p)
 	m.visit = visit
-	return m, m.run()
+	return m, m.Run()
 }
 
-func newModel(p *plan.Plan) *model {
+func New(p *plan.Plan) *Model {
 	n := len(p.Tasks)
-	m := &model{
-		plan: p, tables: make([]*modelTable, n), wants: make([][]*tasktree.Descriptor, n), pcs: make([]int, n), failed: make([]failure, n),
+	m := &Model{
+		plan: p, Tables: make([]*Table, n), wants: make([][]*tasktree.Descriptor, n), pcs: make([]int, n), Failed: make([]Failure, n),
 		working: make([]map[uint64]bool, n), helpers: make([]int, n), own: make([]int, n), wrong: make([]bool, n),
 		waiting: map[uint64][]int{}, counts: map[uint64]uint32{}, lentAt: map[uint64]plan.FileEnd{}, seen: map[*event]bool{},
 	}
@@ -92,8 +92,8 @@ func newModel(p *plan.Plan) *model {
 	return m
 }
 
-func (m *model) run() error {
-	m.begin(0, &modelTable{m: m})
+func (m *Model) Run() error {
+	m.begin(0, &Table{m: m})
 	for len(m.runnable) > 0 {
 		last := len(m.runnable) - 1
 		i := m.runnable[last]
@@ -107,13 +107,13 @@ func (m *model) run() error {
 			return fmt.Errorf("restore: bug: task %q waits for ever: %d are still to come", m.name(tasks[0]), m.counts[addr])
 		}
 	}
-	owners := map[*modelTable]*tasktree.Task{}
-	for i, t := range m.tables {
+	owners := map[*Table]*tasktree.Task{}
+	for i, t := range m.Tables {
 		if t == nil {
 			return fmt.Errorf("restore: bug: the plan does not fork task %q", m.name(i))
 		}
 		owner := m.plan.Tree.Tasks()[i].Table()
-		if other, seen := owners[t]; seen && other != owner || m.tables[owner.Index] != t {
+		if other, seen := owners[t]; seen && other != owner || m.Tables[owner.Index] != t {
 			return fmt.Errorf("restore: bug: task %q does not have the table of %q, or not alone", m.name(i), owner.Name)
 		}
 		owners[t] = owner
@@ -124,16 +124,16 @@ func (m *model) run() error {
 	return nil
 }
 
-func (m *model) name(task int) string { return m.plan.Tree.Tasks()[task].Name }
+func (m *Model) name(task int) string { return m.plan.Tree.Tasks()[task].Name }
 
 // begin lets a task run with a table.
-func (m *model) begin(i int, t *modelTable) {
-	m.tables[i] = t
+func (m *Model) begin(i int, t *Table) {
+	m.Tables[i] = t
 	m.runnable = append(m.runnable, i)
 }
 
 // goOn runs a task until it ends, waits, or has forked.
-func (m *model) goOn(i int) error {
+func (m *Model) goOn(i int) error {
 	prog := &m.plan.Tasks[i]
 	for ; m.pcs[i] < len(prog.Ops); m.pcs[i]++ {
 		op, note := &prog.Ops[m.pcs[i]], prog.Notes[m.pcs[i]]
@@ -151,7 +151,7 @@ func (m *model) goOn(i int) error {
 		if err := m.fork(i, op); err != nil {
 			return err
 		}
-		if n := len(m.runnable); m.later {
+		if n := len(m.runnable); m.Later {
 			m.runnable[n-1], m.runnable[n-2] = m.runnable[n-2], m.runnable[n-1]
 		}
 		return nil
@@ -160,8 +160,8 @@ func (m *model) goOn(i int) error {
 }
 
 // step applies one op to the task's table and counts its helpers.
-func (m *model) step(i int, op *program.Op, note program.Note) error {
-	t := m.tables[i]
+func (m *Model) step(i int, op *program.Op, note program.Note) error {
+	t := m.Tables[i]
 	m.task, m.at = i, m.pcs[i]
 	clear(t.changed)
 	err := m.op(t, op, note)
@@ -171,8 +171,8 @@ func (m *model) step(i int, op *program.Op, note program.Note) error {
 			err = nil
 		case op.Flags&program.FlagNote != 0:
 			err = nil
-			if m.failed[i].errno == 0 {
-				m.failed[i] = failure{m.at, fails.errno}
+			if m.Failed[i].Errno == 0 {
+				m.Failed[i] = Failure{m.at, fails.errno}
 			}
 		}
 	}
@@ -191,7 +191,7 @@ func (m *model) step(i int, op *program.Op, note program.Note) error {
 }
 
 // meet reports whether a task may go on at an OpMeet.
-func (m *model) meet(i int, op *program.Op) bool {
+func (m *Model) meet(i int, op *program.Op) bool {
 	addr := op.Args[0]
 	count, known := m.counts[addr]
 	if !known {
@@ -210,7 +210,7 @@ func (m *model) meet(i int, op *program.Op) bool {
 }
 
 // wantOf gives the descriptors of the owner of a table, by number.
-func (m *model) wantOf(owner *tasktree.Task) []*tasktree.Descriptor {
+func (m *Model) wantOf(owner *tasktree.Task) []*tasktree.Descriptor {
 	want := m.wants[owner.Index]
 	if want == nil {
 		want = m.plan.Sorted(nil, owner)
@@ -220,29 +220,29 @@ func (m *model) wantOf(owner *tasktree.Task) []*tasktree.Descriptor {
 }
 
 // fork gives the child its table: a copy, or the same one.
-func (m *model) fork(i int, op *program.Op) error {
+func (m *Model) fork(i int, op *program.Op) error {
 	child := int(op.Args[1])
-	if m.tables[child] != nil {
+	if m.Tables[child] != nil {
 		return fmt.Errorf("restore: bug: task %q is forked twice", m.name(child))
 	}
 	flags := program.WordsAt(m.plan.Arena.Base, m.plan.Arena.Data(), op.Args[0], 1)
 	if flags != nil && flags[0]&unix.CLONE_FILES != 0 {
-		m.tables[i].shall(m.wantOf(m.plan.Tree.Tasks()[child].Carried))
-		m.begin(child, m.tables[i])
+		m.Tables[i].shall(m.wantOf(m.plan.Tree.Tasks()[child].Carried))
+		m.begin(child, m.Tables[i])
 		return nil
 	}
-	m.begin(child, m.tables[i].copyFor(m.wantOf(m.plan.Tree.Tasks()[child].Table())))
+	m.begin(child, m.Tables[i].copyFor(m.wantOf(m.plan.Tree.Tasks()[child].Table())))
 	return nil
 }
 
 // compare holds a finished table against the description. In a naive plan, what
 // is wrong is put down to the op that destroyed it.
-func (m *model) compare(i int, t *modelTable) error {
+func (m *Model) compare(i int, t *Table) error {
 	task := m.plan.Tree.Tasks()[i]
 	want := m.wantOf(task.Table())
 	for _, d := range want {
-		c, ok := t.cells.Get(d.FD)
-		if ok && c.what == plan.EndOf(d) && c.cloexec == d.Cloexec && !c.look {
+		c, ok := t.Cells.Get(d.FD)
+		if ok && c.What == plan.EndOf(d) && c.Cloexec == d.Cloexec && !c.Look {
 			continue
 		}
 		if !m.plan.Options.Naive {
@@ -251,11 +251,11 @@ func (m *model) compare(i int, t *modelTable) error {
 		m.wrong[i] = true
 		m.lost(t, d.FD, plan.EndOf(d), fmt.Sprintf("fd %d, installed from file %q at line %d", d.FD, d.File.Value, d.Pos.Line))
 	}
-	if t.cells.Count == len(want) {
+	if t.Cells.Count == len(want) {
 		return nil
 	}
 	if !m.plan.Options.Naive {
-		return fmt.Errorf("%d descriptors in the end (%v), want %d", t.cells.Count, t.cells.Numbers(), len(want))
+		return fmt.Errorf("%d descriptors in the end (%v), want %d", t.Cells.Count, t.Cells.Numbers(), len(want))
 	}
 	m.wrong[i] = true
 	return nil
@@ -263,17 +263,17 @@ func (m *model) compare(i int, t *modelTable) error {
 
 // expect notes a collision if number n does not hold what an op of a naive plan
 // takes it for.
-func (m *model) expect(t *modelTable, n int, what plan.FileEnd, lost func() string) {
-	if c, ok := t.cells.Get(n); m.plan.Options.Naive && (!ok || c.what != what) {
+func (m *Model) expect(t *Table, n int, what plan.FileEnd, lost func() string) {
+	if c, ok := t.Cells.Get(n); m.plan.Options.Naive && (!ok || c.What != what) {
 		m.lost(t, n, what, lost())
 	}
 }
 
 // lost puts down a loss to the op that destroyed it last. There is none if it
 // was never there, because something before it failed.
-func (m *model) lost(t *modelTable, n int, what plan.FileEnd, lost string) {
+func (m *Model) lost(t *Table, n int, what plan.FileEnd, lost string) {
 	for _, e := range slices.Backward(t.events) {
-		if e.number != n || e.was.what != what {
+		if e.number != n || e.was.What != what {
 			continue
 		}
 		if !m.seen[e] {

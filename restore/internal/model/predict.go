@@ -1,4 +1,4 @@
-package restore
+package model
 
 import (
 	"cmp"
@@ -100,26 +100,26 @@ func (c Collision) words() string {
 	return fmt.Sprintf("task %q: %s: fd %d was %s; this loses %s", c.Task, c.Op, c.FD, c.Was, c.Lost)
 }
 
-// predictPlan runs the plan against the model of descriptor tables. It is pure. An
+// Predict runs the plan against the model of descriptor tables. It is pure. An
 // error means that the planner has a bug.
-func predictPlan(p *plan.Plan) (*Prediction, error) {
-	m, err := simulate(p, nil)
+func Predict(p *plan.Plan) (*Prediction, error) {
+	m, err := Simulate(p, nil)
 	if err != nil {
 		return nil, err
 	}
 	pr := &Prediction{
 		Strategy: p.Options.Strategy, Naive: p.Options.Naive, Messages: len(p.Messages), Collisions: []Collision{},
-		NoFile: uint64(max(m.top, p.OpenAtOnce()+ownDescriptors, 2*len(p.Lent))),
+		NoFile: uint64(max(m.top, p.OpenAtOnce()+OwnDescriptors, 2*len(p.Lent))),
 	}
 	traffic(p, pr)
 	for i, task := range p.Tree.Tasks() {
-		t := TaskPrediction{Name: task.Name, Helpers: m.helpers[i], Calls: calls(&p.Tasks[i]), Right: !m.wrong[i]}
-		t.Outcome = Outcome{Failed: failedOpOf(p, i, m.failed[i]), Table: make(map[int]Held, m.tables[i].cells.Count)}
+		t := TaskPrediction{Name: task.Name, Helpers: m.helpers[i], Calls: Calls(&p.Tasks[i]), Right: !m.wrong[i]}
+		t.Outcome = Outcome{Failed: FailedOpOf(p, i, m.Failed[i]), Table: make(map[int]Held, m.Tables[i].Cells.Count)}
 		if task.Sharer() {
 			t.Shares = task.Owner.Name
 		}
-		for n, c := range m.tables[i].cells.All() {
-			t.Table[n] = Held{p.EndName(c.what), c.cloexec}
+		for n, c := range m.Tables[i].Cells.All() {
+			t.Table[n] = Held{p.EndName(c.What), c.Cloexec}
 		}
 		pr.Tasks = append(pr.Tasks, t)
 		pr.Helpers = max(pr.Helpers, t.Helpers)
@@ -154,37 +154,37 @@ func traffic(p *plan.Plan, pr *Prediction) {
 		}
 	}
 	pr.InFlight = min(1, len(p.Messages)) * max(1, channels)
-	pr.NoFile = max(pr.NoFile, uint64(len(p.Messages)+channels+ownDescriptors)) // of the service
+	pr.NoFile = max(pr.NoFile, uint64(len(p.Messages)+channels+OwnDescriptors)) // of the service
 }
 
-// ownDescriptors is what a Go program that restores has open besides the files:
+// OwnDescriptors is what a Go program that restores has open besides the files:
 // its standard descriptors, two that the runtime waits with and one that it reads
 // its cgroup's limit from, the store, a pidfd, and what it reads of /proc at a time.
-const ownDescriptors = 9
+const OwnDescriptors = 9
 
-func failedOpOf(p *plan.Plan, task int, f failure) *FailedOp {
-	if f.errno == 0 {
+func FailedOpOf(p *plan.Plan, task int, f Failure) *FailedOp {
+	if f.Errno == 0 {
 		return nil
 	}
-	op, note := &p.Tasks[task].Ops[f.op], p.Tasks[task].Notes[f.op]
-	why, err := words.Reason(p, op, note, int32(f.errno), 0)
+	op, note := &p.Tasks[task].Ops[f.Op], p.Tasks[task].Notes[f.Op]
+	why, err := words.Reason(p, op, note, int32(f.Errno), 0)
 	if err != nil {
 		why = err.Error()
 	}
-	return &FailedOp{Op: f.op, What: words.What(p, op, note) + ": " + words.Call(p, op, note), Line: int(note.Line), Why: why}
+	return &FailedOp{Op: f.Op, What: words.What(p, op, note) + ": " + words.Call(p, op, note), Line: int(note.Line), Why: why}
 }
 
 func collisionOf(p *plan.Plan, c collision) Collision {
 	op, note := &p.Tasks[c.task].Ops[c.op], p.Tasks[c.task].Notes[c.op]
 	return Collision{
 		Line: int(note.Line), Col: int(note.Col), Task: p.Tree.Tasks()[c.task].Name,
-		Op: words.What(p, op, note) + ": " + words.Call(p, op, note), FD: c.number, Was: p.EndName(c.was.what), Lost: c.lost,
+		Op: words.What(p, op, note) + ": " + words.Call(p, op, note), FD: c.number, Was: p.EndName(c.was.What), Lost: c.lost,
 		source: p.Tree.Source,
 	}
 }
 
-// calls counts the system calls of a task until it is ready.
-func calls(prog *program.Program) int {
+// Calls counts the system calls of a task until it is ready.
+func Calls(prog *program.Program) int {
 	n := 0
 	for i := range prog.Ops {
 		switch prog.Ops[i].Kind {

@@ -1,4 +1,4 @@
-package restore
+package model
 
 import (
 	"slices"
@@ -9,22 +9,22 @@ import (
 	"regrow/tasktree"
 )
 
-// cell is what a number of a simulated table holds.
-type cell struct {
-	what    plan.FileEnd
-	look    bool // only an O_PATH view of the file
-	cloexec bool
+// Cell is what a number of a simulated table holds.
+type Cell struct {
+	What    plan.FileEnd
+	Look    bool // only an O_PATH view of the file
+	Cloexec bool
 	socket  wire.Word // of the message that carries a socket of the store, 0: the root
 }
 
-// modelTable is a descriptor table as the kernel would have it.
-type modelTable struct {
-	m       *model
+// Table is a descriptor table as the kernel would have it.
+type Table struct {
+	m       *Model
 	want    []*tasktree.Descriptor // what it shall be, ascending
-	cells   table.Numbered[cell]
+	Cells   table.Numbered[Cell]
 	low     int          // no number below is free
 	extras  int          // cells that are not as described
-	changed map[int]cell // what the op that runs has changed; nothing: free now
+	changed map[int]Cell // what the op that runs has changed; nothing: free now
 	events  []*event     // of a naive plan
 }
 
@@ -32,50 +32,50 @@ type modelTable struct {
 type event struct {
 	task, op int
 	number   int
-	was      cell
+	was      Cell
 }
 
 // copyFor gives a copy for a task that shall have other descriptors.
-func (t *modelTable) copyFor(want []*tasktree.Descriptor) *modelTable {
-	c := &modelTable{m: t.m, cells: t.cells.Clone(), low: t.low}
+func (t *Table) copyFor(want []*tasktree.Descriptor) *Table {
+	c := &Table{m: t.m, Cells: t.Cells.Clone(), low: t.low}
 	c.shall(want)
 	return c
 }
 
 // shall says what the table is to be in the end.
-func (t *modelTable) shall(want []*tasktree.Descriptor) {
+func (t *Table) shall(want []*tasktree.Descriptor) {
 	t.want, t.extras = want, 0
-	for n, held := range t.cells.All() {
-		if !wants(want, n, held.what) {
+	for n, held := range t.Cells.All() {
+		if !wants(want, n, held.What) {
 			t.extras++
 		}
 	}
 }
 
-func (t *modelTable) put(n int, c cell) {
+func (t *Table) put(n int, c Cell) {
 	t.leave(n)
-	t.cells.Set(n, c)
+	t.Cells.Set(n, c)
 	t.note(n, c)
-	if !wants(t.want, n, c.what) {
+	if !wants(t.want, n, c.What) {
 		t.extras++
 	}
 	t.m.top = max(t.m.top, n+1)
 }
 
-func (t *modelTable) drop(n int) {
+func (t *Table) drop(n int) {
 	t.leave(n)
-	t.cells.Remove(n)
-	t.note(n, cell{what: plan.Nothing})
+	t.Cells.Remove(n)
+	t.note(n, Cell{What: plan.Nothing})
 	t.low = min(t.low, n)
 }
 
 // leave is for the end of what a number holds.
-func (t *modelTable) leave(n int) {
-	was, taken := t.cells.Get(n)
+func (t *Table) leave(n int) {
+	was, taken := t.Cells.Get(n)
 	if !taken {
 		return
 	}
-	if !wants(t.want, n, was.what) {
+	if !wants(t.want, n, was.What) {
 		t.extras--
 	}
 	if t.m.plan.Options.Naive {
@@ -83,20 +83,20 @@ func (t *modelTable) leave(n int) {
 	}
 }
 
-func (t *modelTable) note(n int, c cell) {
+func (t *Table) note(n int, c Cell) {
 	if t.m.visit == nil {
 		return
 	}
 	if t.changed == nil {
-		t.changed = map[int]cell{}
+		t.changed = map[int]Cell{}
 	}
 	t.changed[n] = c
 }
 
 // next gives the number that the kernel gives out next: the lowest free one.
-func (t *modelTable) next() int {
+func (t *Table) next() int {
 	for {
-		if !t.cells.Has(t.low) {
+		if !t.Cells.Has(t.low) {
 			return t.low
 		}
 		t.low++

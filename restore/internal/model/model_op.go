@@ -1,4 +1,4 @@
-package restore
+package model
 
 import (
 	"errors"
@@ -15,7 +15,7 @@ import (
 
 // op applies one op to a table. An opFails error says that the kernel refuses
 // it, any other one that the plan is wrong.
-func (m *model) op(t *modelTable, op *program.Op, note program.Note) error {
+func (m *Model) op(t *Table, op *program.Op, note program.Note) error {
 	if err := m.besideHelpers(op); err != nil {
 		return err
 	}
@@ -27,12 +27,12 @@ func (m *model) op(t *modelTable, op *program.Op, note program.Note) error {
 	case program.OpPair:
 		if op.Nr == unix.SYS_SOCKETPAIR && note.Verb == program.VerbChannel {
 			return errors.Join(
-				m.lands(t, int(int32(op.Want)), cell{what: plan.TheChannel, cloexec: true}),
-				m.lands(t, int(int32(op.Want>>32)), cell{what: plan.TheEnd, cloexec: true}))
+				m.lands(t, int(int32(op.Want)), Cell{What: plan.TheChannel, Cloexec: true}),
+				m.lands(t, int(int32(op.Want>>32)), Cell{What: plan.TheEnd, Cloexec: true}))
 		}
 		for end := range 2 {
 			n := int(int32(op.Want >> (32 * end)))
-			if err := m.lands(t, n, cell{what: plan.FileEnd{File: note.File, End: int32(end)}, cloexec: true}); err != nil {
+			if err := m.lands(t, n, Cell{What: plan.FileEnd{File: note.File, End: int32(end)}, Cloexec: true}); err != nil {
 				return err
 			}
 		}
@@ -55,7 +55,7 @@ func (m *model) op(t *modelTable, op *program.Op, note program.Note) error {
 // help demands that a helper does nothing but fork plain children. Its table is a
 // copy of the task's, which that does not change as long as the helper works, so the
 // children get what they would have got from the task.
-func (m *model) help(op *program.Op) error {
+func (m *Model) help(op *program.Op) error {
 	part := m.plan.Tasks[m.task].Ops[m.at+1:]
 	n := int(op.Args[2])
 	if n < 1 || n > len(part) || part[n-1].Kind != program.OpEnd {
@@ -76,7 +76,7 @@ func (m *model) help(op *program.Op) error {
 
 // besideHelpers demands that a task only forks and waits as long as a helper of its
 // works.
-func (m *model) besideHelpers(op *program.Op) error {
+func (m *Model) besideHelpers(op *program.Op) error {
 	switch op.Kind {
 	case program.OpFork, program.OpHelp, program.OpEnd:
 		return nil
@@ -94,7 +94,7 @@ func (m *model) besideHelpers(op *program.Op) error {
 	return nil
 }
 
-func (m *model) call(t *modelTable, op *program.Op, note program.Note) error {
+func (m *Model) call(t *Table, op *program.Op, note program.Note) error {
 	a := op.Args
 	switch op.Nr {
 	case unix.SYS_DUP3:
@@ -104,7 +104,7 @@ func (m *model) call(t *modelTable, op *program.Op, note program.Note) error {
 	case unix.SYS_SETSOCKOPT:
 		return m.needsHelper(t, int(a[0]), plan.TheChannel)
 	case unix.SYS_UNSHARE:
-		m.tables[m.task] = t.copyFor(m.wantOf(m.plan.Tree.Tasks()[m.task].Table()))
+		m.Tables[m.task] = t.copyFor(m.wantOf(m.plan.Tree.Tasks()[m.task].Table()))
 	case unix.SYS_CLOSE:
 		if note.Verb == program.VerbHelper {
 			m.expect(t, int(a[0]), plan.TheStore, func() string { return fmt.Sprintf("the helper of task %q", m.name(m.task)) })
@@ -115,7 +115,7 @@ func (m *model) call(t *modelTable, op *program.Op, note program.Note) error {
 		}
 		t.drop(int(a[0]))
 	case unix.SYS_CLOSE_RANGE:
-		for _, n := range t.cells.Numbers() {
+		for _, n := range t.Cells.Numbers() {
 			if uint64(n) >= a[0] && uint64(n) <= a[1] {
 				t.drop(n)
 			}
@@ -126,13 +126,13 @@ func (m *model) call(t *modelTable, op *program.Op, note program.Note) error {
 		}
 		switch a[1] {
 		case unix.F_DUPFD_CLOEXEC:
-			c, _ := t.cells.Get(int(a[0]))
-			c.cloexec = true
+			c, _ := t.Cells.Get(int(a[0]))
+			c.Cloexec = true
 			m.own[m.task]++
 			return m.lands(t, int(op.Want), c)
 		case unix.F_SETFD:
-			c, _ := t.cells.Get(int(a[0]))
-			c.cloexec = a[2]&unix.FD_CLOEXEC != 0
+			c, _ := t.Cells.Get(int(a[0]))
+			c.Cloexec = a[2]&unix.FD_CLOEXEC != 0
 			t.put(int(a[0]), c)
 		}
 	default:
@@ -144,20 +144,20 @@ func (m *model) call(t *modelTable, op *program.Op, note program.Note) error {
 }
 
 // makes applies an op that gives a new descriptor.
-func (m *model) makes(t *modelTable, op *program.Op, note program.Note) error {
+func (m *Model) makes(t *Table, op *program.Op, note program.Note) error {
 	_, look := m.plan.Looks(op)
 	look = look && !onlyLooks(m.plan, note.File)
 	what := plan.FileEnd{File: note.File, End: int32(note.End)}
 	if note.File == program.NoFile {
 		what = plan.Helper
 	}
-	return m.lands(t, int(op.Want), cell{what: what, look: look, cloexec: true})
+	return m.lands(t, int(op.Want), Cell{What: what, Look: look, Cloexec: true})
 }
 
 // dup applies a dup3: from a number, or of what the root takes from the runner.
-func (m *model) dup(t *modelTable, op *program.Op, note program.Note) error {
+func (m *Model) dup(t *Table, op *program.Op, note program.Note) error {
 	from, to := int(op.Args[0]), int(op.Args[1])
-	source := cell{what: plan.TheStore}
+	source := Cell{What: plan.TheStore}
 	if op.Mode(0) == program.ModeValue {
 		if note.Verb == program.VerbInstall {
 			what := plan.FileEnd{File: note.File, End: int32(note.End)}
@@ -166,14 +166,14 @@ func (m *model) dup(t *modelTable, op *program.Op, note program.Note) error {
 		if err := needs(t, from); err != nil {
 			return err
 		}
-		source, _ = t.cells.Get(from)
+		source, _ = t.Cells.Get(from)
 	} else if fe, lent := m.lentAt[op.Args[0]]; lent {
-		source.what = fe
+		source.What = fe
 	}
-	if was, taken := t.cells.Get(to); !m.plan.Options.Naive && taken && !was.look && wants(t.want, to, was.what) {
+	if was, taken := t.Cells.Get(to); !m.plan.Options.Naive && taken && !was.Look && wants(t.want, to, was.What) {
 		return fmt.Errorf("number %d already holds what it shall hold", to)
 	}
-	source.cloexec = op.Args[2]&unix.O_CLOEXEC != 0
+	source.Cloexec = op.Args[2]&unix.O_CLOEXEC != 0
 	return m.place(t, to, source)
 }
 
@@ -194,14 +194,14 @@ func onlyLooks(p *plan.Plan, file int32) bool {
 }
 
 // lands lets the kernel choose a number and demands that it is the planned one.
-func (m *model) lands(t *modelTable, want int, c cell) error {
+func (m *Model) lands(t *Table, want int, c Cell) error {
 	if n := t.next(); n != want {
 		return fmt.Errorf("lands at %d, planned was %d", n, want)
 	}
 	return m.place(t, want, c)
 }
 
-func (m *model) place(t *modelTable, n int, c cell) error {
+func (m *Model) place(t *Table, n int, c Cell) error {
 	if uint64(n) >= m.plan.Host.HardFiles {
 		if !m.plan.Options.Naive {
 			return fmt.Errorf("number %d is not below the limit of %d", n, m.plan.Host.HardFiles)
@@ -212,8 +212,8 @@ func (m *model) place(t *modelTable, n int, c cell) error {
 	return nil
 }
 
-func needs(t *modelTable, n int) error {
-	if !t.cells.Has(n) {
+func needs(t *Table, n int) error {
+	if !t.Cells.Has(n) {
 		return opFails{unix.EBADF}
 	}
 	return nil
@@ -221,8 +221,8 @@ func needs(t *modelTable, n int) error {
 
 // pull takes a message out of a socket of the store: the root, or one that an
 // earlier pull has delivered.
-func (m *model) pull(t *modelTable, op *program.Op, note program.Note) error {
-	from, ok := t.cells.Get(int(op.Args[0]))
+func (m *Model) pull(t *Table, op *program.Op, note program.Note) error {
+	from, ok := t.Cells.Get(int(op.Args[0]))
 	if m.plan.Options.Naive {
 		m.expect(t, int(op.Args[0]), plan.TheStore, func() string {
 			return fmt.Sprintf("the store, before file %q was pulled for fd %d", m.plan.EndName(plan.FileEnd{File: note.File, End: int32(note.End)}), note.FD)
@@ -230,11 +230,11 @@ func (m *model) pull(t *modelTable, op *program.Op, note program.Note) error {
 		if !ok {
 			return opFails{unix.EBADF}
 		}
-		if from.what != plan.TheStore {
+		if from.What != plan.TheStore {
 			return opFails{unix.ENOTSOCK}
 		}
 	}
-	if !ok || from.what != plan.TheStore && from.what != plan.TheShard {
+	if !ok || from.What != plan.TheStore && from.What != plan.TheShard {
 		return fmt.Errorf("pulls from %d, which is not the store", op.Args[0])
 	}
 	numbers := program.Int32sAt(m.plan.Arena.Base, m.plan.Arena.Data(), op.Args[3], int(op.Args[2]))
@@ -244,7 +244,7 @@ func (m *model) pull(t *modelTable, op *program.Op, note program.Note) error {
 		if way != from.socket || len(numbers) != 1 {
 			return fmt.Errorf("pulls %d files as the socket %#x out of the socket %#x", len(numbers), word, from.socket)
 		}
-		return m.lands(t, int(numbers[0]), cell{what: plan.TheShard, socket: word, cloexec: cloexec})
+		return m.lands(t, int(numbers[0]), Cell{What: plan.TheShard, socket: word, Cloexec: cloexec})
 	}
 	id := m.plan.MessageOf(op)
 	if id < 0 {
@@ -262,7 +262,7 @@ func (m *model) pull(t *modelTable, op *program.Op, note program.Note) error {
 		return fmt.Errorf("message %d has %d files, planned were %d", id, len(message), len(numbers))
 	}
 	for i, n := range numbers {
-		if err := m.lands(t, int(n), cell{what: message[i], cloexec: cloexec}); err != nil {
+		if err := m.lands(t, int(n), Cell{What: message[i], Cloexec: cloexec}); err != nil {
 			return err
 		}
 	}
@@ -271,7 +271,7 @@ func (m *model) pull(t *modelTable, op *program.Op, note program.Note) error {
 
 // send applies a message to a service: through the door with the end of a new
 // channel, or a request on a channel.
-func (m *model) send(t *modelTable, op *program.Op, note program.Note) error {
+func (m *Model) send(t *Table, op *program.Op, note program.Note) error {
 	to := int(op.Args[0])
 	if note.Verb == program.VerbChannel {
 		if err := m.needsHelper(t, m.plan.SentFD(op), plan.TheEnd); err != nil {
@@ -286,7 +286,7 @@ func (m *model) send(t *modelTable, op *program.Op, note program.Note) error {
 }
 
 // take applies the answer of a service.
-func (m *model) take(t *modelTable, op *program.Op, note program.Note) error {
+func (m *Model) take(t *Table, op *program.Op, note program.Note) error {
 	if err := m.needsHelper(t, int(op.Args[0]), plan.TheChannel); err != nil {
 		return err
 	}
@@ -295,15 +295,15 @@ func (m *model) take(t *modelTable, op *program.Op, note program.Note) error {
 	if id < 0 || len(numbers) != 1 || len(m.plan.Messages[id]) != 1 || m.plan.Messages[id][0] != (plan.FileEnd{File: note.File, End: int32(note.End)}) {
 		return fmt.Errorf("takes file %d of the service, which is not the one", id)
 	}
-	return m.lands(t, int(numbers[0]), cell{what: m.plan.Messages[id][0], cloexec: op.Args[4]&unix.MSG_CMSG_CLOEXEC != 0})
+	return m.lands(t, int(numbers[0]), Cell{What: m.plan.Messages[id][0], Cloexec: op.Args[4]&unix.MSG_CMSG_CLOEXEC != 0})
 }
 
 // needsHelper demands a helper at a number. In a naive plan the kernel answers
 // where there is none.
-func (m *model) needsHelper(t *modelTable, n int, what plan.FileEnd) error {
-	c, ok := t.cells.Get(n)
+func (m *Model) needsHelper(t *Table, n int, what plan.FileEnd) error {
+	c, ok := t.Cells.Get(n)
 	switch {
-	case ok && c.what == what:
+	case ok && c.What == what:
 		return nil
 	case !m.plan.Options.Naive:
 		return fmt.Errorf("number %d is not %s", n, m.plan.EndName(what))
@@ -315,7 +315,7 @@ func (m *model) needsHelper(t *modelTable, n int, what plan.FileEnd) error {
 
 // ways gives for each socket of the store the one that carries it, 0 for the
 // root.
-func (m *model) ways() map[wire.Word]wire.Word {
+func (m *Model) ways() map[wire.Word]wire.Word {
 	if m.sockets == nil {
 		m.sockets = map[wire.Word]wire.Word{}
 		for id, message := range m.plan.Messages {
