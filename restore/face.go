@@ -6,6 +6,7 @@ import (
 
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/show"
 	"regrow/tasktree"
 )
 
@@ -52,6 +53,24 @@ type (
 	// by writing over it or by closing it.
 	Collision = model.Collision
 )
+
+// A plan in a form for programs.
+type (
+	// Picture is a plan in a form for programs: what [Plan.WriteJSON] writes.
+	Picture = show.Picture
+	// TaskOfPlan is what one task does.
+	TaskOfPlan = show.TaskOfPlan
+	// StepOfPlan is one op.
+	StepOfPlan = show.StepOfPlan
+	// CellOfPlan is what a number of a table holds, written as in a [Prediction].
+	CellOfPlan = show.CellOfPlan
+	// Replaced is an open file in whose place a descriptor of the caller's comes.
+	Replaced = show.Replaced
+)
+
+// Replacements lists what is replaced in a tree, by [PlanOptions].Inherit or
+// [tasktree.Tree.Replace], in the order of the description.
+func Replacements(t *tasktree.Tree) []Replaced { return show.Replacements(t) }
 
 // The strategies.
 const (
@@ -145,13 +164,13 @@ func (p *Plan) Predict() (*Prediction, error) { return model.Predict(p.plan) }
 // WriteText writes the plan as a picture for people: for each task its ops, what
 // they are for, the description's line, and the descriptors that each changes;
 // below them the table in the end.
-func (p *Plan) WriteText(w io.Writer) error { return writeText(p.plan, w) }
+func (p *Plan) WriteText(w io.Writer) error { return show.WriteText(p.plan, w) }
 
 // WriteJSON writes the plan as one JSON object, a [Picture].
-func (p *Plan) WriteJSON(w io.Writer) error { return writeJSON(p.plan, w) }
+func (p *Plan) WriteJSON(w io.Writer) error { return show.WriteJSON(p.plan, w) }
 
 // Picture gives the plan for programs, with the tables of the model.
-func (p *Plan) Picture() (*Picture, error) { return newPicture(p.plan) }
+func (p *Plan) Picture() (*Picture, error) { return show.NewPicture(p.plan) }
 
 // CheckPaths finds every path, folder and program of a plan that restoring it would not
 // find, may not open, or refuses: a [*HostError] with all of them, or nil. It opens

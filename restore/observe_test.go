@@ -20,6 +20,7 @@ import (
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/show"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 	"regrow/test/rounds"
@@ -227,7 +228,7 @@ func predictionIsReality(t *testing.T, rt *rapid.T, host plan.Host, limit int, c
 	}
 	if differ := seen.Disagree(pr); len(differ) > 0 {
 		var picture bytes.Buffer
-		_ = writeText(p, &picture)
+		_ = show.WriteText(p, &picture)
 		rt.Fatalf("%s\n%v\n%s", strings.Join(differ, "\n"), pr.Collisions, picture.String())
 	}
 	checkVerdict(rt, tree, pr, seen)

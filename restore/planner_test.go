@@ -16,6 +16,7 @@ import (
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/show"
 	"regrow/restore/internal/words"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
@@ -48,7 +49,7 @@ func planKeepsModel(t *rapid.T) {
 	}
 	if err := model.Verify(p); err != nil {
 		var picture bytes.Buffer
-		_ = writeText(p, &picture)
+		_ = show.WriteText(p, &picture)
 		t.Fatalf("%v\n%s", err, picture.String())
 	}
 	anyOrder(t, p)
@@ -213,10 +214,10 @@ func TestModelRejects(t *testing.T) {
 func TestPictureIsJSON(t *testing.T) {
 	p := smallPlan(t)
 	var out bytes.Buffer
-	if err := writeJSON(p, &out); err != nil {
+	if err := show.WriteJSON(p, &out); err != nil {
 		t.Fatal(err)
 	}
-	var pic Picture
+	var pic show.Picture
 	if err := json.Unmarshal(out.Bytes(), &pic); err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +225,7 @@ func TestPictureIsJSON(t *testing.T) {
 		t.Errorf("tasks: %+v", pic.Tasks)
 	}
 	out.Reset()
-	if err := writeText(p, &out); err != nil {
+	if err := show.WriteText(p, &out); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{`task "init"`, `clone3 -> task "child"`, "at release: 7:p.w 9:null", `openat2("/dev/null"`} {
@@ -304,7 +305,7 @@ func TestReplaced(t *testing.T) {
 					t.Fatal(err)
 				}
 				var out bytes.Buffer
-				if err := writeText(p, &out); err != nil {
+				if err := show.WriteText(p, &out); err != nil {
 					t.Fatal(err)
 				}
 				for _, want := range c.want {

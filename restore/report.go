@@ -9,6 +9,7 @@ import (
 
 	"regrow/internal/proc"
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/show"
 	"regrow/tasktree"
 )
 
@@ -21,7 +22,7 @@ type Report struct {
 
 	// Replaced has the open files in whose place descriptors of the caller's
 	// came, nil for none.
-	Replaced []Replaced `json:"replaced,omitempty"`
+	Replaced []show.Replaced `json:"replaced,omitempty"`
 
 	// Unseen says what the report leaves out because the kernel did not tell,
 	// and why; nil: nothing.
@@ -61,7 +62,7 @@ func (r *run) report() Report {
 	rep := Report{
 		Version: 1,
 		Store:   StoreReport{OpenFiles: r.plan.OpenFiles(), Messages: len(r.plan.Messages)},
-		Elapsed: Nanoseconds(r.elapsed), Replaced: Replacements(r.plan.Tree),
+		Elapsed: Nanoseconds(r.elapsed), Replaced: show.Replacements(r.plan.Tree),
 	}
 	own := r.plan.Tree.HasNamespace(tasktree.NamespacePID)
 	for i, task := range r.plan.Tree.Tasks() {

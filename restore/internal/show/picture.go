@@ -1,4 +1,4 @@
-package restore
+package show
 
 import (
 	"encoding/json"
@@ -88,9 +88,9 @@ func Replacements(t *tasktree.Tree) (all []Replaced) {
 	return all
 }
 
-// writeJSON writes the plan as one JSON object, a [Picture].
-func writeJSON(p *plan.Plan, w io.Writer) error {
-	picture, err := newPicture(p)
+// WriteJSON writes the plan as one JSON object, a [Picture].
+func WriteJSON(p *plan.Plan, w io.Writer) error {
+	picture, err := NewPicture(p)
 	if err != nil {
 		return err
 	}
@@ -99,8 +99,8 @@ func writeJSON(p *plan.Plan, w io.Writer) error {
 	return enc.Encode(picture)
 }
 
-// newPicture gives the plan for programs, with the tables of the model.
-func newPicture(p *plan.Plan) (*Picture, error) {
+// NewPicture gives the plan for programs, with the tables of the model.
+func NewPicture(p *plan.Plan) (*Picture, error) {
 	pic := &Picture{Version: 1, Source: p.Tree.Source, Replaced: Replacements(p.Tree), StoreFD: p.StoreFD, Messages: [][]string{}}
 	for _, m := range p.Messages {
 		var names []string

@@ -1,4 +1,4 @@
-package restore
+package show
 
 import (
 	"bytes"
@@ -15,11 +15,11 @@ import (
 	"regrow/tasktree"
 )
 
-// writeText writes the plan as a picture for people: for each task its ops, what
+// WriteText writes the plan as a picture for people: for each task its ops, what
 // they are for, the description's line, and the descriptors that each changes;
 // below them the table in the end.
-func writeText(p *plan.Plan, w io.Writer) error {
-	pic, err := newPicture(p)
+func WriteText(p *plan.Plan, w io.Writer) error {
+	pic, err := NewPicture(p)
 	if err != nil {
 		return err
 	}
