@@ -308,14 +308,8 @@ func (c *hostCheck) numbers() {
 	for _, task := range c.tree.Tasks() {
 		for i := range task.FDs {
 			if d := &task.FDs[i]; uint64(d.FD) >= hard {
-				c.lack(d.Pos, nil, "%s", tooHigh(task, d, hard))
+				c.lack(d.Pos, nil, "%s", plan.TooHigh(task, d, hard))
 			}
 		}
 	}
-}
-
-// tooHigh says that a descriptor is past the limit.
-func tooHigh(task *tasktree.Task, d *tasktree.Descriptor, hard uint64) string {
-	return fmt.Sprintf("task %q: fd %d: the hard RLIMIT_NOFILE is %d, so the highest number is %d (raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE)",
-		task.Name, d.FD, hard, hard-1)
 }

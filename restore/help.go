@@ -3,16 +3,13 @@ package restore
 import (
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
 
-// A helper is worth its own fork and end from some children on, and many helpers
-// stand in each other's way: they all change the same lists of the kernel.
-const (
-	leastToHelp = 16
-	mostHelpers = 7
-)
+// leastToHelp is from how many children on a helper is worth its own fork and end.
+const leastToHelp = 16
 
 // forkWithHelp makes the children that get copies of the table. Where there are many,
 // helpers fork most of them, so that each processor forks, and what it forks runs
@@ -76,5 +73,5 @@ func (pl *planner) helpersFor(children int) int {
 	case pl.plan.Options.Help > 0:
 		return min(pl.plan.Options.Help, children/2)
 	}
-	return max(0, min(pl.plan.Host.Processors-1, children/leastToHelp-1, mostHelpers))
+	return max(0, min(pl.plan.Host.Processors-1, children/leastToHelp-1, plan.MostHelpers))
 }

@@ -185,7 +185,7 @@ func (pl *planner) checkNumbers() error {
 	for _, task := range p.Tree.Tasks() {
 		for _, d := range task.FDs {
 			if uint64(d.FD) >= p.Host.HardFiles {
-				return &plan.RefusedError{Source: p.Tree.Source, Pos: d.Pos, Msg: tooHigh(task, &d, p.Host.HardFiles)}
+				return &plan.RefusedError{Source: p.Tree.Source, Pos: d.Pos, Msg: plan.TooHigh(task, &d, p.Host.HardFiles)}
 			}
 			pl.probe = max(pl.probe, uint64(d.FD))
 		}

@@ -147,26 +147,6 @@ func tryClone(t *tasktree.Tree, host plan.Host) error {
 	return os.NewSyscallError("mmap", unix.EEXIST)
 }
 
-// probePlan is the plan of a task that has a table of its own, maps its user, and
-// ends.
-func probePlan(t *tasktree.Tree, host plan.Host, base uint64) *plan.Plan {
-	p := &plan.Plan{Tree: t, Host: host, Arena: program.NewArena(base, 1), Extras: make([]plan.Extra, 1)}
-	pl := &planner{plan: p, extraIDs: map[string]int32{}}
-	w := &writer{pl: pl}
-	w.about(program.VerbMap, tasktree.Pos{})
-	w.call(unix.SYS_CLOSE_RANGE, 0, 1<<32-1, 0)
-	if t.HasNamespace(tasktree.NamespaceUser) {
-		w.writeIDs(0)
-	}
-	const robustListHead = 24
-	rec := p.Arena.Record(0)
-	w.add(program.OpBegin, rec, robustListHead, rec+program.RecordBegun)
-	w.call(unix.SYS_EXIT_GROUP, 0)
-	p.Tasks = []program.Program{w.prog}
-	p.RootClone = pl.clone(t.Root, 0)
-	return p
-}
-
 // probe carries a probePlan out and takes the task's end.
 func probe(p *plan.Plan, arena *postfork.Arena) error {
 	const patience = 10 * time.Second // the task makes a dozen calls

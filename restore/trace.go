@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/words"
 	"regrow/tasktree"
@@ -260,7 +261,7 @@ func (w *traceWriter) task(i int) {
 		return
 	}
 	w.forked = max(w.forked, ops[0].At)
-	order := (i + 1) * (mostHelpers + 1) // with room for those that help it
+	order := (i + 1) * (plan.MostHelpers + 1) // with room for those that help it
 	w.name(i+1, order, fmt.Sprintf("%s (pid %d)", p.Tree.Tasks()[i].Name, w.r.taskPID(i)))
 	var own []int
 	for j := 0; j < len(ops); j++ {

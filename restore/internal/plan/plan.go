@@ -170,3 +170,7 @@ func (p *Plan) OpenAtOnce() int {
 	}
 	return most
 }
+
+// MostHelpers is how many processes fork children of a task beside it at most: more
+// stand in each other's way, since they all change the same lists of the kernel.
+const MostHelpers = 7

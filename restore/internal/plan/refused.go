@@ -2,6 +2,7 @@ package plan
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -102,4 +103,10 @@ func PosOf(err error) tasktree.Pos {
 		return tasktree.Pos{}
 	}
 	return op.Pos
+}
+
+// TooHigh says that a descriptor is past the limit.
+func TooHigh(task *tasktree.Task, d *tasktree.Descriptor, hard uint64) string {
+	return fmt.Sprintf("task %q: fd %d: the hard RLIMIT_NOFILE is %d, so the highest number is %d (raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE)",
+		task.Name, d.FD, hard, hard-1)
 }
