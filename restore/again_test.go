@@ -13,6 +13,7 @@ import (
 	"regrow/fdstore"
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/words"
 	"regrow/tasktree"
@@ -91,7 +92,7 @@ func contents(message []plan.FileEnd) string {
 	if len(names) <= short {
 		return strings.Join(names, " ")
 	}
-	period := len(message) - longestBorder(message)
+	period := len(message) - planner.LongestBorder(message)
 	times := strings.TrimSuffix(fmt.Sprintf("%.1f", float64(len(message))/float64(period)), ".0")
 	return strings.Join(names[:period], " ") + " x" + times
 }
@@ -178,7 +179,7 @@ func TestPipesStay(t *testing.T) {
 		Files: []*tasktree.OpenFile{{Name: "p", Spec: &kind.Pipe{}}, {Name: "r", Spec: &kind.Reg{Path: text("/dev/null")}}},
 		Root:  &tasktree.Task{Name: "root"},
 	}
-	for n := range 2 * fewAgain {
+	for n := range 2 * planner.FewAgain {
 		tree.Root.FDs = append(tree.Root.FDs, tasktree.Descriptor{FD: n, File: text([]string{"p.r", "p.w", "r"}[n%3])})
 	}
 	if problems := tree.Check(); len(problems) > 0 {
@@ -202,7 +203,7 @@ func TestLongestBorder(t *testing.T) {
 				want = n
 			}
 		}
-		if got := longestBorder(files); got != want {
+		if got := planner.LongestBorder(files); got != want {
 			t.Errorf("%v: %d, want %d", files, got, want)
 		}
 	})
@@ -253,13 +254,13 @@ func TestAgainKeepsModel(t *testing.T) {
 		host.HardFiles = uint64(highest + rapid.SampledFrom([]int{1, 2, 5, 5000}).Draw(t, "room"))
 		host.SoftFiles = min(host.SoftFiles, host.HardFiles)
 		o := plan.Options{Layout: rapid.SampledFrom([]fdstore.Layout{0, 1}).Draw(t, "layout")}
-		p, err := makePlan(tree, host, o)
+		p, err := planner.New(tree, host, o)
 		if err == nil {
 			err = model.Verify(p)
 		}
 		o.Once = true
 		if _, refused := errors.AsType[*plan.RefusedError](err); refused {
-			if _, err := makePlan(tree, host, o); err == nil {
+			if _, err := planner.New(tree, host, o); err == nil {
 				t.Fatal("refused because files come again")
 			}
 			return
@@ -267,7 +268,7 @@ func TestAgainKeepsModel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if plain, err := makePlan(tree, host, o); err == nil && !p.Options.Once {
+		if plain, err := planner.New(tree, host, o); err == nil && !p.Options.Once {
 			again++
 			for i := range p.Tasks {
 				if got, want := model.Calls(&p.Tasks[i]), model.Calls(&plain.Tasks[i]); got > want+4+2*files { // a store, where there was none, at a number where files of the task's own would land

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
 )
@@ -18,7 +19,7 @@ func (r *run) mapArena() error {
 		size := arenaSize(r.plan)
 		arena, err := postfork.Map(r.plan.Arena.Base, size)
 		if errors.Is(err, unix.EEXIST) && try < program.BaseTries-1 {
-			if r.plan, err = rebased(r.plan, r.plan.Arena.Base+program.BaseStep); err != nil {
+			if r.plan, err = planner.Rebased(r.plan, r.plan.Arena.Base+program.BaseStep); err != nil {
 				return err
 			}
 			continue

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
 	"regrow/tasktree"
 )
 
@@ -147,7 +148,7 @@ func (c *hostCheck) userReason(err error) string {
 	_, born := errors.AsType[*probeError](err) // it could be made, and its maps not
 	switch {
 	case born && errors.Is(err, unix.EROFS):
-		return readOnlyProc
+		return planner.ReadOnlyProc
 	case born && errors.Is(err, unix.EPERM) && c.host.UID == 0 && !c.may(unix.CAP_SETFCAP):
 		return "root needs CAP_SETFCAP to map itself (Linux 5.12); grant it"
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):
@@ -159,7 +160,7 @@ func (c *hostCheck) userReason(err error) string {
 	case c.ask.sys("kernel/apparmor_restrict_unprivileged_userns") == "1":
 		return "kernel.apparmor_restrict_unprivileged_userns is 1; give regrow an AppArmor profile that allows userns, or set it to 0"
 	case born:
-		return deniedIDs
+		return planner.DeniedIDs
 	case c.ask.status("Seccomp") == "2":
 		return c.sandbox("CLONE_NEWUSER")
 	}

@@ -15,6 +15,7 @@ import (
 
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
 	"regrow/restore/internal/words"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
@@ -284,7 +285,7 @@ func openDescriptors(t *testing.T) int {
 // look a program up with rights that are not his.
 func TestUserPlan(t *testing.T) {
 	for _, namespaces := range [][]tasktree.Namespace{{tasktree.NamespaceUser}, {tasktree.NamespacePID, tasktree.NamespaceUser}} {
-		p, err := makePlan(referenceTree(t, t.TempDir(), namespaces...), testHost, plan.Options{})
+		p, err := planner.New(referenceTree(t, t.TempDir(), namespaces...), testHost, plan.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

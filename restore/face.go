@@ -6,6 +6,7 @@ import (
 
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
 	"regrow/restore/internal/show"
 	"regrow/tasktree"
 )
@@ -129,7 +130,7 @@ type Plan struct{ plan *plan.Plan }
 // PlanOptions.Inherit names nothing, or a [*RefusedError] if the host's limits do
 // not allow it.
 func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
-	p, err := makePlan(t, host, o)
+	p, err := planner.New(t, host, o)
 	if err != nil {
 		return nil, err
 	}

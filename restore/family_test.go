@@ -12,6 +12,7 @@ import (
 
 	"regrow/internal/proc"
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
 	"regrow/tasktree"
 )
 
@@ -22,7 +23,7 @@ func startTree(t *testing.T, tree *tasktree.Tree, o Options) *Tree {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := makePlan(tree, host, plan.Options{})
+	p, err := planner.New(tree, host, plan.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/words"
 	"regrow/tasktree"
@@ -337,7 +338,7 @@ type faults struct {
 
 func (f *faults) everyOp(t *testing.T, host plan.Host, o plan.Options, namespaces ...tasktree.Namespace) {
 	dir := t.TempDir()
-	p, err := makePlan(referenceTree(t, dir, namespaces...), host, o)
+	p, err := planner.New(referenceTree(t, dir, namespaces...), host, o)
 	if err != nil {
 		t.Fatal(err)
 	}

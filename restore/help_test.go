@@ -13,6 +13,7 @@ import (
 	"regrow/internal/proc"
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -96,7 +97,7 @@ func helped(t *testing.T, oldClone bool) (*plan.Plan, []int) {
 		t.Fatal(err)
 	}
 	host.OldClone = oldClone
-	p, err := makePlan(crowd(t, 40), host, plan.Options{Help: 3})
+	p, err := planner.New(crowd(t, 40), host, plan.Options{Help: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

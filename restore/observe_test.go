@@ -19,6 +19,7 @@ import (
 
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/show"
 	"regrow/tasktree"
@@ -210,7 +211,7 @@ func predictionIsReality(t *testing.T, rt *rapid.T, host plan.Host, limit int, c
 		n := rapid.IntRange(0, 12).Draw(rt, "number")
 		o.ServiceFD = &n
 	}
-	p, err := makePlan(tree, host, o)
+	p, err := planner.New(tree, host, o)
 	if _, refused := errors.AsType[*plan.RefusedError](err); refused && limit > 0 {
 		counts["refused"]++
 		return

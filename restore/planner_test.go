@@ -15,6 +15,7 @@ import (
 	"regrow/fdstore"
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/show"
 	"regrow/restore/internal/words"
@@ -35,7 +36,7 @@ func FuzzPlan(f *testing.F) { f.Fuzz(drawn.Fuzz(planKeepsModel)) }
 func planKeepsModel(t *rapid.T) {
 	tree, host := drawTree(t, 12), drawHost(t)
 	drawShares(t, tree)
-	p, err := makePlan(tree, host, plan.Options{
+	p, err := planner.New(tree, host, plan.Options{
 		Inherit:      drawGiven(t, tree),
 		WithoutStdin: rapid.Bool().Draw(t, "without stdin"), Detach: rapid.Bool().Draw(t, "detach"),
 		Strategy: rapid.SampledFrom(plan.Strategies()).Draw(t, "strategy"), Naive: rapid.Bool().Draw(t, "naive"),
@@ -141,7 +142,7 @@ func TestFullTable(t *testing.T) {
 		if problems := tree.Check(); len(problems) > 0 {
 			t.Fatal(problems)
 		}
-		p, err := makePlan(tree, plan.Host{SoftFiles: uint64(limit), HardFiles: uint64(limit)}, plan.Options{})
+		p, err := planner.New(tree, plan.Host{SoftFiles: uint64(limit), HardFiles: uint64(limit)}, plan.Options{})
 		if _, refused := errors.AsType[*plan.RefusedError](err); refused {
 			return // nothing can be done: see fullTable
 		}
@@ -241,12 +242,12 @@ func TestUnknownKey(t *testing.T) {
 		Root:  &tasktree.Task{Name: "a", FDs: []tasktree.Descriptor{{FD: 0, File: text("f")}}},
 	}
 	tree.Check()
-	_, err := makePlan(tree, testHost, plan.Options{})
+	_, err := planner.New(tree, testHost, plan.Options{})
 	var invalid *tasktree.InvalidError
 	if !errors.As(err, &invalid) || !strings.Contains(err.Error(), `--inherit-fd lisener=N`) {
 		t.Errorf("got %v, want an InvalidError that names lisener", err)
 	}
-	_, err = makePlan(tree, testHost, plan.Options{Inherit: map[string]int{"listener": 5}})
+	_, err = planner.New(tree, testHost, plan.Options{Inherit: map[string]int{"listener": 5}})
 	var given *tasktree.GivenError
 	if !errors.As(err, &given) || !strings.Contains(err.Error(), `"listener"`) || !strings.Contains(err.Error(), `did you mean "lisener"?`) {
 		t.Errorf("got %v, want a GivenError that names listener, and what is meant", err)
@@ -294,12 +295,12 @@ func TestReplaced(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, strategy := range plan.Strategies() {
-				p, err := makePlan(tree, testHost, plan.Options{Inherit: c.given, Strategy: strategy})
+				p, err := planner.New(tree, testHost, plan.Options{Inherit: c.given, Strategy: strategy})
 				if err == nil {
 					err = model.Verify(p)
 				}
 				if err == nil {
-					p, err = rebased(p, 1<<40) // as a runner does whose memory lies elsewhere
+					p, err = planner.Rebased(p, 1<<40) // as a runner does whose memory lies elsewhere
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -381,7 +382,7 @@ func TestNestedStore(t *testing.T) {
 			t.Fatal(problems)
 		}
 		p := mustPlan(t, tree, testHost)
-		if nested := p.Layout == fdstore.Nested; nested != (tasks > flatMessages) {
+		if nested := p.Layout == fdstore.Nested; nested != (tasks > planner.FlatMessages) {
 			t.Errorf("%d tasks: layout %d", tasks, p.Layout)
 		}
 		deepest := 0

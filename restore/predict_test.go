@@ -9,6 +9,7 @@ import (
 
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 )
@@ -31,7 +32,7 @@ func clash(t testing.TB) *tasktree.Tree {
 
 func predict(t testing.TB, tree *tasktree.Tree, o plan.Options) *model.Prediction {
 	t.Helper()
-	p, err := makePlan(tree, testHost, o)
+	p, err := planner.New(tree, testHost, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +134,7 @@ func TestInheritNeedsNumbersTwice(t *testing.T) {
 	for limit, fits := range map[uint64]bool{44: false, 45: true} {
 		host := testHost
 		host.SoftFiles, host.HardFiles = limit, limit
-		_, err := makePlan(tree, host, plan.Options{Strategy: plan.StrategyInherit})
+		_, err := planner.New(tree, host, plan.Options{Strategy: plan.StrategyInherit})
 		refused, ok := errors.AsType[*plan.RefusedError](err)
 		if fits != (err == nil) || !fits && (!ok || !strings.Contains(refused.Error(), "needs 45 numbers")) {
 			t.Errorf("limit %d: %v", limit, err)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/words"
@@ -118,7 +119,7 @@ func tryCloneOnce(host plan.Host, namespaces []tasktree.Namespace) error {
 	}
 	clonedMu.Lock()
 	defer clonedMu.Unlock()
-	flags := cloneNamespaces(t)
+	flags := planner.CloneNamespaces(t)
 	if cloned[flags] {
 		return nil
 	}
@@ -134,7 +135,7 @@ func tryCloneOnce(host plan.Host, namespaces []tasktree.Namespace) error {
 // maps its user and ends.
 func tryClone(t *tasktree.Tree, host plan.Host) error {
 	for try := range program.BaseTries {
-		p := probePlan(t, host, program.DefaultBase+uint64(try)*program.BaseStep)
+		p := planner.Probe(t, host, program.DefaultBase+uint64(try)*program.BaseStep)
 		arena, err := postfork.Map(p.Arena.Base, arenaSize(p))
 		if errors.Is(err, unix.EEXIST) {
 			continue

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 )
@@ -178,7 +179,7 @@ var testHost = plan.Host{SoftFiles: 1024, HardFiles: 4096, Environ: []string{"PA
 
 func mustPlan(t testing.TB, tree *tasktree.Tree, host plan.Host) *plan.Plan {
 	t.Helper()
-	p, err := makePlan(tree, host, plan.Options{})
+	p, err := planner.New(tree, host, plan.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
@@ -63,12 +64,12 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			host := plan.Host{SoftFiles: uint64(c.limit), HardFiles: uint64(c.limit)}
-			_, err := makePlan(c.tree, host, plan.Options{Strategy: c.strategy})
+			_, err := planner.New(c.tree, host, plan.Options{Strategy: c.strategy})
 			if _, ok := errors.AsType[*plan.RefusedError](err); !ok || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %s", err, c.want)
 			}
 			host.SoftFiles, host.HardFiles = uint64(c.enough), uint64(c.enough)
-			p, err := makePlan(c.tree, host, plan.Options{Strategy: c.strategy})
+			p, err := planner.New(c.tree, host, plan.Options{Strategy: c.strategy})
 			if err == nil {
 				err = model.Verify(p)
 			}
@@ -90,10 +91,10 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(problems)
 	}
 	const want = "many.yaml:1:1: restore: the process that restores has 30 open files of the tree at once, and 5 descriptors of its own (standard ones, the store, a pidfd), 35 in all: the hard RLIMIT_NOFILE is 34 (raise it to 35 "
-	if _, err := makePlan(tree, plan.Host{SoftFiles: 34, HardFiles: 34}, plan.Options{}); err == nil || !strings.HasPrefix(err.Error(), want) {
+	if _, err := planner.New(tree, plan.Host{SoftFiles: 34, HardFiles: 34}, plan.Options{}); err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
-	if _, err := makePlan(tree, plan.Host{SoftFiles: 35, HardFiles: 35}, plan.Options{}); err != nil {
+	if _, err := planner.New(tree, plan.Host{SoftFiles: 35, HardFiles: 35}, plan.Options{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -113,7 +114,7 @@ func TestPlaces(t *testing.T) {
 		if problems := tree.Check(); len(problems) > 0 {
 			t.Fatal(problems)
 		}
-		p, err := makePlan(tree, plan.Host{SoftFiles: 64, HardFiles: 64, Environ: []string{"PATH=" + strings.Join(folders, ":")}, Cwd: "/"}, plan.Options{})
+		p, err := planner.New(tree, plan.Host{SoftFiles: 64, HardFiles: 64, Environ: []string{"PATH=" + strings.Join(folders, ":")}, Cwd: "/"}, plan.Options{})
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +131,7 @@ func TestPlaces(t *testing.T) {
 		t.Errorf("places %v, %v, want 3 3 3 1", counts, err)
 	}
 	const programs = 1000
-	folders, names := make([]string, maxPlaces/programs), make([]string, programs, programs+1)
+	folders, names := make([]string, planner.MaxPlaces/programs), make([]string, programs, programs+1)
 	for i := range folders {
 		folders[i] = fmt.Sprintf("/%d", i)
 	}

@@ -18,6 +18,7 @@ import (
 	"regrow/internal/proc"
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/safepath"
 )
@@ -177,12 +178,12 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 // the store or a number in its table was all that this process could not get, and that
 // plan needs less of them. Otherwise it gives nil.
 func (r *run) leaner() *plan.Plan {
-	if !r.short || r.root.PID != 0 || r.plan.Faulty || !bringsAgain(r.plan.Options) {
+	if !r.short || r.root.PID != 0 || r.plan.Faulty || !planner.BringsAgain(r.plan.Options) {
 		return nil
 	}
 	o := r.plan.Options
 	o.Once = true
-	p, err := makePlan(r.plan.Tree, r.plan.Host, o)
+	p, err := planner.New(r.plan.Tree, r.plan.Host, o)
 	if err != nil || p.InFlight() >= r.plan.InFlight() && p.OpenAtOnce() >= r.plan.OpenAtOnce() {
 		return nil
 	}

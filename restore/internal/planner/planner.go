@@ -1,4 +1,4 @@
-package restore
+package planner
 
 import (
 	"encoding/binary"
@@ -85,7 +85,7 @@ func (pl *planner) place() {
 		traits := f.Spec.Traits(t)
 		// Opened in a user namespace, a file would be opened with other rights.
 		pl.stored[i] = traits.ByRunner || f.Shared() || t.HasNamespace(tasktree.NamespaceUser) || pl.plan.Options.Strategy == plan.StrategyInherit ||
-			bringsAgain(pl.plan.Options) && len(f.Uses) >= fewAgain && len(f.Spec.Ends()) == 0
+			BringsAgain(pl.plan.Options) && len(f.Uses) >= FewAgain && len(f.Spec.Ends()) == 0
 		if traits.Path != "" {
 			clean := traits.Path
 			if !filepath.IsAbs(clean) {
@@ -105,7 +105,7 @@ func (pl *planner) place() {
 		}
 	}
 	pl.plan.Layout = fdstore.Flat
-	if pl.mostMessages() > flatMessages && pl.plan.Options.Strategy == plan.StrategyFDStore && !pl.plan.Options.Naive {
+	if pl.mostMessages() > FlatMessages && pl.plan.Options.Strategy == plan.StrategyFDStore && !pl.plan.Options.Naive {
 		pl.plan.Layout = fdstore.Nested
 	}
 	if l := pl.plan.Options.Layout; l != 0 && pl.plan.Options.Strategy == plan.StrategyFDStore && !pl.plan.Options.Naive {
@@ -149,7 +149,7 @@ func (pl *planner) mostMessages() int {
 			continue
 		}
 		seen[string(key)] = true
-		if most += (n + fdstore.MaxGroup - 1) / fdstore.MaxGroup; most > flatMessages {
+		if most += (n + fdstore.MaxGroup - 1) / fdstore.MaxGroup; most > FlatMessages {
 			break
 		}
 	}

@@ -1,12 +1,12 @@
-package restore
+package planner
 
 import (
 	"regrow/fdstore"
 	"regrow/restore/internal/plan"
 )
 
-// fewAgain is for how many numbers a message is not worth its two calls.
-const fewAgain = 16
+// FewAgain is for how many numbers a message is not worth its two calls.
+const FewAgain = 16
 
 // landingAgain chooses what the next message brings, and where that lands. A number
 // that it reaches gets what it wants of the store at once, also if the task has that
@@ -51,7 +51,7 @@ func (tp *taskPlanner) pullAgain() {
 	for {
 		way := tp.way()
 		order := tp.again()
-		if len(order) < fewAgain {
+		if len(order) < FewAgain {
 			if n := len(way); n > 0 {
 				tp.table.Release(way[n-1])
 			}
@@ -106,7 +106,7 @@ func (tp *taskPlanner) wantsStored(n int) plan.FileEnd {
 // again and again only in whole periods, so that it is the same message each time.
 func wholePeriods(wanted []plan.FileEnd) []plan.FileEnd {
 	most := min(len(wanted), fdstore.MaxGroup)
-	if period := len(wanted) - longestBorder(wanted); period <= most && period > 0 {
+	if period := len(wanted) - LongestBorder(wanted); period <= most && period > 0 {
 		most = most / period * period
 	}
 	for most > 0 && wanted[most-1] == plan.Nothing {
@@ -115,9 +115,9 @@ func wholePeriods(wanted []plan.FileEnd) []plan.FileEnd {
 	return wanted[:most]
 }
 
-// longestBorder gives the length of the longest beginning, shorter than all, that is
+// LongestBorder gives the length of the longest beginning, shorter than all, that is
 // the end, too (Knuth, Morris, Pratt, "Fast Pattern Matching in Strings", 1977).
-func longestBorder(of []plan.FileEnd) int {
+func LongestBorder(of []plan.FileEnd) int {
 	border := make([]int, len(of)+1) // of the beginning of each length
 	for i, n := 1, 0; i < len(of); i++ {
 		for n > 0 && of[i] != of[n] {

@@ -1,4 +1,4 @@
-package restore
+package planner
 
 import (
 	"errors"
@@ -12,14 +12,14 @@ import (
 	"regrow/tasktree"
 )
 
-// makePlan plans the restore of a tree that [tasktree.Tree.Check] found without a
+// New plans the restore of a tree that [tasktree.Tree.Check] found without a
 // problem. It is pure: it makes no system call.
 //
 // The error is a [*tasktree.InvalidError] if the description cannot be meant
 // (an inherit key that nobody gave), a [*tasktree.GivenError] if a key of
 // PlanOptions.Inherit names nothing, or a [*RefusedError] if the host's limits do
 // not allow it.
-func makePlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, error) {
+func New(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, error) {
 	if t.Tasks() == nil {
 		return nil, fmt.Errorf("restore: the tree was not checked")
 	}
@@ -30,7 +30,7 @@ func makePlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, err
 	first, err := newPlan(t, host, o)
 	_, refused := errors.AsType[*plan.RefusedError](err)
 	over := err == nil && (overInFlight(first) || overFlat(first))
-	if !bringsAgain(o) || !refused && !over {
+	if !BringsAgain(o) || !refused && !over {
 		return first, err
 	}
 	// Bringing files again saves calls, but it takes numbers early that a full table
@@ -43,16 +43,16 @@ func makePlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, err
 	return once, onceErr
 }
 
-// bringsAgain reports whether messages may bring an open file more than once: the
+// BringsAgain reports whether messages may bring an open file more than once: the
 // kernel installs what a message brings for a third of what a dup3 costs.
-func bringsAgain(o plan.Options) bool {
+func BringsAgain(o plan.Options) bool {
 	return o.Strategy == plan.StrategyFDStore && !o.Naive && !o.Once
 }
 
-// flatMessages is how many messages a store may have at most to be one socket.
+// FlatMessages is how many messages a store may have at most to be one socket.
 // More cost a task more time to step over than the way through shards does, and
 // an ordinary user's socket more room than it may have (fdstore, Limits).
-const flatMessages = 500
+const FlatMessages = 500
 
 // overInFlight reports whether that is more than an ordinary user may have, all
 // processes together: as many as RLIMIT_NOFILE allows, which the runtime has raised to
@@ -61,7 +61,7 @@ func overInFlight(p *plan.Plan) bool { return uint64(p.InFlight()) > p.Host.Hard
 
 // overFlat reports whether the store has more messages than one socket should.
 func overFlat(p *plan.Plan) bool {
-	return p.Options.Strategy == plan.StrategyFDStore && !p.Options.Naive && p.Layout == fdstore.Flat && p.Options.Layout == 0 && len(p.Messages) > flatMessages
+	return p.Options.Strategy == plan.StrategyFDStore && !p.Options.Naive && p.Layout == fdstore.Flat && p.Options.Layout == 0 && len(p.Messages) > FlatMessages
 }
 
 func newPlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, error) {
@@ -113,9 +113,9 @@ func newPlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, erro
 	return pl.plan, nil
 }
 
-// rebased plans the same tree for an arena at another place.
-func rebased(p *plan.Plan, base uint64) (*plan.Plan, error) {
+// Rebased plans the same tree for an arena at another place.
+func Rebased(p *plan.Plan, base uint64) (*plan.Plan, error) {
 	o := p.Options
 	o.Base = base
-	return makePlan(p.Tree, p.Host, o)
+	return New(p.Tree, p.Host, o)
 }

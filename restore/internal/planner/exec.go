@@ -1,4 +1,4 @@
-package restore
+package planner
 
 import (
 	"cmp"
@@ -73,9 +73,9 @@ func (pl *planner) findHints(name string) []tasktree.Hint {
 	return hints
 }
 
-// maxPlaces bounds the places where programs are looked for, each counted once:
+// MaxPlaces bounds the places where programs are looked for, each counted once:
 // many folders in PATH for many programs would cost without end.
-const maxPlaces = 500_000
+const MaxPlaces = 500_000
 
 // places are those where a program may be: an array of addresses in the arena, and a
 // cell for the address of the one that has it. It is looked for once.
@@ -99,10 +99,10 @@ func (pl *planner) places(task *tasktree.Task, path string) (places, error) {
 	}
 	addrs := make([]uint64, 0, len(folders))
 	for c := range programs(p.Tree, p.Host.Cwd, task, folders) {
-		if pl.placeCount++; pl.placeCount > maxPlaces {
+		if pl.placeCount++; pl.placeCount > MaxPlaces {
 			return places{}, &plan.RefusedError{Source: p.Tree.Source, Pos: task.Run[0].Pos, Msg: fmt.Sprintf(
 				"task %q: its program %q is looked for in the folders of PATH, and those of all programs are more than %d places "+
-					"(write the program with its path, or fewer folders)", task.Name, task.Run[0].Value, maxPlaces)}
+					"(write the program with its path, or fewer folders)", task.Name, task.Run[0].Value, MaxPlaces)}
 		}
 		addrs = append(addrs, p.Arena.Once(c))
 	}

@@ -1,4 +1,4 @@
-package restore
+package planner
 
 import (
 	"fmt"
@@ -10,10 +10,10 @@ import (
 	"regrow/tasktree"
 )
 
-// cloneNamespaces gives the flags of clone(2) that make a tree's namespaces. With
+// CloneNamespaces gives the flags of clone(2) that make a tree's namespaces. With
 // CLONE_NEWUSER the kernel makes that one first and lets it own the others, so
 // the privilege for these comes with it. See user_namespaces(7).
-func cloneNamespaces(t *tasktree.Tree) uint64 {
+func CloneNamespaces(t *tasktree.Tree) uint64 {
 	var flags uint64
 	if t.HasNamespace(tasktree.NamespaceUser) {
 		flags |= unix.CLONE_NEWUSER
@@ -60,9 +60,9 @@ func (w *writer) writeIDs(fd int) {
 	a := w.pl.plan.Arena
 	for _, f := range idFiles(&w.pl.plan.Host) {
 		x := plan.Extra{Path: f.path, Hints: []tasktree.Hint{
-			{Errno: int(unix.EACCES), Text: deniedIDs},
+			{Errno: int(unix.EACCES), Text: DeniedIDs},
 			{Errno: int(unix.EPERM), Text: "a security module gives user namespaces no rights, or root lacks CAP_SETFCAP; regrow check --host says which"},
-			{Errno: int(unix.EROFS), Text: readOnlyProc},
+			{Errno: int(unix.EROFS), Text: ReadOnlyProc},
 		}}
 		w.want(w.call(unix.SYS_OPENAT, atFDCWD(), a.String(f.path), unix.O_WRONLY|unix.O_CLOEXEC), int64(fd))
 		w.note().Makes, w.note().Extra = 1, w.pl.extra(x)
@@ -73,8 +73,8 @@ func (w *writer) writeIDs(fd int) {
 }
 
 const (
-	deniedIDs    = "the user may not read regrow's program file, so /proc/self is root's (chmod +r it), or a security module denies it; allow it there"
-	readOnlyProc = "/proc is mounted read-only; mount one that can be written (mount -t proc proc /proc)"
+	DeniedIDs    = "the user may not read regrow's program file, so /proc/self is root's (chmod +r it), or a security module denies it; allow it there"
+	ReadOnlyProc = "/proc is mounted read-only; mount one that can be written (mount -t proc proc /proc)"
 )
 
 // rightsHint explains EACCES in a user namespace.

@@ -1,4 +1,4 @@
-package restore
+package planner
 
 import (
 	"golang.org/x/sys/unix"
@@ -8,9 +8,9 @@ import (
 	"regrow/tasktree"
 )
 
-// probePlan is the plan of a task that has a table of its own, maps its user, and
+// Probe is the plan of a task that has a table of its own, maps its user, and
 // ends.
-func probePlan(t *tasktree.Tree, host plan.Host, base uint64) *plan.Plan {
+func Probe(t *tasktree.Tree, host plan.Host, base uint64) *plan.Plan {
 	p := &plan.Plan{Tree: t, Host: host, Arena: program.NewArena(base, 1), Extras: make([]plan.Extra, 1)}
 	pl := &planner{plan: p, extraIDs: map[string]int32{}}
 	w := &writer{pl: pl}
