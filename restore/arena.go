@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/memory"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
 	"regrow/restore/internal/postfork"
@@ -79,7 +80,7 @@ func (r *run) fillHead() error {
 	h.Base, h.Size = r.arena.Base, r.arena.Size()
 	h.Records = r.plan.Arena.Record(0)
 	h.Private = r.plan.Arena.Private()
-	mm, err := memoryMap(h.Private)
+	mm, err := memory.MemoryMap(h.Private)
 	if err != nil {
 		return err
 	}

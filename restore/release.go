@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/internal/proc"
+	"regrow/restore/internal/memory"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
@@ -56,11 +57,11 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 // release makes the tree, and opens the gate once all is as it should be. Whatever
 // else it returns on, the tasks end.
 func (r *run) release(gate postfork.Gate, watch *watch) error {
-	maps, err := ownMaps()
+	maps, err := memory.Own()
 	if err != nil {
 		return err
 	}
-	kept, err := keep(r.arena, maps)
+	kept, err := memory.Keep(r.arena, maps)
 	if err != nil {
 		return err
 	}
@@ -112,12 +113,12 @@ func (r *run) commit(watch *watch) error {
 	return r.carryOut(&r.plan.Commit)
 }
 
-func (r *run) spawn(maps []mapping) error {
+func (r *run) spawn(maps []memory.Mapping) error {
 	root := r.plan.Tree.Root
 	pid, err := r.arena.Spawn(r.plan.RootClone, postfork.SpawnOptions{
 		OldClone: r.plan.Host.OldClone,
 		Trace:    r.trace != nil || debugging(r.log), // logFailed wants to know how far tasks came
-		Heap:     heap(maps, uint64(reflect.ValueOf(r).Pointer())),
+		Heap:     memory.Heap(maps, uint64(reflect.ValueOf(r).Pointer())),
 	})
 	if err == nil {
 		r.rootFD = int(int32(r.arena.Head().RootPIDFD))

@@ -1,4 +1,4 @@
-package restore
+package memory
 
 import (
 	"testing"
@@ -17,13 +17,13 @@ func TestParseMaps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []mapping{
+	want := []Mapping{
 		{program.Range{Lo: 0x400000, Hi: 0x401000}, "/opt/a  b/re grow", false},
 		{program.Range{Lo: 0x401000, Hi: 0x402000}, "", true},
 		{program.Range{Lo: 0x7fff0000, Hi: 0x7fff1000}, "[stack]", true},
 		{program.Range{Lo: 0x10000000, Hi: 0x10001000}, "/dev/zero (deleted)", true},
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(mapping{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Mapping{})); diff != "" {
 		t.Error(diff)
 	}
 	for _, odd := range []string{"x\n", "zz-1 r-xp 0 0:0 0\n"} {

@@ -1,4 +1,4 @@
-package restore
+package memory
 
 import (
 	"errors"
@@ -13,21 +13,21 @@ import (
 	"regrow/restore/internal/program"
 )
 
-// mapping is a line of /proc/self/maps.
-type mapping struct {
+// Mapping is a line of /proc/self/maps.
+type Mapping struct {
 	program.Range
 	name     string
 	writable bool
 }
 
-// keep finds the memory that a task needs, ascending: the program's code and
+// Keep finds the memory that a task needs, ascending: the program's code and
 // constants (and in instrumented builds its data, where they count), the arena,
 // the private page, and the thread's local memory if the kernel writes to it. All
 // else, the Go heap above all, the root task sheds: each page that is left costs
 // every fork that follows. So does the vdso's data, which fork copies page tables
 // of three levels for (decision 7); no task calls the vdso, and a program gets one
 // of its own.
-func keep(a *postfork.Arena, maps []mapping) ([]program.Range, error) {
+func Keep(a *postfork.Arena, maps []Mapping) ([]program.Range, error) {
 	exe, err := os.Readlink("/proc/self/exe")
 	if err != nil {
 		return nil, fmt.Errorf("restore: %w (is /proc mounted?)", err)
@@ -68,12 +68,12 @@ func keep(a *postfork.Arena, maps []mapping) ([]program.Range, error) {
 	return kept, nil
 }
 
-// heap finds the Go heap: the writable memory in the run of anonymous mappings
+// Heap finds the Go heap: the writable memory in the run of anonymous mappings
 // around an address in it. The runtime reserves such a run for the heap alone, so
 // nothing of a C library's, which may have views of its own on what is forked, is
 // among it.
-func heap(maps []mapping, addr uint64) []program.Range {
-	at := slices.IndexFunc(maps, func(m mapping) bool { return m.Lo <= addr && addr < m.Hi })
+func Heap(maps []Mapping, addr uint64) []program.Range {
+	at := slices.IndexFunc(maps, func(m Mapping) bool { return m.Lo <= addr && addr < m.Hi })
 	if at < 0 {
 		return nil
 	}
@@ -93,8 +93,8 @@ func heap(maps []mapping, addr uint64) []program.Range {
 	return found
 }
 
-// ownMaps reads the memory of this process.
-func ownMaps() ([]mapping, error) {
+// Own reads the memory of this process.
+func Own() ([]Mapping, error) {
 	text, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
 		return nil, fmt.Errorf("restore: %w (is /proc mounted?)", err)
@@ -134,15 +134,15 @@ func merge(ranges []program.Range) []program.Range {
 }
 
 // parseMaps reads the form of proc_pid_maps(5).
-func parseMaps(text string) ([]mapping, error) {
-	var maps []mapping
+func parseMaps(text string) ([]Mapping, error) {
+	var maps []Mapping
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(line)
 		if len(fields) < 5 {
 			return nil, fmt.Errorf("restore: /proc/self/maps: odd line %q", line)
 		}
 		lo, hi, _ := strings.Cut(fields[0], "-")
-		var m mapping
+		var m Mapping
 		var err1, err2 error
 		m.Lo, err1 = strconv.ParseUint(lo, 16, 64)
 		m.Hi, err2 = strconv.ParseUint(hi, 16, 64)
@@ -160,9 +160,9 @@ func parseMaps(text string) ([]mapping, error) {
 	return maps, nil
 }
 
-// memoryMap fills in struct prctl_mm_map with this process's own values; a task
+// MemoryMap fills in struct prctl_mm_map with this process's own values; a task
 // changes only where its arguments are. See proc_pid_stat(5).
-func memoryMap(private uint64) ([13]uint64, error) {
+func MemoryMap(private uint64) ([13]uint64, error) {
 	var mm [13]uint64
 	stat, err := os.ReadFile("/proc/self/stat")
 	if err != nil {
