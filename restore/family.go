@@ -56,7 +56,7 @@ func (s *subreaping) enter() error {
 	defer s.mu.Unlock()
 	if s.trees == 0 {
 		var was int32
-		if err := getSubreaper(&was); err != nil {
+		if err := proc.Subreaper(&was); err != nil {
 			return err
 		}
 		s.was = was != 0

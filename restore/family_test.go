@@ -44,7 +44,7 @@ func lives(pid int) bool {
 func isSubreaper(t *testing.T) bool {
 	t.Helper()
 	var is int32
-	if err := getSubreaper(&is); err != nil {
+	if err := proc.Subreaper(&is); err != nil {
 		t.Fatal(err)
 	}
 	return is != 0

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/internal/proc"
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 )
@@ -179,14 +180,14 @@ func (r *run) knownFiles() (*knownFiles, error) {
 	}
 	var failed error
 	slices.SortFunc(k.files, func(a, b knownFile) int {
-		order, err := kcmpFile(k.self, k.self, a.fd, b.fd)
+		order, err := proc.CompareFiles(k.self, k.self, a.fd, b.fd)
 		if err != nil {
 			failed = err
 		}
 		return direction(order)
 	})
 	for i := 1; i < len(k.files) && failed == nil; i++ {
-		order, err := kcmpFile(k.self, k.self, k.files[i-1].fd, k.files[i].fd)
+		order, err := proc.CompareFiles(k.self, k.self, k.files[i-1].fd, k.files[i].fd)
 		failed = err
 		k.files[i].same = k.files[i-1].same + min(order, 1)
 	}
@@ -204,7 +205,7 @@ func direction(order int) int { return []int{0, -1, 1, 0}[order&3] }
 func (k *knownFiles) find(pid, n int, hint string) (plan.FileEnd, error) {
 	var failed error
 	i, ok := slices.BinarySearchFunc(k.files, n, func(f knownFile, n int) int {
-		order, err := kcmpFile(k.self, pid, f.fd, n)
+		order, err := proc.CompareFiles(k.self, pid, f.fd, n)
 		if err != nil {
 			failed = err
 		}
@@ -245,7 +246,7 @@ type ownEnd struct {
 // that the task makes.
 func (p *privateNames) find(task, pid, n int, hint string) (plan.FileEnd, error) {
 	for fe, h := range p.holders {
-		order, err := kcmpFile(h.pid, pid, h.fd, n)
+		order, err := proc.CompareFiles(h.pid, pid, h.fd, n)
 		if err != nil {
 			return plan.Nothing, fmt.Errorf("restore: %w", err)
 		}
@@ -288,7 +289,7 @@ func (p *privateNames) channel(pid, n int, hint string) (plan.FileEnd, error) {
 			p.channels[ownEnd{pid, end}] = n
 			return end, nil
 		}
-		order, err := kcmpFile(pid, pid, at, n)
+		order, err := proc.CompareFiles(pid, pid, at, n)
 		if err != nil {
 			return plan.Nothing, fmt.Errorf("restore: %w", err)
 		}

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/internal/proc"
 )
 
 // everyCall is a system call that every restore makes, and what it is for. The probe makes it with an argument that the kernel
@@ -25,7 +27,7 @@ var everyCalls = []everyCall{
 		name: "prctl(PR_SET_CHILD_SUBREAPER)", need: "orphans of the tree come to regrow", refusal: 0,
 		try: func() error {
 			var is int32
-			if err := getSubreaper(&is); err != nil {
+			if err := proc.Subreaper(&is); err != nil {
 				return nil // said already
 			}
 			return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, uintptr(is), 0, 0, 0)

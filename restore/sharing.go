@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/internal/proc"
 	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 )
@@ -16,7 +17,7 @@ import (
 // it would be refused: a seccomp filter answers EPERM (Docker's does without
 // CAP_SYS_PTRACE), a kernel without CONFIG_KCMP ENOSYS.
 func kcmpWorks() error {
-	_, err := tableOrder(os.Getpid(), os.Getpid())
+	_, err := proc.CompareTables(os.Getpid(), os.Getpid())
 	return err
 }
 
@@ -81,7 +82,7 @@ func (r *run) sharing(rep *Report) {
 // comparable gives the tasks whose tables can be compared.
 func (r *run) comparable(rep *Report, tasks []*tasktree.Task, pids []int) (some []*tasktree.Task, theirs []int) {
 	for i, task := range tasks {
-		switch _, err := tableOrder(os.Getpid(), pids[i]); {
+		switch _, err := proc.CompareTables(os.Getpid(), pids[i]); {
 		case err == nil:
 			some, theirs = append(some, task), append(theirs, pids[i])
 		case !errors.Is(err, unix.ESRCH):
@@ -104,7 +105,7 @@ func sharedTables(tasks []*tasktree.Task, pids []int) ([]*tasktree.Task, error) 
 	for i, task := range tasks {
 		var failed error
 		at, known := slices.BinarySearchFunc(tables, pids[i], func(t *seen, pid int) int {
-			order, err := tableOrder(t.pid, pid)
+			order, err := proc.CompareTables(t.pid, pid)
 			if err != nil {
 				failed = err
 			}

@@ -1,4 +1,4 @@
-package restore
+package proc
 
 import (
 	"os"
@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// getSubreaper asks whether the process is a child subreaper.
-func getSubreaper(was *int32) error {
+// Subreaper asks whether the process is a child subreaper.
+func Subreaper(was *int32) error {
 	return os.NewSyscallError("prctl(PR_GET_CHILD_SUBREAPER)",
 		unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(was)), 0, 0, 0))
 }

@@ -1,4 +1,4 @@
-package restore
+package proc
 
 import (
 	"os"
@@ -6,14 +6,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kcmpFile compares descriptors of two processes, see kcmp(2): 0 if they are one
+// CompareFiles compares descriptors of two processes, see kcmp(2): 0 if they are one
 // open file, else 1 or 2, an order that stays the same as long as both live.
 // Needs the right to look at both (PTRACE_MODE_READ_REALCREDS) and CONFIG_KCMP.
-func kcmpFile(pid1, pid2, fd1, fd2 int) (int, error) { return kcmp(pid1, pid2, 0, fd1, fd2) }
+func CompareFiles(pid1, pid2, fd1, fd2 int) (int, error) { return kcmp(pid1, pid2, 0, fd1, fd2) }
 
-// tableOrder compares the descriptor tables of two processes in the same way
+// CompareTables compares the descriptor tables of two processes in the same way
 // (KCMP_FILES): 0 if they share one.
-func tableOrder(pid1, pid2 int) (int, error) {
+func CompareTables(pid1, pid2 int) (int, error) {
 	const kcmpFiles = 2
 	return kcmp(pid1, pid2, kcmpFiles, 0, 0)
 }
