@@ -7,7 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/memory"
-	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
@@ -17,7 +16,7 @@ import (
 // place, and loads the plan.
 func (r *run) mapArena() error {
 	for try := range program.BaseTries {
-		size := arenaSize(r.plan)
+		size := r.plan.ArenaSize()
 		arena, err := postfork.Map(r.plan.Arena.Base, size)
 		if errors.Is(err, unix.EEXIST) && try < program.BaseTries-1 {
 			if r.plan, err = planner.Rebased(r.plan, r.plan.Arena.Base+program.BaseStep); err != nil {
@@ -33,7 +32,7 @@ func (r *run) mapArena() error {
 	}
 	// What lies before the first Record is zero as it is, and not to be touched.
 	copy(r.arena.Bytes()[program.HeadSize:], r.plan.Arena.Data()[program.HeadSize:])
-	addr := opsBase(r.plan)
+	addr := r.plan.OpsBase()
 	for i := range r.plan.Tasks {
 		ops := r.plan.Tasks[i].Ops
 		r.arena.PutOps(addr, ops)
@@ -54,19 +53,6 @@ func (r *run) initRecord(task int, rec *program.Record) {
 	rec.Robust.Offset = program.RecordWord - program.RecordNode
 	rec.Robust.Pending = r.plan.Arena.Base + bellOffset - rec.Robust.Offset
 	rec.Node = at
-}
-
-// opsBase gives the address of the first op.
-func opsBase(p *plan.Plan) uint64 {
-	return p.Arena.Base + uint64(len(p.Arena.Data())+7)&^7
-}
-
-func arenaSize(p *plan.Plan) int {
-	n := int(opsBase(p) - p.Arena.Base)
-	for i := range p.Tasks {
-		n += len(p.Tasks[i].Ops) * program.OpSize
-	}
-	return n
 }
 
 func (r *run) fillHead() error {

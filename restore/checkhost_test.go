@@ -13,10 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"regrow/restore/internal/model"
+	"regrow/internal/proc"
 	"regrow/restore/internal/plan"
-	"regrow/restore/internal/planner"
-	"regrow/restore/internal/words"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 )
@@ -263,8 +261,12 @@ func TestProbes(t *testing.T) {
 	if after := openDescriptors(t); after != before {
 		t.Errorf("%d descriptors after the probes, %d before", after, before)
 	}
-	if left := Children(); len(left) > 0 {
-		t.Errorf("the probes left children: %v", left)
+	self, err := proc.Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, err := proc.Children(self); err != nil || len(left) > 0 {
+		t.Errorf("the probes left children: %v, %v", left, err)
 	}
 	host.UID = 1<<31 + 12345 // not ours: the kernel refuses the map
 	if err := tryClone(needyTree(t, tasktree.NamespaceUser), host); os.Geteuid() != 0 && !errors.Is(err, unix.EPERM) {
@@ -279,43 +281,6 @@ func openDescriptors(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(fds)
-}
-
-// TestUserPlan holds that a plan with a user namespace lets nobody open a file or
-// look a program up with rights that are not his.
-func TestUserPlan(t *testing.T) {
-	for _, namespaces := range [][]tasktree.Namespace{{tasktree.NamespaceUser}, {tasktree.NamespacePID, tasktree.NamespaceUser}} {
-		p, err := planner.New(referenceTree(t, t.TempDir(), namespaces...), testHost, plan.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := model.Verify(p); err != nil {
-			t.Error(err)
-		}
-		maps, finds := 0, 0
-		for i := range p.Tasks {
-			for j := range p.Tasks[i].Ops {
-				op, note := &p.Tasks[i].Ops[j], p.Tasks[i].Notes[j]
-				path := p.Extras[note.Extra].Path
-				switch name := words.OpName(op); {
-				case name == "openat" && strings.HasPrefix(path, "/proc/self/") && i == 0:
-					maps++
-				case name == "openat", name == "pipe2":
-					t.Errorf("task %d: %s %q", i, name, path)
-				case name == "faccessat":
-					finds++
-				}
-			}
-		}
-		for i := range p.Prepare.Ops {
-			if name := words.OpName(&p.Prepare.Ops[i]); name == "faccessat" {
-				t.Error("regrow looks a program up for a task with other rights")
-			}
-		}
-		if maps != 3 || finds != 1 {
-			t.Errorf("%d maps, %d look-ups", maps, finds)
-		}
-	}
 }
 
 func ExampleHostError() {

@@ -3,9 +3,6 @@ package restore
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -91,19 +88,6 @@ func (r *run) create(op *program.Op) (int64, opFailure) {
 		path = target
 	}
 	return 0, opFailure{err: unix.ELOOP}
-}
-
-// followLink gives where the link at the end of a path leads.
-func followLink(path string) (target string, ok bool) {
-	target, err := os.Readlink(path)
-	if err != nil {
-		return "", false
-	}
-	if !filepath.IsAbs(target) {
-		// Not filepath.Dir: to the kernel "link/.." is not the folder of link.
-		target = path[:strings.LastIndexByte(path, '/')+1] + target
-	}
-	return target, true
 }
 
 // openThere opens a file that was there before: looked at first, since opening

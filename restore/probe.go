@@ -136,7 +136,7 @@ func tryCloneOnce(host plan.Host, namespaces []tasktree.Namespace) error {
 func tryClone(t *tasktree.Tree, host plan.Host) error {
 	for try := range program.BaseTries {
 		p := planner.Probe(t, host, program.DefaultBase+uint64(try)*program.BaseStep)
-		arena, err := postfork.Map(p.Arena.Base, arenaSize(p))
+		arena, err := postfork.Map(p.Arena.Base, p.ArenaSize())
 		if errors.Is(err, unix.EEXIST) {
 			continue
 		}
@@ -152,10 +152,10 @@ func tryClone(t *tasktree.Tree, host plan.Host) error {
 func probe(p *plan.Plan, arena *postfork.Arena) error {
 	const patience = 10 * time.Second // the task makes a dozen calls
 	copy(arena.Bytes()[program.HeadSize:], p.Arena.Data()[program.HeadSize:])
-	arena.PutOps(opsBase(p), p.Tasks[0].Ops)
+	arena.PutOps(p.OpsBase(), p.Tasks[0].Ops)
 	h, rec := arena.Head(), arena.Record(0)
 	h.Base, h.Size, h.Records, h.Private = arena.Base, arena.Size(), p.Arena.Record(0), p.Arena.Private()
-	rec.Ops = opsBase(p)
+	rec.Ops = p.OpsBase()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	pid, err := arena.Spawn(p.RootClone, postfork.SpawnOptions{OldClone: p.Host.OldClone})

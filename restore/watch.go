@@ -5,8 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
@@ -255,11 +253,4 @@ func (w *watch) stop() {
 		postfork.Wake(&w.r.arena.Head().Bell)
 		w.done.Wait()
 	})
-}
-
-// ended reports whether the process of a pidfd has ended, within a time.
-func ended(pidfd int, within time.Duration) bool {
-	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
-	n, err := unix.Poll(fds, int(within.Milliseconds()))
-	return err == nil && n == 1
 }

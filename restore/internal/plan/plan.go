@@ -174,3 +174,17 @@ func (p *Plan) OpenAtOnce() int {
 // MostHelpers is how many processes fork children of a task beside it at most: more
 // stand in each other's way, since they all change the same lists of the kernel.
 const MostHelpers = 7
+
+// OpsBase gives the address of the first op.
+func (p *Plan) OpsBase() uint64 {
+	return p.Arena.Base + uint64(len(p.Arena.Data())+7)&^7
+}
+
+// ArenaSize gives the bytes of the arena: its data, then the ops of all tasks.
+func (p *Plan) ArenaSize() int {
+	n := int(p.OpsBase() - p.Arena.Base)
+	for i := range p.Tasks {
+		n += len(p.Tasks[i].Ops) * program.OpSize
+	}
+	return n
+}

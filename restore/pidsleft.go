@@ -1,0 +1,97 @@
+package restore
+
+import (
+	"bytes"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// fewest is how many more the runtime starts now and then in the smallest restore.
+const fewest = 4
+
+// pidsLeft gives how many processes and threads there may be beside those that there
+// are, as far as can be known, and which limit says so.
+func pidsLeft() (room int, limit string) {
+	room, limit = userRoom(), "RLIMIT_NPROC (ulimit -u)"
+	if cgroup := cgroupRoom("/proc/self/cgroup", "/sys/fs/cgroup"); cgroup < room {
+		room, limit = cgroup, "pids.max of the cgroup"
+	}
+	return room, limit
+}
+
+const unlimited = int(^uint(0) >> 1)
+
+// userRoom gives how many processes and threads the user may have beside what there
+// is: for RLIMIT_NPROC the kernel counts both together. What the user has in other
+// pid namespaces is not seen. The kernel does not limit root.
+func userRoom() int {
+	var limit unix.Rlimit
+	var info unix.Sysinfo_t
+	switch {
+	case os.Getuid() == 0, unix.Getrlimit(unix.RLIMIT_NPROC, &limit) != nil, limit.Cur >= 1<<15:
+		return unlimited // or as good as that
+	case unix.Sysinfo(&info) == nil && int(info.Procs) < int(limit.Cur)/2:
+		return int(limit.Cur) - int(info.Procs) // of all users, so there is more
+	}
+	room := int(limit.Cur)
+	all, err := os.ReadDir("/proc")
+	if err != nil {
+		return unlimited
+	}
+	for _, entry := range all {
+		var info unix.Stat_t
+		if _, err := strconv.Atoi(entry.Name()); err != nil {
+			continue // "self" would count twice
+		}
+		if unix.Stat("/proc/"+entry.Name()+"/task", &info) == nil && int(info.Uid) == os.Getuid() {
+			room -= int(info.Nlink) - 2 // a folder for each thread
+		}
+	}
+	return room
+}
+
+// cgroupRoom gives how many processes and threads this process's cgroup and those
+// above it may have beside what there is, see cgroups(7). list is its
+// /proc/self/cgroup, and mounted where the hierarchies are.
+func cgroupRoom(list, mounted string) int {
+	text, err := os.ReadFile(list)
+	if err != nil {
+		return unlimited
+	}
+	room := unlimited
+	for line := range strings.Lines(string(text)) {
+		id, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
+		controllers, at, _ := strings.Cut(rest, ":")
+		top := mounted
+		switch {
+		case controllers == "pids": // version 1
+			top += "/pids"
+		case id != "0" || controllers != "": // not version 2
+			continue
+		}
+		for ; ; at = path.Dir(at) {
+			if limit, ok := number(top + at + "/pids.max"); ok { // else it says max
+				now, _ := number(top + at + "/pids.current")
+				room = min(room, limit-now)
+			}
+			if at == path.Dir(at) {
+				break
+			}
+		}
+	}
+	return room
+}
+
+// number reads a file that has a number.
+func number(file string) (int, bool) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0, false
+	}
+	n, err := strconv.Atoi(string(bytes.TrimSpace(text)))
+	return n, err == nil
+}
