@@ -149,7 +149,7 @@ func countsOf(t *testing.T, tree *tasktree.Tree) counts {
 	average := func(sum, n int) float64 { return math.Round(100*float64(sum)/float64(n)) / 100 }
 	c.OpsTask, c.CallsTask, c.PullsTask = average(ops, c.Tasks), average(calls, c.Tasks), average(pulls, c.Tasks)
 	c.InstallsFD = average(installs, c.Descriptors)
-	c.PlanBytesOp = average(arenaSize(p)-program.HeadSize, ops)
+	c.PlanBytesOp = average(p.ArenaSize()-program.HeadSize, ops)
 	c.AllocsTask = average(int(testing.AllocsPerRun(2, func() { mustPlan(t, tree, host) })), c.Tasks)
 	c.VerifyAllocsT = average(int(testing.AllocsPerRun(2, func() {
 		if err := model.Verify(p); err != nil {

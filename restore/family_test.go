@@ -19,11 +19,11 @@ import (
 // startTree restores a tree, and ends it with the test.
 func startTree(t *testing.T, tree *tasktree.Tree, o Options) *Tree {
 	t.Helper()
-	host, err := ThisHost()
+	here, err := ThisHost()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := planner.New(tree, host, plan.Options{})
+	p, err := planner.New(tree, here, plan.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -289,26 +289,26 @@ func TestEveryOpFails(t *testing.T) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	host, err := ThisHost()
+	here, err := ThisHost()
 	if err != nil {
 		t.Fatal(err)
 	}
-	host.Ignored |= 1 << (unix.SIGUSR1 - 1) // one rt_sigaction at least
-	t.Run("plain", func(t *testing.T) { all.everyOp(t, host, plan.Options{Detach: true}) })
-	t.Run("service", func(t *testing.T) { all.everyOp(t, host, plan.Options{Strategy: plan.StrategyService}) })
-	t.Run("helpers", func(t *testing.T) { all.everyOp(t, host, plan.Options{Help: 1}) })
-	t.Run("inherit", func(t *testing.T) { all.everyOp(t, host, plan.Options{Strategy: plan.StrategyInherit}) })
-	late := host
+	here.Ignored |= 1 << (unix.SIGUSR1 - 1) // one rt_sigaction at least
+	t.Run("plain", func(t *testing.T) { all.everyOp(t, here, plan.Options{Detach: true}) })
+	t.Run("service", func(t *testing.T) { all.everyOp(t, here, plan.Options{Strategy: plan.StrategyService}) })
+	t.Run("helpers", func(t *testing.T) { all.everyOp(t, here, plan.Options{Help: 1}) })
+	t.Run("inherit", func(t *testing.T) { all.everyOp(t, here, plan.Options{Strategy: plan.StrategyInherit}) })
+	late := here
 	late.SoftFiles = 8 // the limit comes last
 	t.Run("late limit", func(t *testing.T) { all.everyOp(t, late, plan.Options{}) })
 	if os.Geteuid() == 0 {
-		t.Run("namespace", func(t *testing.T) { all.everyOp(t, host, plan.Options{}, tasktree.NamespacePID) })
+		t.Run("namespace", func(t *testing.T) { all.everyOp(t, here, plan.Options{}, tasktree.NamespacePID) })
 	}
 	both := []tasktree.Namespace{tasktree.NamespaceUser, tasktree.NamespacePID}
-	if err := thisKernel.clone(host, both); err != nil && os.Geteuid() != 0 {
+	if err := thisKernel.clone(here, both); err != nil && os.Geteuid() != 0 {
 		t.Logf("skipped: user namespaces: %v", err)
 	} else {
-		t.Run("user", func(t *testing.T) { all.everyOp(t, host, plan.Options{}, both...) })
+		t.Run("user", func(t *testing.T) { all.everyOp(t, here, plan.Options{}, both...) })
 	}
 	t.Logf("%d of %d faults in %d calls", all.tried, all.n, len(all.calls))
 	for _, name := range slices.Sorted(maps.Keys(errnos)) {
@@ -336,9 +336,9 @@ type faults struct {
 	kinds map[program.OpKind]bool
 }
 
-func (f *faults) everyOp(t *testing.T, host plan.Host, o plan.Options, namespaces ...tasktree.Namespace) {
+func (f *faults) everyOp(t *testing.T, here plan.Host, o plan.Options, namespaces ...tasktree.Namespace) {
 	dir := t.TempDir()
-	p, err := planner.New(referenceTree(t, dir, namespaces...), host, o)
+	p, err := planner.New(referenceTree(t, dir, namespaces...), here, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,9 +44,9 @@ func TestHelpers(t *testing.T) {
 		{children: 1000, processors: 64, helpers: 7},
 	} {
 		t.Run(fmt.Sprintf("%d children, %d processors", c.children, c.processors), func(t *testing.T) {
-			host := testHost
-			host.Processors = c.processors
-			p := mustPlan(t, crowd(t, c.children), host)
+			here := testHost
+			here.Processors = c.processors
+			p := mustPlan(t, crowd(t, c.children), here)
 			if err := model.Verify(p); err != nil {
 				t.Fatal(err)
 			}
@@ -73,8 +73,8 @@ func TestHelpers(t *testing.T) {
 
 // TestNoHelpers holds that pids which are exact, or count from 1, stay so.
 func TestNoHelpers(t *testing.T) {
-	host := testHost
-	host.Processors = 8
+	here := testHost
+	here.Processors = 8
 	exact, namespace := crowd(t, 100), crowd(t, 100)
 	exact.Root.Children[50].PID = tasktree.Number{Value: 4711, Pos: tasktree.Pos{Line: 52, Col: 1}}
 	namespace.Namespaces = []tasktree.NamespaceItem{{Name: tasktree.NamespacePID, Pos: tasktree.Pos{Line: 1, Col: 1}}}
@@ -82,7 +82,7 @@ func TestNoHelpers(t *testing.T) {
 		if problems := tree.Check(); len(problems) > 0 {
 			t.Fatal(problems)
 		}
-		p := mustPlan(t, tree, host)
+		p := mustPlan(t, tree, here)
 		if slices.ContainsFunc(p.Tasks[0].Ops, func(op program.Op) bool { return op.Kind == program.OpHelp }) {
 			t.Errorf("%s: the root has a helper", name)
 		}
@@ -92,12 +92,12 @@ func TestNoHelpers(t *testing.T) {
 // helped gives a plan of a root with three helpers, and its OpHelps.
 func helped(t *testing.T, oldClone bool) (*plan.Plan, []int) {
 	t.Helper()
-	host, err := ThisHost()
+	here, err := ThisHost()
 	if err != nil {
 		t.Fatal(err)
 	}
-	host.OldClone = oldClone
-	p, err := planner.New(crowd(t, 40), host, plan.Options{Help: 3})
+	here.OldClone = oldClone
+	p, err := planner.New(crowd(t, 40), here, plan.Options{Help: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -144,12 +144,12 @@ const treesEnv = "REGROW_TEST_TREES"
 // naive, and holds what the model predicts against what the kernel says, for each
 // descriptor of each task.
 func TestPredictionIsReality(t *testing.T) {
-	host, err := ThisHost()
+	here, err := ThisHost()
 	if err != nil {
 		t.Fatal(err)
 	}
 	counts := map[string]int{}
-	rounds.Check(t, treesEnv, 100, func(rt *rapid.T) { predictionIsReality(t, rt, host, 0, counts) })
+	rounds.Check(t, treesEnv, 100, func(rt *rapid.T) { predictionIsReality(t, rt, here, 0, counts) })
 	t.Logf("trees restored, what they found: %v", counts)
 }
 
@@ -190,16 +190,16 @@ func TestPredictionNearLimit(t *testing.T) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	host, err := ThisHost()
-	if err != nil || host.HardFiles != limit {
-		t.Fatalf("the limit is %d, want %d (%v)", host.HardFiles, limit, err)
+	here, err := ThisHost()
+	if err != nil || here.HardFiles != limit {
+		t.Fatalf("the limit is %d, want %d (%v)", here.HardFiles, limit, err)
 	}
 	counts := map[string]int{}
-	rounds.Check(t, treesEnv, 100, func(rt *rapid.T) { predictionIsReality(t, rt, host, limit, counts) })
+	rounds.Check(t, treesEnv, 100, func(rt *rapid.T) { predictionIsReality(t, rt, here, limit, counts) })
 	t.Logf("trees restored, what they found: %v", counts)
 }
 
-func predictionIsReality(t *testing.T, rt *rapid.T, host plan.Host, limit int, counts map[string]int) {
+func predictionIsReality(t *testing.T, rt *rapid.T, here plan.Host, limit int, counts map[string]int) {
 	tree := drawLab(rt, 6, limit)
 	o := plan.Options{
 		Inherit:  drawOwn(rt, tree, limit),
@@ -211,7 +211,7 @@ func predictionIsReality(t *testing.T, rt *rapid.T, host plan.Host, limit int, c
 		n := rapid.IntRange(0, 12).Draw(rt, "number")
 		o.ServiceFD = &n
 	}
-	p, err := planner.New(tree, host, o)
+	p, err := planner.New(tree, here, o)
 	if _, refused := errors.AsType[*plan.RefusedError](err); refused && limit > 0 {
 		counts["refused"]++
 		return
