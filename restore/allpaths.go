@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"regrow/restore/internal/host"
 	"regrow/restore/internal/plan"
 )
 
@@ -18,7 +19,7 @@ func (r *run) withAllPaths(ctx context.Context, err error) error {
 		return err
 	}
 	looked := make(chan []error, 1)
-	go func() { looked <- pathFaults(r.plan) }()
+	go func() { looked <- host.PathFaults(r.plan) }()
 	select {
 	case found := <-looked:
 		return joinPaths(err, found)
@@ -44,10 +45,10 @@ func joinPaths(err error, found []error) error {
 	}
 	seen := map[string]bool{}
 	for _, err := range all {
-		seen[keyOf(err)] = true
+		seen[host.KeyOf(err)] = true
 	}
 	for _, err := range found {
-		if !seen[keyOf(err)] {
+		if !seen[host.KeyOf(err)] {
 			all = append(all, err)
 		}
 	}

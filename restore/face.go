@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"regrow/restore/internal/host"
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
@@ -72,6 +73,19 @@ type (
 // Replacements lists what is replaced in a tree, by [PlanOptions].Inherit or
 // [tasktree.Tree.Replace], in the order of the description.
 func Replacements(t *tasktree.Tree) []Replaced { return show.Replacements(t) }
+
+// ThisHost reads the attributes of the calling process. With an error, which is that
+// /proc cannot be read, only Ignored is missing.
+func ThisHost() (Host, error) { return host.ThisHost() }
+
+// CheckHost finds everything that a checked tree needs and this kernel, these
+// privileges or these limits lack: a [*HostError], or nil. It exercises the calls
+// and leaves nothing behind. What a path or a program can make fail is for
+// [CheckPaths]; what another process can, is not looked at. [Start] does the same first.
+//
+// Safe for several goroutines. Needs Linux 5.10 for all of it, and says what an
+// older one lacks.
+func CheckHost(t *tasktree.Tree, h Host) error { return host.CheckHost(t, h) }
 
 // The strategies.
 const (
@@ -180,7 +194,7 @@ func (p *Plan) Picture() (*Picture, error) { return show.NewPicture(p.plan) }
 // creates, nor of the rights that tasks have in a user namespace of their own.
 //
 // Safe for several goroutines.
-func CheckPaths(p *Plan) error { return checkPaths(p.plan) }
+func CheckPaths(p *Plan) error { return host.CheckPaths(p.plan) }
 
 // Start carries a plan out. It returns when every task holds or has begun its
 // program, or with an error when nothing of the tree is left.

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/host"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
@@ -62,10 +63,10 @@ func (r *run) taskError(i int) error {
 	if note.Verb == program.VerbFork && errors.Is(err, unix.EEXIST) {
 		reason = holderOf(r.plan, int(op.Want))
 	}
-	if whose, ok := onBehalf(op, note); ok && whose != i {
+	if whose, ok := host.OnBehalf(op, note); ok && whose != i {
 		i, pid = whose, 0 // the root has looked for a task that is not there yet
 	}
-	failed := words.Failed{Task: i, Prog: prog, Op: int(rec.Op), Pid: pid, Err: err, Reason: reason, Explain: explainPath}
+	failed := words.Failed{Task: i, Prog: prog, Op: int(rec.Op), Pid: pid, Err: err, Reason: reason, Explain: host.ExplainPath}
 	if note.Verb == program.VerbExec || note.Verb == program.VerbFind {
 		return words.ProgramError(r.plan, failed)
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/internal/proc"
+	"regrow/restore/internal/host"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
 	"regrow/tasktree"
@@ -19,7 +20,7 @@ import (
 // startTree restores a tree, and ends it with the test.
 func startTree(t *testing.T, tree *tasktree.Tree, o Options) *Tree {
 	t.Helper()
-	here, err := ThisHost()
+	here, err := host.ThisHost()
 	if err != nil {
 		t.Fatal(err)
 	}

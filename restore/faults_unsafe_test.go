@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/host"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
 	"regrow/restore/internal/program"
@@ -289,7 +290,7 @@ func TestEveryOpFails(t *testing.T) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	here, err := ThisHost()
+	here, err := host.ThisHost()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,7 +306,7 @@ func TestEveryOpFails(t *testing.T) {
 		t.Run("namespace", func(t *testing.T) { all.everyOp(t, here, plan.Options{}, tasktree.NamespacePID) })
 	}
 	both := []tasktree.Namespace{tasktree.NamespaceUser, tasktree.NamespacePID}
-	if err := thisKernel.clone(here, both); err != nil && os.Geteuid() != 0 {
+	if err := host.ThisKernel.Clone(here, both); err != nil && os.Geteuid() != 0 {
 		t.Logf("skipped: user namespaces: %v", err)
 	} else {
 		t.Run("user", func(t *testing.T) { all.everyOp(t, here, plan.Options{}, both...) })
@@ -424,7 +425,7 @@ func (f *faults) one(t *testing.T, p *plan.Plan, x fault, dir, before string) {
 		prog = &p.Tasks[x.task]
 	}
 	task, born := "", x.task >= 0
-	if whose, ok := onBehalf(&prog.Ops[x.op], prog.Notes[x.op]); ok {
+	if whose, ok := host.OnBehalf(&prog.Ops[x.op], prog.Notes[x.op]); ok {
 		task, born = p.Tree.Tasks()[whose].Name, whose == x.task
 	} else if x.task >= 0 {
 		task = p.Tree.Tasks()[x.task].Name

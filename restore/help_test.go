@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/internal/proc"
+	"regrow/restore/internal/host"
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
@@ -92,7 +93,7 @@ func TestNoHelpers(t *testing.T) {
 // helped gives a plan of a root with three helpers, and its OpHelps.
 func helped(t *testing.T, oldClone bool) (*plan.Plan, []int) {
 	t.Helper()
-	here, err := ThisHost()
+	here, err := host.ThisHost()
 	if err != nil {
 		t.Fatal(err)
 	}

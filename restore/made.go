@@ -7,8 +7,10 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/host"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/safepath"
 	"regrow/restore/internal/words"
 	"regrow/tasktree"
 )
@@ -64,7 +66,7 @@ func (r *run) create(op *program.Op) (int64, opFailure) {
 		fd, err := r.opener.Open(path, flags|unix.O_CREAT|unix.O_EXCL, ownerOnly)
 		if err == nil {
 			var st unix.Stat_t
-			if err := fstat(fd, &st); err != nil {
+			if err := safepath.Fstat(fd, &st); err != nil {
 				return 0, closing(fd, err)
 			}
 			if err := r.note(madeFile{path, st.Dev, st.Ino}); err != nil {
@@ -78,10 +80,10 @@ func (r *run) create(op *program.Op) (int64, opFailure) {
 		got, f := int64(0), opFailure{err: err, reason: words.MustCreate}
 		if op.Flags&program.FlagMustCreate == 0 {
 			got, f = r.openThere(path, flags, tasktree.FileTypes(op.Args[5]))
-		} else if err := statPath(path, new(unix.Stat_t)); err != nil && !exclusive {
+		} else if err := safepath.StatPath(path, new(unix.Stat_t)); err != nil && !exclusive {
 			f = opFailure{err: err} // ENOENT: a dangling link, perhaps
 		}
-		target, ok := followLink(path)
+		target, ok := host.FollowLink(path)
 		if !errors.Is(f.err, unix.ENOENT) || !ok || flags&unix.O_NOFOLLOW != 0 {
 			return got, f
 		}
@@ -119,9 +121,9 @@ func (r *run) fill(fd, flags int, mode uint32, content []byte) (int64, opFailure
 		return 0, f
 	}
 	var st unix.Stat_t
-	err := ignoringEINTR(func() error { return unix.Fchmod(fd, mode) })
+	err := safepath.IgnoringEINTR(func() error { return unix.Fchmod(fd, mode) })
 	if err == nil {
-		err = fstat(fd, &st)
+		err = safepath.Fstat(fd, &st)
 	}
 	if err != nil {
 		return 0, closing(fd, err)
@@ -173,8 +175,8 @@ func closing(fd int, err error) opFailure {
 func (files madeFiles) remove(log logrus.FieldLogger) {
 	for _, m := range files {
 		var st unix.Stat_t
-		if ignoringEINTR(func() error { return unix.Lstat(m.path, &st) }) == nil && st.Dev == m.dev && st.Ino == m.ino {
-			if err := ignoringEINTR(func() error { return unix.Unlink(m.path) }); err != nil {
+		if safepath.IgnoringEINTR(func() error { return unix.Lstat(m.path, &st) }) == nil && st.Dev == m.dev && st.Ino == m.ino {
+			if err := safepath.IgnoringEINTR(func() error { return unix.Unlink(m.path) }); err != nil {
 				log.WithField("path", m.path).Warnf("cannot remove the file that this restore made: %v", err)
 			}
 		}

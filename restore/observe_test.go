@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"regrow/restore/internal/host"
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
@@ -144,7 +145,7 @@ const treesEnv = "REGROW_TEST_TREES"
 // naive, and holds what the model predicts against what the kernel says, for each
 // descriptor of each task.
 func TestPredictionIsReality(t *testing.T) {
-	here, err := ThisHost()
+	here, err := host.ThisHost()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +191,7 @@ func TestPredictionNearLimit(t *testing.T) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	here, err := ThisHost()
+	here, err := host.ThisHost()
 	if err != nil || here.HardFiles != limit {
 		t.Fatalf("the limit is %d, want %d (%v)", here.HardFiles, limit, err)
 	}

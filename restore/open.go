@@ -6,7 +6,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/host"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/safepath"
 	"regrow/restore/internal/words"
 	"regrow/tasktree"
 )
@@ -31,7 +33,7 @@ func (r *run) refuse(fd int, types tasktree.FileTypes) opFailure {
 
 // reopen opens what a descriptor has open once more, with flags of open(2).
 func reopen(fd, flags int) (int, error) {
-	return open(fmt.Sprintf("%s%d", program.FDFolder, fd), flags, 0)
+	return host.Open(fmt.Sprintf("%s%d", program.FDFolder, fd), flags, 0)
 }
 
 // settable are the flags of an open file that fcntl(F_SETFL) changes, without
@@ -57,7 +59,7 @@ func (r *run) reopenAt(path string, flags, look int, stays bool) (int64, opFailu
 		return 0, opFailure{err: err}
 	}
 	var was, is unix.Stat_t
-	err = errors.Join(fstat(look, &was), fstat(fd, &is))
+	err = errors.Join(safepath.Fstat(look, &was), safepath.Fstat(fd, &is))
 	if err == nil && !stays {
 		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags&settable)
 	}

@@ -10,9 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/fdstore"
+	"regrow/restore/internal/host"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/safepath"
 	"regrow/restore/internal/words"
 	"regrow/tasktree"
 )
@@ -71,7 +73,7 @@ func (r *run) checkPrograms() error {
 	}
 	done := r.trace.stage("look at the programs")
 	defer done()
-	c := newProgramCheck(r.plan, func(of plan.FileEnd) (int, bool) {
+	c := host.NewProgramCheck(r.plan, func(of plan.FileEnd) (int, bool) {
 		slot, ok := r.plan.SlotsOf[of]
 		if !ok || !r.slots[slot].open {
 			return -1, false
@@ -79,7 +81,7 @@ func (r *run) checkPrograms() error {
 		return r.slots[slot].fd, true
 	})
 	base, data := r.plan.Arena.Base, r.plan.Arena.Data()
-	return plan.JoinPaths(c.check(func(cell uint64) (string, bool) {
+	return plan.JoinPaths(c.Check(func(cell uint64) (string, bool) {
 		return program.StringAt(base, data, binary.NativeEndian.Uint64(r.arena.Bytes()[cell-base:]))
 	}))
 }
@@ -110,10 +112,10 @@ func (r *run) carryOut(prog *program.Program) error {
 		}
 		if f.err != nil || f.reason != "" {
 			task := -1
-			if whose, ok := onBehalf(op, prog.Notes[i]); ok {
+			if whose, ok := host.OnBehalf(op, prog.Notes[i]); ok {
 				task = whose
 			}
-			failed := words.Failed{Task: task, Prog: prog, Op: i, Err: f.err, Reason: f.reason, Explain: explainPath}
+			failed := words.Failed{Task: task, Prog: prog, Op: i, Err: f.err, Reason: f.reason, Explain: host.ExplainPath}
 			if prog.Notes[i].Verb == program.VerbFind {
 				return words.ProgramError(r.plan, failed)
 			}
@@ -163,10 +165,10 @@ func (r *run) step(op *program.Op) (int64, opFailure) {
 		fd, err := reopen(int(args[0]), int(args[1]))
 		return int64(fd), opFailure{err: err}
 	case program.OpReopenAt:
-		path := stringAt(r.plan, args[0])
+		path := host.StringAt(r.plan, args[0])
 		return r.reopenAt(path, int(r.plan.HowFlags(args[1])), int(args[2]), op.Flags&program.FlagNonblock != 0)
 	case program.OpWay:
-		return 0, opFailure{err: r.way(stringAt(r.plan, args[0]), int(r.plan.HowFlags(args[1])))}
+		return 0, opFailure{err: r.way(host.StringAt(r.plan, args[0]), int(r.plan.HowFlags(args[1])))}
 	case program.OpCreate:
 		return r.create(op)
 	case program.OpCaller:
@@ -227,7 +229,7 @@ func (r *run) find(op *program.Op) opFailure {
 
 // findAmong gives the first of the places, by address, where a program is.
 func (r *run) findAmong(places []uint64) foundProgram {
-	i, err := firstProgram(r.opener, len(places), func(i int) string { return stringAt(r.plan, places[i]) })
+	i, err := host.FirstProgram(r.opener, len(places), func(i int) string { return host.StringAt(r.plan, places[i]) })
 	if err != nil {
 		return foundProgram{err: err}
 	}
@@ -240,7 +242,7 @@ func truncate(fd int) error {
 	if err != nil || !regular {
 		return err
 	}
-	return ignoringEINTR(func() error { return unix.Ftruncate(fd, 0) })
+	return safepath.IgnoringEINTR(func() error { return unix.Ftruncate(fd, 0) })
 }
 
 // truncates reports whether a file is one that O_TRUNC cuts, and an error if the
@@ -248,7 +250,7 @@ func truncate(fd int) error {
 // against shrinking.
 func truncates(fd int) (bool, error) {
 	var st unix.Statx_t
-	err := ignoringEINTR(func() error {
+	err := safepath.IgnoringEINTR(func() error {
 		return unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_TYPE|unix.STATX_SIZE, &st)
 	})
 	switch {
@@ -280,7 +282,7 @@ func (r *run) checkCommit() error {
 			continue
 		}
 		if _, err := truncates(r.slots[prog.Ops[i].Args[0]].fd); err != nil {
-			return words.OpError(r.plan, words.Failed{Task: -1, Prog: prog, Op: i, Err: err, Explain: explainPath})
+			return words.OpError(r.plan, words.Failed{Task: -1, Prog: prog, Op: i, Err: err, Explain: host.ExplainPath})
 		}
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 
 	"regrow/fdstore"
 	"regrow/internal/proc"
+	"regrow/restore/internal/host"
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
@@ -140,16 +141,16 @@ const EndsWithInit = "the tree cannot live on: this process is pid 1 of its pid 
 
 // attempt carries the plan out. If that fails, nothing of the tree is left.
 func (r *run) attempt(ctx context.Context) (*Tree, error) {
-	ask := thisKernel
-	room, limit := pidsLeft()
-	ask.room = func() (int, string) { return room, limit }
-	if lacks := lacking(r.plan.Tree, r.plan.Host, ask); len(lacks) > 0 {
+	ask := host.ThisKernel
+	room, limit := host.PidsLeft()
+	ask.Room = func() (int, string) { return room, limit }
+	if lacks := host.Lacking(r.plan.Tree, r.plan.Host, ask); len(lacks) > 0 {
 		return nil, &plan.HostError{Source: r.plan.Tree.Source, Lacks: lacks}
 	}
 	if r.plan.Options.Detach && os.Getpid() == 1 {
 		return nil, &plan.HostError{Source: r.plan.Tree.Source, Lacks: []plan.Lack{{Pos: r.plan.Tree.Root.Pos, Msg: EndsWithInit}}}
 	}
-	if lacks := linkLacks(r.plan); len(lacks) > 0 {
+	if lacks := host.LinkLacks(r.plan); len(lacks) > 0 {
 		plan.SortLacks(lacks)
 		return nil, &plan.HostError{Source: r.plan.Tree.Source, Lacks: lacks}
 	}

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"regrow/restore/internal/host"
 )
 
 // TestStartThreads looks whether the kernel has the threads, and whether the
@@ -71,23 +73,23 @@ func TestCgroupRoom(t *testing.T) {
 		{"0::/elsewhere/x\n", 169},
 		{"5:memory:/user/a\n8:pids:/\n0::/\n", 49},
 		{"8:pids:/session\n", -10},
-		{"4:memory:/user/a\n", unlimited},
+		{"4:memory:/user/a\n", host.Unlimited},
 		{"0::", 169},
-		{"", unlimited},
-		{"\n::\n", unlimited},
+		{"", host.Unlimited},
+		{"\n::\n", host.Unlimited},
 	} {
 		write("list", c.list)
-		if got := cgroupRoom(filepath.Join(dir, "list"), dir); got != c.want {
+		if got := host.CgroupRoom(filepath.Join(dir, "list"), dir); got != c.want {
 			t.Errorf("%q: room for %d, want %d", c.list, got, c.want)
 		}
 	}
-	if got := cgroupRoom(filepath.Join(dir, "none"), dir); got != unlimited {
+	if got := host.CgroupRoom(filepath.Join(dir, "none"), dir); got != host.Unlimited {
 		t.Errorf("no cgroups: room for %d", got)
 	}
 }
 
 func BenchmarkPidsLeft(b *testing.B) {
 	for b.Loop() {
-		pidsLeft()
+		host.PidsLeft()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"regrow/internal/proc"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
@@ -86,7 +87,7 @@ func (w *watch) deaths() {
 func (w *watch) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.pidfd >= 0 && !w.rootGone && ended(w.pidfd, 0) {
+	if w.pidfd >= 0 && !w.rootGone && proc.Ended(w.pidfd, 0) {
 		w.rootGone = true
 	}
 	if w.open {

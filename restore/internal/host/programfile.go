@@ -1,4 +1,4 @@
-package restore
+package host
 
 import (
 	"errors"
@@ -45,7 +45,7 @@ func (c *programCheck) open(path, folder string, interpreter bool) (opened, unix
 	left := opened{fd: -1, path: path}
 	dir := unix.AT_FDCWD
 	if folder != "" && !strings.HasPrefix(path, "/") {
-		fd, err := open(folder, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		fd, err := Open(folder, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return left, 0, "" // the task's own chdir says so
 		}
@@ -72,7 +72,7 @@ func (c *programCheck) open(path, folder string, interpreter bool) (opened, unix
 		return left, unix.ETXTBSY, fmt.Sprintf("the tree holds it open for writing, as file %q at %v; %s, or run a copy", f.Name, f.Pos, cure)
 	}
 	// Not to read it is no reason not to execute it.
-	fd, err := open(fmt.Sprintf("/proc/self/fd/%d", look), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	fd, err := Open(fmt.Sprintf("/proc/self/fd/%d", look), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return left, 0, ""
 	}

@@ -1,4 +1,4 @@
-package restore
+package host
 
 import (
 	"context"
@@ -251,8 +251,8 @@ func (p *aProgram) checked(t testing.TB) []error {
 	if err := executable(safepath.New(false), p.path); err != nil {
 		return []error{err}
 	}
-	c := newProgramCheck(made, func(plan.FileEnd) (int, bool) { return -1, false })
-	return c.check(func(uint64) (string, bool) { return p.path, true })
+	c := NewProgramCheck(made, func(plan.FileEnd) (int, bool) { return -1, false })
+	return c.Check(func(uint64) (string, bool) { return p.path, true })
 }
 
 // executed gives what the kernel answers, 0 if it begins to execute the program.
@@ -440,8 +440,8 @@ func TestFoundOnce(t *testing.T) {
 	if len(lookups) != 1 {
 		t.Errorf("%d lists of places for one program", len(lookups))
 	}
-	c := newProgramCheck(made, func(plan.FileEnd) (int, bool) { return -1, false })
-	if wrong := c.check(func(uint64) (string, bool) { return "/bin/true", true }); len(wrong) > 0 {
+	c := NewProgramCheck(made, func(plan.FileEnd) (int, bool) { return -1, false })
+	if wrong := c.Check(func(uint64) (string, bool) { return "/bin/true", true }); len(wrong) > 0 {
 		t.Error(wrong)
 	}
 	if len(c.looks) != 1 || len(c.lists) != 51 {

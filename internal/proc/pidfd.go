@@ -1,4 +1,4 @@
-package restore
+package proc
 
 import (
 	"time"
@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ended reports whether the process of a pidfd has ended, within a time.
-func ended(pidfd int, within time.Duration) bool {
+// Ended reports whether the process of a pidfd has ended, within a time.
+func Ended(pidfd int, within time.Duration) bool {
 	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	n, err := unix.Poll(fds, int(within.Milliseconds()))
 	return err == nil && n == 1

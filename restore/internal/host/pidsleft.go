@@ -1,4 +1,4 @@
-package restore
+package host
 
 import (
 	"bytes"
@@ -13,17 +13,17 @@ import (
 // fewest is how many more the runtime starts now and then in the smallest restore.
 const fewest = 4
 
-// pidsLeft gives how many processes and threads there may be beside those that there
+// PidsLeft gives how many processes and threads there may be beside those that there
 // are, as far as can be known, and which limit says so.
-func pidsLeft() (room int, limit string) {
+func PidsLeft() (room int, limit string) {
 	room, limit = userRoom(), "RLIMIT_NPROC (ulimit -u)"
-	if cgroup := cgroupRoom("/proc/self/cgroup", "/sys/fs/cgroup"); cgroup < room {
+	if cgroup := CgroupRoom("/proc/self/cgroup", "/sys/fs/cgroup"); cgroup < room {
 		room, limit = cgroup, "pids.max of the cgroup"
 	}
 	return room, limit
 }
 
-const unlimited = int(^uint(0) >> 1)
+const Unlimited = int(^uint(0) >> 1)
 
 // userRoom gives how many processes and threads the user may have beside what there
 // is: for RLIMIT_NPROC the kernel counts both together. What the user has in other
@@ -33,14 +33,14 @@ func userRoom() int {
 	var info unix.Sysinfo_t
 	switch {
 	case os.Getuid() == 0, unix.Getrlimit(unix.RLIMIT_NPROC, &limit) != nil, limit.Cur >= 1<<15:
-		return unlimited // or as good as that
+		return Unlimited // or as good as that
 	case unix.Sysinfo(&info) == nil && int(info.Procs) < int(limit.Cur)/2:
 		return int(limit.Cur) - int(info.Procs) // of all users, so there is more
 	}
 	room := int(limit.Cur)
 	all, err := os.ReadDir("/proc")
 	if err != nil {
-		return unlimited
+		return Unlimited
 	}
 	for _, entry := range all {
 		var info unix.Stat_t
@@ -54,15 +54,15 @@ func userRoom() int {
 	return room
 }
 
-// cgroupRoom gives how many processes and threads this process's cgroup and those
+// CgroupRoom gives how many processes and threads this process's cgroup and those
 // above it may have beside what there is, see cgroups(7). list is its
 // /proc/self/cgroup, and mounted where the hierarchies are.
-func cgroupRoom(list, mounted string) int {
+func CgroupRoom(list, mounted string) int {
 	text, err := os.ReadFile(list)
 	if err != nil {
-		return unlimited
+		return Unlimited
 	}
-	room := unlimited
+	room := Unlimited
 	for line := range strings.Lines(string(text)) {
 		id, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
 		controllers, at, _ := strings.Cut(rest, ":")

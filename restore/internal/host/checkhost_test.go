@@ -1,9 +1,8 @@
-package restore
+package host
 
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,10 +57,10 @@ func able() probes {
 	return probes{
 		closeRange: func() error { return nil },
 		proc:       func() error { return nil },
-		clone:      func(plan.Host, []tasktree.Namespace) error { return nil },
+		Clone:      func(plan.Host, []tasktree.Namespace) error { return nil },
 		choosePIDs: func() bool { return true },
 		pipe:       func(int64) error { return nil },
-		room:       func() (int, string) { return unlimited, "" },
+		Room:       func() (int, string) { return Unlimited, "" },
 		calls:      func() []refusedCall { return nil },
 		sys: func(name string) string {
 			return map[string]string{"kernel/pid_max": "4194304", "fs/pipe-max-size": "1048576", "user/max_user_namespaces": "100", "user/max_pid_namespaces": "100"}[name]
@@ -72,7 +71,7 @@ func able() probes {
 
 // refuses makes the clone of these namespaces fail, and leaves that of others.
 func (p probes) refuses(err error, namespaces ...tasktree.Namespace) probes {
-	p.clone = func(_ plan.Host, asked []tasktree.Namespace) error {
+	p.Clone = func(_ plan.Host, asked []tasktree.Namespace) error {
 		if slices.ContainsFunc(asked, func(n tasktree.Namespace) bool { return slices.Contains(namespaces, n) }) {
 			return err
 		}
@@ -124,7 +123,7 @@ func TestLacking(t *testing.T) {
 	pages := able().with("fs/pipe-max-size", "16777216").with("fs/pipe-user-pages-soft", "783").with("fs/pipe-user-pages-hard", "5135")
 	exactly := pages.with("fs/pipe-user-pages-soft", "5136").with("fs/pipe-user-pages-hard", "5136")
 	crowded := able()
-	crowded.room = func() (int, string) { return -1, "RLIMIT_NPROC (ulimit -u)" }
+	crowded.Room = func() (int, string) { return -1, "RLIMIT_NPROC (ulimit -u)" }
 	refusing := able()
 	refusing.calls = func() (all []refusedCall) {
 		for _, c := range everyCalls {
@@ -179,7 +178,7 @@ func TestLacking(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			tree := needyTree(t, c.namespaces...)
 			got := ""
-			if lacks := lacking(tree, c.host, c.ask); len(lacks) > 0 {
+			if lacks := Lacking(tree, c.host, c.ask); len(lacks) > 0 {
 				err := &plan.HostError{Source: tree.Source, Lacks: lacks}
 				got = err.Error() + "\n"
 				if !slices.IsSortedFunc(lacks, func(a, b plan.Lack) int { return a.Pos.Compare(b.Pos) }) {
@@ -213,7 +212,7 @@ func TestLacking(t *testing.T) {
 
 // refusesAlone makes the clone of any one namespace but user fail.
 func (p probes) refusesAlone(err error) probes {
-	p.clone = func(_ plan.Host, asked []tasktree.Namespace) error {
+	p.Clone = func(_ plan.Host, asked []tasktree.Namespace) error {
 		if slices.Contains(asked, tasktree.NamespaceUser) {
 			return nil
 		}
@@ -229,16 +228,16 @@ func TestProbes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := thisKernel.closeRange(); err != nil {
+	if err := ThisKernel.closeRange(); err != nil {
 		t.Errorf("close_range: %v", err)
 	}
-	if err := thisKernel.proc(); err != nil {
+	if err := ThisKernel.proc(); err != nil {
 		t.Errorf("/proc: %v", err)
 	}
-	if refused := thisKernel.calls(); len(refused) > 0 {
+	if refused := ThisKernel.calls(); len(refused) > 0 {
 		t.Errorf("calls: %v", refused)
 	}
-	if err := thisKernel.pipe(4096); err != nil {
+	if err := ThisKernel.pipe(4096); err != nil {
 		t.Errorf("a pipe of a page: %v", err)
 	}
 	before := openDescriptors(t)
@@ -281,19 +280,4 @@ func openDescriptors(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(fds)
-}
-
-func ExampleHostError() {
-	err := error(&plan.HostError{Source: "tree.yaml", Lacks: []plan.Lack{
-		{Pos: tasktree.Pos{Line: 2, Col: 14}, Msg: "a new pid namespace needs CAP_SYS_ADMIN", Err: unix.EPERM},
-		{Pos: tasktree.Pos{Line: 9, Col: 10}, Msg: `task "a": fd 99999: the hard RLIMIT_NOFILE is 1024`},
-	}})
-	if host, ok := errors.AsType[*plan.HostError](err); ok {
-		for _, lack := range host.Lacks {
-			fmt.Println(lack.Pos, lack.Msg)
-		}
-	}
-	// Output:
-	// 2:14 a new pid namespace needs CAP_SYS_ADMIN
-	// 9:10 task "a": fd 99999: the hard RLIMIT_NOFILE is 1024
 }

@@ -1,4 +1,4 @@
-package restore
+package host
 
 import (
 	"errors"
@@ -13,9 +13,9 @@ import (
 	"regrow/restore/internal/safepath"
 )
 
-// firstProgram gives the first of n candidates that is a program. The error is ENOENT,
+// FirstProgram gives the first of n candidates that is a program. The error is ENOENT,
 // or one that is more to the point, of the last candidate that has one.
-func firstProgram(o *safepath.Opener, n int, candidate func(i int) string) (int, error) {
+func FirstProgram(o *safepath.Opener, n int, candidate func(i int) string) (int, error) {
 	var found error = unix.ENOENT
 	for i := range n {
 		err := executable(o, candidate(i))
@@ -47,14 +47,14 @@ func executableFile(dir int, path string, st *unix.Stat_t) error {
 	case unix.S_IFDIR:
 		return unix.EISDIR
 	case unix.S_IFREG:
-		return ignoringEINTR(func() error { return unix.Faccessat(dir, path, unix.X_OK, unix.AT_EACCESS) })
+		return safepath.IgnoringEINTR(func() error { return unix.Faccessat(dir, path, unix.X_OK, unix.AT_EACCESS) })
 	}
 	return plan.ErrSpecial
 }
 
-// explainPath says what an error of an op that opens a path meant: the kernel's answer, or
+// ExplainPath says what an error of an op that opens a path meant: the kernel's answer, or
 // that the path would mean another process.
-func explainPath(p *plan.Plan, op *program.Op, err error) (words string, why error) {
+func ExplainPath(p *plan.Plan, op *program.Op, err error) (words string, why error) {
 	flags, paths := pathsOf(p, op)
 	if p.Host.OldOpen || len(paths) == 0 {
 		return "", err
@@ -85,30 +85,30 @@ func explainPath(p *plan.Plan, op *program.Op, err error) (words string, why err
 func pathsOf(p *plan.Plan, op *program.Op) (flags uint64, paths []string) {
 	switch op.Kind {
 	case program.OpCreate:
-		return op.Args[1], []string{stringAt(p, op.Args[0])}
+		return op.Args[1], []string{StringAt(p, op.Args[0])}
 	case program.OpWay, program.OpReopenAt:
-		return p.HowFlags(op.Args[1]), []string{stringAt(p, op.Args[0])}
+		return p.HowFlags(op.Args[1]), []string{StringAt(p, op.Args[0])}
 	case program.OpFind:
 		for _, addr := range program.WordsAt(p.Arena.Base, p.Arena.Data(), op.Args[0], int(op.Args[1])) {
-			paths = append(paths, stringAt(p, addr))
+			paths = append(paths, StringAt(p, addr))
 		}
 		return unix.O_PATH | unix.O_CLOEXEC, paths
 	default:
 	}
 	if flags, looks := p.Looks(op); looks {
-		return flags, []string{stringAt(p, op.Args[1])}
+		return flags, []string{StringAt(p, op.Args[1])}
 	}
 	return 0, nil
 }
 
-// stringAt gives a string of the arena.
-func stringAt(p *plan.Plan, addr uint64) string {
+// StringAt gives a string of the arena.
+func StringAt(p *plan.Plan, addr uint64) string {
 	s, _ := program.StringAt(p.Arena.Base, p.Arena.Data(), addr)
 	return s
 }
 
-// onBehalf gives the task for which the runner, or the root task, does an op.
-func onBehalf(op *program.Op, note program.Note) (task int, ok bool) {
+// OnBehalf gives the task for which the runner, or the root task, does an op.
+func OnBehalf(op *program.Op, note program.Note) (task int, ok bool) {
 	switch note.Verb {
 	case program.VerbFind:
 		return int(op.Args[3]), true
@@ -119,18 +119,18 @@ func onBehalf(op *program.Op, note program.Note) (task int, ok bool) {
 	}
 }
 
-// open opens a file that is not the tree's: again if a signal has interrupted that, as
+// Open opens a file that is not the tree's: again if a signal has interrupted that, as
 // network and FUSE file systems let it.
-func open(path string, flags int, mode uint32) (fd int, err error) {
-	err = ignoringEINTR(func() error {
+func Open(path string, flags int, mode uint32) (fd int, err error) {
+	err = safepath.IgnoringEINTR(func() error {
 		fd, err = unix.Open(path, flags, mode)
 		return err
 	})
 	return fd, err
 }
 
-// followLink gives where the link at the end of a path leads.
-func followLink(path string) (target string, ok bool) {
+// FollowLink gives where the link at the end of a path leads.
+func FollowLink(path string) (target string, ok bool) {
 	target, err := os.Readlink(path)
 	if err != nil {
 		return "", false

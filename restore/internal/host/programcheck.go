@@ -1,4 +1,4 @@
-package restore
+package host
 
 import (
 	"encoding/binary"
@@ -63,7 +63,7 @@ type stringList struct {
 	long    []int // those that are too long, by index
 }
 
-func newProgramCheck(p *plan.Plan, fd func(of plan.FileEnd) (int, bool)) *programCheck {
+func NewProgramCheck(p *plan.Plan, fd func(of plan.FileEnd) (int, bool)) *programCheck {
 	c := &programCheck{
 		plan: p, opener: safepath.New(p.Host.OldOpen), fd: fd, arch: execcheck.Native(os.Getpagesize()),
 		looks: map[lookKey]*look{}, lists: map[uint64]stringList{},
@@ -75,9 +75,9 @@ func newProgramCheck(p *plan.Plan, fd func(of plan.FileEnd) (int, bool)) *progra
 	return c
 }
 
-// check looks at the program of each task, whose path the arena has, and gives what
+// Check looks at the program of each task, whose path the arena has, and gives what
 // is wrong.
-func (c *programCheck) check(path func(cell uint64) (string, bool)) (wrong []error) {
+func (c *programCheck) Check(path func(cell uint64) (string, bool)) (wrong []error) {
 	for i, task := range c.plan.Tree.Tasks() {
 		if task.Holds() {
 			continue

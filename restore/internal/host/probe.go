@@ -1,4 +1,4 @@
-package restore
+package host
 
 import (
 	"errors"
@@ -11,10 +11,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/internal/proc"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/safepath"
 	"regrow/restore/internal/words"
 	"regrow/tasktree"
 )
@@ -30,7 +32,7 @@ type probes struct {
 	// clone makes a task in these new namespaces, which maps its user and
 	// ends: user namespaces as an ordinary user since Linux 3.8, where no
 	// sysctl, security module or sandbox forbids them.
-	clone func(plan.Host, []tasktree.Namespace) error
+	Clone func(plan.Host, []tasktree.Namespace) error
 	// choosePIDs asks for a pid, see [postfork.MayChoosePIDs]; since Linux 5.5,
 	// with CAP_CHECKPOINT_RESTORE since 5.9.
 	choosePIDs func() bool
@@ -39,7 +41,7 @@ type probes struct {
 	pipe func(size int64) error
 	// room gives how many processes there may be beside those that there are, and
 	// which limit says so.
-	room func() (int, string)
+	Room func() (int, string)
 	// calls gives the calls that every restore makes and that are refused.
 	calls func() []refusedCall
 	// sys reads a parameter of /proc/sys, "" if it is not there.
@@ -48,15 +50,15 @@ type probes struct {
 	status func(name string) string
 }
 
-// thisKernel asks the kernel. A yes to clone is kept, because that costs a fork;
+// ThisKernel asks the kernel. A yes to clone is kept, because that costs a fork;
 // a no is asked for again, since limits change.
-var thisKernel = probes{
+var ThisKernel = probes{
 	closeRange: func() error { return unix.CloseRange(1<<31, 1<<31, 0) },
 	proc:       ownProc,
-	clone:      tryCloneOnce,
+	Clone:      tryCloneOnce,
 	choosePIDs: postfork.MayChoosePIDs,
 	pipe:       tryPipe,
-	room:       pidsLeft,
+	Room:       PidsLeft,
 	calls:      tryCalls,
 	sys: func(name string) string {
 		text, _ := os.ReadFile("/proc/sys/" + name)
@@ -87,7 +89,7 @@ func ownProc() error {
 	case self != strconv.Itoa(os.Getpid()):
 		return errForeignProc
 	}
-	err = ignoringEINTR(func() error { return unix.Access("/proc/thread-self/children", unix.R_OK) })
+	err = safepath.IgnoringEINTR(func() error { return unix.Access("/proc/thread-self/children", unix.R_OK) })
 	if errors.Is(err, unix.ENOENT) {
 		return errNoChildren
 	}
@@ -164,14 +166,14 @@ func probe(p *plan.Plan, arena *postfork.Arena) error {
 	}
 	pidfd := int(int32(h.RootPIDFD))
 	defer unix.Close(pidfd)
-	for deadline := time.Now().Add(patience); !ended(pidfd, time.Second); { // a signal may cut it short
+	for deadline := time.Now().Add(patience); !proc.Ended(pidfd, time.Second); { // a signal may cut it short
 		if time.Now().After(deadline) {
 			_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
-			_ = ended(pidfd, patience)
+			_ = proc.Ended(pidfd, patience)
 			break
 		}
 	}
-	_ = ignoringEINTR(func() error {
+	_ = safepath.IgnoringEINTR(func() error {
 		_, err := unix.Wait4(pid, nil, unix.WNOHANG, nil) // nobody else waits for it, so the number is still its own
 		return err
 	})

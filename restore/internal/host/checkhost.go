@@ -1,4 +1,4 @@
-package restore
+package host
 
 import (
 	"errors"
@@ -16,14 +16,10 @@ import (
 )
 
 // CheckHost finds everything that a checked tree needs and this kernel, these
-// privileges or these limits lack: a [*HostError], or nil. It exercises the calls
-// and leaves nothing behind. What a path or a program can make fail is for
-// [CheckPaths]; what another process can, is not looked at. [Start] does the same first.
-//
-// Safe for several goroutines. Needs Linux 5.10 for all of it, and says what an
-// older one lacks.
+// privileges or these limits lack: a [*plan.HostError], or nil. See the face, package
+// restore.
 func CheckHost(t *tasktree.Tree, host plan.Host) error {
-	if lacks := lacking(t, host, thisKernel); len(lacks) > 0 {
+	if lacks := Lacking(t, host, ThisKernel); len(lacks) > 0 {
 		return &plan.HostError{Source: t.Source, Lacks: lacks}
 	}
 	return nil
@@ -37,8 +33,8 @@ type hostCheck struct {
 	lacks []plan.Lack
 }
 
-// lacking gives what the tree needs and the host lacks, sorted by position.
-func lacking(t *tasktree.Tree, host plan.Host, ask probes) []plan.Lack {
+// Lacking gives what the tree needs and the host lacks, sorted by position.
+func Lacking(t *tasktree.Tree, host plan.Host, ask probes) []plan.Lack {
 	c := &hostCheck{tree: t, host: host, ask: ask}
 	c.always()
 	c.namespaces()
@@ -62,7 +58,7 @@ func (c *hostCheck) always() {
 	c.calls()
 	// Without a thread that it needs the Go runtime ends the process: there must be
 	// room before there is anything that such an end would leave.
-	if room, limit := c.ask.room(); room < fewest {
+	if room, limit := c.ask.Room(); room < fewest {
 		c.lack(root.Pos, nil, "task %q: %s leaves room for %d more processes, and regrow itself may need %d threads; raise it", root.Name, limit, max(room, 0), fewest)
 	}
 	switch err := c.ask.proc(); {
@@ -94,7 +90,7 @@ func (c *hostCheck) calls() {
 func (c *hostCheck) namespaces() {
 	user, pid := c.tree.HasNamespace(tasktree.NamespaceUser), c.tree.HasNamespace(tasktree.NamespacePID)
 	if user {
-		err := c.ask.clone(c.host, []tasktree.Namespace{tasktree.NamespaceUser})
+		err := c.ask.Clone(c.host, []tasktree.Namespace{tasktree.NamespaceUser})
 		if err != nil {
 			without := "leave user out and run as root"
 			if c.host.UID == 0 {
@@ -108,7 +104,7 @@ func (c *hostCheck) namespaces() {
 	if !pid {
 		return
 	}
-	err := c.ask.clone(c.host, c.names())
+	err := c.ask.Clone(c.host, c.names())
 	if err == nil {
 		return
 	}
@@ -135,7 +131,7 @@ func (c *hostCheck) names() []tasktree.Namespace {
 
 // withUser says how to get a pid namespace without privileges.
 func (c *hostCheck) withUser() string {
-	err := c.ask.clone(c.host, []tasktree.Namespace{tasktree.NamespaceUser, tasktree.NamespacePID})
+	err := c.ask.Clone(c.host, []tasktree.Namespace{tasktree.NamespaceUser, tasktree.NamespacePID})
 	if err == nil {
 		return "run as root, or write namespaces: [user, pid], which needs no privilege"
 	}

@@ -1,4 +1,4 @@
-package restore
+package host
 
 import (
 	"errors"
@@ -16,10 +16,11 @@ import (
 	"regrow/tasktree"
 )
 
-// checkPaths is [CheckPaths] below the face.
-func checkPaths(p *plan.Plan) error {
-	lacks := linkLacks(p)
-	for _, err := range pathFaults(p) {
+// CheckPaths finds every path, folder and program of a plan that restoring it would not
+// find, may not open, or refuses. See the face, package restore.
+func CheckPaths(p *plan.Plan) error {
+	lacks := LinkLacks(p)
+	for _, err := range PathFaults(p) {
 		text := strings.TrimPrefix(err.Error(), tasktree.At(p.Tree.Source, plan.PosOf(err))+": restore: ")
 		lacks = append(lacks, plan.Lack{Pos: plan.PosOf(err), Msg: text, Cause: err})
 	}
@@ -58,7 +59,7 @@ func allPathUses(p *plan.Plan, yield func(pathUse) bool) {
 				continue
 			}
 			use := pathUse{n - 1, prog, i, flags, paths}
-			if whose, ok := onBehalf(op, prog.Notes[i]); ok {
+			if whose, ok := OnBehalf(op, prog.Notes[i]); ok {
 				use.task = whose
 			}
 			if !yield(use) {
@@ -85,8 +86,8 @@ type place struct {
 	name     string
 }
 
-// pathFaults gives an error for each path that cannot be used, sorted by position.
-func pathFaults(p *plan.Plan) []error {
+// PathFaults gives an error for each path that cannot be used, sorted by position.
+func PathFaults(p *plan.Plan) []error {
 	l := &pathLook{
 		plan: p, opener: safepath.New(p.Host.OldOpen), user: p.Tree.HasNamespace(tasktree.NamespaceUser),
 		made: map[place]bool{}, found: map[uint64]string{}, seen: map[string]bool{},
@@ -103,8 +104,8 @@ func pathFaults(p *plan.Plan) []error {
 			l.open(use)
 		}
 	}
-	check := newProgramCheck(p, func(plan.FileEnd) (int, bool) { return -1, false })
-	for _, err := range check.check(func(cell uint64) (string, bool) { path, ok := l.found[cell]; return path, ok }) {
+	check := NewProgramCheck(p, func(plan.FileEnd) (int, bool) { return -1, false })
+	for _, err := range check.Check(func(cell uint64) (string, bool) { path, ok := l.found[cell]; return path, ok }) {
 		l.add(err)
 	}
 	slices.SortStableFunc(l.errs, func(a, b error) int { return plan.PosOf(a).Compare(plan.PosOf(b)) })
@@ -113,14 +114,14 @@ func pathFaults(p *plan.Plan) []error {
 
 // add keeps an error, once for each place of the description and each call.
 func (l *pathLook) add(err error) {
-	if key := keyOf(err); !l.seen[key] {
+	if key := KeyOf(err); !l.seen[key] {
 		l.seen[key] = true
 		l.errs = append(l.errs, err)
 	}
 }
 
-// keyOf is the same for errors of one path at one place of the description.
-func keyOf(err error) string {
+// KeyOf is the same for errors of one path at one place of the description.
+func KeyOf(err error) string {
 	if op, ok := errors.AsType[*plan.OpError](err); ok {
 		return fmt.Sprint(op.Pos, op.Call)
 	}
@@ -131,7 +132,7 @@ func keyOf(err error) string {
 // the restore would fail.
 func (l *pathLook) fault(use pathUse, after int, err error, reason string) {
 	i := use.op + after
-	failed := words.Failed{Task: use.task, Prog: use.prog, Op: i, Err: err, Reason: reason, Explain: explainPath}
+	failed := words.Failed{Task: use.task, Prog: use.prog, Op: i, Err: err, Reason: reason, Explain: ExplainPath}
 	if use.prog.Notes[i].Verb == program.VerbFind {
 		l.add(words.ProgramError(l.plan, failed))
 		return
@@ -200,7 +201,7 @@ func reopenFlags(p *plan.Plan, op *program.Op) (flags uint64, ok bool) {
 	case op.Kind == program.OpReopenAt:
 		return p.HowFlags(op.Args[1]), true
 	case op.Kind == program.OpCall && op.Nr == unix.SYS_OPENAT:
-		return op.Args[2], strings.HasPrefix(stringAt(p, op.Args[1]), program.FDFolder)
+		return op.Args[2], strings.HasPrefix(StringAt(p, op.Args[1]), program.FDFolder)
 	}
 	return 0, false
 }
@@ -253,7 +254,7 @@ func accessMode(flags int) uint32 {
 // mayAccess asks for the rights to what a descriptor has open. Only an answer that an
 // open gives too is an error.
 func mayAccess(fd int, mode uint32) error {
-	err := ignoringEINTR(func() error {
+	err := safepath.IgnoringEINTR(func() error {
 		return unix.Faccessat(unix.AT_FDCWD, fmt.Sprintf("%s%d", program.FDFolder, fd), mode, unix.AT_EACCESS)
 	})
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EROFS) {
@@ -278,9 +279,9 @@ func (l *pathLook) create(use pathUse, op *program.Op) {
 	const links = 40 // MAXSYMLINKS: a dangling link is followed, as open does
 	for range links {
 		var st unix.Stat_t
-		switch err := ignoringEINTR(func() error { return unix.Lstat(path, &st) }); {
+		switch err := safepath.IgnoringEINTR(func() error { return unix.Lstat(path, &st) }); {
 		case err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK && flags&(unix.O_NOFOLLOW|unix.O_EXCL) == 0 && dangles(path):
-			next, ok := followLink(path)
+			next, ok := FollowLink(path)
 			if !ok {
 				return
 			}
@@ -307,7 +308,7 @@ func (l *pathLook) create(use pathUse, op *program.Op) {
 
 // dangles reports whether a link leads to no file.
 func dangles(path string) bool {
-	return errors.Is(statPath(path, new(unix.Stat_t)), unix.ENOENT)
+	return errors.Is(safepath.StatPath(path, new(unix.Stat_t)), unix.ENOENT)
 }
 
 // folder looks at a folder of tasks.
@@ -326,7 +327,7 @@ func (l *pathLook) folder(use pathUse) {
 		if task.Cwd.Value == "" || l.plan.Tree.Join(task.Cwd.Value) != path {
 			continue
 		}
-		op := words.OpError(l.plan, words.Failed{Task: i, Prog: use.prog, Op: use.op, Err: err, Explain: explainPath})
+		op := words.OpError(l.plan, words.Failed{Task: i, Prog: use.prog, Op: use.op, Err: err, Explain: ExplainPath})
 		op.Pos = task.Cwd.Pos
 		l.add(op)
 	}
@@ -334,7 +335,7 @@ func (l *pathLook) folder(use pathUse) {
 
 // program looks for the program of a task.
 func (l *pathLook) program(use pathUse, op *program.Op) {
-	i, err := firstProgram(l.opener, len(use.paths), func(i int) string { return use.paths[i] })
+	i, err := FirstProgram(l.opener, len(use.paths), func(i int) string { return use.paths[i] })
 	if err == nil {
 		l.found[op.Args[2]] = use.paths[i]
 		return
@@ -350,9 +351,9 @@ func (l *pathLook) program(use pathUse, op *program.Op) {
 	l.fault(use, 0, err, "")
 }
 
-// linkLacks finds paths with a link where openat2 is refused: without it nobody can tell
+// LinkLacks finds paths with a link where openat2 is refused: without it nobody can tell
 // where a link leads for somebody else.
-func linkLacks(p *plan.Plan) (lacks []plan.Lack) {
+func LinkLacks(p *plan.Plan) (lacks []plan.Lack) {
 	if !p.Host.OldOpen {
 		return nil
 	}
@@ -362,7 +363,7 @@ func linkLacks(p *plan.Plan) (lacks []plan.Lack) {
 		op, note := &use.prog.Ops[use.op], use.prog.Notes[use.op]
 		path := use.paths[0]
 		if op.Kind == program.OpFind {
-			i, err := firstProgram(o, len(use.paths), func(i int) string { return use.paths[i] })
+			i, err := FirstProgram(o, len(use.paths), func(i int) string { return use.paths[i] })
 			if err != nil {
 				continue
 			}
