@@ -121,10 +121,10 @@ func hostPIDs(tasks []TaskReport, below func() (all []proc.Status, missed int), 
 	}
 }
 
-// living gives the processes at and below the root that have not ended, by their
-// numbers in the tree's pid namespace. It is an error if there is no descriptor left
-// for a look at them.
-func (r *run) living() (map[int]bool, error) {
+// ended gives the processes below the root that have ended and that nobody has waited
+// for, by their numbers in the tree's pid namespace. It is an error if there is no
+// descriptor left for a look at them.
+func (r *run) ended() (map[int]bool, error) {
 	folder, err := os.Open("/proc/self/task")
 	if err != nil {
 		return nil, err
@@ -140,16 +140,13 @@ func (r *run) living() (map[int]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	alive := map[int]bool{}
-	if root.Lives() {
-		alive[r.pidInTree(root.PID)] = true
-	}
+	ended := map[int]bool{}
 	for _, p := range proc.Descendants(root) {
-		if !p.Ended() {
-			alive[r.pidInTree(p.PID)] = true
+		if p.Ended() {
+			ended[r.pidInTree(p.PID)] = true
 		}
 	}
-	return alive, nil
+	return ended, nil
 }
 
 // pidInTree gives the number of a process in the tree's pid namespace, 0 if it is

@@ -26,7 +26,6 @@ type watch struct {
 	rootGone  bool
 	impatient bool // the context has ended
 	still     stillness
-	suspect   int // of the last look at every process: task that is not there, 0: none
 }
 
 func (r *run) watch(ctx context.Context) *watch {
@@ -114,38 +113,27 @@ func (w *watch) look() {
 		}
 	}
 	left := int(postfork.Load(&w.r.arena.Head().Left))
-	now := [3]int{forked, len(fresh), left}
-	if now != w.still.seen {
-		w.suspect = 0
-	}
-	if w.still.stands(now) && len(fresh) > 0 {
-		if missing := w.stillborn(fresh); w.confirmed(missing) {
-			w.raise(missing)
+	if w.still.stands([3]int{forked, len(fresh), left}) && len(fresh) > 0 {
+		if dead := w.stillborn(fresh); dead > 0 {
+			w.raise(dead)
 		}
 	}
-}
-
-// confirmed reports whether the last look at every process has missed the same
-// task. One look is not enough: what /proc lists as children need not be complete
-// while some of them come and go, see proc_pid_task(5).
-func (w *watch) confirmed(missing int) bool {
-	again := missing != 0 && missing == w.suspect
-	if w.suspect = missing; missing != 0 {
-		w.still.patience = 20 * time.Millisecond // the second look comes soon
-	}
-	return again
 }
 
 // stillborn finds a task that was killed before it could make its death known,
 // or gives 0, for the root is not among them. fresh are the tasks that were forked
 // and have not done so. It reads /proc for every task.
+//
+// Nobody waits for a task before release, so one that was killed is listed as ended. One
+// that is not listed may live: what /proc lists as children need not be complete while
+// some of them come and go, see proc_pid_task(5).
 func (w *watch) stillborn(fresh []int) int {
-	living, err := w.r.living()
+	ended, err := w.r.ended()
 	if err != nil {
 		return 0 // not known
 	}
 	for _, i := range fresh {
-		if !living[int(w.r.arena.Record(i).PID)] {
+		if ended[int(w.r.arena.Record(i).PID)] {
 			return i
 		}
 	}
@@ -161,8 +149,7 @@ type stillness struct {
 	patience time.Duration
 }
 
-// stands reports that nothing has changed for a while, which is longer each time,
-// unless a second look was asked for.
+// stands reports that nothing has changed for a while, which is longer each time.
 func (s *stillness) stands(now [3]int) bool {
 	const first, longest = 60 * time.Millisecond, time.Second
 	if now != s.seen || s.since.IsZero() {

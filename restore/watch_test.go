@@ -1,7 +1,6 @@
 package restore
 
 import (
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,16 +32,4 @@ func TestStillness(t *testing.T) {
 			}
 		}
 	})
-}
-
-// TestConfirmed holds that a task is taken for dead when two looks in a row miss it.
-func TestConfirmed(t *testing.T) {
-	w := &watch{}
-	var got []bool
-	for _, missing := range []int{0, 0, 3, 4, 0, 4, 4} {
-		got = append(got, w.confirmed(missing))
-	}
-	if want := []bool{false, false, false, false, false, false, true}; !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
 }
