@@ -227,6 +227,29 @@ func TestComplaints(t *testing.T) {
 	}
 }
 
+// TestMiscompiled holds what is taken for a fault of the emulator, with lines of a real one.
+func TestMiscompiled(t *testing.T) {
+	const oops = "[   35.271708] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI\r\n[   35.272358] RIP: 0010:kmem_cache_free+0x103/0x440\r\n"
+	for _, c := range []struct {
+		text, accel string
+		want        bool
+	}{
+		{oops, "tcg", true},
+		{"[   41.0] int3: 0000 [#1] SMP NOPTI\r\n", "tcg", true}, // 5.10
+		{oops, "kvm", false}, // a processor does it well
+		{"[    9.1] Oops: 0000 [#1] PREEMPT SMP NOPTI\r\n", "tcg", false},
+		{"[    9.1] BUG: unable to handle page fault\r\n", "tcg", false},
+	} {
+		m := machine{dir: t.TempDir(), accel: c.accel}
+		if err := os.WriteFile(m.consolePath(), []byte(c.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.miscompiled(); got != c.want {
+			t.Errorf("%s %q: %v", c.accel, c.text, got)
+		}
+	}
+}
+
 // cachedKernel gives the newest kernel if it was fetched, and QEMU is there.
 func cachedKernel(t *testing.T) kernel {
 	t.Helper()
