@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"regrow/restore/internal/model"
+	"regrow/restore/internal/plan"
 )
 
 // Disagree compares what was predicted with what really was, task by task and
@@ -47,7 +48,7 @@ func (o *Observation) Disagree(pr *model.Prediction) []string {
 	return differ
 }
 
-func heldText(h model.Held, there bool) string {
+func heldText(h plan.Held, there bool) string {
 	switch {
 	case !there:
 		return "closed"

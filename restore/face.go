@@ -46,11 +46,11 @@ type (
 	// TaskPrediction is what one task does, and what it has in the end.
 	TaskPrediction = model.TaskPrediction
 	// Outcome is the end of a task's restore: predicted, or what really was.
-	Outcome = model.Outcome
+	Outcome = plan.Outcome
 	// Held is what a descriptor is.
-	Held = model.Held
+	Held = plan.Held
 	// FailedOp is an op of a naive plan that fails.
-	FailedOp = model.FailedOp
+	FailedOp = plan.FailedOp
 	// Collision is a descriptor that was needed and that an op of a plan destroyed,
 	// by writing over it or by closing it.
 	Collision = model.Collision

@@ -15,12 +15,13 @@ import (
 	"regrow/internal/proc"
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/words"
 )
 
 // Observation is what the tables of a tree really were when every task was
 // ready.
 type Observation struct {
-	Tasks []model.Outcome `json:"tasks"` // in the order of the description
+	Tasks []plan.Outcome `json:"tasks"` // in the order of the description
 }
 
 // observe is [Observe] below the face.
@@ -73,7 +74,7 @@ func (r *run) look(predicted *model.Prediction) (*Observation, error) {
 	names := &privateNames{r: r, holders: map[plan.FileEnd]holder{}, channels: map[ownEnd]int{}}
 	for i := range rep.Tasks {
 		pid := rep.Tasks[i].HostPID
-		out := model.Outcome{Failed: r.noted(i), Table: map[int]model.Held{}}
+		out := plan.Outcome{Failed: r.noted(i), Table: map[int]plan.Held{}}
 		if owners[i] != nil {
 			out.Shares = owners[i].Name
 		}
@@ -82,7 +83,7 @@ func (r *run) look(predicted *model.Prediction) (*Observation, error) {
 			return nil, err
 		}
 		for _, n := range numbers {
-			h := model.Held{}
+			h := plan.Held{}
 			if h.Cloexec, err = isCloexec(pid, n); err != nil {
 				return nil, err
 			}
@@ -109,12 +110,12 @@ func (r *run) look(predicted *model.Prediction) (*Observation, error) {
 }
 
 // noted gives the first op of a task that failed, or nil.
-func (r *run) noted(task int) *model.FailedOp {
+func (r *run) noted(task int) *plan.FailedOp {
 	rec := r.arena.Record(task)
 	if rec.Errno == 0 {
 		return nil
 	}
-	return model.FailedOpOf(r.plan, task, model.Failure{Op: int(rec.Op), Errno: unix.Errno(rec.Errno)})
+	return words.FailedOp(r.plan, task, int(rec.Op), unix.Errno(rec.Errno))
 }
 
 // openNumbers lists a process's descriptors, ascending.

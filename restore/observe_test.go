@@ -287,9 +287,9 @@ func drawOwn(rt *rapid.T, tree *tasktree.Tree, limit int) map[string]int {
 func checkVerdict(t *rapid.T, tree *tasktree.Tree, pr *model.Prediction, seen *Observation) {
 	right := true
 	for i, task := range tree.Tasks() {
-		want := map[int]model.Held{}
+		want := map[int]plan.Held{}
 		for _, d := range task.Table().FDs {
-			want[d.FD] = model.Held{File: d.File.Value, Cloexec: d.Cloexec}
+			want[d.FD] = plan.Held{File: d.File.Value, Cloexec: d.Cloexec}
 		}
 		right = right && seen.Tasks[i].Failed == nil && fmt.Sprint(want) == fmt.Sprint(seen.Tasks[i].Table)
 	}

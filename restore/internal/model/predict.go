@@ -44,32 +44,7 @@ type TaskPrediction struct {
 	Helpers int    `json:"helpers"` // most at a time; of a sharer those that it takes itself
 	Calls   int    `json:"calls"`   // until it is ready
 	Right   bool   `json:"right"`   // the table is what the description says
-	Outcome
-}
-
-// Outcome is the end of a task's restore: predicted, or what really was.
-type Outcome struct {
-	// Failed is the first op that fails, nil if none does.
-	Failed *FailedOp `json:"failed,omitempty"`
-	// Shares is the task whose descriptor table this one has, "" if it has its
-	// own.
-	Shares string `json:"shares,omitempty"`
-	// Table has each descriptor when the task is ready.
-	Table map[int]Held `json:"table"`
-}
-
-// Held is what a descriptor is.
-type Held struct {
-	File    string `json:"file"` // the open file's name, or [store] and the like
-	Cloexec bool   `json:"cloexec"`
-}
-
-// FailedOp is an op of a naive plan that fails.
-type FailedOp struct {
-	Op   int    `json:"op"`   // its number among the task's, from 0
-	What string `json:"what"` // what it was for, and the call
-	Line int    `json:"line"`
-	Why  string `json:"why"` // the error; a prediction may know another one
+	plan.Outcome
 }
 
 // Collision is a descriptor that was needed and that an op of a plan destroyed,
@@ -114,12 +89,12 @@ func Predict(p *plan.Plan) (*Prediction, error) {
 	traffic(p, pr)
 	for i, task := range p.Tree.Tasks() {
 		t := TaskPrediction{Name: task.Name, Helpers: m.helpers[i], Calls: Calls(&p.Tasks[i]), Right: !m.wrong[i]}
-		t.Outcome = Outcome{Failed: FailedOpOf(p, i, m.Failed[i]), Table: make(map[int]Held, m.Tables[i].Cells.Count)}
+		t.Outcome = plan.Outcome{Failed: words.FailedOp(p, i, m.Failed[i].Op, m.Failed[i].Errno), Table: make(map[int]plan.Held, m.Tables[i].Cells.Count)}
 		if task.Sharer() {
 			t.Shares = task.Owner.Name
 		}
 		for n, c := range m.Tables[i].Cells.All() {
-			t.Table[n] = Held{p.EndName(c.What), c.Cloexec}
+			t.Table[n] = plan.Held{File: p.EndName(c.What), Cloexec: c.Cloexec}
 		}
 		pr.Tasks = append(pr.Tasks, t)
 		pr.Helpers = max(pr.Helpers, t.Helpers)
@@ -161,18 +136,6 @@ func traffic(p *plan.Plan, pr *Prediction) {
 // its standard descriptors, two that the runtime waits with and one that it reads
 // its cgroup's limit from, the store, a pidfd, and what it reads of /proc at a time.
 const OwnDescriptors = 9
-
-func FailedOpOf(p *plan.Plan, task int, f Failure) *FailedOp {
-	if f.Errno == 0 {
-		return nil
-	}
-	op, note := &p.Tasks[task].Ops[f.Op], p.Tasks[task].Notes[f.Op]
-	why, err := words.Reason(p, op, note, int32(f.Errno), 0)
-	if err != nil {
-		why = err.Error()
-	}
-	return &FailedOp{Op: f.Op, What: words.What(p, op, note) + ": " + words.Call(p, op, note), Line: int(note.Line), Why: why}
-}
 
 func collisionOf(p *plan.Plan, c collision) Collision {
 	op, note := &p.Tasks[c.task].Ops[c.op], p.Tasks[c.task].Notes[c.op]

@@ -46,7 +46,7 @@ type StepOfPlan struct {
 
 // CellOfPlan is what a number of a table holds, written as in a [Prediction].
 type CellOfPlan struct {
-	model.Held
+	plan.Held
 
 	Look bool `json:"look,omitempty"` // only an O_PATH view of the file
 }
@@ -143,7 +143,7 @@ func cellOf(p *plan.Plan, c model.Cell) *CellOfPlan {
 	if c.What == plan.Nothing {
 		return nil
 	}
-	return &CellOfPlan{Held: model.Held{File: p.EndName(c.What), Cloexec: c.Cloexec}, Look: c.Look}
+	return &CellOfPlan{Held: plan.Held{File: p.EndName(c.What), Cloexec: c.Cloexec}, Look: c.Look}
 }
 
 func steps(p *plan.Plan, prog *program.Program) []StepOfPlan {

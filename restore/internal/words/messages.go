@@ -205,3 +205,17 @@ func CallName(p *plan.Plan, op *program.Op, n program.Note) string {
 	}
 	return name
 }
+
+// FailedOp tells of an op of a task that fails with an errno, which may be one of the
+// reasons of package program: nil if that is 0.
+func FailedOp(p *plan.Plan, task, i int, errno unix.Errno) *plan.FailedOp {
+	if errno == 0 {
+		return nil
+	}
+	op, note := &p.Tasks[task].Ops[i], p.Tasks[task].Notes[i]
+	why, err := Reason(p, op, note, int32(errno), 0)
+	if err != nil {
+		why = err.Error()
+	}
+	return &plan.FailedOp{Op: i, What: What(p, op, note) + ": " + Call(p, op, note), Line: int(note.Line), Why: why}
+}

@@ -1,0 +1,26 @@
+package plan
+
+// Outcome is the end of a task's restore: predicted, or what really was.
+type Outcome struct {
+	// Failed is the first op that fails, nil if none does.
+	Failed *FailedOp `json:"failed,omitempty"`
+	// Shares is the task whose descriptor table this one has, "" if it has its
+	// own.
+	Shares string `json:"shares,omitempty"`
+	// Table has each descriptor when the task is ready.
+	Table map[int]Held `json:"table"`
+}
+
+// Held is what a descriptor is.
+type Held struct {
+	File    string `json:"file"` // the open file's name, or [store] and the like
+	Cloexec bool   `json:"cloexec"`
+}
+
+// FailedOp is an op of a naive plan that fails.
+type FailedOp struct {
+	Op   int    `json:"op"`   // its number among the task's, from 0
+	What string `json:"what"` // what it was for, and the call
+	Line int    `json:"line"`
+	Why  string `json:"why"` // the error; a prediction may know another one
+}
