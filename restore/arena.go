@@ -7,7 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/memory"
-	"regrow/restore/internal/planner"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
 )
@@ -19,7 +18,7 @@ func (r *run) mapArena() error {
 		size := r.plan.ArenaSize()
 		arena, err := postfork.Map(r.plan.Arena.Base, size)
 		if errors.Is(err, unix.EEXIST) && try < program.BaseTries-1 {
-			if r.plan, err = planner.Rebased(r.plan, r.plan.Arena.Base+program.BaseStep); err != nil {
+			if r.plan, err = r.joined.Rebase(r.plan, r.plan.Arena.Base+program.BaseStep); err != nil {
 				return err
 			}
 			continue

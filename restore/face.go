@@ -196,6 +196,9 @@ func (p *Plan) Picture() (*Picture, error) { return show.NewPicture(p.plan) }
 // Safe for several goroutines.
 func CheckPaths(p *Plan) error { return host.CheckPaths(p.plan) }
 
+// joined is what the runner is handed of the other rooms.
+var joined = Joined{Verify: model.Verify, Rebase: planner.Rebased, Once: planner.Once}
+
 // Start carries a plan out. It returns when every task holds or has begun its
 // program, or with an error when nothing of the tree is left.
 //
@@ -210,7 +213,7 @@ func CheckPaths(p *Plan) error { return host.CheckPaths(p.plan) }
 // so that orphans of the tree come to it. C code of the process must not fork while
 // Start runs; forks of Go wait. Needs Linux 5.10 and /proc.
 func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
-	return startPlan(ctx, p.plan, o)
+	return startPlan(ctx, p.plan, o, joined)
 }
 
 // Observe carries a plan out up to the commit point, when every task is ready,
@@ -225,7 +228,13 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 //
 // Errors are those of [Start]. A failed op of a naive plan is none.
 func Observe(ctx context.Context, p *Plan, o Options, predicted *Prediction) (*Observation, error) {
-	return observe(ctx, p.plan, o, predicted)
+	var hints []plan.Outcome
+	if predicted != nil {
+		for _, t := range predicted.Tasks {
+			hints = append(hints, t.Outcome)
+		}
+	}
+	return observe(ctx, p.plan, o, joined, hints)
 }
 
 // Rehearse carries a plan out up to the commit point, when every task is ready, calls
@@ -235,5 +244,5 @@ func Observe(ctx context.Context, p *Plan, o Options, predicted *Prediction) (*O
 //
 // Errors are those of [Start], and that of during.
 func Rehearse(ctx context.Context, p *Plan, o Options, during func() error) error {
-	return rehearse(ctx, p.plan, o, during)
+	return rehearse(ctx, p.plan, o, joined, during)
 }

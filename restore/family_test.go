@@ -29,7 +29,7 @@ func startTree(t *testing.T, tree *tasktree.Tree, o Options) *Tree {
 		t.Fatal(err)
 	}
 	o.Timeout = patience
-	started, err := startPlan(t.Context(), p, o)
+	started, err := startNow(t.Context(), p, o)
 	if err != nil {
 		t.Fatal(err)
 	}

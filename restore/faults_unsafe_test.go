@@ -346,7 +346,7 @@ func (f *faults) everyOp(t *testing.T, here plan.Host, o plan.Options, namespace
 	// First without a fault: else the faults would prove nothing. It cuts a
 	// file, so the files are made anew.
 	for range 2 { // the second time the poller and what else Go opens is there
-		tree, err := startPlan(t.Context(), p, Options{Timeout: patience})
+		tree, err := startNow(t.Context(), p, Options{Timeout: patience})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -408,7 +408,7 @@ type fault struct {
 func (f *faults) one(t *testing.T, p *plan.Plan, x fault, dir, before string) {
 	t.Helper()
 	what := fmt.Sprintf("task %d, op %d, %s answers %s", x.task, x.op, x.call, unix.ErrnoName(x.errno))
-	tree, err := startPlan(t.Context(), withFault(p, x.task, x.op, x.errno), Options{Timeout: patience})
+	tree, err := startNow(t.Context(), withFault(p, x.task, x.op, x.errno), Options{Timeout: patience})
 	if err == nil {
 		tree.Abort()
 		t.Fatalf("%s: the restore went well", what)

@@ -121,7 +121,7 @@ func TestHelperEnds(t *testing.T) {
 	p.Faulty = true
 	op := &p.Tasks[0].Ops[helps[1]+5]
 	*op = program.Op{Kind: program.OpCall, Nr: unix.SYS_EXIT_GROUP, Args: [6]uint64{3}}
-	tree, err := startPlan(t.Context(), p, Options{Timeout: patience})
+	tree, err := startNow(t.Context(), p, Options{Timeout: patience})
 	if err == nil {
 		tree.Abort()
 		t.Fatal("the restore went well")
@@ -184,7 +184,7 @@ func TestHelpersByClone(t *testing.T) {
 					binary.NativeEndian.PutUint64(p.Arena.Data()[at:], unix.CLONE_NEWNS|unix.CLONE_FS)
 				}
 			}
-			tree, err := startPlan(t.Context(), p, Options{Timeout: patience})
+			tree, err := startNow(t.Context(), p, Options{Timeout: patience})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/internal/proc"
-	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/words"
 )
@@ -25,24 +24,24 @@ type Observation struct {
 }
 
 // observe is [Observe] below the face.
-func observe(ctx context.Context, p *plan.Plan, o Options, predicted *model.Prediction) (*Observation, error) {
+func observe(ctx context.Context, p *plan.Plan, o Options, by Joined, hints []plan.Outcome) (*Observation, error) {
 	if err := kcmpWorks(); err != nil {
 		return nil, noKcmp(p, err)
 	}
 	var seen *Observation
 	o.observe = func(r *run) error {
 		var err error
-		seen, err = r.look(predicted)
+		seen, err = r.look(hints)
 		return noKcmp(p, err)
 	}
-	if _, err := startPlan(ctx, p, o); err != nil {
+	if _, err := startPlan(ctx, p, o, by); err != nil {
 		return nil, err
 	}
 	return seen, nil
 }
 
 // rehearse is [Rehearse] below the face.
-func rehearse(ctx context.Context, p *plan.Plan, o Options, during func() error) error {
+func rehearse(ctx context.Context, p *plan.Plan, o Options, by Joined, during func() error) error {
 	o.observe = func(*run) error {
 		// Other restores need another thread than this one, which owns the gate.
 		starting.Unlock()
@@ -51,12 +50,12 @@ func rehearse(ctx context.Context, p *plan.Plan, o Options, during func() error)
 		go func() { done <- during() }()
 		return <-done
 	}
-	_, err := startPlan(ctx, p, o)
+	_, err := startPlan(ctx, p, o, by)
 	return err
 }
 
-// look reads every table.
-func (r *run) look(predicted *model.Prediction) (*Observation, error) {
+// look reads every table. hints may be nil.
+func (r *run) look(hints []plan.Outcome) (*Observation, error) {
 	known, err := r.knownFiles()
 	if err != nil {
 		return nil, err
@@ -88,8 +87,8 @@ func (r *run) look(predicted *model.Prediction) (*Observation, error) {
 				return nil, err
 			}
 			hint := ""
-			if predicted != nil {
-				hint = predicted.Tasks[i].Table[n].File
+			if hints != nil {
+				hint = hints[i].Table[n].File
 			}
 			fe, err := known.find(pid, n, hint)
 			if err == nil && fe == plan.Nothing {

@@ -224,7 +224,7 @@ func predictionIsReality(t *testing.T, rt *rapid.T, here plan.Host, limit int, c
 	if err != nil {
 		rt.Fatal(err)
 	}
-	seen, err := observe(t.Context(), p, Options{Timeout: patience}, pr)
+	seen, err := observeNow(t.Context(), p, Options{Timeout: patience}, pr)
 	if err != nil {
 		rt.Fatal(err)
 	}

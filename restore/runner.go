@@ -17,9 +17,7 @@ import (
 	"regrow/fdstore"
 	"regrow/internal/proc"
 	"regrow/restore/internal/host"
-	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
-	"regrow/restore/internal/planner"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/safepath"
 )
@@ -55,9 +53,22 @@ type Options struct {
 	observe func(*run) error // looks at the tree when it is ready, and the restore ends there
 }
 
+// Joined is what a runner does not know itself, and is handed: whoever joins planner,
+// model and runner.
+type Joined struct {
+	// Verify gives an error for a plan that the model does not accept.
+	Verify func(*plan.Plan) error
+	// Rebase plans the same tree for an arena at another place.
+	Rebase func(p *plan.Plan, base uint64) (*plan.Plan, error)
+	// Once plans the same tree so that no message brings an open file more than
+	// once: nil if it does not already.
+	Once func(p *plan.Plan) *plan.Plan
+}
+
 // run is one restore under way.
 type run struct {
 	plan     *plan.Plan
+	joined   Joined
 	options  Options
 	log      logrus.FieldLogger
 	arena    *postfork.Arena
@@ -94,7 +105,7 @@ type slot struct {
 var starting sync.Mutex
 
 // startPlan is [Start] below the face.
-func startPlan(ctx context.Context, p *plan.Plan, o Options) (*Tree, error) {
+func startPlan(ctx context.Context, p *plan.Plan, o Options, by Joined) (*Tree, error) {
 	starting.Lock()
 	defer starting.Unlock()
 	runtime.LockOSThread()
@@ -104,7 +115,7 @@ func startPlan(ctx context.Context, p *plan.Plan, o Options) (*Tree, error) {
 		o.Began = time.Now()
 	}
 	for again := false; ; again = true {
-		r := newRun(p, o)
+		r := newRun(p, o, by)
 		if again {
 			r.trace.moment("planned again")
 		}
@@ -121,8 +132,8 @@ func startPlan(ctx context.Context, p *plan.Plan, o Options) (*Tree, error) {
 	}
 }
 
-func newRun(p *plan.Plan, o Options) *run {
-	r := &run{plan: p, options: o, log: o.Log, opener: safepath.New(p.Host.OldOpen), rootFD: -1, deadline: o.Began.Add(o.Timeout)}
+func newRun(p *plan.Plan, o Options, by Joined) *run {
+	r := &run{plan: p, joined: by, options: o, log: o.Log, opener: safepath.New(p.Host.OldOpen), rootFD: -1, deadline: o.Began.Add(o.Timeout)}
 	if r.log == nil {
 		quiet := logrus.New()
 		quiet.SetOutput(io.Discard)
@@ -179,13 +190,11 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 // the store or a number in its table was all that this process could not get, and that
 // plan needs less of them. Otherwise it gives nil.
 func (r *run) leaner() *plan.Plan {
-	if !r.short || r.root.PID != 0 || r.plan.Faulty || !planner.BringsAgain(r.plan.Options) {
+	if !r.short || r.root.PID != 0 || r.plan.Faulty {
 		return nil
 	}
-	o := r.plan.Options
-	o.Once = true
-	p, err := planner.New(r.plan.Tree, r.plan.Host, o)
-	if err != nil || p.InFlight() >= r.plan.InFlight() && p.OpenAtOnce() >= r.plan.OpenAtOnce() {
+	p := r.joined.Once(r.plan)
+	if p == nil || p.InFlight() >= r.plan.InFlight() && p.OpenAtOnce() >= r.plan.OpenAtOnce() {
 		return nil
 	}
 	return p
@@ -248,7 +257,7 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 			verified <- nil
 			return
 		}
-		verified <- model.Verify(p)
+		verified <- r.joined.Verify(p)
 	}(r.plan)
 	r.slots = make([]slot, r.plan.Slots)
 	var err error

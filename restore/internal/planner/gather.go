@@ -125,7 +125,7 @@ func (tp *taskPlanner) pull(files []plan.FileEnd) {
 		order, numbers, files = tp.landNext(files)
 		tp.takeMessage(way, order, numbers)
 	}
-	if BringsAgain(tp.pl.plan.Options) {
+	if bringsAgain(tp.pl.plan.Options) {
 		tp.pullAgain()
 	}
 }
@@ -146,7 +146,7 @@ func (tp *taskPlanner) way() []int {
 // files back that do not come with it. The next call uses the memory of order and
 // numbers.
 func (tp *taskPlanner) landNext(files []plan.FileEnd) (order []plan.FileEnd, numbers []int, rest []plan.FileEnd) {
-	if BringsAgain(tp.pl.plan.Options) {
+	if bringsAgain(tp.pl.plan.Options) {
 		return tp.landingAgain(files)
 	}
 	numbers = tp.table.Land(tp.pl.scratch.numbers, min(len(files), fdstore.MaxGroup))

@@ -30,7 +30,7 @@ func New(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, error) {
 	first, err := newPlan(t, host, o)
 	_, refused := errors.AsType[*plan.RefusedError](err)
 	over := err == nil && (overInFlight(first) || overFlat(first))
-	if !BringsAgain(o) || !refused && !over {
+	if !bringsAgain(o) || !refused && !over {
 		return first, err
 	}
 	// Bringing files again saves calls, but it takes numbers early that a full table
@@ -43,9 +43,9 @@ func New(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, error) {
 	return once, onceErr
 }
 
-// BringsAgain reports whether messages may bring an open file more than once: the
+// bringsAgain reports whether messages may bring an open file more than once: the
 // kernel installs what a message brings for a third of what a dup3 costs.
-func BringsAgain(o plan.Options) bool {
+func bringsAgain(o plan.Options) bool {
 	return o.Strategy == plan.StrategyFDStore && !o.Naive && !o.Once
 }
 
@@ -118,4 +118,19 @@ func Rebased(p *plan.Plan, base uint64) (*plan.Plan, error) {
 	o := p.Options
 	o.Base = base
 	return New(p.Tree, p.Host, o)
+}
+
+// Once plans the same tree so that no message brings an open file more than once. It is
+// nil if that is so already, or cannot be.
+func Once(p *plan.Plan) *plan.Plan {
+	if !bringsAgain(p.Options) {
+		return nil
+	}
+	o := p.Options
+	o.Once = true
+	once, err := New(p.Tree, p.Host, o)
+	if err != nil {
+		return nil
+	}
+	return once
 }

@@ -85,7 +85,7 @@ func (pl *planner) place() {
 		traits := f.Spec.Traits(t)
 		// Opened in a user namespace, a file would be opened with other rights.
 		pl.stored[i] = traits.ByRunner || f.Shared() || t.HasNamespace(tasktree.NamespaceUser) || pl.plan.Options.Strategy == plan.StrategyInherit ||
-			BringsAgain(pl.plan.Options) && len(f.Uses) >= FewAgain && len(f.Spec.Ends()) == 0
+			bringsAgain(pl.plan.Options) && len(f.Uses) >= FewAgain && len(f.Spec.Ends()) == 0
 		if traits.Path != "" {
 			clean := traits.Path
 			if !filepath.IsAbs(clean) {
