@@ -60,7 +60,7 @@ func TestFilesComeAgain(t *testing.T) {
 		{name: "every fourth number", files: 1, to: 400, file: func(n int) int { return map[bool]int{true: -1}[n%4 > 0] }, messages: "0", dups: 99},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := mustPlan(t, againTree(t, c.files, c.from, c.to, c.file), testHost)
+			p := must(t)(planner.New(againTree(t, c.files, c.from, c.to, c.file), testHost, plan.Options{}))
 			if err := model.Verify(p); err != nil {
 				t.Fatal(err)
 			}
@@ -113,7 +113,7 @@ func TestOnceIfNeeded(t *testing.T) {
 		for i := range tree.Root.Children[1].FDs { // below any of these limits
 			tree.Root.Children[1].FDs[i].FD = 10 + 2*i
 		}
-		p := mustPlan(t, tree, host)
+		p := must(t)(planner.New(tree, host, plan.Options{}))
 		if got, want := again(p), hard > 93; got != want {
 			t.Errorf("hard limit %d: files come again: %v, want %v", hard, got, want)
 		}
@@ -161,7 +161,7 @@ func TestOnceIfFewerInFlight(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			host := testHost
 			host.HardFiles, host.SoftFiles = c.hard, min(host.SoftFiles, c.hard)
-			p := mustPlan(t, privateTree(t, c.tasks, c.files, c.numbers), host)
+			p := must(t)(planner.New(privateTree(t, c.tasks, c.files, c.numbers), host, plan.Options{}))
 			if p.Options.Once != c.once || uint64(p.InFlight()) > c.hard {
 				t.Errorf("once %v, %d in flight, want %v and at most %d", p.Options.Once, p.InFlight(), c.once, c.hard)
 			}
@@ -185,7 +185,7 @@ func TestPipesStay(t *testing.T) {
 	if problems := tree.Check(); len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	p := mustPlan(t, tree, testHost)
+	p := must(t)(planner.New(tree, testHost, plan.Options{}))
 	if len(p.Messages) > 0 {
 		t.Errorf("%d messages", len(p.Messages))
 	}

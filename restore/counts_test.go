@@ -15,6 +15,7 @@ import (
 
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
@@ -126,7 +127,7 @@ func countedTree(tasks, fds, files, base int, chain bool) *tasktree.Tree {
 func countsOf(t *testing.T, tree *tasktree.Tree) counts {
 	t.Helper()
 	host := plan.Host{SoftFiles: 20_000, HardFiles: 20_000, Environ: []string{"PATH=/usr/bin:/bin"}, Cwd: "/"}
-	p := mustPlan(t, tree, host)
+	p := must(t)(planner.New(tree, host, plan.Options{}))
 	c := counts{Tasks: len(p.Tasks), Messages: len(p.Messages)}
 	ops, calls, pulls, installs := 0, 0, 0, 0
 	for i := range p.Tasks {
@@ -150,7 +151,7 @@ func countsOf(t *testing.T, tree *tasktree.Tree) counts {
 	c.OpsTask, c.CallsTask, c.PullsTask = average(ops, c.Tasks), average(calls, c.Tasks), average(pulls, c.Tasks)
 	c.InstallsFD = average(installs, c.Descriptors)
 	c.PlanBytesOp = average(p.ArenaSize()-program.HeadSize, ops)
-	c.AllocsTask = average(int(testing.AllocsPerRun(2, func() { mustPlan(t, tree, host) })), c.Tasks)
+	c.AllocsTask = average(int(testing.AllocsPerRun(2, func() { must(t)(planner.New(tree, host, plan.Options{})) })), c.Tasks)
 	c.VerifyAllocsT = average(int(testing.AllocsPerRun(2, func() {
 		if err := model.Verify(p); err != nil {
 			t.Error(err)

@@ -23,7 +23,6 @@ import (
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/words"
 	"regrow/tasktree"
-	"regrow/tasktree/kind"
 	"regrow/test/rounds"
 )
 
@@ -122,59 +121,6 @@ func withFault(p *plan.Plan, task, i int, errno unix.Errno) *plan.Plan {
 	op.Args[5] = uint64(errno)
 	q.Faulty = true
 	return &q
-}
-
-// referenceTree uses every op of a plan, every kind of open file, and files that
-// were there, in dir.
-func referenceTree(t testing.TB, dir string, namespaces ...tasktree.Namespace) *tasktree.Tree {
-	t.Helper()
-	line := 0
-	at := func() tasktree.Pos { line++; return tasktree.Pos{Line: line, Col: 1} }
-	word := func(s string) tasktree.Text { return tasktree.Text{Value: s, Pos: at()} }
-	wordp := func(s string) *tasktree.Text { w := word(s); return &w }
-	flags := func(bits int) kind.Flags { return kind.Flags{Bits: bits, Pos: at()} }
-	fd := func(n int, file string, cloexec bool) tasktree.Descriptor {
-		return tasktree.Descriptor{FD: n, File: word(file), Pos: at(), Cloexec: cloexec}
-	}
-	for name, text := range map[string]string{"there": "there", "cut": "to be cut", "late": "to be cut late"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o640); err != nil {
-			t.Fatal(err)
-		}
-	}
-	tree := &tasktree.Tree{Source: filepath.Join(dir, "tree.yaml"), Files: []*tasktree.OpenFile{
-		{Name: "made", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/made"), Flags: flags(unix.O_RDWR | unix.O_CREAT), Content: wordp("made")}},
-		{Name: "perhaps", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/there"), Flags: flags(unix.O_RDWR | unix.O_CREAT | unix.O_APPEND)}},
-		{Name: "cut", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/cut"), Flags: flags(unix.O_WRONLY | unix.O_TRUNC)}},
-		{Name: "own", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/there"), Flags: flags(unix.O_NOFOLLOW), Offset: tasktree.Number{Value: 2, Pos: at()}}},
-		{Name: "mine", Pos: at(), Spec: &kind.Reg{Path: word("/dev/zero"), Offset: tasktree.Number{Value: 0, Pos: at()}}},
-		{Name: "err", Pos: at(), Spec: &kind.Inherit{Key: word("stderr")}},
-		{Name: "p", Pos: at(), Spec: &kind.Pipe{Content: word("shared"), Capacity: tasktree.Number{Value: 8192, Pos: at()}}},
-		{Name: "q", Pos: at(), Spec: &kind.Pipe{Content: word("own"), Capacity: tasktree.Number{Value: 8192, Pos: at()}, ReadEnd: flags(unix.O_NONBLOCK)}},
-	}}
-	tree.Root = &tasktree.Task{Name: "root", Pos: at(), FDs: []tasktree.Descriptor{
-		fd(0, "p.r", false), fd(1, "p.w", true), fd(2, "err", false), fd(7, "made", true), fd(40, "cut", false),
-	}, Children: []*tasktree.Task{
-		{Name: "holds", Pos: at(), Cwd: word(dir), FDs: []tasktree.Descriptor{
-			fd(1, "p.r", false), fd(0, "p.w", false), fd(3, "perhaps", true), fd(4, "made", false), fd(9, "mine", false), fd(5, "q.r", false), fd(6, "q.w", true), fd(30, "own", false),
-		}},
-		{
-			Name: "runs", Pos: at(), Run: []tasktree.Text{word("sleep"), word("1000")}, FDs: []tasktree.Descriptor{fd(3, "p.w", true), fd(2, "err", false), fd(0, "perhaps", false)},
-			Children: []*tasktree.Task{{Name: "below", Pos: at(), FDs: []tasktree.Descriptor{fd(0, "made", false)}}},
-		},
-		{Name: "shares", Pos: at(), SharesFiles: word("holds")},
-		{Name: "second", Pos: at()}, // with the next one enough for a helper
-		{Name: "third", Pos: at()},
-	}}
-	for _, n := range namespaces {
-		tree.Namespaces = append(tree.Namespaces, tasktree.NamespaceItem{Name: n, Pos: at()})
-	}
-	if tree.HasNamespace(tasktree.NamespacePID) {
-		tree.Root.Children[0].PID = tasktree.Number{Value: 4711, Pos: at()}
-	}
-	if problems := tree.Check(); len(problems) > 0 {
-		t.Fatal(problems)
-	}
-	return tree
 }
 
 // snapshot is what of a failed restore could be left.

@@ -47,7 +47,7 @@ func TestHelpers(t *testing.T) {
 		t.Run(fmt.Sprintf("%d children, %d processors", c.children, c.processors), func(t *testing.T) {
 			here := testHost
 			here.Processors = c.processors
-			p := mustPlan(t, crowd(t, c.children), here)
+			p := must(t)(planner.New(crowd(t, c.children), here, plan.Options{}))
 			if err := model.Verify(p); err != nil {
 				t.Fatal(err)
 			}
@@ -83,7 +83,7 @@ func TestNoHelpers(t *testing.T) {
 		if problems := tree.Check(); len(problems) > 0 {
 			t.Fatal(problems)
 		}
-		p := mustPlan(t, tree, here)
+		p := must(t)(planner.New(tree, here, plan.Options{}))
 		if slices.ContainsFunc(p.Tasks[0].Ops, func(op program.Op) bool { return op.Kind == program.OpHelp }) {
 			t.Errorf("%s: the root has a helper", name)
 		}

@@ -172,7 +172,7 @@ func smallPlan(t testing.TB) *plan.Plan {
 	if problems := tree.Check(); len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	return mustPlan(t, tree, testHost)
+	return must(t)(planner.New(tree, testHost, plan.Options{}))
 }
 
 // TestModelRejects breaks a good plan in many ways: each must be noticed, or the
@@ -350,12 +350,12 @@ func BenchmarkPlan(b *testing.B) {
 	tree := wideTree(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		mustPlan(b, tree, testHost)
+		must(b)(planner.New(tree, testHost, plan.Options{}))
 	}
 }
 
 func BenchmarkVerify(b *testing.B) {
-	p := mustPlan(b, wideTree(b), testHost)
+	p := must(b)(planner.New(wideTree(b), testHost, plan.Options{}))
 	for b.Loop() {
 		if err := model.Verify(p); err != nil {
 			b.Fatal(err)
@@ -381,7 +381,7 @@ func TestNestedStore(t *testing.T) {
 		if problems := tree.Check(); len(problems) > 0 {
 			t.Fatal(problems)
 		}
-		p := mustPlan(t, tree, testHost)
+		p := must(t)(planner.New(tree, testHost, plan.Options{}))
 		if nested := p.Layout == fdstore.Nested; nested != (tasks > planner.FlatMessages) {
 			t.Errorf("%d tasks: layout %d", tasks, p.Layout)
 		}

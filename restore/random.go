@@ -8,7 +8,6 @@ import (
 	"pgregory.net/rapid"
 
 	"regrow/restore/internal/plan"
-	"regrow/restore/internal/planner"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 )
@@ -177,11 +176,13 @@ func drawHost(t *rapid.T) plan.Host {
 // testHost is a host with room.
 var testHost = plan.Host{SoftFiles: 1024, HardFiles: 4096, Environ: []string{"PATH=/usr/bin:/bin"}, Cwd: "/"}
 
-func mustPlan(t testing.TB, tree *tasktree.Tree, host plan.Host) *plan.Plan {
-	t.Helper()
-	p, err := planner.New(tree, host, plan.Options{})
-	if err != nil {
-		t.Fatal(err)
+// must ends the test if there is no plan: must(t)(planner.New(tree, host, options)).
+func must(t testing.TB) func(*plan.Plan, error) *plan.Plan {
+	return func(p *plan.Plan, err error) *plan.Plan {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
 	}
-	return p
 }
