@@ -14,6 +14,7 @@ import (
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
+	"regrow/restore/internal/plantest"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/words"
 	"regrow/tasktree"
@@ -27,12 +28,12 @@ func againTree(t testing.TB, files, from, to int, file func(n int) int) *tasktre
 	tree := &tasktree.Tree{Root: &tasktree.Task{Name: "root"}}
 	other, task := &tasktree.Task{Name: "other"}, &tasktree.Task{Name: "task"}
 	for i := range files {
-		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d", i), Spec: &kind.Reg{Path: text("/dev/null")}})
-		other.FDs = append(other.FDs, tasktree.Descriptor{FD: 4000 + 2*i, File: text(tree.Files[i].Name)})
+		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d", i), Spec: &kind.Reg{Path: plantest.Text("/dev/null")}})
+		other.FDs = append(other.FDs, tasktree.Descriptor{FD: 4000 + 2*i, File: plantest.Text(tree.Files[i].Name)})
 	}
 	for n := from; n < to; n++ {
 		if f := file(n); f >= 0 {
-			task.FDs = append(task.FDs, tasktree.Descriptor{FD: n, File: text(tree.Files[f].Name)})
+			task.FDs = append(task.FDs, tasktree.Descriptor{FD: n, File: plantest.Text(tree.Files[f].Name)})
 		}
 	}
 	tree.Root.Children = []*tasktree.Task{task, other}
@@ -60,7 +61,7 @@ func TestFilesComeAgain(t *testing.T) {
 		{name: "every fourth number", files: 1, to: 400, file: func(n int) int { return map[bool]int{true: -1}[n%4 > 0] }, messages: "0", dups: 99},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := must(t)(planner.New(againTree(t, c.files, c.from, c.to, c.file), testHost, plan.Options{}))
+			p := plantest.Must(t)(planner.New(againTree(t, c.files, c.from, c.to, c.file), plantest.Host, plan.Options{}))
 			if err := model.Verify(p); err != nil {
 				t.Fatal(err)
 			}
@@ -107,13 +108,13 @@ func TestOnceIfNeeded(t *testing.T) {
 	}
 	scattered := func(n int) int { return n * n % 7 }
 	for _, hard := range []uint64{4096, 93} {
-		host := testHost
+		host := plantest.Host
 		host.HardFiles, host.SoftFiles = hard, min(host.SoftFiles, hard)
 		tree := againTree(t, 7, 0, 90, scattered)
 		for i := range tree.Root.Children[1].FDs { // below any of these limits
 			tree.Root.Children[1].FDs[i].FD = 10 + 2*i
 		}
-		p := must(t)(planner.New(tree, host, plan.Options{}))
+		p := plantest.Must(t)(planner.New(tree, host, plan.Options{}))
 		if got, want := again(p), hard > 93; got != want {
 			t.Errorf("hard limit %d: files come again: %v, want %v", hard, got, want)
 		}
@@ -131,11 +132,11 @@ func privateTree(t testing.TB, tasks, files, numbers int) *tasktree.Tree {
 	for i := range tasks {
 		task := &tasktree.Task{Name: fmt.Sprintf("t%d", i)}
 		for j := range files {
-			tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d-%d", i, j), Spec: &kind.Reg{Path: text("/dev/null")}})
+			tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d-%d", i, j), Spec: &kind.Reg{Path: plantest.Text("/dev/null")}})
 		}
 		for n := range numbers {
 			next = next*1664525 + 1013904223 // in no order that comes again
-			task.FDs = append(task.FDs, tasktree.Descriptor{FD: n, File: text(tree.Files[i*files+int(next>>16)%files].Name)})
+			task.FDs = append(task.FDs, tasktree.Descriptor{FD: n, File: plantest.Text(tree.Files[i*files+int(next>>16)%files].Name)})
 		}
 		tree.Root.Children = append(tree.Root.Children, task)
 	}
@@ -159,9 +160,9 @@ func TestOnceIfFewerInFlight(t *testing.T) {
 		{name: "many numbers in no order", tasks: 10, files: 50, numbers: 1000, hard: 1024, once: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			host := testHost
+			host := plantest.Host
 			host.HardFiles, host.SoftFiles = c.hard, min(host.SoftFiles, c.hard)
-			p := must(t)(planner.New(privateTree(t, c.tasks, c.files, c.numbers), host, plan.Options{}))
+			p := plantest.Must(t)(planner.New(privateTree(t, c.tasks, c.files, c.numbers), host, plan.Options{}))
 			if p.Options.Once != c.once || uint64(p.InFlight()) > c.hard {
 				t.Errorf("once %v, %d in flight, want %v and at most %d", p.Options.Once, p.InFlight(), c.once, c.hard)
 			}
@@ -176,16 +177,16 @@ func TestOnceIfFewerInFlight(t *testing.T) {
 // has it: nobody else may have an end.
 func TestPipesStay(t *testing.T) {
 	tree := &tasktree.Tree{
-		Files: []*tasktree.OpenFile{{Name: "p", Spec: &kind.Pipe{}}, {Name: "r", Spec: &kind.Reg{Path: text("/dev/null")}}},
+		Files: []*tasktree.OpenFile{{Name: "p", Spec: &kind.Pipe{}}, {Name: "r", Spec: &kind.Reg{Path: plantest.Text("/dev/null")}}},
 		Root:  &tasktree.Task{Name: "root"},
 	}
 	for n := range 2 * planner.FewAgain {
-		tree.Root.FDs = append(tree.Root.FDs, tasktree.Descriptor{FD: n, File: text([]string{"p.r", "p.w", "r"}[n%3])})
+		tree.Root.FDs = append(tree.Root.FDs, tasktree.Descriptor{FD: n, File: plantest.Text([]string{"p.r", "p.w", "r"}[n%3])})
 	}
 	if problems := tree.Check(); len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	p := must(t)(planner.New(tree, testHost, plan.Options{}))
+	p := plantest.Must(t)(planner.New(tree, plantest.Host, plan.Options{}))
 	if len(p.Messages) > 0 {
 		t.Errorf("%d messages", len(p.Messages))
 	}
@@ -227,7 +228,7 @@ func TestAgainKeepsModel(t *testing.T) {
 		tree := &tasktree.Tree{Root: &tasktree.Task{Name: "root"}}
 		files := rapid.IntRange(1, 6).Draw(t, "files")
 		for i := range files {
-			tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d", i), Spec: &kind.Reg{Path: text("/dev/null")}})
+			tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d", i), Spec: &kind.Reg{Path: plantest.Text("/dev/null")}})
 		}
 		highest := 0
 		for i := range rapid.IntRange(1, 3).Draw(t, "tasks") {
@@ -239,7 +240,7 @@ func TestAgainKeepsModel(t *testing.T) {
 				cloexec := rapid.IntRange(0, 2).Draw(t, "cloexec")
 				for j := range rapid.IntRange(1, 200).Draw(t, "length") {
 					task.FDs = append(task.FDs, tasktree.Descriptor{
-						FD: n, File: text(tree.Files[(from+j*step)%files].Name), Cloexec: cloexec == 1 || cloexec == 2 && j%3 == 0,
+						FD: n, File: plantest.Text(tree.Files[(from+j*step)%files].Name), Cloexec: cloexec == 1 || cloexec == 2 && j%3 == 0,
 					})
 					highest = max(highest, n)
 					n++
@@ -250,7 +251,7 @@ func TestAgainKeepsModel(t *testing.T) {
 		if problems := tree.Check(); len(problems) > 0 {
 			t.Fatal(problems)
 		}
-		host := testHost
+		host := plantest.Host
 		host.HardFiles = uint64(highest + rapid.SampledFrom([]int{1, 2, 5, 5000}).Draw(t, "room"))
 		host.SoftFiles = min(host.SoftFiles, host.HardFiles)
 		o := plan.Options{Layout: rapid.SampledFrom([]fdstore.Layout{0, 1}).Draw(t, "layout")}

@@ -16,6 +16,7 @@ import (
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
+	"regrow/restore/internal/plantest"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
@@ -106,14 +107,14 @@ func countedTree(tasks, fds, files, base int, chain bool) *tasktree.Tree {
 	for i := range files {
 		tree.Files = append(tree.Files, &tasktree.OpenFile{
 			Name: fmt.Sprintf("f%d", i),
-			Spec: &kind.Reg{Path: text("/dev/null"), Flags: kind.Flags{Bits: unix.O_RDWR}},
+			Spec: &kind.Reg{Path: plantest.Text("/dev/null"), Flags: kind.Flags{Bits: unix.O_RDWR}},
 		})
 	}
 	parent, n := tree.Root, 0
 	for i := range tasks {
 		task := &tasktree.Task{Name: fmt.Sprintf("t%d", i)}
 		for j := range fds {
-			task.FDs = append(task.FDs, tasktree.Descriptor{FD: base + j, File: text(tree.Files[n%files].Name), Cloexec: true})
+			task.FDs = append(task.FDs, tasktree.Descriptor{FD: base + j, File: plantest.Text(tree.Files[n%files].Name), Cloexec: true})
 			n++
 		}
 		parent.Children = append(parent.Children, task)
@@ -127,7 +128,7 @@ func countedTree(tasks, fds, files, base int, chain bool) *tasktree.Tree {
 func countsOf(t *testing.T, tree *tasktree.Tree) counts {
 	t.Helper()
 	host := plan.Host{SoftFiles: 20_000, HardFiles: 20_000, Environ: []string{"PATH=/usr/bin:/bin"}, Cwd: "/"}
-	p := must(t)(planner.New(tree, host, plan.Options{}))
+	p := plantest.Must(t)(planner.New(tree, host, plan.Options{}))
 	c := counts{Tasks: len(p.Tasks), Messages: len(p.Messages)}
 	ops, calls, pulls, installs := 0, 0, 0, 0
 	for i := range p.Tasks {
@@ -151,7 +152,7 @@ func countsOf(t *testing.T, tree *tasktree.Tree) counts {
 	c.OpsTask, c.CallsTask, c.PullsTask = average(ops, c.Tasks), average(calls, c.Tasks), average(pulls, c.Tasks)
 	c.InstallsFD = average(installs, c.Descriptors)
 	c.PlanBytesOp = average(p.ArenaSize()-program.HeadSize, ops)
-	c.AllocsTask = average(int(testing.AllocsPerRun(2, func() { must(t)(planner.New(tree, host, plan.Options{})) })), c.Tasks)
+	c.AllocsTask = average(int(testing.AllocsPerRun(2, func() { plantest.Must(t)(planner.New(tree, host, plan.Options{})) })), c.Tasks)
 	c.VerifyAllocsT = average(int(testing.AllocsPerRun(2, func() {
 		if err := model.Verify(p); err != nil {
 			t.Error(err)

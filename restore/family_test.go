@@ -14,6 +14,7 @@ import (
 	"regrow/restore/internal/host"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
+	"regrow/restore/internal/plantest"
 	"regrow/tasktree"
 )
 
@@ -135,7 +136,7 @@ func TestKilledParent(t *testing.T) {
 func TestAlone(t *testing.T) {
 	for _, alone := range []bool{false, true} {
 		described := crowd(t, 1)
-		described.Root.Run = []tasktree.Text{text("sh"), text("-c"), text("(sleep 60 &); exit 7")}
+		described.Root.Run = []tasktree.Text{plantest.Text("sh"), plantest.Text("-c"), plantest.Text("(sleep 60 &); exit 7")}
 		if problems := described.Check(); len(problems) > 0 {
 			t.Fatal(problems)
 		}

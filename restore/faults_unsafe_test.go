@@ -20,6 +20,7 @@ import (
 	"regrow/restore/internal/host"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
+	"regrow/restore/internal/plantest"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/words"
 	"regrow/tasktree"
@@ -285,7 +286,7 @@ type faults struct {
 
 func (f *faults) everyOp(t *testing.T, here plan.Host, o plan.Options, namespaces ...tasktree.Namespace) {
 	dir := t.TempDir()
-	p, err := planner.New(referenceTree(t, dir, namespaces...), here, o)
+	p, err := planner.New(plantest.Reference(t, dir, namespaces...), here, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +298,7 @@ func (f *faults) everyOp(t *testing.T, here plan.Host, o plan.Options, namespace
 			t.Fatal(err)
 		}
 		tree.Abort()
-		_ = referenceTree(t, dir, namespaces...)
+		_ = plantest.Reference(t, dir, namespaces...)
 	}
 	before := snapshot(t, dir)
 	if f.calls == nil {

@@ -15,6 +15,7 @@ import (
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
+	"regrow/restore/internal/plantest"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -45,9 +46,9 @@ func TestHelpers(t *testing.T) {
 		{children: 1000, processors: 64, helpers: 7},
 	} {
 		t.Run(fmt.Sprintf("%d children, %d processors", c.children, c.processors), func(t *testing.T) {
-			here := testHost
+			here := plantest.Host
 			here.Processors = c.processors
-			p := must(t)(planner.New(crowd(t, c.children), here, plan.Options{}))
+			p := plantest.Must(t)(planner.New(crowd(t, c.children), here, plan.Options{}))
 			if err := model.Verify(p); err != nil {
 				t.Fatal(err)
 			}
@@ -74,7 +75,7 @@ func TestHelpers(t *testing.T) {
 
 // TestNoHelpers holds that pids which are exact, or count from 1, stay so.
 func TestNoHelpers(t *testing.T) {
-	here := testHost
+	here := plantest.Host
 	here.Processors = 8
 	exact, namespace := crowd(t, 100), crowd(t, 100)
 	exact.Root.Children[50].PID = tasktree.Number{Value: 4711, Pos: tasktree.Pos{Line: 52, Col: 1}}
@@ -83,7 +84,7 @@ func TestNoHelpers(t *testing.T) {
 		if problems := tree.Check(); len(problems) > 0 {
 			t.Fatal(problems)
 		}
-		p := must(t)(planner.New(tree, here, plan.Options{}))
+		p := plantest.Must(t)(planner.New(tree, here, plan.Options{}))
 		if slices.ContainsFunc(p.Tasks[0].Ops, func(op program.Op) bool { return op.Kind == program.OpHelp }) {
 			t.Errorf("%s: the root has a helper", name)
 		}

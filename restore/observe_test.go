@@ -21,6 +21,7 @@ import (
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
+	"regrow/restore/internal/plantest"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/show"
 	"regrow/tasktree"
@@ -39,13 +40,13 @@ func drawLab(t *rapid.T, maxTasks, limit int) *tasktree.Tree {
 		var spec tasktree.Spec
 		switch rapid.IntRange(0, 3).Draw(t, "kind") {
 		case 0:
-			spec = &kind.Pipe{Content: text(rapid.StringMatching(`[a-z]{0,20}`).Draw(t, "content"))}
+			spec = &kind.Pipe{Content: plantest.Text(rapid.StringMatching(`[a-z]{0,20}`).Draw(t, "content"))}
 			ends = append(ends, name+".r", name+".w")
 		case 1:
-			spec = &kind.Inherit{Key: text("stderr")}
+			spec = &kind.Inherit{Key: plantest.Text("stderr")}
 			ends = append(ends, name)
 		default:
-			spec = &kind.Reg{Path: text(rapid.SampledFrom([]string{"/dev/null", "/dev/zero", "/etc", "/proc/version"}).Draw(t, "path"))}
+			spec = &kind.Reg{Path: plantest.Text(rapid.SampledFrom([]string{"/dev/null", "/dev/zero", "/etc", "/proc/version"}).Draw(t, "path"))}
 			ends = append(ends, name)
 		}
 		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: name, Spec: spec})
@@ -62,7 +63,7 @@ func drawLab(t *rapid.T, maxTasks, limit int) *tasktree.Tree {
 			}
 			line++
 			task.FDs = append(task.FDs, tasktree.Descriptor{
-				FD: n, File: text(file), Cloexec: rapid.Bool().Draw(t, "cloexec"), Pos: tasktree.Pos{Line: line, Col: 1},
+				FD: n, File: plantest.Text(file), Cloexec: rapid.Bool().Draw(t, "cloexec"), Pos: tasktree.Pos{Line: line, Col: 1},
 			})
 		}
 		line++

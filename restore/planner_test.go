@@ -16,6 +16,7 @@ import (
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
+	"regrow/restore/internal/plantest"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/show"
 	"regrow/restore/internal/words"
@@ -34,7 +35,7 @@ func FuzzPlan(f *testing.F) { f.Fuzz(drawn.Fuzz(planKeepsModel)) }
 // planKeepsModel demands of any valid tree that it is planned, and the model
 // agrees, or that it is refused with the line that cannot be.
 func planKeepsModel(t *rapid.T) {
-	tree, host := drawTree(t, 12), drawHost(t)
+	tree, host := plantest.DrawTree(t, 12), plantest.DrawHost(t)
 	drawShares(t, tree)
 	p, err := planner.New(tree, host, plan.Options{
 		Inherit:      drawGiven(t, tree),
@@ -131,13 +132,13 @@ func TestFullTable(t *testing.T) {
 		files := rapid.IntRange(1, limit).Draw(t, "files")
 		tree := &tasktree.Tree{Root: &tasktree.Task{Name: "full"}}
 		for i := range files {
-			tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d", i), Spec: &kind.Inherit{Key: text("stdin")}})
+			tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d", i), Spec: &kind.Inherit{Key: plantest.Text("stdin")}})
 		}
 		used := map[int]bool{}
 		for n := range limit {
 			f := rapid.IntRange(0, files-1).Draw(t, "file")
 			used[f] = true
-			tree.Root.FDs = append(tree.Root.FDs, tasktree.Descriptor{FD: n, File: text(fmt.Sprintf("f%d", f))})
+			tree.Root.FDs = append(tree.Root.FDs, tasktree.Descriptor{FD: n, File: plantest.Text(fmt.Sprintf("f%d", f))})
 		}
 		if problems := tree.Check(); len(problems) > 0 {
 			t.Fatal(problems)
@@ -157,12 +158,14 @@ func TestFullTable(t *testing.T) {
 
 // smallPlan has a move, a shared pipe and a private file.
 func smallPlan(t testing.TB) *plan.Plan {
-	fd := func(n int, file string) tasktree.Descriptor { return tasktree.Descriptor{FD: n, File: text(file)} }
+	fd := func(n int, file string) tasktree.Descriptor {
+		return tasktree.Descriptor{FD: n, File: plantest.Text(file)}
+	}
 	tree := &tasktree.Tree{
 		Source: "small.yaml",
 		Files: []*tasktree.OpenFile{
-			{Name: "null", Spec: &kind.Reg{Path: text("/dev/null")}},
-			{Name: "p", Spec: &kind.Pipe{Content: text("x")}},
+			{Name: "null", Spec: &kind.Reg{Path: plantest.Text("/dev/null")}},
+			{Name: "p", Spec: &kind.Pipe{Content: plantest.Text("x")}},
 		},
 		Root: &tasktree.Task{
 			Name: "init", FDs: []tasktree.Descriptor{fd(7, "p.w"), fd(9, "null")},
@@ -172,7 +175,7 @@ func smallPlan(t testing.TB) *plan.Plan {
 	if problems := tree.Check(); len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	return must(t)(planner.New(tree, testHost, plan.Options{}))
+	return plantest.Must(t)(planner.New(tree, plantest.Host, plan.Options{}))
 }
 
 // TestModelRejects breaks a good plan in many ways: each must be noticed, or the
@@ -238,16 +241,16 @@ func TestPictureIsJSON(t *testing.T) {
 
 func TestUnknownKey(t *testing.T) {
 	tree := &tasktree.Tree{
-		Files: []*tasktree.OpenFile{{Name: "f", Spec: &kind.Inherit{Key: text("lisener")}}},
-		Root:  &tasktree.Task{Name: "a", FDs: []tasktree.Descriptor{{FD: 0, File: text("f")}}},
+		Files: []*tasktree.OpenFile{{Name: "f", Spec: &kind.Inherit{Key: plantest.Text("lisener")}}},
+		Root:  &tasktree.Task{Name: "a", FDs: []tasktree.Descriptor{{FD: 0, File: plantest.Text("f")}}},
 	}
 	tree.Check()
-	_, err := planner.New(tree, testHost, plan.Options{})
+	_, err := planner.New(tree, plantest.Host, plan.Options{})
 	var invalid *tasktree.InvalidError
 	if !errors.As(err, &invalid) || !strings.Contains(err.Error(), `--inherit-fd lisener=N`) {
 		t.Errorf("got %v, want an InvalidError that names lisener", err)
 	}
-	_, err = planner.New(tree, testHost, plan.Options{Inherit: map[string]int{"listener": 5}})
+	_, err = planner.New(tree, plantest.Host, plan.Options{Inherit: map[string]int{"listener": 5}})
 	var given *tasktree.GivenError
 	if !errors.As(err, &given) || !strings.Contains(err.Error(), `"listener"`) || !strings.Contains(err.Error(), `did you mean "lisener"?`) {
 		t.Errorf("got %v, want a GivenError that names listener, and what is meant", err)
@@ -257,13 +260,13 @@ func TestUnknownKey(t *testing.T) {
 // TestReplaced holds what is done, and what is not, where descriptors of the
 // caller's come in the place of open files.
 func TestReplaced(t *testing.T) {
-	log := &kind.Reg{Path: text("/log"), Flags: kind.Flags{Bits: unix.O_RDWR | unix.O_CREAT | unix.O_TRUNC}, Offset: tasktree.Number{Value: 7}}
-	jobs := &kind.Pipe{Capacity: tasktree.Number{Value: 1 << 20}, Content: text("job")}
+	log := &kind.Reg{Path: plantest.Text("/log"), Flags: kind.Flags{Bits: unix.O_RDWR | unix.O_CREAT | unix.O_TRUNC}, Offset: tasktree.Number{Value: 7}}
+	jobs := &kind.Pipe{Capacity: tasktree.Number{Value: 1 << 20}, Content: plantest.Text("job")}
 	tree := &tasktree.Tree{
 		Source: "tree.yaml",
 		Files:  []*tasktree.OpenFile{{Name: "log", Spec: log}, {Name: "jobs", Spec: jobs}},
 		Root: &tasktree.Task{Name: "a", FDs: []tasktree.Descriptor{
-			{FD: 1, File: text("log")}, {FD: 3, File: text("jobs.r")}, {FD: 4, File: text("jobs.w")},
+			{FD: 1, File: plantest.Text("log")}, {FD: 3, File: plantest.Text("jobs.r")}, {FD: 4, File: plantest.Text("jobs.w")},
 		}},
 	}
 	if problems := tree.Check(); len(problems) > 0 {
@@ -295,7 +298,7 @@ func TestReplaced(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, strategy := range plan.Strategies() {
-				p, err := planner.New(tree, testHost, plan.Options{Inherit: c.given, Strategy: strategy})
+				p, err := planner.New(tree, plantest.Host, plan.Options{Inherit: c.given, Strategy: strategy})
 				if err == nil {
 					err = model.Verify(p)
 				}
@@ -331,12 +334,12 @@ func TestReplaced(t *testing.T) {
 func wideTree(t testing.TB) *tasktree.Tree {
 	tree := &tasktree.Tree{Root: &tasktree.Task{Name: "root"}}
 	for i := range 200 {
-		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d", i), Spec: &kind.Reg{Path: text("/dev/null")}})
+		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d", i), Spec: &kind.Reg{Path: plantest.Text("/dev/null")}})
 	}
 	for i := range 1000 {
 		task := &tasktree.Task{Name: fmt.Sprintf("t%d", i)}
 		for j := range 10 {
-			task.FDs = append(task.FDs, tasktree.Descriptor{FD: 10 + j, File: text(fmt.Sprintf("f%d", (i*7+j*13)%200))})
+			task.FDs = append(task.FDs, tasktree.Descriptor{FD: 10 + j, File: plantest.Text(fmt.Sprintf("f%d", (i*7+j*13)%200))})
 		}
 		tree.Root.Children = append(tree.Root.Children, task)
 	}
@@ -350,12 +353,12 @@ func BenchmarkPlan(b *testing.B) {
 	tree := wideTree(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		must(b)(planner.New(tree, testHost, plan.Options{}))
+		plantest.Must(b)(planner.New(tree, plantest.Host, plan.Options{}))
 	}
 }
 
 func BenchmarkVerify(b *testing.B) {
-	p := must(b)(planner.New(wideTree(b), testHost, plan.Options{}))
+	p := plantest.Must(b)(planner.New(wideTree(b), plantest.Host, plan.Options{}))
 	for b.Loop() {
 		if err := model.Verify(p); err != nil {
 			b.Fatal(err)
@@ -369,19 +372,19 @@ func TestNestedStore(t *testing.T) {
 	for _, tasks := range []int{500, 501, 2200, 2600} {
 		tree := &tasktree.Tree{Root: &tasktree.Task{Name: "root"}}
 		for i := range 60 {
-			tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d", i), Spec: &kind.Inherit{Key: text("stdin")}})
+			tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d", i), Spec: &kind.Inherit{Key: plantest.Text("stdin")}})
 		}
 		for i := range tasks {
 			task := &tasktree.Task{Name: fmt.Sprintf("t%d", i)}
 			for j, f := range []int{i % 60, i / 60 % 60, (i*7 + 3) % 60, i % 13} {
-				task.FDs = append(task.FDs, tasktree.Descriptor{FD: (i + 3*j) % 13, File: text(fmt.Sprintf("f%d", f)), Cloexec: i%2 == 0})
+				task.FDs = append(task.FDs, tasktree.Descriptor{FD: (i + 3*j) % 13, File: plantest.Text(fmt.Sprintf("f%d", f)), Cloexec: i%2 == 0})
 			}
 			tree.Root.Children = append(tree.Root.Children, task)
 		}
 		if problems := tree.Check(); len(problems) > 0 {
 			t.Fatal(problems)
 		}
-		p := must(t)(planner.New(tree, testHost, plan.Options{}))
+		p := plantest.Must(t)(planner.New(tree, plantest.Host, plan.Options{}))
 		if nested := p.Layout == fdstore.Nested; nested != (tasks > planner.FlatMessages) {
 			t.Errorf("%d tasks: layout %d", tasks, p.Layout)
 		}

@@ -10,6 +10,7 @@ import (
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
+	"regrow/restore/internal/plantest"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 )
@@ -19,10 +20,10 @@ import (
 func clash(t testing.TB) *tasktree.Tree {
 	at := func(line int) tasktree.Pos { return tasktree.Pos{Line: line, Col: 5} }
 	tree := &tasktree.Tree{Source: "clash.yaml", Files: []*tasktree.OpenFile{
-		{Name: "a", Pos: at(1), Spec: &kind.Inherit{Key: text("stdin")}},
-		{Name: "b", Pos: at(2), Spec: &kind.Inherit{Key: text("stdout")}},
+		{Name: "a", Pos: at(1), Spec: &kind.Inherit{Key: plantest.Text("stdin")}},
+		{Name: "b", Pos: at(2), Spec: &kind.Inherit{Key: plantest.Text("stdout")}},
 	}, Root: &tasktree.Task{Name: "only", Pos: at(3), FDs: []tasktree.Descriptor{
-		{FD: 1, File: text("a"), Pos: at(4)}, {FD: 0, File: text("b"), Pos: at(5)},
+		{FD: 1, File: plantest.Text("a"), Pos: at(4)}, {FD: 0, File: plantest.Text("b"), Pos: at(5)},
 	}}}
 	if problems := tree.Check(); len(problems) > 0 {
 		t.Fatal(problems)
@@ -32,7 +33,7 @@ func clash(t testing.TB) *tasktree.Tree {
 
 func predict(t testing.TB, tree *tasktree.Tree, o plan.Options) *model.Prediction {
 	t.Helper()
-	p, err := planner.New(tree, testHost, o)
+	p, err := planner.New(tree, plantest.Host, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,14 +126,14 @@ func TestInheritNeedsNumbersTwice(t *testing.T) {
 	tree := &tasktree.Tree{Source: "many.yaml", Root: &tasktree.Task{Name: "only"}}
 	for i := range 20 {
 		name := fmt.Sprintf("f%d", i)
-		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: name, Spec: &kind.Reg{Path: text("/dev/null")}})
-		tree.Root.FDs = append(tree.Root.FDs, tasktree.Descriptor{FD: i, File: text(name)})
+		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: name, Spec: &kind.Reg{Path: plantest.Text("/dev/null")}})
+		tree.Root.FDs = append(tree.Root.FDs, tasktree.Descriptor{FD: i, File: plantest.Text(name)})
 	}
 	if problems := tree.Check(); len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	for limit, fits := range map[uint64]bool{44: false, 45: true} {
-		host := testHost
+		host := plantest.Host
 		host.SoftFiles, host.HardFiles = limit, limit
 		_, err := planner.New(tree, host, plan.Options{Strategy: plan.StrategyInherit})
 		refused, ok := errors.AsType[*plan.RefusedError](err)
@@ -149,9 +150,9 @@ func TestPredictedLimit(t *testing.T) {
 	tree := &tasktree.Tree{Source: "many.yaml", Root: &tasktree.Task{Name: "a", Children: []*tasktree.Task{{Name: "b"}}}}
 	for i := range files {
 		name := fmt.Sprintf("f%d", i)
-		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: name, Spec: &kind.Reg{Path: text("/dev/null")}})
+		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: name, Spec: &kind.Reg{Path: plantest.Text("/dev/null")}})
 		for _, task := range []*tasktree.Task{tree.Root, tree.Root.Children[0]} {
-			task.FDs = append(task.FDs, tasktree.Descriptor{FD: i, File: text(name)})
+			task.FDs = append(task.FDs, tasktree.Descriptor{FD: i, File: plantest.Text(name)})
 		}
 	}
 	if problems := tree.Check(); len(problems) > 0 {

@@ -10,6 +10,7 @@ import (
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
+	"regrow/restore/internal/plantest"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
@@ -23,10 +24,10 @@ func crowded(t *testing.T, n int, shared bool) *tasktree.Tree {
 	other := &tasktree.Task{Name: "other", Pos: tasktree.Pos{Line: 2, Col: 1}}
 	for i := range n {
 		name := fmt.Sprintf("f%d", i)
-		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: name, Pos: tree.Root.Pos, Spec: &kind.Reg{Path: text("/dev/null")}})
-		tree.Root.FDs = append(tree.Root.FDs, tasktree.Descriptor{FD: i, File: text(name), Pos: tree.Root.Pos})
+		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: name, Pos: tree.Root.Pos, Spec: &kind.Reg{Path: plantest.Text("/dev/null")}})
+		tree.Root.FDs = append(tree.Root.FDs, tasktree.Descriptor{FD: i, File: plantest.Text(name), Pos: tree.Root.Pos})
 		if shared && i < n/2 {
-			other.FDs = append(other.FDs, tasktree.Descriptor{FD: i, File: text(name), Pos: other.Pos})
+			other.FDs = append(other.FDs, tasktree.Descriptor{FD: i, File: plantest.Text(name), Pos: other.Pos})
 		}
 	}
 	if shared {
@@ -82,9 +83,9 @@ func TestRefusals(t *testing.T) {
 	tree := &tasktree.Tree{Source: "many.yaml", Root: &tasktree.Task{Name: "root", Pos: tasktree.Pos{Line: 1, Col: 1}}}
 	for i := range 30 {
 		name := fmt.Sprintf("f%d", i)
-		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: name, Pos: tree.Root.Pos, Spec: &kind.Reg{Path: text("/dev/null")}})
+		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: name, Pos: tree.Root.Pos, Spec: &kind.Reg{Path: plantest.Text("/dev/null")}})
 		for j := range 2 {
-			tree.Root.Children = append(tree.Root.Children, &tasktree.Task{Name: fmt.Sprintf("t%d-%d", i, j), FDs: []tasktree.Descriptor{{FD: 1, File: text(name)}}})
+			tree.Root.Children = append(tree.Root.Children, &tasktree.Task{Name: fmt.Sprintf("t%d-%d", i, j), FDs: []tasktree.Descriptor{{FD: 1, File: plantest.Text(name)}}})
 		}
 	}
 	if problems := tree.Check(); len(problems) > 0 {
@@ -107,7 +108,7 @@ func TestPlaces(t *testing.T) {
 	planned := func(folders []string, programs ...string) ([]uint64, error) {
 		tree := &tasktree.Tree{Source: "places.yaml", Root: &tasktree.Task{Name: "root", Pos: tasktree.Pos{Line: 1, Col: 1}}}
 		for i, name := range programs {
-			run := text(name)
+			run := plantest.Text(name)
 			run.Pos = tasktree.Pos{Line: 2 + i, Col: 7}
 			tree.Root.Children = append(tree.Root.Children, &tasktree.Task{Name: fmt.Sprintf("t%d", i), Pos: run.Pos, Run: []tasktree.Text{run}})
 		}

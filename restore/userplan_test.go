@@ -7,6 +7,7 @@ import (
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
+	"regrow/restore/internal/plantest"
 	"regrow/restore/internal/words"
 	"regrow/tasktree"
 )
@@ -15,7 +16,7 @@ import (
 // look a program up with rights that are not his.
 func TestUserPlan(t *testing.T) {
 	for _, namespaces := range [][]tasktree.Namespace{{tasktree.NamespaceUser}, {tasktree.NamespacePID, tasktree.NamespaceUser}} {
-		p, err := planner.New(referenceTree(t, t.TempDir(), namespaces...), testHost, plan.Options{})
+		p, err := planner.New(plantest.Reference(t, t.TempDir(), namespaces...), plantest.Host, plan.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -38,18 +38,19 @@ var rooms = map[string][]string{
 	"cmd/fdhold": {"fdstore", "fdstore/activation", "fdstore/execfd"}, // the store for those who write no Go
 	"cmd":        {"restore", "images", "tasktree", "internal/proc"},  // it hands the tree from one to the other
 	"restore": {
-		"restore/internal/plan", "restore/internal/host", "restore/internal/memory", "restore/internal/planner", "restore/internal/show", "restore/internal/model", "restore/internal/table", "restore/internal/words", "restore/internal/program", "restore/internal/postfork", "restore/internal/early",
+		"restore/internal/plan", "restore/internal/plantest", "restore/internal/host", "restore/internal/memory", "restore/internal/planner", "restore/internal/show", "restore/internal/model", "restore/internal/table", "restore/internal/words", "restore/internal/program", "restore/internal/postfork", "restore/internal/early",
 		"restore/internal/safepath", "restore/internal/execcheck",
 		"tasktree", "fdstore", "fdstore/wire", "internal/proc", "internal/service",
 	},
-	"restore/internal/words":   {"restore/internal/plan", "restore/internal/program", "restore/internal/safepath", "tasktree"},
-	"restore/internal/table":   {"restore/internal/plan"},
-	"restore/internal/model":   {"restore/internal/plan", "restore/internal/words", "restore/internal/table", "restore/internal/program", "fdstore", "fdstore/wire", "tasktree"},
-	"restore/internal/show":    {"restore/internal/plan", "restore/internal/model", "restore/internal/words", "restore/internal/program", "tasktree"},
-	"restore/internal/planner": {"restore/internal/plan", "restore/internal/table", "restore/internal/program", "restore/internal/safepath", "fdstore", "fdstore/wire", "internal/service", "tasktree"},
-	"restore/internal/memory":  {"restore/internal/postfork", "restore/internal/program"},
-	"restore/internal/host":    {"restore/internal/plan", "restore/internal/planner", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "restore/internal/early", "restore/internal/safepath", "restore/internal/execcheck", "internal/proc", "tasktree"},
-	"restore/internal/plan":    {"restore/internal/program", "restore/internal/safepath", "tasktree", "fdstore", "fdstore/wire"},
+	"restore/internal/words":    {"restore/internal/plan", "restore/internal/program", "restore/internal/safepath", "tasktree"},
+	"restore/internal/table":    {"restore/internal/plan"},
+	"restore/internal/model":    {"restore/internal/plan", "restore/internal/words", "restore/internal/table", "restore/internal/program", "fdstore", "fdstore/wire", "tasktree"},
+	"restore/internal/show":     {"restore/internal/plan", "restore/internal/model", "restore/internal/words", "restore/internal/program", "tasktree"},
+	"restore/internal/planner":  {"restore/internal/plan", "restore/internal/table", "restore/internal/program", "restore/internal/safepath", "fdstore", "fdstore/wire", "internal/service", "tasktree"},
+	"restore/internal/memory":   {"restore/internal/postfork", "restore/internal/program"},
+	"restore/internal/host":     {"restore/internal/plan", "restore/internal/planner", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "restore/internal/early", "restore/internal/safepath", "restore/internal/execcheck", "internal/proc", "tasktree"},
+	"restore/internal/plantest": {"restore/internal/plan", "tasktree", "tasktree/kind"},
+	"restore/internal/plan":     {"restore/internal/program", "restore/internal/safepath", "tasktree", "fdstore", "fdstore/wire"},
 
 	"restore/internal/program":   {},
 	"restore/internal/postfork":  {"restore/internal/program", "restore/internal/safepath", "tasktree"},

@@ -14,6 +14,7 @@ import (
 
 	"regrow/internal/proc"
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/plantest"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 )
@@ -29,7 +30,7 @@ func needyTree(t testing.TB, namespaces ...tasktree.Namespace) *tasktree.Tree {
 		return &kind.Pipe{Capacity: tasktree.Number{Value: size, Pos: at(line, 30)}}
 	}
 	fd := func(n int, file string, line int) tasktree.Descriptor {
-		return tasktree.Descriptor{FD: n, File: text(file), Pos: at(line, 10)}
+		return tasktree.Descriptor{FD: n, File: plantest.Text(file), Pos: at(line, 10)}
 	}
 	tree := &tasktree.Tree{Source: "tree.yaml", Files: []*tasktree.OpenFile{
 		{Name: "usual", Pos: at(4, 3), Spec: pipe(65536, 4)},

@@ -18,6 +18,8 @@ import (
 	"pgregory.net/rapid"
 
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
+	"regrow/restore/internal/plantest"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/safepath"
 	"regrow/tasktree"
@@ -226,9 +228,9 @@ func (p *aProgram) mutate(t *rapid.T, b []byte) []byte {
 
 // tree is one task that becomes the program.
 func (p *aProgram) tree(t testing.TB) *tasktree.Tree {
-	task := &tasktree.Task{Name: "a", EnvClear: true, Cwd: text(p.dir)}
+	task := &tasktree.Task{Name: "a", EnvClear: true, Cwd: plantest.Text(p.dir)}
 	for _, arg := range p.argv {
-		task.Run = append(task.Run, text(arg))
+		task.Run = append(task.Run, plantest.Text(arg))
 	}
 	for i, kv := range p.env {
 		name, value, _ := strings.Cut(kv, "=")
@@ -236,8 +238,8 @@ func (p *aProgram) tree(t testing.TB) *tasktree.Tree {
 	}
 	tree := &tasktree.Tree{Source: "tree.yaml", Root: task}
 	if p.writing != "" {
-		tree.Files = []*tasktree.OpenFile{{Name: "w", Spec: &kind.Reg{Path: text(p.writing), Flags: kind.Flags{Bits: unix.O_WRONLY}}}}
-		task.FDs = []tasktree.Descriptor{{FD: 3, File: text("w")}}
+		tree.Files = []*tasktree.OpenFile{{Name: "w", Spec: &kind.Reg{Path: plantest.Text(p.writing), Flags: kind.Flags{Bits: unix.O_WRONLY}}}}
+		task.FDs = []tasktree.Descriptor{{FD: 3, File: plantest.Text("w")}}
 	}
 	if problems := tree.Check(); len(problems) > 0 {
 		t.Fatal(problems)
@@ -247,7 +249,7 @@ func (p *aProgram) tree(t testing.TB) *tasktree.Tree {
 
 // checked gives what is wrong with the program, found without executing it.
 func (p *aProgram) checked(t testing.TB) []error {
-	made := mustPlan(t, p.tree(t), testHost)
+	made := plantest.Must(t)(planner.New(p.tree(t), plantest.Host, plan.Options{}))
 	if err := executable(safepath.New(false), p.path); err != nil {
 		return []error{err}
 	}
@@ -422,15 +424,15 @@ func TestSizesAsTheKernel(t *testing.T) {
 func TestFoundOnce(t *testing.T) {
 	root := &tasktree.Task{Name: "root"}
 	for i := range 50 {
-		root.Children = append(root.Children, &tasktree.Task{Name: fmt.Sprintf("t%d", i), Run: []tasktree.Text{text("true"), text(fmt.Sprint(i))}})
+		root.Children = append(root.Children, &tasktree.Task{Name: fmt.Sprintf("t%d", i), Run: []tasktree.Text{plantest.Text("true"), plantest.Text(fmt.Sprint(i))}})
 	}
 	tree := &tasktree.Tree{Source: "tree.yaml", Root: root}
 	if problems := tree.Check(); len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	host := testHost
+	host := plantest.Host
 	host.Environ = []string{"PATH=/usr/bin:/bin"}
-	made := mustPlan(t, tree, host)
+	made := plantest.Must(t)(planner.New(tree, host, plan.Options{}))
 	lookups := map[uint64]bool{}
 	for i := range made.Prepare.Ops {
 		if op := &made.Prepare.Ops[i]; op.Kind == program.OpFind {

@@ -1,4 +1,4 @@
-package restore
+package plantest
 
 import (
 	"os"
@@ -11,9 +11,9 @@ import (
 	"regrow/tasktree/kind"
 )
 
-// referenceTree uses every op of a plan, every kind of open file, and files that
+// Reference uses every op of a plan, every kind of open file, and files that
 // were there, in dir.
-func referenceTree(t testing.TB, dir string, namespaces ...tasktree.Namespace) *tasktree.Tree {
+func Reference(t testing.TB, dir string, namespaces ...tasktree.Namespace) *tasktree.Tree {
 	t.Helper()
 	line := 0
 	at := func() tasktree.Pos { line++; return tasktree.Pos{Line: line, Col: 1} }

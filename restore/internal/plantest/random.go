@@ -1,4 +1,4 @@
-package restore
+package plantest
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 	"regrow/tasktree/kind"
 )
 
-func text(s string) tasktree.Text { return tasktree.Text{Value: s} }
+func Text(s string) tasktree.Text { return tasktree.Text{Value: s} }
 
 // drawer makes random trees by the rules: all kinds with all that they can say,
 // dense, permuted and sparse numbers, shared and private files, files that are
@@ -23,8 +23,8 @@ type drawer struct {
 	ends []string
 }
 
-// drawTree makes a random checked tree.
-func drawTree(t *rapid.T, maxTasks int) *tasktree.Tree {
+// DrawTree makes a random checked tree.
+func DrawTree(t *rapid.T, maxTasks int) *tasktree.Tree {
 	d := &drawer{T: t}
 	tree := &tasktree.Tree{Source: "random.yaml", Dir: rapid.SampledFrom([]string{"", "/srv", "rel"}).Draw(t, "dir")}
 	for _, n := range tasktree.Namespaces {
@@ -162,8 +162,8 @@ func (d *drawer) task(i, highest int) *tasktree.Task {
 	return task
 }
 
-// drawHost makes a random host: with room, or hardly any.
-func drawHost(t *rapid.T) plan.Host {
+// DrawHost makes a random host: with room, or hardly any.
+func DrawHost(t *rapid.T) plan.Host {
 	hard := rapid.SampledFrom([]uint64{4096, 4096, 4096, 4096, 1 << 30, 64, 12, 4}).Draw(t, "hard limit")
 	return plan.Host{
 		SoftFiles: min(hard, rapid.SampledFrom([]uint64{1024, 1024, 4096, 256, 8}).Draw(t, "soft limit")), HardFiles: hard,
@@ -173,11 +173,11 @@ func drawHost(t *rapid.T) plan.Host {
 	}
 }
 
-// testHost is a host with room.
-var testHost = plan.Host{SoftFiles: 1024, HardFiles: 4096, Environ: []string{"PATH=/usr/bin:/bin"}, Cwd: "/"}
+// Host is a host with room.
+var Host = plan.Host{SoftFiles: 1024, HardFiles: 4096, Environ: []string{"PATH=/usr/bin:/bin"}, Cwd: "/"}
 
-// must ends the test if there is no plan: must(t)(planner.New(tree, host, options)).
-func must(t testing.TB) func(*plan.Plan, error) *plan.Plan {
+// Must ends the test if there is no plan: must(t)(planner.New(tree, host, options)).
+func Must(t testing.TB) func(*plan.Plan, error) *plan.Plan {
 	return func(p *plan.Plan, err error) *plan.Plan {
 		t.Helper()
 		if err != nil {
