@@ -77,34 +77,8 @@ func drawLab(t *rapid.T, maxTasks, limit int) *tasktree.Tree {
 	if problems := tree.Check(); len(problems) > 0 {
 		t.Fatalf("the generator makes an invalid tree: %v", problems)
 	}
-	drawShares(t, tree)
+	plantest.DrawShares(t, tree)
 	return tree
-}
-
-// drawShares lets some tasks share the tables of others, as far as a tree of
-// forks can do that.
-func drawShares(t *rapid.T, tree *tasktree.Tree) {
-	all := tree.Tasks()
-	if len(all) < 2 || rapid.IntRange(0, 2).Draw(t, "shares") == 0 {
-		return
-	}
-	for _, task := range all {
-		if rapid.IntRange(0, 2).Draw(t, "sharer") > 0 {
-			continue
-		}
-		owner := rapid.SampledFrom(all).Draw(t, "owner")
-		if owner == task || owner.SharesFiles.Value != "" {
-			continue
-		}
-		fds := task.FDs
-		task.SharesFiles, task.FDs = tasktree.Text{Value: owner.Name, Pos: task.Pos}, nil
-		if len(tree.Check()) > 0 {
-			task.SharesFiles, task.FDs = tasktree.Text{}, fds
-		}
-	}
-	if problems := tree.Check(); len(problems) > 0 {
-		t.Fatalf("the generator makes an invalid tree: %v", problems)
-	}
 }
 
 // drawNumbers gives the numbers of one table in the order of the description.

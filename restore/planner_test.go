@@ -36,7 +36,7 @@ func FuzzPlan(f *testing.F) { f.Fuzz(drawn.Fuzz(planKeepsModel)) }
 // agrees, or that it is refused with the line that cannot be.
 func planKeepsModel(t *rapid.T) {
 	tree, host := plantest.DrawTree(t, 12), plantest.DrawHost(t)
-	drawShares(t, tree)
+	plantest.DrawShares(t, tree)
 	p, err := planner.New(tree, host, plan.Options{
 		Inherit:      drawGiven(t, tree),
 		WithoutStdin: rapid.Bool().Draw(t, "without stdin"), Detach: rapid.Bool().Draw(t, "detach"),
