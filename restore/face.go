@@ -8,6 +8,7 @@ import (
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
+	"regrow/restore/internal/runner"
 	"regrow/restore/internal/show"
 	"regrow/tasktree"
 )
@@ -67,12 +68,12 @@ type (
 	// CellOfPlan is what a number of a table holds, written as in a [Prediction].
 	CellOfPlan = show.CellOfPlan
 	// Replaced is an open file in whose place a descriptor of the caller's comes.
-	Replaced = show.Replaced
+	Replaced = plan.Replaced
 )
 
 // Replacements lists what is replaced in a tree, by [PlanOptions].Inherit or
 // [tasktree.Tree.Replace], in the order of the description.
-func Replacements(t *tasktree.Tree) []Replaced { return show.Replacements(t) }
+func Replacements(t *tasktree.Tree) []Replaced { return plan.Replacements(t) }
 
 // ThisHost reads the attributes of the calling process. With an error, which is that
 // /proc cannot be read, only Ignored is missing.
@@ -86,6 +87,44 @@ func ThisHost() (Host, error) { return host.ThisHost() }
 // Safe for several goroutines. Needs Linux 5.10 for all of it, and says what an
 // older one lacks.
 func CheckHost(t *tasktree.Tree, h Host) error { return host.CheckHost(t, h) }
+
+// A restore under way, and its tree.
+type (
+	// Options says how a plan is to be carried out. The zero value works.
+	Options = runner.Options
+	// Progress is how far a restore is.
+	Progress = runner.Progress
+	// Tree is a restored tree. Its owner must end it by [Tree.Wait], [Tree.End] or
+	// [Tree.Detach].
+	Tree = runner.Tree
+	// Status is how the root of a tree has ended.
+	Status = runner.Status
+	// Report says what was restored.
+	Report = runner.Report
+	// TaskReport is one task of a [Report].
+	TaskReport = runner.TaskReport
+	// SharesReport says whose descriptor table a task has.
+	SharesReport = runner.SharesReport
+	// StoreReport says what kept the open files.
+	StoreReport = runner.StoreReport
+	// Nanoseconds is a time that is written to JSON as a number.
+	Nanoseconds = runner.Nanoseconds
+	// Observation is what the tables of a tree really were when every task was ready.
+	Observation = plan.Observation
+)
+
+// EndsWithInit says why pid 1 cannot let a tree live on ([PlanOptions].Detach).
+const EndsWithInit = runner.EndsWithInit
+
+// Init lets this program be started again as the process that [StrategyService] keeps
+// open files in. A program that plans with this strategy calls it first of all in main;
+// where it is that process, it does not return.
+func Init() { runner.Init() }
+
+// Children lists the children of the calling process, or nothing where /proc is
+// not its own. A process that has children when it calls [Start] cannot tell all
+// orphans of the tree from theirs, see [Options.Alone].
+func Children() (pids []int) { return runner.Children() }
 
 // The strategies.
 const (
@@ -197,7 +236,7 @@ func (p *Plan) Picture() (*Picture, error) { return show.NewPicture(p.plan) }
 func CheckPaths(p *Plan) error { return host.CheckPaths(p.plan) }
 
 // joined is what the runner is handed of the other rooms.
-var joined = Joined{Verify: model.Verify, Rebase: planner.Rebased, Once: planner.Once}
+var joined = runner.Joined{Verify: model.Verify, Rebase: planner.Rebased, Once: planner.Once}
 
 // Start carries a plan out. It returns when every task holds or has begun its
 // program, or with an error when nothing of the tree is left.
@@ -213,7 +252,7 @@ var joined = Joined{Verify: model.Verify, Rebase: planner.Rebased, Once: planner
 // so that orphans of the tree come to it. C code of the process must not fork while
 // Start runs; forks of Go wait. Needs Linux 5.10 and /proc.
 func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
-	return startPlan(ctx, p.plan, o, joined)
+	return runner.Start(ctx, p.plan, o, joined)
 }
 
 // Observe carries a plan out up to the commit point, when every task is ready,
@@ -234,7 +273,7 @@ func Observe(ctx context.Context, p *Plan, o Options, predicted *Prediction) (*O
 			hints = append(hints, t.Outcome)
 		}
 	}
-	return observe(ctx, p.plan, o, joined, hints)
+	return runner.Observe(ctx, p.plan, o, joined, hints)
 }
 
 // Rehearse carries a plan out up to the commit point, when every task is ready, calls
@@ -244,5 +283,5 @@ func Observe(ctx context.Context, p *Plan, o Options, predicted *Prediction) (*O
 //
 // Errors are those of [Start], and that of during.
 func Rehearse(ctx context.Context, p *Plan, o Options, during func() error) error {
-	return rehearse(ctx, p.plan, o, joined, during)
+	return runner.Rehearse(ctx, p.plan, o, joined, during)
 }

@@ -1,15 +1,11 @@
 package restore
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"testing"
 	"time"
 
-	"regrow/restore/internal/model"
-	"regrow/restore/internal/plan"
-	"regrow/restore/internal/planner"
 	"regrow/test/inflight"
 )
 
@@ -30,21 +26,4 @@ func runAll(m *testing.M) int {
 func TestMain(m *testing.M) {
 	Init() // the tests start this program again to keep open files
 	os.Exit(runAll(m))
-}
-
-var allJoined = Joined{Verify: model.Verify, Rebase: planner.Rebased, Once: planner.Once}
-
-func startNow(ctx context.Context, p *plan.Plan, o Options) (*Tree, error) {
-	return startPlan(ctx, p, o, allJoined)
-}
-
-// observeNow takes what a prediction says, which may be nil, for hints.
-func observeNow(ctx context.Context, p *plan.Plan, o Options, predicted *model.Prediction) (*Observation, error) {
-	var hints []plan.Outcome
-	if predicted != nil {
-		for _, t := range predicted.Tasks {
-			hints = append(hints, t.Outcome)
-		}
-	}
-	return observe(ctx, p, o, allJoined, hints)
 }

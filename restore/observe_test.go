@@ -199,11 +199,11 @@ func predictionIsReality(t *testing.T, rt *rapid.T, here plan.Host, limit int, c
 	if err != nil {
 		rt.Fatal(err)
 	}
-	seen, err := observeNow(t.Context(), p, Options{Timeout: patience}, pr)
+	seen, err := Observe(t.Context(), &Plan{p}, Options{Timeout: patience}, pr)
 	if err != nil {
 		rt.Fatal(err)
 	}
-	if differ := seen.Disagree(pr); len(differ) > 0 {
+	if differ := pr.Disagree(seen); len(differ) > 0 {
 		var picture bytes.Buffer
 		_ = show.WriteText(p, &picture)
 		rt.Fatalf("%s\n%v\n%s", strings.Join(differ, "\n"), pr.Collisions, picture.String())

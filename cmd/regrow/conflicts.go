@@ -259,7 +259,7 @@ func (f *conflictsFlags) form(ctx context.Context, tree *tasktree.Tree, host res
 	if err != nil {
 		return &exitError{statusOf(err, true), err}
 	}
-	form.Disagree = form.Reality.Disagree(form.Prediction)
+	form.Disagree = form.Prediction.Disagree(form.Reality)
 	return nil
 }
 

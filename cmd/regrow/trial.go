@@ -171,7 +171,7 @@ func (t *trial) run(ctx context.Context, tree *tasktree.Tree, host restore.Host,
 		t.Real = verdict{Outcome: tasktree.Breaks, Because: err.Error()}
 	default:
 		t.Real = judge(tree, seen.Tasks)
-		t.Differ = seen.Disagree(prediction)
+		t.Differ = prediction.Disagree(seen)
 	}
 	return nil
 }

@@ -35,7 +35,10 @@ var roles = []struct {
 	env    string
 	become func(what string, args []string) error
 }{
-	{sandboxEnv, sandboxed}, {refusesEnv, refused}, {inFlightEnv, flying}, {plainEnv, plain},
+	{sandboxEnv, sandboxed},
+	{refusesEnv, refused},
+	{inFlightEnv, flying},
+	{plainEnv, plain},
 	{pipesEnv, holdPipes},
 }
 

@@ -38,7 +38,7 @@ var rooms = map[string][]string{
 	"cmd/fdhold": {"fdstore", "fdstore/activation", "fdstore/execfd"}, // the store for those who write no Go
 	"cmd":        {"restore", "images", "tasktree", "internal/proc"},  // it hands the tree from one to the other
 	"restore": {
-		"restore/internal/plan", "restore/internal/plantest", "restore/internal/host", "restore/internal/memory", "restore/internal/planner", "restore/internal/show", "restore/internal/model", "restore/internal/table", "restore/internal/words", "restore/internal/program", "restore/internal/postfork", "restore/internal/early",
+		"restore/internal/plan", "restore/internal/runner", "restore/internal/plantest", "restore/internal/host", "restore/internal/memory", "restore/internal/planner", "restore/internal/show", "restore/internal/model", "restore/internal/table", "restore/internal/words", "restore/internal/program", "restore/internal/postfork", "restore/internal/early",
 		"restore/internal/safepath", "restore/internal/execcheck",
 		"tasktree", "fdstore", "fdstore/wire", "internal/proc", "internal/service",
 	},
@@ -50,6 +50,7 @@ var rooms = map[string][]string{
 	"restore/internal/memory":   {"restore/internal/postfork", "restore/internal/program"},
 	"restore/internal/host":     {"restore/internal/plan", "restore/internal/planner", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "restore/internal/early", "restore/internal/safepath", "restore/internal/execcheck", "internal/proc", "tasktree"},
 	"restore/internal/plantest": {"restore/internal/plan", "tasktree", "tasktree/kind"},
+	"restore/internal/runner":   {"restore/internal/plan", "restore/internal/words", "restore/internal/host", "restore/internal/memory", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "internal/proc", "internal/service", "fdstore", "tasktree"},
 	"restore/internal/plan":     {"restore/internal/program", "restore/internal/safepath", "tasktree", "fdstore", "fdstore/wire"},
 
 	"restore/internal/program":   {},

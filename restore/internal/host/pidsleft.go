@@ -23,6 +23,7 @@ func PidsLeft() (room int, limit string) {
 	return room, limit
 }
 
+// Unlimited is more than there can be.
 const Unlimited = int(^uint(0) >> 1)
 
 // userRoom gives how many processes and threads the user may have beside what there

@@ -63,6 +63,8 @@ type stringList struct {
 	long    []int // those that are too long, by index
 }
 
+// NewProgramCheck makes one for all programs of a plan. fd gives the descriptor that this
+// process has of an open file, if it has one.
 func NewProgramCheck(p *plan.Plan, fd func(of plan.FileEnd) (int, bool)) *programCheck {
 	c := &programCheck{
 		plan: p, opener: safepath.New(p.Host.OldOpen), fd: fd, arch: execcheck.Native(os.Getpagesize()),

@@ -160,9 +160,9 @@ func parseMaps(text string) ([]Mapping, error) {
 	return maps, nil
 }
 
-// MemoryMap fills in struct prctl_mm_map with this process's own values; a task
+// Map fills in struct prctl_mm_map with this process's own values; a task
 // changes only where its arguments are. See proc_pid_stat(5).
-func MemoryMap(private uint64) ([13]uint64, error) {
+func Map(private uint64) ([13]uint64, error) {
 	var mm [13]uint64
 	stat, err := os.ReadFile("/proc/self/stat")
 	if err != nil {

@@ -73,12 +73,15 @@ func Verify(p *plan.Plan) error {
 	return err
 }
 
+// Simulate runs a plan to its end. visit is called after each op with what it has
+// changed; it may be nil.
 func Simulate(p *plan.Plan, visit func(task, op int, changed map[int]Cell)) (*Model, error) {
 	m := New(p)
 	m.visit = visit
 	return m, m.Run()
 }
 
+// New gives a model of a plan before its first op.
 func New(p *plan.Plan) *Model {
 	n := len(p.Tasks)
 	m := &Model{
@@ -92,6 +95,7 @@ func New(p *plan.Plan) *Model {
 	return m
 }
 
+// Run carries all programs out.
 func (m *Model) Run() error {
 	m.begin(0, &Table{m: m})
 	for len(m.runnable) > 0 {

@@ -125,6 +125,7 @@ var (
 	ErrTaskDied = errors.New("died before release")
 )
 
+// SortLacks sorts by position.
 func SortLacks(lacks []Lack) {
 	slices.SortStableFunc(lacks, func(a, b Lack) int { return cmp.Or(a.Pos.Compare(b.Pos), cmp.Compare(a.Msg, b.Msg)) })
 }

@@ -17,6 +17,7 @@ var (
 	Nothing    = FileEnd{File: -4} // a free number, where one has to be told from a taken one
 )
 
+// EndOf gives the open file that a descriptor has.
 func EndOf(d *tasktree.Descriptor) FileEnd {
 	return FileEnd{int32(d.Open.Index), int32(d.End)}
 }

@@ -24,3 +24,9 @@ type FailedOp struct {
 	Line int    `json:"line"`
 	Why  string `json:"why"` // the error; a prediction may know another one
 }
+
+// Observation is what the tables of a tree really were when every task was
+// ready.
+type Observation struct {
+	Tasks []Outcome `json:"tasks"` // in the order of the description
+}

@@ -49,6 +49,7 @@ func (e *ProgramError) Unwrap() error { return e.OpError }
 // ErrSpecial is what a program cannot be: a device, a FIFO or a socket. No right helps.
 var ErrSpecial = errors.New(NoRegular)
 
+// NoRegular is said of a device, a FIFO or a socket in the place of a program.
 const NoRegular = "not a regular file"
 
 // PathsError has everything that a description names and that cannot be used: each
@@ -97,6 +98,7 @@ func JoinPaths(errs []error) error {
 	return &PathsError{errs}
 }
 
+// PosOf gives the position that an [*OpError] is about.
 func PosOf(err error) tasktree.Pos {
 	op, _ := errors.AsType[*OpError](err)
 	if op == nil {

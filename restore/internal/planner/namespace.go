@@ -72,6 +72,7 @@ func (w *writer) writeIDs(fd int) {
 	}
 }
 
+// What hinders a task that maps its user, see user_namespaces(7).
 const (
 	DeniedIDs    = "the user may not read regrow's program file, so /proc/self is root's (chmod +r it), or a security module denies it; allow it there"
 	ReadOnlyProc = "/proc is mounted read-only; mount one that can be written (mount -t proc proc /proc)"

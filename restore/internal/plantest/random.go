@@ -12,6 +12,7 @@ import (
 	"regrow/tasktree/kind"
 )
 
+// Text gives a word of a description that has no position.
 func Text(s string) tasktree.Text { return tasktree.Text{Value: s} }
 
 // drawer makes random trees by the rules: all kinds with all that they can say,

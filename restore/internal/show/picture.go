@@ -2,26 +2,24 @@ package show
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/words"
-	"regrow/tasktree"
 )
 
 // Picture is a plan in a form for programs: what WriteJSON writes.
 type Picture struct {
-	Version  int          `json:"version"` // 1
-	Source   string       `json:"source"`
-	Replaced []Replaced   `json:"replaced,omitempty"` // by descriptors of the caller's
-	StoreFD  int          `json:"store_fd"`           // number of the store in the root, -1: none
-	Messages [][]string   `json:"messages"`           // the open files of each message, by position
-	Prepare  []StepOfPlan `json:"prepare"`            // the runner's, before the first clone
-	Commit   []StepOfPlan `json:"commit"`             // the runner's, when every task is ready
-	Tasks    []TaskOfPlan `json:"tasks"`              // in the order of the description
+	Version  int             `json:"version"` // 1
+	Source   string          `json:"source"`
+	Replaced []plan.Replaced `json:"replaced,omitempty"` // by descriptors of the caller's
+	StoreFD  int             `json:"store_fd"`           // number of the store in the root, -1: none
+	Messages [][]string      `json:"messages"`           // the open files of each message, by position
+	Prepare  []StepOfPlan    `json:"prepare"`            // the runner's, before the first clone
+	Commit   []StepOfPlan    `json:"commit"`             // the runner's, when every task is ready
+	Tasks    []TaskOfPlan    `json:"tasks"`              // in the order of the description
 }
 
 // TaskOfPlan is what one task does.
@@ -67,27 +65,6 @@ func (c *CellOfPlan) String() string {
 	return text
 }
 
-// Replaced is an open file in whose place a descriptor of the caller's comes.
-type Replaced struct {
-	File string `json:"file"` // its name, with its end where it has two
-	FD   int    `json:"fd"`   // the caller's descriptor
-	Line int    `json:"line"` // of the description, where the file stands
-}
-
-// String says so in words.
-func (r Replaced) String() string {
-	return fmt.Sprintf("file %q is the caller's descriptor %d", r.File, r.FD)
-}
-
-// Replacements lists what is replaced in a tree, by [PlanOptions].Inherit or
-// [tasktree.Tree.Replace], in the order of the description.
-func Replacements(t *tasktree.Tree) (all []Replaced) {
-	for _, g := range t.Given() {
-		all = append(all, Replaced{g.Name, g.FD, g.Pos.Line})
-	}
-	return all
-}
-
 // WriteJSON writes the plan as one JSON object, a [Picture].
 func WriteJSON(p *plan.Plan, w io.Writer) error {
 	picture, err := NewPicture(p)
@@ -101,7 +78,7 @@ func WriteJSON(p *plan.Plan, w io.Writer) error {
 
 // NewPicture gives the plan for programs, with the tables of the model.
 func NewPicture(p *plan.Plan) (*Picture, error) {
-	pic := &Picture{Version: 1, Source: p.Tree.Source, Replaced: Replacements(p.Tree), StoreFD: p.StoreFD, Messages: [][]string{}}
+	pic := &Picture{Version: 1, Source: p.Tree.Source, Replaced: plan.Replacements(p.Tree), StoreFD: p.StoreFD, Messages: [][]string{}}
 	for _, m := range p.Messages {
 		var names []string
 		for _, fe := range m {

@@ -22,6 +22,7 @@ type held[T any] struct {
 	there bool
 }
 
+// Get gives the value of a number, if it has one.
 func (m *Numbered[T]) Get(n int) (value T, there bool) {
 	if uint(n) < uint(len(m.low)) {
 		h := &m.low[n]
@@ -31,11 +32,13 @@ func (m *Numbered[T]) Get(n int) (value T, there bool) {
 	return value, there
 }
 
+// Has reports whether a number has a value.
 func (m *Numbered[T]) Has(n int) bool {
 	_, there := m.Get(n)
 	return there
 }
 
+// Set gives a number a value.
 func (m *Numbered[T]) Set(n int, value T) {
 	switch {
 	case uint(n) < uint(len(m.low)):
@@ -81,6 +84,7 @@ func (m *Numbered[T]) grow(size int) {
 	}
 }
 
+// Remove takes the value of a number away.
 func (m *Numbered[T]) Remove(n int) {
 	if uint(n) < uint(len(m.low)) {
 		if m.low[n].there {
@@ -106,6 +110,7 @@ func (m *Numbered[T]) Reset() {
 	m.low, m.Count = m.low[:0], 0
 }
 
+// Clone gives a copy that shares nothing.
 func (m *Numbered[T]) Clone() Numbered[T] {
 	return Numbered[T]{slices.Clone(m.low), maps.Clone(m.high), m.Count}
 }
@@ -152,6 +157,7 @@ type roundOf[T any] struct {
 	round uint32
 }
 
+// NewByFile has room for so many open files, each with so many ends at most.
 func NewByFile[T any](files, ends int) ByFile[T] {
 	return ByFile[T]{ends: ends, round: 1, slots: make([]roundOf[T], files*ends)}
 }
@@ -160,6 +166,7 @@ func (m *ByFile[T]) slot(fe plan.FileEnd) *roundOf[T] {
 	return &m.slots[int(fe.File)*m.ends+int(fe.End)]
 }
 
+// Get gives the value of an open file, if it has one.
 func (m *ByFile[T]) Get(fe plan.FileEnd) (value T, there bool) {
 	if s := m.slot(fe); s.round == m.round {
 		return s.value, true
@@ -167,6 +174,7 @@ func (m *ByFile[T]) Get(fe plan.FileEnd) (value T, there bool) {
 	return value, false
 }
 
+// Has reports whether an open file has a value.
 func (m *ByFile[T]) Has(fe plan.FileEnd) bool { return m.slot(fe).round == m.round }
 
 // Value gives what is set, or zero.
@@ -175,10 +183,13 @@ func (m *ByFile[T]) Value(fe plan.FileEnd) T {
 	return value
 }
 
+// Set gives an open file a value.
 func (m *ByFile[T]) Set(fe plan.FileEnd, value T) { *m.slot(fe) = roundOf[T]{value, m.round} }
 
+// Remove takes the value of an open file away.
 func (m *ByFile[T]) Remove(fe plan.FileEnd) { m.slot(fe).round = 0 }
 
+// Reset removes all, for the next task.
 func (m *ByFile[T]) Reset() {
 	if m.round++; m.round == 0 { // after 4 billion tasks
 		clear(m.slots)

@@ -24,8 +24,10 @@ func (t *Table) Lowest() int {
 	}
 }
 
+// Take says what is at a number now.
 func (t *Table) Take(n int, what plan.FileEnd) { t.At.Set(n, what) }
 
+// Release says that a number is free.
 func (t *Table) Release(n int) {
 	t.At.Remove(n)
 	t.Free = min(t.Free, n)

@@ -26,6 +26,7 @@ var OpNames = map[program.OpKind]string{
 	program.OpHelp: "clone3", program.OpEnd: "exit_group(helper)", program.OpReap: "wait4(helper)",
 }
 
+// OpName gives the system call of an op, or what else it is called.
 func OpName(op *program.Op) string {
 	if op.Flags&program.FlagOldClone != 0 {
 		return "clone"

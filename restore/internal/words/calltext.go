@@ -22,6 +22,7 @@ var argText = map[uint32]string{
 	unix.SYS_SOCKETPAIR: "AF_UNIX,SOCK_SEQPACKET", unix.SYS_SETSOCKOPT: "n,SO_RCVTIMEO", unix.SYS_UNSHARE: "CLONE_FILES", unix.SYS_RT_SIGPROCMASK: "SIG_SETMASK,none",
 }
 
+// Call writes the call of an op with its arguments.
 func Call(p *plan.Plan, op *program.Op, note program.Note) string {
 	name := p.Extras[note.Extra].Name
 	if name == "" {
@@ -199,6 +200,7 @@ func CloneName(p *plan.Plan) string {
 	return "clone3"
 }
 
+// Count gives "1 task", "2 tasks".
 func Count(n int, what string) string {
 	if n != 1 {
 		what += "s"

@@ -1,0 +1,59 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"regrow/restore/internal/host"
+	"regrow/restore/internal/plan"
+)
+
+// withAllPaths adds to an error about a path everything else that is wrong with paths,
+// folders and programs: somebody who mends one learns of all. Nothing is left of the
+// restore by then. It does not wait long: a path may lead to a dead file server.
+func (r *run) withAllPaths(ctx context.Context, err error) error {
+	const patience = 2 * time.Second
+	if !aboutPaths(err) || r.stuck != nil || ctx.Err() != nil {
+		return err
+	}
+	looked := make(chan []error, 1)
+	go func() { looked <- host.PathFaults(r.plan) }()
+	select {
+	case found := <-looked:
+		return joinPaths(err, found)
+	case <-ctx.Done():
+	case <-time.After(patience):
+	}
+	return err
+}
+
+// aboutPaths reports whether an error is about a path, a folder or a program.
+func aboutPaths(err error) bool {
+	_, several := errors.AsType[*plan.PathsError](err)
+	_, program := errors.AsType[*plan.ProgramError](err)
+	op, ok := errors.AsType[*plan.OpError](err)
+	return several || program || ok && op.AboutPath
+}
+
+// joinPaths joins an error about paths with what was found besides.
+func joinPaths(err error, found []error) error {
+	all := []error{err}
+	if paths, ok := errors.AsType[*plan.PathsError](err); ok {
+		all = slices.Clone(paths.Errs)
+	}
+	seen := map[string]bool{}
+	for _, err := range all {
+		seen[host.KeyOf(err)] = true
+	}
+	for _, err := range found {
+		if !seen[host.KeyOf(err)] {
+			all = append(all, err)
+		}
+	}
+	if len(all) == 1 {
+		return err
+	}
+	return plan.JoinPaths(all)
+}

@@ -1,0 +1,404 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/host"
+	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
+	"regrow/restore/internal/plantest"
+	"regrow/restore/internal/program"
+	"regrow/restore/internal/words"
+	"regrow/tasktree"
+	"regrow/test/rounds"
+)
+
+// faultCall is no system call. The filter of failCalls makes it answer what its
+// last argument says, so a plan can make any of its ops fail with any errno.
+const faultCall = 1023
+
+// failCalls sets the filter for this process and all that it forks.
+func failCalls() error {
+	const lastArg = 16 + 5*8 // seccomp_data.args[5]
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // seccomp_data.nr
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 1, K: faultCall},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: lastArg},
+		{Code: unix.BPF_ALU | unix.BPF_OR | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO},
+		{Code: unix.BPF_RET | unix.BPF_A},
+	}
+	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	if _, _, e := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog))); e != 0 {
+		return e
+	}
+	_, _, e := unix.Syscall6(faultCall, 0, 0, 0, 0, 0, uintptr(unix.EXDEV))
+	if e != unix.EXDEV {
+		return fmt.Errorf("the filter answers %w", e)
+	}
+	return nil
+}
+
+// errnos are what the man pages say that the calls of a plan can answer.
+var errnos = map[string][]unix.Errno{
+	"chdir":                   {unix.EACCES, unix.EIO, unix.ELOOP, unix.ENAMETOOLONG, unix.ENOENT, unix.ENOMEM, unix.ENOTDIR},
+	"clone3":                  {unix.EAGAIN, unix.EBUSY, unix.EEXIST, unix.EINVAL, unix.ENOMEM, unix.ENOSPC, unix.EPERM},
+	"close":                   {unix.EBADF, unix.EINTR, unix.EIO, unix.ENOSPC, unix.EDQUOT},
+	"close_range":             {unix.EINVAL, unix.EMFILE, unix.ENOMEM},
+	"dup3":                    {unix.EBADF, unix.EBUSY, unix.EINTR, unix.EINVAL, unix.EMFILE, unix.ENOMEM},
+	"exit_group(helper)":      {unix.EINTR},
+	"execve":                  {unix.E2BIG, unix.EACCES, unix.EAGAIN, unix.EINVAL, unix.EIO, unix.EISDIR, unix.ELIBBAD, unix.ELOOP, unix.EMFILE, unix.ENAMETOOLONG, unix.ENFILE, unix.ENOENT, unix.ENOEXEC, unix.ENOMEM, unix.ENOTDIR, unix.EPERM, unix.ETXTBSY},
+	"faccessat":               {unix.EACCES, unix.EIO, unix.ELOOP, unix.ENAMETOOLONG, unix.ENOENT, unix.ENOMEM, unix.ENOTDIR, unix.EROFS, unix.EISDIR},
+	"fcntl(F_DUPFD_CLOEXEC)":  {unix.EBADF, unix.EINVAL, unix.EMFILE},
+	"fcntl(F_GETFD)":          {unix.EBADF},
+	"fcntl(F_SETFD)":          {unix.EBADF},
+	"fcntl(F_SETFL)":          {unix.EBADF, unix.EINVAL, unix.EPERM},
+	"fcntl(F_SETPIPE_SZ)":     {unix.EBADF, unix.EBUSY, unix.EINVAL, unix.ENOMEM, unix.EPERM},
+	"fstat":                   {unix.EBADF, unix.ENOMEM, unix.EOVERFLOW},
+	"ftruncate":               {unix.EFBIG, unix.EINTR, unix.EINVAL, unix.EIO, unix.EPERM, unix.EROFS},
+	"hold":                    {unix.ENOMEM},
+	"lseek":                   {unix.EBADF, unix.EINVAL, unix.ENXIO, unix.EOVERFLOW, unix.ESPIPE},
+	"meet":                    {unix.EFAULT, unix.EINVAL},
+	"munmap":                  {unix.EINVAL, unix.ENOMEM},
+	"openat":                  {unix.EACCES, unix.EBUSY, unix.EDQUOT, unix.EEXIST, unix.EINTR, unix.EIO, unix.EISDIR, unix.ELOOP, unix.EMFILE, unix.ENAMETOOLONG, unix.ENFILE, unix.ENODEV, unix.ENOENT, unix.ENOMEM, unix.ENOSPC, unix.ENOTDIR, unix.ENXIO, unix.EOVERFLOW, unix.EPERM, unix.EROFS, unix.ETXTBSY, unix.EWOULDBLOCK},
+	"openat2":                 {unix.EACCES, unix.EAGAIN, unix.EBUSY, unix.EINTR, unix.EIO, unix.ELOOP, unix.EMFILE, unix.ENAMETOOLONG, unix.ENFILE, unix.ENOENT, unix.ENOMEM, unix.ENOTDIR},
+	"pipe2":                   {unix.EINVAL, unix.EMFILE, unix.ENFILE, unix.ENOMEM},
+	"prctl":                   {unix.EINVAL, unix.EPERM, unix.EFAULT},
+	"prctl(PR_SET_MM_MAP)":    {unix.EACCES, unix.EFAULT, unix.EPERM},
+	"prlimit64":               {unix.EFAULT, unix.EINVAL, unix.EPERM},
+	"recvmsg":                 {unix.EBADF, unix.ECONNREFUSED, unix.EMFILE, unix.ENOBUFS, unix.ENOMEM, unix.ENOTSOCK},
+	"recvmsg(answer)":         {unix.EBADF, unix.ECONNREFUSED, unix.EINVAL, unix.EMFILE, unix.ENOMEM, unix.ENOTSOCK, unix.ETIMEDOUT},
+	"rt_sigaction":            {unix.EFAULT, unix.EINVAL},
+	"rt_sigprocmask":          {unix.EFAULT, unix.EINVAL},
+	"sendmsg":                 {unix.EAGAIN, unix.EBADF, unix.ECONNREFUSED, unix.EMSGSIZE, unix.ENOBUFS, unix.ENOMEM, unix.ETOOMANYREFS},
+	"set_robust_list":         {unix.EINVAL, unix.ENOSYS},
+	"setsockopt(SO_RCVTIMEO)": {unix.EBADF, unix.EDOM, unix.EFAULT, unix.EINVAL, unix.ENOPROTOOPT, unix.ENOTSOCK},
+	"setsid":                  {unix.EPERM},
+	"sigaltstack":             {unix.EFAULT, unix.EINVAL, unix.ENOMEM},
+	"socketpair":              {unix.EAFNOSUPPORT, unix.EMFILE, unix.ENFILE, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT},
+	"unshare":                 {unix.EMFILE, unix.ENOMEM, unix.EPERM},
+	"wait":                    {unix.EINTR, unix.ENOSYS},
+	"wait4(helper)":           {unix.ECHILD, unix.EINVAL},
+	"write":                   {unix.EAGAIN, unix.EBADF, unix.EFBIG, unix.EINTR, unix.EIO, unix.ENOMEM, unix.ENOSPC, unix.EPIPE},
+}
+
+// withFault gives a copy of the plan in which one op fails. Names and notes stay:
+// the message must be that of the op.
+func withFault(p *plan.Plan, task, i int, errno unix.Errno) *plan.Plan {
+	q := *p
+	q.Tasks = slices.Clone(p.Tasks)
+	prog := map[int]*program.Program{-1: &q.Prepare, -2: &q.Commit}[task]
+	if task >= 0 {
+		prog = &q.Tasks[task]
+	}
+	prog.Ops, prog.Notes = slices.Clone(prog.Ops), slices.Clone(prog.Notes)
+	op, note := &prog.Ops[i], &prog.Notes[i]
+	x := p.Extras[note.Extra]
+	if x.Name == "" {
+		x.Name = words.OpName(op)
+	}
+	q.Extras = append(slices.Clone(p.Extras), x)
+	note.Extra = int32(len(q.Extras) - 1)
+	op.Kind, op.Nr, op.Flags = program.OpCall, faultCall, 0
+	op.Args[5] = uint64(errno)
+	q.Faulty = true
+	return &q
+}
+
+// snapshot is what of a failed restore could be left.
+func snapshot(t testing.TB, dir string) string {
+	t.Helper()
+	var b bytes.Buffer
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		text, err := os.ReadFile(path)
+		info, err2 := os.Stat(path)
+		if err := errors.Join(err, err2); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "%s %v %q\n", e.Name(), info.Mode(), text)
+	}
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		if link, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil {
+			fmt.Fprintf(&b, "fd %s %s\n", fd.Name(), link)
+		}
+	}
+	for _, line := range mounts(t) {
+		if !slices.Contains(mountsAtFirst(t), line) {
+			fmt.Fprintf(&b, "mount %s\n", line)
+		}
+	}
+	fmt.Fprintf(&b, "children %v\n", Children())
+	return b.String()
+}
+
+// mounts are the lines of /proc/self/mountinfo. Without a mount namespace of its
+// own this process could not mount anything, and sees what others do.
+func mounts(t testing.TB) []string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(string(text)), "\n")
+}
+
+// mountsAtFirst are those of before the first restore. Fewer may be left, in a
+// namespace of its own, too: where somebody removes a folder, what is mounted on it
+// in other namespaces goes with it.
+func mountsAtFirst(t testing.TB) []string {
+	t.Helper()
+	if firstMounts == nil {
+		firstMounts = mounts(t)
+	}
+	return firstMounts
+}
+
+var firstMounts []string
+
+const faultsEnv = "REGROW_TEST_FAULTS"
+
+// faultStepEnv says that only one fault in so many is tried, the seed says which:
+// an emulated processor takes minutes for all of them.
+const faultStepEnv = "REGROW_TEST_FAULT_STEP"
+
+// TestEveryOpFails makes every op of plans that use every op and every kind fail
+// once, with each errno that its call can answer. It runs in a process of its
+// own, since the filter cannot be taken off.
+func TestEveryOpFails(t *testing.T) {
+	// Read here, too: go test has to know what a result depends on.
+	step := 1
+	if rounds.Now(t) == rounds.Few {
+		step = 5
+	}
+	all := faults{step: max(rounds.Number(t, faultStepEnv, step), 1), seed: rounds.Seed(t)}
+	if os.Getenv(faultsEnv) == "" {
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, self, "-test.run=^TestEveryOpFails$", "-test.v")
+		cmd.Env = append(os.Environ(), faultsEnv+"=1", "GOCOVERDIR="+t.TempDir())
+		// Not a pipe: a task that is left would keep it open.
+		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		cmd.Stdout, cmd.Stderr = out, out
+		cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
+		if os.Geteuid() == 0 {
+			// What other tests mount meanwhile is none of its business.
+			cmd.SysProcAttr.Unshareflags = unix.CLONE_NEWNS
+		}
+		runErr := cmd.Run()
+		text, _ := os.ReadFile(out.Name())
+		if runErr != nil || !strings.Contains(string(text), "--- PASS") {
+			t.Fatalf("%v\n%s", runErr, text)
+		}
+		t.Logf("%s", text)
+		return
+	}
+	if err := failCalls(); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	here, err := host.ThisHost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	here.Ignored |= 1 << (unix.SIGUSR1 - 1) // one rt_sigaction at least
+	t.Run("plain", func(t *testing.T) { all.everyOp(t, here, plan.Options{Detach: true}) })
+	t.Run("service", func(t *testing.T) { all.everyOp(t, here, plan.Options{Strategy: plan.StrategyService}) })
+	t.Run("helpers", func(t *testing.T) { all.everyOp(t, here, plan.Options{Help: 1}) })
+	t.Run("inherit", func(t *testing.T) { all.everyOp(t, here, plan.Options{Strategy: plan.StrategyInherit}) })
+	late := here
+	late.SoftFiles = 8 // the limit comes last
+	t.Run("late limit", func(t *testing.T) { all.everyOp(t, late, plan.Options{}) })
+	if os.Geteuid() == 0 {
+		t.Run("namespace", func(t *testing.T) { all.everyOp(t, here, plan.Options{}, tasktree.NamespacePID) })
+	}
+	both := []tasktree.Namespace{tasktree.NamespaceUser, tasktree.NamespacePID}
+	if err := host.ThisKernel.Clone(here, both); err != nil && os.Geteuid() != 0 {
+		t.Logf("skipped: user namespaces: %v", err)
+	} else {
+		t.Run("user", func(t *testing.T) { all.everyOp(t, here, plan.Options{}, both...) })
+	}
+	t.Logf("%d of %d faults in %d calls", all.tried, all.n, len(all.calls))
+	for _, name := range slices.Sorted(maps.Keys(errnos)) {
+		if !all.calls[name] {
+			t.Errorf("no plan has the call %s", name)
+		}
+	}
+	kinds := map[program.OpKind]bool{}
+	for k := range all.kinds {
+		kinds[k] = true
+	}
+	for k, name := range words.OpNames {
+		if !kinds[k] {
+			t.Errorf("no plan has the op %s", name)
+		}
+	}
+}
+
+type faults struct {
+	step, seed int
+
+	n     int // in all
+	tried int
+	calls map[string]bool
+	kinds map[program.OpKind]bool
+}
+
+func (f *faults) everyOp(t *testing.T, here plan.Host, o plan.Options, namespaces ...tasktree.Namespace) {
+	dir := t.TempDir()
+	p, err := planner.New(plantest.Reference(t, dir, namespaces...), here, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// First without a fault: else the faults would prove nothing. It cuts a
+	// file, so the files are made anew.
+	for range 2 { // the second time the poller and what else Go opens is there
+		tree, err := startNow(t.Context(), p, Options{Timeout: patience})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree.Abort()
+		_ = plantest.Reference(t, dir, namespaces...)
+	}
+	before := snapshot(t, dir)
+	if f.calls == nil {
+		f.calls, f.kinds = map[string]bool{}, map[program.OpKind]bool{}
+	}
+	programs := []struct {
+		task int
+		*program.Program
+	}{{-1, &p.Prepare}, {-2, &p.Commit}}
+	for i := range p.Tasks {
+		programs = append(programs, struct {
+			task int
+			*program.Program
+		}{i, &p.Tasks[i]})
+	}
+	for _, prog := range programs {
+		released := false
+		for i := range prog.Ops {
+			op, note := &prog.Ops[i], prog.Notes[i]
+			name := p.Extras[note.Extra].Name
+			if name == "" {
+				name = words.OpName(op)
+			}
+			f.calls[name], f.kinds[op.Kind] = true, true
+			if len(errnos[name]) == 0 {
+				t.Errorf("no errno is known for the call %s", name)
+			}
+			for _, errno := range errnos[name] {
+				if unix.Errno(op.Allow) == errno {
+					continue
+				}
+				f.n++
+				if (f.n+f.seed)%f.step != 0 {
+					continue
+				}
+				f.tried++
+				f.one(t, p, fault{task: prog.task, op: i, call: name, errno: errno, released: released}, dir, before)
+				if t.Failed() {
+					return
+				}
+			}
+			released = released || op.Kind == program.OpReady
+		}
+	}
+}
+
+type fault struct {
+	task, op int
+	call     string
+	errno    unix.Errno
+	released bool // files are cut by then
+}
+
+func (f *faults) one(t *testing.T, p *plan.Plan, x fault, dir, before string) {
+	t.Helper()
+	what := fmt.Sprintf("task %d, op %d, %s answers %s", x.task, x.op, x.call, unix.ErrnoName(x.errno))
+	tree, err := startNow(t.Context(), withFault(p, x.task, x.op, x.errno), Options{Timeout: patience})
+	if err == nil {
+		tree.Abort()
+		t.Fatalf("%s: the restore went well", what)
+	}
+	e, ok := errors.AsType[*plan.OpError](err)
+	if x.call == "faccessat" && x.errno == unix.EISDIR {
+		x.errno = unix.EACCES // what execve answers for a folder
+	}
+	if !ok || !errors.Is(err, x.errno) {
+		t.Fatalf("%s: got %v", what, err)
+	}
+	prog := map[int]*program.Program{-1: &p.Prepare, -2: &p.Commit}[x.task]
+	if x.task >= 0 {
+		prog = &p.Tasks[x.task]
+	}
+	task, born := "", x.task >= 0
+	if whose, ok := host.OnBehalf(&prog.Ops[x.op], prog.Notes[x.op]); ok {
+		task, born = p.Tree.Tasks()[whose].Name, whose == x.task
+	} else if x.task >= 0 {
+		task = p.Tree.Tasks()[x.task].Name
+	} else if file := prog.Notes[x.op].File; prog.Notes[x.op].Verb == program.VerbMake && !p.Tree.Files[file].Shared() {
+		task = p.Tree.Files[file].Uses[0].Task.Name
+	}
+	note := prog.Notes[x.op]
+	if e.Pos.Line != int(note.Line) || e.Pos.Line == 0 || e.Task != task || born && e.PID == 0 {
+		t.Errorf("%s: line %d of task %q with pid %d: %v", what, e.Pos.Line, e.Task, e.PID, err)
+	}
+	words := []string{x.call, x.errno.Error(), fmt.Sprintf("tree.yaml:%d:1: restore: ", note.Line)}
+	if note.Verb == program.VerbInstall {
+		words = append(words, fmt.Sprintf("install fd %d from file", note.FD))
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("%s: no %q in %v", what, word, err)
+		}
+	}
+	after := snapshot(t, dir)
+	if x.released {
+		// The commit point was passed: what O_TRUNC cut stays so.
+		after = strings.Replace(after, `cut -rw-r----- ""`, `cut -rw-r----- "to be cut"`, 1)
+		_ = os.WriteFile(filepath.Join(dir, "cut"), []byte("to be cut"), 0o640)
+	}
+	if after != before {
+		t.Errorf("%s: left behind, before:\n%s\nafter:\n%s", what, before, after)
+	}
+}

@@ -1,0 +1,84 @@
+package runner
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/host"
+	"regrow/restore/internal/program"
+	"regrow/restore/internal/safepath"
+	"regrow/restore/internal/words"
+	"regrow/tasktree"
+)
+
+// How the runner opens paths. Tasks do the same by ops, see package postfork.
+
+// refuse looks at an open file: whether its type is one of those refused, and whether
+// it would mean another process.
+func (r *run) refuse(fd int, types tasktree.FileTypes) opFailure {
+	var st unix.Stat_t
+	if err := r.opener.Refuse(fd, &st); err != nil {
+		return opFailure{err: err}
+	}
+	switch kind := st.Mode & unix.S_IFMT; {
+	case kind == unix.S_IFIFO && types&tasktree.TypeFIFO != 0:
+		return opFailure{reason: words.AFIFO}
+	case kind == unix.S_IFSOCK && types&tasktree.TypeSocket != 0:
+		return opFailure{reason: words.ASocket}
+	}
+	return opFailure{}
+}
+
+// reopen opens what a descriptor has open once more, with flags of open(2).
+func reopen(fd, flags int) (int, error) {
+	return host.Open(fmt.Sprintf("%s%d", program.FDFolder, fd), flags, 0)
+}
+
+// settable are the flags of an open file that fcntl(F_SETFL) changes, without
+// O_NONBLOCK.
+const settable = unix.O_APPEND | unix.O_ASYNC | unix.O_DIRECT | unix.O_NOATIME
+
+// reopenAt opens a path with O_NOFOLLOW, which a file keeps only if its path itself is
+// opened, and demands that it leads to what look has open. O_NONBLOCK is among the
+// flags: a FIFO may have come there meanwhile. It is taken away afterwards, unless it
+// stays.
+func (r *run) reopenAt(path string, flags, look int, stays bool) (int64, opFailure) {
+	fd, err := r.opener.Open(path, flags, 0)
+	const tries = 8
+	for i := 0; errors.Is(err, unix.EAGAIN) && i < tries; i++ {
+		// Somebody has a lease (F_SETLEASE in fcntl(2)). Without O_NONBLOCK
+		// the kernel waits until that is over.
+		if fd, err = reopen(look, flags&^(unix.O_NOFOLLOW|unix.O_NONBLOCK)); err == nil {
+			_ = unix.Close(fd)
+			fd, err = r.opener.Open(path, flags, 0)
+		}
+	}
+	if err != nil {
+		return 0, opFailure{err: err}
+	}
+	var was, is unix.Stat_t
+	err = errors.Join(safepath.Fstat(look, &was), safepath.Fstat(fd, &is))
+	if err == nil && !stays {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags&settable)
+	}
+	switch {
+	case err != nil:
+		return 0, closing(fd, err)
+	case was.Dev != is.Dev || was.Ino != is.Ino:
+		_ = unix.Close(fd)
+		return 0, opFailure{reason: words.Changed}
+	}
+	return int64(fd), opFailure{}
+}
+
+// way looks where a path leads, as a task will that has the same rights.
+func (r *run) way(path string, flags int) error {
+	var st unix.Stat_t
+	fd, err := r.opener.Look(path, flags&^(unix.O_PATH|unix.O_CLOEXEC), &st)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}

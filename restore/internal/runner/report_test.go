@@ -1,0 +1,43 @@
+package runner
+
+import (
+	"testing"
+
+	"regrow/internal/proc"
+)
+
+// TestHostPIDsMissed finds the number of a task that the first looks have missed, and
+// ends where a task is gone.
+func TestHostPIDsMissed(t *testing.T) {
+	self, err := proc.Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const root, kept, gone = 1, 2, 3 // numbers in the tree
+	here := []proc.Status{{ID: self}}
+	for _, c := range []struct {
+		name     string
+		late     int // looks that miss it
+		missed   int // what they say
+		want     int
+		maxLooks int
+	}{
+		{"found at once", 0, 0, self.PID, 1},
+		{"missed twice", 2, 1, self.PID, 8},
+		{"ended", 1 << 20, 0, 0, 1},
+		{"ended, among many that end", 1 << 20, 5, 0, 8},
+	} {
+		looks := 0
+		below := func() ([]proc.Status, int) {
+			if looks++; looks > c.late {
+				return here, 0
+			}
+			return nil, c.missed
+		}
+		tasks := []TaskReport{{PID: root, HostPID: 4711}, {PID: kept}, {PID: gone}}
+		hostPIDs(tasks, below, func(int) int { return kept })
+		if tasks[0].HostPID != 4711 || tasks[1].HostPID != c.want || tasks[2].HostPID != 0 || looks > c.maxLooks {
+			t.Errorf("%s: %+v after %d looks, want %d", c.name, tasks, looks, c.want)
+		}
+	}
+}
