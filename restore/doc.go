@@ -1,24 +1,21 @@
-// Package restore brings a described process tree to life.
+// Package restore brings a described process tree to life:
 //
-// It has two halves. The planner is pure: [NewPlan] turns a checked
-// [tasktree.Tree] and a [Host] into a [Plan], one program of system calls for
-// each task and one for the runner, with every descriptor number decided
-// beforehand. [Plan.Verify] runs the programs against a model of descriptor
-// tables; [Plan.WriteText] shows them.
+//	tree, err := images.Load("tree.yaml")
+//	host, err := restore.ThisHost()
+//	plan, err := restore.NewPlan(tree, host, restore.PlanOptions{})
+//	live, err := restore.Start(ctx, plan, restore.Options{})
+//	status, err := live.Wait()
 //
-// The runner, [Start], carries a plan out:
+// Planning is pure: a [Plan] is one program of system calls for each task and one for this
+// process, with every descriptor number decided beforehand, to be verified, predicted and
+// shown. [Start] carries it out:
 //
-//	runner:  open shared files ─▶ fill the store ─▶ clone the root ─▶ wait ─▶ release
-//	                                                     │             ▲
-//	tasks:                                 shed the heap, fork children │
-//	                                       pull, open, install ─── ready┘─▶ hold or exec
+//	here:   open shared files ─▶ fill the store ─▶ clone the root ─▶ wait ─▶ release
+//	                                                    │             ▲
+//	tasks:                              fork children, pull, open, install ─▶ hold or exec
 //
-// Release is the commit point: until then a failure, a signal or the death of
-// the runner leaves no task behind.
-//
-// How open files get into the tasks is a [Strategy], and each has a naive form
-// that loses descriptors as restorers did. [Plan.Predict] tells beforehand what a
-// plan needs and loses, [Observe] restores up to the commit point and reads back
-// what each descriptor really is. A program that uses [StrategyService] calls
-// [Init] first of all in main.
+// Release is the commit point: until then a failure, a signal or the death of this process
+// leaves no task behind. How open files get into the tasks is a [Strategy], each with a
+// naive form that loses descriptors as restorers did. [Observe] restores up to the commit
+// point and reads back what each descriptor really is.
 package restore

@@ -17,8 +17,6 @@ import (
 type (
 	// Host is what a plan has to know of the process that will restore it.
 	Host = plan.Host
-	// PlanOptions says how a tree is to be planned. The zero value works.
-	PlanOptions = plan.Options
 	// Strategy says how open files that the runner makes get into the tables of the tasks.
 	Strategy = plan.Strategy
 
@@ -90,13 +88,8 @@ func CheckHost(t *tasktree.Tree, h Host) error { return host.CheckHost(t, h) }
 
 // A restore under way, and its tree.
 type (
-	// Options says how a plan is to be carried out. The zero value works.
-	Options = runner.Options
 	// Progress is how far a restore is.
 	Progress = runner.Progress
-	// Tree is a restored tree. Its owner must end it by [Tree.Wait], [Tree.End] or
-	// [Tree.Detach].
-	Tree = runner.Tree
 	// Status is how the root of a tree has ended.
 	Status = runner.Status
 	// Report says what was restored.
@@ -183,7 +176,7 @@ type Plan struct{ plan *plan.Plan }
 // PlanOptions.Inherit names nothing, or a [*RefusedError] if the host's limits do
 // not allow it.
 func NewPlan(t *tasktree.Tree, host Host, o PlanOptions) (*Plan, error) {
-	p, err := planner.New(t, host, o)
+	p, err := planner.New(t, host, o.inner())
 	if err != nil {
 		return nil, err
 	}
@@ -252,7 +245,11 @@ var joined = runner.Joined{Verify: model.Verify, Rebase: planner.Rebased, Once: 
 // so that orphans of the tree come to it. C code of the process must not fork while
 // Start runs; forks of Go wait. Needs Linux 5.10 and /proc.
 func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
-	return runner.Start(ctx, p.plan, o, joined)
+	tree, err := runner.Start(ctx, p.plan, o.inner(), joined)
+	if err != nil {
+		return nil, err
+	}
+	return &Tree{tree}, nil
 }
 
 // Observe carries a plan out up to the commit point, when every task is ready,
@@ -273,7 +270,7 @@ func Observe(ctx context.Context, p *Plan, o Options, predicted *Prediction) (*O
 			hints = append(hints, t.Outcome)
 		}
 	}
-	return runner.Observe(ctx, p.plan, o, joined, hints)
+	return runner.Observe(ctx, p.plan, o.inner(), joined, hints)
 }
 
 // Rehearse carries a plan out up to the commit point, when every task is ready, calls
@@ -283,5 +280,5 @@ func Observe(ctx context.Context, p *Plan, o Options, predicted *Prediction) (*O
 //
 // Errors are those of [Start], and that of during.
 func Rehearse(ctx context.Context, p *Plan, o Options, during func() error) error {
-	return runner.Rehearse(ctx, p.plan, o, joined, during)
+	return runner.Rehearse(ctx, p.plan, o.inner(), joined, during)
 }

@@ -42,13 +42,15 @@ var rooms = map[string][]string{
 		"restore/internal/safepath", "restore/internal/execcheck",
 		"tasktree", "fdstore", "fdstore/wire", "internal/proc", "internal/service",
 	},
-	"restore/internal/words":    {"restore/internal/plan", "restore/internal/program", "restore/internal/safepath", "tasktree"},
-	"restore/internal/table":    {"restore/internal/plan"},
-	"restore/internal/model":    {"restore/internal/plan", "restore/internal/words", "restore/internal/table", "restore/internal/program", "fdstore", "fdstore/wire", "tasktree"},
-	"restore/internal/show":     {"restore/internal/plan", "restore/internal/model", "restore/internal/words", "restore/internal/program", "tasktree"},
-	"restore/internal/planner":  {"restore/internal/plan", "restore/internal/table", "restore/internal/program", "restore/internal/safepath", "fdstore", "fdstore/wire", "internal/service", "tasktree"},
-	"restore/internal/memory":   {"restore/internal/postfork", "restore/internal/program"},
-	"restore/internal/host":     {"restore/internal/plan", "restore/internal/planner", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "restore/internal/early", "restore/internal/safepath", "restore/internal/execcheck", "internal/proc", "tasktree"},
+	"restore/internal/words":   {"restore/internal/plan", "restore/internal/program", "restore/internal/safepath", "tasktree"},
+	"restore/internal/table":   {"restore/internal/plan"},
+	"restore/internal/model":   {"restore/internal/plan", "restore/internal/words", "restore/internal/table", "restore/internal/program", "fdstore", "fdstore/wire", "tasktree"},
+	"restore/internal/show":    {"restore/internal/plan", "restore/internal/model", "restore/internal/words", "restore/internal/program", "tasktree"},
+	"restore/internal/planner": {"restore/internal/plan", "restore/internal/table", "restore/internal/program", "restore/internal/safepath", "fdstore", "fdstore/wire", "internal/service", "tasktree"},
+	"restore/internal/memory":  {"restore/internal/postfork", "restore/internal/program"},
+	"restore/internal/host":    {"restore/internal/plan", "restore/internal/planner", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "restore/internal/early", "restore/internal/safepath", "restore/internal/execcheck", "internal/proc", "tasktree"},
+	"restore/restoretest":      {"restore", "images", "internal/proc"},
+
 	"restore/internal/plantest": {"restore/internal/plan", "tasktree", "tasktree/kind"},
 	"restore/internal/runner":   {"restore/internal/plan", "restore/internal/words", "restore/internal/host", "restore/internal/memory", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "internal/proc", "internal/service", "fdstore", "tasktree"},
 	"restore/internal/plan":     {"restore/internal/program", "restore/internal/safepath", "tasktree", "fdstore", "fdstore/wire"},
@@ -92,7 +94,19 @@ var rules = map[string]rule{
 	"strangers": strangers,
 
 	"importable": importable,
+	"sizes":      sizes,
 }
+
+// largest is how many lines a room below restore may have, tests apart, and a file of
+// kinds: what grows beyond is to be split.
+var largest = map[string]int{
+	"restore/internal/runner":  3450,
+	"restore/internal/planner": 2950,
+	"restore/internal":         2000, // each other room
+	"restore":                  600,  // the face
+}
+
+const largestKind = 400
 
 // TestHouse applies the rules to this module.
 func TestHouse(t *testing.T) {
@@ -211,6 +225,31 @@ func direction(files []file) (problems []string) {
 
 // rawCall matches the calls that step around what a package of calls checks.
 var rawCall = regexp.MustCompile(`^(Raw)?(Vfork)?Syscall(6|9|NoError|n)?$`)
+
+// sizes holds how large rooms and kinds may be.
+func sizes(files []file) (problems []string) {
+	lines := map[string]int{}
+	for _, f := range files {
+		if f.test() {
+			continue
+		}
+		n := f.fset.Position(f.ast.FileEnd).Line
+		lines[f.dir()] += n
+		if f.dir() == "tasktree/kind" && n > largestKind {
+			problems = append(problems, f.at(f.ast, "%d lines, a kind has %d at most", n, largestKind))
+		}
+	}
+	for dir, n := range lines {
+		most, own := largest[dir]
+		if !own && path.Dir(dir) == "restore/internal" {
+			most = largest["restore/internal"]
+		}
+		if most > 0 && n > most {
+			problems = append(problems, fmt.Sprintf("%s: %d lines, more than %d: split it by what it holds", dir, n, most))
+		}
+	}
+	return problems
+}
 
 // fence holds that unsafe code and raw system calls stand in *_unsafe.go and
 // *_unsafe_test.go only.
@@ -405,6 +444,16 @@ func TestRules(t *testing.T) {
 			"a command without a word", "docs", "cmd/x/main.go", "package main",
 			[]string{"cmd/x/main.go:1: no file of the command has a package comment"},
 		},
+
+		{
+			"a room that has grown", "sizes", "restore/internal/show/a.go", "package show" + strings.Repeat("\n", 2001),
+			[]string{"restore/internal/show: 2001 lines, more than 2000: split it by what it holds"},
+		},
+		{
+			"a large kind", "sizes", "tasktree/kind/a.go", "package kind" + strings.Repeat("\n", 401),
+			[]string{"tasktree/kind/a.go:1: 401 lines, a kind has 400 at most"},
+		},
+		{"a large test", "sizes", "restore/internal/show/a_test.go", "package show" + strings.Repeat("\n", 9000), nil},
 
 		{
 			"any child", "strangers", "restore/a.go", "package restore\nvar _, _ = unix.Wait4(-1, nil, 0, nil)",

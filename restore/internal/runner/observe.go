@@ -23,7 +23,7 @@ func Observe(ctx context.Context, p *plan.Plan, o Options, by Joined, hints []pl
 		return nil, noKcmp(p, err)
 	}
 	var seen *plan.Observation
-	o.Observe = func(r *run) error {
+	o.observe = func(r *run) error {
 		var err error
 		seen, err = r.look(hints)
 		return noKcmp(p, err)
@@ -36,7 +36,7 @@ func Observe(ctx context.Context, p *plan.Plan, o Options, by Joined, hints []pl
 
 // Rehearse is [Rehearse] below the face.
 func Rehearse(ctx context.Context, p *plan.Plan, o Options, by Joined, during func() error) error {
-	o.Observe = func(*run) error {
+	o.observe = func(*run) error {
 		// Other restores need another thread than this one, which owns the gate.
 		starting.Unlock()
 		defer starting.Lock()

@@ -38,7 +38,7 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 		}}}
 	case errors.Is(err, postfork.ErrGate):
 		return nil, fmt.Errorf("restore: %w", err)
-	case err != nil || r.options.Observe != nil:
+	case err != nil || r.options.observe != nil:
 		return nil, err
 	}
 	// At once, for as long as this process has an end of a pipe the tree does not learn
@@ -78,8 +78,8 @@ func (r *run) release(gate postfork.Gate, watch *watch) error {
 	if err := r.await(watch, &h.Left); err != nil {
 		return err
 	}
-	if r.options.Observe != nil {
-		if err := r.options.Observe(r); err != nil {
+	if r.options.observe != nil {
+		if err := r.options.observe(r); err != nil {
 			return err
 		}
 		return r.await(watch, &h.Left) // a task may have died meanwhile

@@ -50,7 +50,7 @@ type Options struct {
 	// found below them; what its programs leave as orphans (daemons) may outlive it.
 	Alone bool
 
-	Observe func(*run) error // looks at the tree when it is ready, and the restore ends there
+	observe func(*run) error // looks at the tree when it is ready, and the restore ends there
 }
 
 // Joined is what a runner does not know itself, and is handed: whoever joins planner,
@@ -173,7 +173,7 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 	r.family = family
 	tree, err := r.start(ctx)
 	r.short = r.short || r.root.PID == 0 && lacksRoom(err)
-	if err != nil || r.options.Observe != nil {
+	if err != nil || r.options.observe != nil {
 		if r.root.PID != 0 { // before the sweep: a service is a child, too
 			err = errors.Join(err, r.closeStore())
 			r.closeSlots() // the sweep reads /proc, and our table may be full

@@ -1,0 +1,208 @@
+package restoretest_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore"
+	"regrow/restore/restoretest"
+)
+
+const family = `
+version: 1
+files: {p: {type: pipe, content: job}}
+tasks: [{name: parent, fds: {7: p.w}, children: [{name: child, fds: {7: p.r, 9: p.w}}, {name: sleeper, run: [sleep, "1000"]}]}]
+`
+
+// Example tests a program that walks /proc: it finds who has a file open.
+func Example() {
+	tree, err := restoretest.New(family)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() {
+		if err := tree.Close(); err != nil {
+			fmt.Println(err)
+		}
+	}()
+	pipe, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/7", tree.PID("parent")))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, name := range []string{"parent", "child", "sleeper"} {
+		fmt.Println(name, holders(tree.PID(name), pipe))
+	}
+	// Output:
+	// parent [7]
+	// child [7 9]
+	// sleeper []
+}
+
+// holders is the program under test: which descriptors of a process are that file.
+func holders(pid int, link string) (numbers []int) {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		if got, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, e.Name())); err == nil && got == link {
+			n, _ := strconv.Atoi(e.Name())
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers
+}
+
+func gone(t *testing.T, pid int) bool {
+	t.Helper()
+	return errors.Is(unix.Kill(pid, 0), unix.ESRCH)
+}
+
+// TestEndsWithTheTest holds that nothing of a tree outlives the test that had it, with
+// what its programs have left behind.
+func TestEndsWithTheTest(t *testing.T) {
+	for _, strategy := range restore.Strategies() {
+		var pids []int
+		t.Run(strategy.String(), func(t *testing.T) {
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			tree := restoretest.Start(t, `
+version: 1
+files: {out: {type: inherit, key: out}}
+tasks: [{name: a, run: [sh, -c, '(sleep 1000 & echo $! >&5) & wait; sleep 1000'], fds: {5: out}, children: [{name: b}]}]`,
+				restoretest.Inherit("out", w), restoretest.Plan(restore.PlanOptions{Strategy: strategy}))
+			w.Close()
+			line, err := bufio.NewReader(r).ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			daemon, err := strconv.Atoi(strings.TrimSpace(line))
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids = []int{tree.PID("a"), tree.PID("b"), daemon}
+			if tree.PID("nobody") != 0 || len(tree.Report().Tasks) != 2 {
+				t.Errorf("pids of %+v", tree.Report())
+			}
+			for _, pid := range pids {
+				if gone(t, pid) {
+					t.Errorf("pid %d does not live", pid)
+				}
+			}
+		})
+		for _, pid := range pids {
+			if !gone(t, pid) {
+				t.Errorf("%v: pid %d is left", strategy, pid)
+			}
+		}
+	}
+}
+
+// TestSeveral holds that trees live side by side, with children of the test's own.
+func TestSeveral(t *testing.T) {
+	own := exec.Command("sleep", "1000")
+	if err := own.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := own.Process.Signal(unix.Signal(0)); err != nil {
+			t.Errorf("a child of the test's own: %v", err)
+		}
+		_ = own.Process.Kill()
+		_ = own.Wait()
+	}()
+	a, b := restoretest.Start(t, family), restoretest.Start(t, family)
+	if a.PID("child") == b.PID("child") {
+		t.Error("one child of both")
+	}
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+	if !gone(t, a.PID("child")) || gone(t, b.PID("child")) {
+		t.Error("the wrong tree has ended")
+	}
+}
+
+// TestRefused holds that a wrong description is told with its place, and leaves nothing.
+func TestRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		"version: 1\ntasks: [{name: a, fds: {0: nosuch}}]\n":                                     "description:2:28",
+		"version: 1\ntasks: [{name: a, run: [/nonexistent]}]\n":                                  "no such file or directory",
+		"version: 1\nfiles: {f: {type: inherit, key: gone}}\ntasks: [{name: a, fds: {0: f}}]\n":  `"gone"`,
+		"version: 1\nfiles: {f: {type: inherit, key: stdin}}\ntasks: [{name: a, fds: {0: f}}]\n": "stdin",
+	} {
+		if tree, err := restoretest.New(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, %v, want %s", text, tree, err, want)
+		}
+	}
+}
+
+// TestKilledTest kills a process that has a tree: the tree ends with it.
+func TestKilledTest(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, "-test.run=^TestHasATree$")
+	cmd.Env = append(os.Environ(), "RESTORETEST_HAS_A_TREE=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pids []int
+	lines := bufio.NewScanner(out)
+	for len(pids) < 3 && lines.Scan() {
+		pid, err := strconv.Atoi(lines.Text())
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, pid)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, out)
+	_ = cmd.Wait()
+	for _, pid := range pids {
+		for deadline := time.Now().Add(time.Minute); !gone(t, pid); {
+			if time.Now().After(deadline) {
+				t.Fatalf("pid %d is left", pid)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	if len(pids) != 3 {
+		t.Errorf("it had the tasks %v", pids)
+	}
+}
+
+func TestHasATree(t *testing.T) {
+	if os.Getenv("RESTORETEST_HAS_A_TREE") == "" {
+		return // it is a part of TestKilledTest
+	}
+	tree := restoretest.Start(t, family)
+	for _, name := range []string{"parent", "child", "sleeper"} {
+		fmt.Println(tree.PID(name))
+	}
+	select {}
+}
