@@ -16,7 +16,6 @@ import (
 	"regrow/restore/internal/planner"
 	"regrow/restore/internal/plantest"
 	"regrow/restore/internal/program"
-	"regrow/restore/internal/words"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 )
@@ -208,16 +207,6 @@ func TestLongestBorder(t *testing.T) {
 			t.Errorf("%v: %d, want %d", files, got, want)
 		}
 	})
-}
-
-func TestNumbersText(t *testing.T) {
-	numbers := []int32{0, 1, 2, 7}
-	for n := int32(10); n < 26; n++ {
-		numbers = append(numbers, n)
-	}
-	if got, want := words.NumbersText(append(numbers, 30)), "0 1 2 7 10-25 30"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
 }
 
 // TestAgainKeepsModel plans large tables of few files, with gaps, near limits and in

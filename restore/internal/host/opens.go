@@ -107,18 +107,6 @@ func StringAt(p *plan.Plan, addr uint64) string {
 	return s
 }
 
-// OnBehalf gives the task for which the runner, or the root task, does an op.
-func OnBehalf(op *program.Op, note program.Note) (task int, ok bool) {
-	switch note.Verb {
-	case program.VerbFind:
-		return int(op.Args[3]), true
-	case program.VerbWay:
-		return int(op.Args[2]), true
-	default:
-		return 0, false
-	}
-}
-
 // Open opens a file that is not the tree's: again if a signal has interrupted that, as
 // network and FUSE file systems let it.
 func Open(path string, flags int, mode uint32) (fd int, err error) {

@@ -59,7 +59,7 @@ func allPathUses(p *plan.Plan, yield func(pathUse) bool) {
 				continue
 			}
 			use := pathUse{n - 1, prog, i, flags, paths}
-			if whose, ok := OnBehalf(op, prog.Notes[i]); ok {
+			if whose, ok := prog.Notes[i].For(op); ok {
 				use.task = whose
 			}
 			if !yield(use) {

@@ -63,7 +63,7 @@ func (r *run) taskError(i int) error {
 	if note.Verb == program.VerbFork && errors.Is(err, unix.EEXIST) {
 		reason = holderOf(r.plan, int(op.Want))
 	}
-	if whose, ok := host.OnBehalf(op, note); ok && whose != i {
+	if whose, ok := note.For(op); ok && whose != i {
 		i, pid = whose, 0 // the root has looked for a task that is not there yet
 	}
 	failed := words.Failed{Task: i, Prog: prog, Op: int(rec.Op), Pid: pid, Err: err, Reason: reason, Explain: host.ExplainPath}

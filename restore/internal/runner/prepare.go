@@ -112,7 +112,7 @@ func (r *run) carryOut(prog *program.Program) error {
 		}
 		if f.err != nil || f.reason != "" {
 			task := -1
-			if whose, ok := host.OnBehalf(op, prog.Notes[i]); ok {
+			if whose, ok := prog.Notes[i].For(op); ok {
 				task = whose
 			}
 			failed := words.Failed{Task: task, Prog: prog, Op: i, Err: f.err, Reason: f.reason, Explain: host.ExplainPath}

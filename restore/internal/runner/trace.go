@@ -220,7 +220,7 @@ func (w *traceWriter) runner(failed error) {
 func (w *traceWriter) opEvent(prog *program.Program, i, lane int) traceEvent {
 	p := w.r.plan
 	op, note := &prog.Ops[i], prog.Notes[i]
-	e := traceEvent{Name: words.Call(p, op, note), Cat: opCategory(note.Verb), Lane: lane, Args: map[string]any{"for": words.What(p, op, note)}}
+	e := traceEvent{Name: words.Call(p, op, note), Cat: string(note.Verb.Row().Category), Lane: lane, Args: map[string]any{"for": words.What(p, op, note)}}
 	if note.Line > 0 {
 		e.Args["line"] = tasktree.At(p.Tree.Source, tasktree.Pos{Line: int(note.Line), Col: int(note.Col)})
 	}
@@ -231,25 +231,6 @@ func (w *traceWriter) opEvent(prog *program.Program, i, lane int) traceEvent {
 		e.Args["file"] = p.Tree.Files[note.File].EndName(int(note.End))
 	}
 	return e
-}
-
-// opCategory sorts ops for a viewer, which can show one kind alone.
-func opCategory(v program.Verb) string {
-	switch v {
-	case program.VerbPull, program.VerbAdd, program.VerbChannel:
-		return "store"
-	case program.VerbReady, program.VerbMeet:
-		return "barrier"
-	case program.VerbFork:
-		return "fork"
-	case program.VerbInstall, program.VerbMove, program.VerbClose, program.VerbHelper:
-		return "install"
-	case program.VerbMake, program.VerbLend, program.VerbTruncate:
-		return "make"
-	case program.VerbSetUp, program.VerbLimit, program.VerbWay, program.VerbChdir, program.VerbName, program.VerbExec, program.VerbHold, program.VerbFind, program.VerbMap:
-		return "task"
-	}
-	return ""
 }
 
 // task writes a task's lane, if the task was made, and those of its helpers.

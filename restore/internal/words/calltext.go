@@ -11,74 +11,27 @@ import (
 	"regrow/restore/internal/program"
 )
 
-// argText has how the arguments of a call are shown: n number, f flags of
-// open(2), h those in a struct open_how, c such flags without an access mode, s string, l limit (soft and
-// hard), t text that is as long as the next argument says, - not at all. Anything else is shown as it is in place of the argument.
-var argText = map[uint32]string{
-	unix.SYS_OPENAT: "-,s,f", unix.SYS_OPENAT2: "-,s,h", unix.SYS_DUP3: "n,n,c", unix.SYS_CLOSE: "n", unix.SYS_CLOSE_RANGE: "n,n",
-	unix.SYS_FCNTL: "n,n,n", unix.SYS_LSEEK: "n,n,n", unix.SYS_CHDIR: "s", unix.SYS_PRCTL: "PR_SET_NAME,s",
-	unix.SYS_PIPE2: "-,c", unix.SYS_RT_SIGACTION: "n,SIG_DFL", unix.SYS_WRITE: "n,t,n",
-	unix.SYS_PRLIMIT64: "-,RLIMIT_NOFILE,l", unix.SYS_SIGALTSTACK: "SS_DISABLE",
-	unix.SYS_SOCKETPAIR: "AF_UNIX,SOCK_SEQPACKET", unix.SYS_SETSOCKOPT: "n,SO_RCVTIMEO", unix.SYS_UNSHARE: "CLONE_FILES", unix.SYS_RT_SIGPROCMASK: "SIG_SETMASK,none",
-}
-
-// Call writes the call of an op with its arguments.
+// Call writes the call of an op with its arguments, by the table of package program.
+//
+// The arguments of a call have forms: n number, f flags of open(2), h those in a struct
+// open_how, c such flags without an access mode, s string, l limit (soft and hard), t
+// text that is as long as the next argument says, r the descriptor in a message, p the
+// path that the op is about, - not shown. The form of an op may have {0:n}, argument 0
+// as a number, and what is no argument: {call}, {path}, {message}, {id}, {numbers}.
 func Call(p *plan.Plan, op *program.Op, note program.Note) string {
 	name := p.Extras[note.Extra].Name
 	if name == "" {
 		name = OpName(op)
 	}
-	str := func(i int) string {
-		s, _ := program.StringAt(p.Arena.Base, p.Arena.Data(), op.Args[i])
-		return strconv.Quote(s)
+	row := op.Kind.Row()
+	switch {
+	case row.Form != "":
+		return fill(row.Form, func(word string) string { return opWord(p, op, note, name, word) })
+	case row.Name != "":
+		return name
 	}
-	switch op.Kind {
-	case program.OpPull:
-		numbers := program.Int32sAt(p.Arena.Base, p.Arena.Data(), op.Args[3], int(op.Args[2]))
-		what := "shard"
-		if id := p.MessageOf(op); id >= 0 {
-			what = fmt.Sprintf("message %d", id)
-		}
-		return fmt.Sprintf("pull(%d, %s) -> %s", op.Args[0], what, NumbersText(numbers))
-	case program.OpTake:
-		numbers := program.Int32sAt(p.Arena.Base, p.Arena.Data(), op.Args[3], 1)
-		return fmt.Sprintf("pop(%d, %d) -> %d", op.Args[0], p.MessageOf(op), numbers[0])
-	case program.OpFork:
-		return fmt.Sprintf("%s -> task %q", CloneName(p), p.Tree.Tasks()[op.Args[1]].Name)
-	case program.OpHelp:
-		return fmt.Sprintf("%s -> a helper, which forks %s", CloneName(p), Count(int(op.Args[2])-1, "task"))
-	case program.OpCreate:
-		return fmt.Sprintf("openat(%s, %s|O_CREAT, %#o)", str(0), openFlags(op.Args[1]), op.Args[2])
-	case program.OpAdd:
-		return fmt.Sprintf("sendmsg(message %d, %s)", op.Args[2], Count(int(op.Args[1]), "file"))
-	case program.OpReopen:
-		return fmt.Sprintf("openat(\"/proc/self/fd/#%d\", %s)", op.Args[0], openFlags(op.Args[1]))
-	case program.OpCaller:
-		return fmt.Sprintf("fcntl(%d, F_GETFD)", op.Args[0])
-	case program.OpRefuse, program.OpTruncate:
-		if op.Mode(0) == program.ModeSlot {
-			return fmt.Sprintf("%s(#%d)", name, op.Args[0])
-		}
-		return fmt.Sprintf("%s(%d)", name, op.Args[0])
-	case program.OpReopenAt:
-		return fmt.Sprintf("openat2(%s, %s)", str(0), howText(p, op.Args[1]))
-	case program.OpWay:
-		return fmt.Sprintf("check folder %q", p.Extras[note.Extra].Path)
-	case program.OpFind:
-		return fmt.Sprintf("find program %q", p.Extras[note.Extra].Path)
-	default: // a call with arguments
-	}
-	if op.Nr == unix.SYS_SENDMSG {
-		if fd := p.SentFD(op); fd >= 0 {
-			return fmt.Sprintf("sendmsg(%d, fd %d)", op.Args[0], fd)
-		}
-		return fmt.Sprintf("sendmsg(%d)", op.Args[0])
-	}
-	if op.Nr == unix.SYS_EXECVE {
-		return fmt.Sprintf("execve(%q)", p.Extras[note.Extra].Path)
-	}
-	form, known := argText[op.Nr]
-	if op.Kind != program.OpCall && op.Kind != program.OpPair || !known {
+	form := program.CallRowOf(op.Nr).Args
+	if form == "" {
 		return name
 	}
 	forms := strings.Split(form, ",")
@@ -87,15 +40,67 @@ func Call(p *plan.Plan, op *program.Op, note program.Note) string {
 	}
 	var args []string
 	for i, form := range forms {
-		if arg := argument(p, op, i, form); arg != "" {
+		if arg := argument(p, op, note, i, form); arg != "" {
 			args = append(args, arg)
 		}
 	}
 	return name + "(" + strings.Join(args, ", ") + ")"
 }
 
-// NumbersText shows numbers, long runs by their ends: "3 5 6 10-260".
-func NumbersText(numbers []int32) string {
+// fill puts words into the braces of a form.
+func fill(form string, word func(string) string) string {
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(form, "{")
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		var name string
+		name, form, _ = strings.Cut(rest, "}")
+		b.WriteString(word(name))
+	}
+}
+
+// opWord gives what a word in braces of an op's form stands for.
+func opWord(p *plan.Plan, op *program.Op, note program.Note, name, word string) string {
+	switch word {
+	case "call":
+		return name
+	case "path":
+		return strconv.Quote(p.Extras[note.Extra].Path)
+	case "id":
+		return strconv.Itoa(p.MessageOf(op))
+	case "message":
+		if id := p.MessageOf(op); id >= 0 {
+			return fmt.Sprintf("message %d", id)
+		}
+		return "shard"
+	case "numbers":
+		return numbersText(program.Int32sAt(p.Arena.Base, p.Arena.Data(), op.Args[3], int(op.Args[2])))
+	}
+	number, form, _ := strings.Cut(word, ":")
+	i, err := strconv.Atoi(number)
+	if err != nil {
+		return "{" + word + "}"
+	}
+	switch v := op.Args[i]; form {
+	case "u":
+		return strconv.FormatUint(v, 10)
+	case "o":
+		return fmt.Sprintf("%#o", v)
+	case "task":
+		return strconv.Quote(p.Tree.Tasks()[v].Name)
+	case "forks":
+		return Count(int(v)-1, "task") // the last of the ops is the helper's end
+	case "files":
+		return Count(int(v), "file")
+	}
+	return argument(p, op, note, i, form)
+}
+
+// numbersText shows numbers, long runs by their ends: "3 5 6 10-260".
+func numbersText(numbers []int32) string {
 	const long = 16
 	var words []string
 	for len(numbers) > 0 {
@@ -114,11 +119,18 @@ func NumbersText(numbers []int32) string {
 	return strings.Join(words, " ")
 }
 
-// argument shows one argument of a call, see argText.
-func argument(p *plan.Plan, op *program.Op, i int, form string) string {
+// argument shows one argument of a call, see [Call].
+func argument(p *plan.Plan, op *program.Op, note program.Note, i int, form string) string {
 	v := op.Args[i]
 	switch {
 	case form == "-":
+		return ""
+	case form == "p":
+		return strconv.Quote(p.Extras[note.Extra].Path)
+	case form == "r":
+		if fd := p.SentFD(op); fd >= 0 {
+			return fmt.Sprintf("fd %d", fd)
+		}
 		return ""
 	case op.Mode(i) == program.ModeSlot:
 		return fmt.Sprintf("#%d", v)
@@ -206,4 +218,15 @@ func Count(n int, what string) string {
 		what += "s"
 	}
 	return fmt.Sprintf("%d %s", n, what)
+}
+
+// OpName gives the system call of an op, or what else it is called.
+func OpName(op *program.Op) string {
+	if op.Flags&program.FlagOldClone != 0 {
+		return "clone"
+	}
+	if name := op.Kind.Row().Name; name != "" {
+		return name
+	}
+	return program.CallRowOf(op.Nr).Name
 }

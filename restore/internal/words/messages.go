@@ -3,6 +3,7 @@ package words
 import (
 	"errors"
 	"fmt"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -121,64 +122,31 @@ const (
 	Changed    = "the path was given to another file while it was being opened"
 )
 
-// What says in words what an op is for.
+// What says in words what an op is for, by the table of package program.
 func What(p *plan.Plan, op *program.Op, n program.Note) string {
-	file := ""
-	if n.File != program.NoFile {
-		file = p.Tree.Files[n.File].EndName(int(n.End))
-	}
-	switch n.Verb {
-	case program.VerbSetUp:
-		return "set up"
-	case program.VerbFork:
-		return "fork"
-	case program.VerbPull:
-		if p.Options.Strategy == plan.StrategyService {
-			return fmt.Sprintf("pop file %q", file)
+	return fill(n.Verb.Row().Words, func(word string) string {
+		switch word {
+		case "fd":
+			return strconv.Itoa(int(n.FD))
+		case "file":
+			return strconv.Quote(p.Tree.Files[n.File].EndName(int(n.End)))
+		case "entry":
+			return strconv.Quote(p.Tree.Files[n.File].Name)
+		case "for":
+			if n.FD == program.NoFD {
+				return ""
+			}
+			return fmt.Sprintf(" for fd %d", n.FD)
+		case "pull":
+			if p.Options.Strategy == plan.StrategyService {
+				return fmt.Sprintf("pop file %q", p.Tree.Files[n.File].EndName(int(n.End)))
+			}
+			return "pull " + messageFiles(p, p.MessageOf(op))
+		case "added":
+			return messageFiles(p, int(op.Args[2]))
 		}
-		return "pull " + messageFiles(p, p.MessageOf(op))
-	case program.VerbMake:
-		name := p.Tree.Files[n.File].Name
-		if n.FD == program.NoFD {
-			return fmt.Sprintf("make file %q", name)
-		}
-		return fmt.Sprintf("make file %q for fd %d", name, n.FD)
-	case program.VerbInstall:
-		return fmt.Sprintf("install fd %d from file %q", n.FD, file)
-	case program.VerbMove:
-		return fmt.Sprintf("clear fd %d", n.FD)
-	case program.VerbClose:
-		return "close helpers"
-	case program.VerbLimit:
-		return "set RLIMIT_NOFILE"
-	case program.VerbWay, program.VerbChdir:
-		return "change folder"
-	case program.VerbName:
-		return "set name"
-	case program.VerbReady:
-		return "wait for release"
-	case program.VerbExec:
-		return "run"
-	case program.VerbHold:
-		return "hold"
-	case program.VerbAdd:
-		return "put " + messageFiles(p, int(op.Args[2])) + " into the store"
-	case program.VerbLend:
-		return fmt.Sprintf("lend file %q to the root", file)
-	case program.VerbMeet:
-		return "meet the other tasks of the table"
-	case program.VerbChannel:
-		return "open a channel to the service"
-	case program.VerbHelper:
-		return "a helper of its own in the shared table"
-	case program.VerbFind:
-		return "look up program"
-	case program.VerbMap:
-		return "map the user to 0"
-	case program.VerbTruncate:
-		return fmt.Sprintf("truncate file %q", file)
-	}
-	return ""
+		return "{" + word + "}"
+	})
 }
 
 // messageFiles names what is in a message of the store.

@@ -1,0 +1,151 @@
+package program
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// This is the one table of what ops, calls and verbs are called: a new op is its case in
+// package postfork and a row here.
+
+// OpRow is what messages, pictures and traces say of an op.
+type OpRow struct {
+	// Name is the system call that the op makes, or the first of them. OpCall and
+	// OpPair have none: their Nr has.
+	Name string
+	// Form is how the op is written with its arguments, see package words. Default: Name.
+	Form string
+}
+
+var opRows = map[OpKind]OpRow{
+	OpCall:     {},
+	OpPair:     {},
+	OpRefuse:   {Name: "fstat", Form: "{call}({0:n})"},
+	OpFind:     {Name: "faccessat", Form: "find program {path}"},
+	OpWay:      {Name: "chdir", Form: "check folder {path}"},
+	OpReopenAt: {Name: "openat2", Form: "openat2({0:s}, {1:h})"},
+	OpPull:     {Name: "recvmsg", Form: "pull({0:n}, {message}) -> {numbers}"},
+	OpFork:     {Name: "clone3", Form: "{call} -> task {1:task}"},
+	OpShed:     {Name: "munmap"},
+	OpName:     {Name: "prctl(PR_SET_MM_MAP)"},
+	OpBegin:    {Name: "set_robust_list"},
+	OpReady:    {Name: "wait"},
+	OpHold:     {Name: "hold"},
+	OpTake:     {Name: "recvmsg(answer)", Form: "pop({0:n}, {id}) -> {numbers}"},
+	OpMeet:     {Name: "meet"},
+	OpHelp:     {Name: "clone3", Form: "{call} -> a helper, which forks {2:forks}"},
+	OpEnd:      {Name: "exit_group(helper)"},
+	OpReap:     {Name: "wait4(helper)"},
+
+	OpReopen:   {Name: "openat", Form: `openat("/proc/self/fd/#{0:u}", {1:f})`},
+	OpCreate:   {Name: "openat", Form: "openat({0:s}, {1:f}|O_CREAT, {2:o})"},
+	OpCaller:   {Name: "fcntl(F_GETFD)", Form: "fcntl({0:n}, F_GETFD)"},
+	OpAdd:      {Name: "sendmsg", Form: "sendmsg(message {2:u}, {1:files})"},
+	OpLend:     {Name: "fcntl(F_DUPFD_CLOEXEC)"},
+	OpTruncate: {Name: "ftruncate", Form: "{call}({0:n})"},
+}
+
+// Kinds gives all kinds of ops, ascending.
+func Kinds() []OpKind { return slices.Sorted(maps.Keys(opRows)) }
+
+// Row gives what is said of an op of this kind.
+func (k OpKind) Row() OpRow { return opRows[k] }
+
+// CallRow is what is said of a system call.
+type CallRow struct {
+	Name string
+	// Args has the form of each argument, see package words. "-" is not shown; what is
+	// no form stands there as it is. Default: the call is shown by its name.
+	Args string
+}
+
+var callRows = map[uint32]CallRow{
+	unix.SYS_CHDIR:          {"chdir", "s"},
+	unix.SYS_CLOSE:          {"close", "n"},
+	unix.SYS_CLOSE_RANGE:    {"close_range", "n,n"},
+	unix.SYS_DUP3:           {"dup3", "n,n,c"},
+	unix.SYS_EXECVE:         {"execve", "p"},
+	unix.SYS_FCNTL:          {"fcntl", "n,n,n"},
+	unix.SYS_LSEEK:          {"lseek", "n,n,n"},
+	unix.SYS_OPENAT:         {"openat", "-,s,f"},
+	unix.SYS_OPENAT2:        {"openat2", "-,s,h"},
+	unix.SYS_PIPE2:          {"pipe2", "-,c"},
+	unix.SYS_PRCTL:          {"prctl", "PR_SET_NAME,s"},
+	unix.SYS_PRLIMIT64:      {"prlimit64", "-,RLIMIT_NOFILE,l"},
+	unix.SYS_RT_SIGACTION:   {"rt_sigaction", "n,SIG_DFL"},
+	unix.SYS_RT_SIGPROCMASK: {"rt_sigprocmask", "SIG_SETMASK,none"},
+	unix.SYS_SENDMSG:        {"sendmsg", "n,r"},
+	unix.SYS_SETSID:         {"setsid", ""},
+	unix.SYS_SETSOCKOPT:     {"setsockopt", "n,SO_RCVTIMEO"},
+	unix.SYS_SIGALTSTACK:    {"sigaltstack", "SS_DISABLE"},
+	unix.SYS_SOCKETPAIR:     {"socketpair", "AF_UNIX,SOCK_SEQPACKET"},
+	unix.SYS_UNSHARE:        {"unshare", "CLONE_FILES"},
+	unix.SYS_WRITE:          {"write", "n,t,n"},
+}
+
+// CallRowOf gives what is said of the system call with a number.
+func CallRowOf(nr uint32) CallRow {
+	if row, ok := callRows[nr]; ok {
+		return row
+	}
+	return CallRow{Name: fmt.Sprintf("syscall %d", nr)}
+}
+
+// Category sorts ops for who looks at a trace.
+type Category string
+
+// The categories.
+const (
+	CategoryStore   Category = "store"
+	CategoryBarrier Category = "barrier"
+	CategoryFork    Category = "fork"
+	CategoryInstall Category = "install"
+	CategoryMake    Category = "make"
+	CategoryTask    Category = "task"
+)
+
+// VerbRow is what is said of the reason for an op.
+type VerbRow struct {
+	Words    string // with what package words puts into braces
+	Category Category
+	For      int // the argument that is the task for which the runner or the root does the op, 0: it has none
+}
+
+var verbRows = map[Verb]VerbRow{
+	VerbSetUp:    {Words: "set up", Category: CategoryTask},
+	VerbFork:     {Words: "fork", Category: CategoryFork},
+	VerbPull:     {Words: "{pull}", Category: CategoryStore},
+	VerbMake:     {Words: "make file {entry}{for}", Category: CategoryMake},
+	VerbInstall:  {Words: "install fd {fd} from file {file}", Category: CategoryInstall},
+	VerbClose:    {Words: "close helpers", Category: CategoryInstall},
+	VerbMove:     {Words: "clear fd {fd}", Category: CategoryInstall},
+	VerbLimit:    {Words: "set RLIMIT_NOFILE", Category: CategoryTask},
+	VerbWay:      {Words: "change folder", Category: CategoryTask, For: 2},
+	VerbChdir:    {Words: "change folder", Category: CategoryTask},
+	VerbName:     {Words: "set name", Category: CategoryTask},
+	VerbReady:    {Words: "wait for release", Category: CategoryBarrier},
+	VerbExec:     {Words: "run", Category: CategoryTask},
+	VerbHold:     {Words: "hold", Category: CategoryTask},
+	VerbAdd:      {Words: "put {added} into the store", Category: CategoryStore},
+	VerbFind:     {Words: "look up program", Category: CategoryTask, For: 3},
+	VerbTruncate: {Words: "truncate file {file}", Category: CategoryMake},
+	VerbLend:     {Words: "lend file {file} to the root", Category: CategoryMake},
+	VerbMeet:     {Words: "meet the other tasks of the table", Category: CategoryBarrier},
+	VerbMap:      {Words: "map the user to 0", Category: CategoryTask},
+	VerbHelper:   {Words: "a helper of its own in the shared table", Category: CategoryInstall},
+	VerbChannel:  {Words: "open a channel to the service", Category: CategoryStore},
+}
+
+// Row gives what is said of the verb.
+func (v Verb) Row() VerbRow { return verbRows[v] }
+
+// For gives the task for which the runner, or the root task, does an op.
+func (n Note) For(op *Op) (task int, ok bool) {
+	if i := n.Verb.Row().For; i > 0 {
+		return int(op.Args[i]), true
+	}
+	return 0, false
+}
