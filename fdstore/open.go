@@ -109,9 +109,8 @@ func (s *Store) readHeader(number uint64, certain, moved bool) (err error) {
 }
 
 // looksLikeStore looks for a Unix datagram socket that is connected to itself. certain
-// says that its name is one that [New] gives: an abstract name has one owner, so that
-// nobody but the socket itself can be the peer of that name. Where it is a file's, a
-// second socket may have the same after the first file was removed.
+// says that its name is one that [New] gives, which nobody else has by accident: such a
+// socket is read without a look at its type, and its peek offset is not put back.
 func looksLikeStore(fd int) (certain bool, err error) {
 	own, err1 := nameOf(fd, unix.SYS_GETSOCKNAME)
 	if errors.Is(err1, unix.ENOTSOCK) {

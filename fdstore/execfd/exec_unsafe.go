@@ -4,6 +4,7 @@ package execfd
 
 import (
 	"math"
+	"os"
 	"runtime"
 	"strings"
 	"syscall"
@@ -21,6 +22,27 @@ type sequence struct {
 	args    **byte
 	env     **byte
 	signals uintptr // bytes of a set of signals
+	limit   *limit  // what the program shall have, nil: what this process has
+	raised  limit   // what this process has
+}
+
+// limit is struct rlimit64.
+type limit struct{ soft, hard uint64 }
+
+// limits gives the RLIMIT_NOFILE that Go has raised, and what it was before: nil if Go
+// has not, or somebody has changed it since.
+func limits() (was *limit, now limit, err error) {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return nil, now, os.NewSyscallError("getrlimit", err)
+	}
+	now = limit{r.Cur, r.Max}
+	soft, hard, known := StartLimit()
+	// To the hard one, or one less, see rlimit.go of package syscall.
+	if known && soft < hard && now.hard == hard && (now.soft == hard || now.soft == hard-1) {
+		was = &limit{soft, hard}
+	}
+	return was, now, nil
 }
 
 // signals has a bit for each signal: MIPS has 128 of them, all others have 64.
@@ -40,7 +62,11 @@ func newSequence(p Program, moves, back []move) (*sequence, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sequence{moves, back, program, &args[0], &env[0], 8}
+	was, now, err := limits()
+	if err != nil {
+		return nil, err
+	}
+	s := &sequence{moves: moves, back: back, program: program, args: &args[0], env: &env[0], signals: 8, limit: was, raised: now}
 	if strings.HasPrefix(runtime.GOARCH, "mips") {
 		s.signals = 16
 	}
@@ -57,9 +83,8 @@ func (s *sequence) run() (at int, errno unix.Errno) {
 
 // raw must give the scheduler and the collector no turn in this thread: they would
 // use the runtime's epoll instance by its number. So it allocates nothing, calls
-// nothing that looks for a preemption, and blocks the signal that asks for one. It
-// allows signals again right before execve, since a program inherits what is
-// blocked. Its own prologue may give a turn: nothing is moved by then.
+// nothing that looks for a preemption, and blocks the signal that asks for one. Its
+// own prologue may give a turn: nothing is moved by then.
 //
 //go:norace
 func (s *sequence) raw() (at int, errno unix.Errno) {
@@ -75,14 +100,32 @@ func (s *sequence) raw() (at int, errno unix.Errno) {
 	}
 	if errno == 0 {
 		at = len(s.moves)
-		_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&before)), 0, s.signals, 0, 0)
-		_, _, errno = unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(s.program)), uintptr(unsafe.Pointer(s.args)), uintptr(unsafe.Pointer(s.env)))
+		errno = s.exec(&all, &before)
 	}
 	for i := range s.back {
 		_ = s.back[i].put(unix.O_CLOEXEC)
 	}
 	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&before)), 0, s.signals, 0, 0)
 	return at, errno
+}
+
+// exec lowers the limit, allows signals, since a program inherits what is blocked, and
+// calls execve. If that fails, it takes both back. Nowhere in a function that may not
+// split its stack can a signal preempt it.
+//
+//go:nosplit
+//go:norace
+func (s *sequence) exec(all, before *signals) (errno unix.Errno) {
+	if s.limit != nil {
+		_, _, _ = unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(s.limit)), 0, 0, 0)
+	}
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(before)), 0, s.signals, 0, 0)
+	_, _, errno = unix.RawSyscall6(unix.SYS_EXECVE, uintptr(unsafe.Pointer(s.program)), uintptr(unsafe.Pointer(s.args)), uintptr(unsafe.Pointer(s.env)), 0, 0, 0)
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(all)), 0, s.signals, 0, 0)
+	if s.limit != nil {
+		_, _, _ = unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&s.raised)), 0, 0, 0)
+	}
+	return errno
 }
 
 // put gives a file its number. A file that is there already, which dup3 refuses,

@@ -1,6 +1,10 @@
 package execfd
 
-import "os"
+import (
+	"os"
+
+	"regrow/fdstore/internal/early"
+)
 
 // Program says what this process is to become.
 type Program struct {
@@ -22,10 +26,20 @@ type Program struct {
 // descriptors of this process are as they were.
 //
 // The program has the files of [Program.Files] at their numbers and, of the
-// others, those that are not close-on-exec. What Go opens is close-on-exec, but
+// others, those that are not close-on-exec. Its soft RLIMIT_NOFILE is that which this
+// process was started with, unless somebody has changed it since. What Go opens is close-on-exec, but
 // for 0, 1 and 2.
+//
+// Every number among the wanted ones at which the runtime, or anybody, has an anonymous
+// file (epoll, eventfd, timerfd) takes another number until the exec.
 //
 // Errors: [os.ErrClosed] or [os.ErrInvalid] for a file that is not open, an
 // [os.PathError] with the errno of execve(2), or what another system call says;
 // [errors.ErrUnsupported] elsewhere than on Linux.
 func Exec(p Program) error { return exec(p) }
+
+// StartLimit gives the soft and the hard RLIMIT_NOFILE that this process was started
+// with: Go raises the soft one, and [Exec] puts it back. known is false where that cannot
+// be read (neither Linux on amd64 nor on arm64, or a sandbox refuses it); then both are
+// 1024, and Exec leaves the limit as it is.
+func StartLimit() (soft, hard uint64, known bool) { return early.Files() }

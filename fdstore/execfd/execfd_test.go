@@ -261,3 +261,48 @@ func descriptors(t *testing.T) string {
 	}
 	return b.String()
 }
+
+// TestLimit holds that the program has the soft RLIMIT_NOFILE that this process was
+// started with, and that one which is changed since wins.
+func TestLimit(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for own, want := range map[string]string{"": "777", "555": "555"} {
+		cmd := exec.Command("/bin/sh", "-c", `ulimit -Sn 777 && exec "$0" -test.run='^TestBecomeLimit$'`, self)
+		cmd.Env = append(os.Environ(), "EXECFD_TEST_LIMIT=1", "EXECFD_TEST_OWN="+own)
+		out, err := cmd.CombinedOutput()
+		if got := strings.TrimSpace(string(out)); err != nil || got != want {
+			t.Errorf("own limit %q: the program has %q (%v), want %s", own, got, err, want)
+		}
+	}
+}
+
+func TestBecomeLimit(t *testing.T) {
+	if os.Getenv("EXECFD_TEST_LIMIT") == "" {
+		return // it is a part of TestLimit
+	}
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil || was.Cur <= 777 {
+		t.Fatalf("Go has not raised the limit of %d (%v): this shows nothing", was.Cur, err)
+	}
+	if own := os.Getenv("EXECFD_TEST_OWN"); own != "" {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 555, Max: was.Max}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One that fails leaves the limit as it is.
+	before := was.Cur
+	if err := execfd.Exec(execfd.Program{Path: "/nonexistent", Files: map[int]*os.File{3: null}}); !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil || os.Getenv("EXECFD_TEST_OWN") == "" && was.Cur != before {
+		t.Fatalf("the limit is %d after an Exec that failed, it was %d (%v)", was.Cur, before, err)
+	}
+	t.Fatal(execfd.Exec(execfd.Program{Path: "/bin/sh", Args: []string{"sh", "-c", "ulimit -Sn"}, Files: map[int]*os.File{3: null}}))
+}

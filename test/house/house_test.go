@@ -38,7 +38,7 @@ var rooms = map[string][]string{
 	"cmd/fdhold": {"fdstore", "fdstore/activation", "fdstore/execfd"}, // the store for those who write no Go
 	"cmd":        {"restore", "images", "tasktree", "internal/proc"},  // it hands the tree from one to the other
 	"restore": {
-		"restore/internal/plan", "restore/internal/runner", "restore/internal/plantest", "restore/internal/host", "restore/internal/memory", "restore/internal/planner", "restore/internal/show", "restore/internal/model", "restore/internal/table", "restore/internal/words", "restore/internal/program", "restore/internal/postfork", "restore/internal/early",
+		"restore/internal/plan", "restore/internal/runner", "restore/internal/plantest", "restore/internal/host", "restore/internal/memory", "restore/internal/planner", "restore/internal/show", "restore/internal/model", "restore/internal/table", "restore/internal/words", "restore/internal/program", "restore/internal/postfork",
 		"restore/internal/safepath", "restore/internal/execcheck",
 		"tasktree", "fdstore", "fdstore/wire", "internal/proc", "internal/service",
 	},
@@ -48,7 +48,7 @@ var rooms = map[string][]string{
 	"restore/internal/show":    {"restore/internal/plan", "restore/internal/model", "restore/internal/words", "restore/internal/program", "tasktree"},
 	"restore/internal/planner": {"restore/internal/plan", "restore/internal/table", "restore/internal/program", "restore/internal/safepath", "fdstore", "fdstore/wire", "internal/service", "tasktree"},
 	"restore/internal/memory":  {"restore/internal/postfork", "restore/internal/program"},
-	"restore/internal/host":    {"restore/internal/plan", "restore/internal/planner", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "restore/internal/early", "restore/internal/safepath", "restore/internal/execcheck", "internal/proc", "tasktree"},
+	"restore/internal/host":    {"restore/internal/plan", "restore/internal/planner", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "restore/internal/execcheck", "fdstore/execfd", "internal/proc", "tasktree"},
 	"restore/restoretest":      {"restore", "images", "internal/proc"},
 
 	"restore/internal/plantest": {"restore/internal/plan", "tasktree", "tasktree/kind"},
@@ -57,7 +57,6 @@ var rooms = map[string][]string{
 
 	"restore/internal/program":   {},
 	"restore/internal/postfork":  {"restore/internal/program", "restore/internal/safepath", "tasktree"},
-	"restore/internal/early":     {},
 	"restore/internal/safepath":  {},
 	"restore/internal/execcheck": {},
 
@@ -69,7 +68,9 @@ var rooms = map[string][]string{
 	"internal/proc": {},
 
 	"fdstore/activation": {"fdstore/execfd", "fdstore/internal/borrow"},
-	"fdstore/execfd":     {"fdstore/internal/borrow"},
+	"fdstore/execfd":     {"fdstore/internal/borrow", "fdstore/internal/early"},
+
+	"fdstore/internal/early": {},
 
 	"fdstore/internal/borrow": {},
 

@@ -8,8 +8,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/fdstore/execfd"
 	"regrow/internal/proc"
-	"regrow/restore/internal/early"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/safepath"
@@ -19,7 +19,7 @@ import (
 // that /proc cannot be read, only Ignored is missing.
 func ThisHost() (plan.Host, error) {
 	h := plan.Host{Environ: os.Environ(), UID: os.Geteuid(), GID: os.Getegid(), OldOpen: !safepath.HasOpenat2(), OldClone: !postfork.HasClone3(), Processors: runtime.GOMAXPROCS(0)}
-	h.SoftFiles, h.HardFiles = early.Files()
+	h.SoftFiles, h.HardFiles, _ = execfd.StartLimit()
 	h.PipesLimited = pipesLimited()
 	if cwd, err := unix.Getwd(); err == nil && strings.HasPrefix(cwd, "/") {
 		h.Cwd = cwd

@@ -1,3 +1,5 @@
+//go:build linux && (amd64 || arm64)
+
 package early_test
 
 import (
@@ -6,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"regrow/restore/internal/early"
+	"regrow/fdstore/internal/early"
 )
 
 // The test stands outside the package: its imports would become the package's.
@@ -17,7 +19,7 @@ import (
 func TestBeforeSyscall(t *testing.T) {
 	const want = 777
 	if os.Getenv("EARLY_CHILD") == "1" {
-		soft, hard := early.Files()
+		soft, hard, _ := early.Files()
 		var now syscall.Rlimit
 		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &now); err != nil {
 			t.Fatal(err)
