@@ -1,7 +1,6 @@
 package restoretest
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,7 +43,6 @@ type Tree struct {
 	pids   map[string]proc.ID
 	cmd    *exec.Cmd
 	hold   io.Closer // the tree ends with it
-	errors *bytes.Buffer
 	ended  bool
 }
 
@@ -83,35 +82,45 @@ func start(o order) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := json.Marshal(o)
+	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	tree := &Tree{pids: map[string]proc.ID{}, cmd: exec.Command(self), errors: &bytes.Buffer{}}
-	tree.cmd.Env = append(os.Environ(), orderEnv+"="+string(text))
-	tree.cmd.ExtraFiles = o.files
-	tree.cmd.Stderr = tree.errors
+	defer r.Close()
+	tree := &Tree{pids: map[string]proc.ID{}, cmd: exec.Command(self)}
+	tree.cmd.Env = append(os.Environ(), secondEnv+"=1")
+	tree.cmd.ExtraFiles = append([]*os.File{w}, o.files...)
+	tree.cmd.Stdout, tree.cmd.Stderr = os.Stdout, os.Stderr
+	// Signals to the test's process group, such as Ctrl-C, are not for the second
+	// process: it ends after the test.
+	tree.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	hold, err := tree.cmd.StdinPipe()
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, w.Close())
 	}
 	tree.hold = hold
-	out, err := tree.cmd.StdoutPipe()
+	err = tree.cmd.Start()
+	if err = errors.Join(err, w.Close()); err != nil {
+		return nil, err
+	}
+	// It reads the order before it says anything.
+	err = json.NewEncoder(hold).Encode(o)
+	var said answer
+	if err == nil {
+		err = json.NewDecoder(r).Decode(&said)
+	}
+	if err == nil && said.Error != "" {
+		err = errors.New(said.Error)
+	}
 	if err != nil {
-		return nil, err
-	}
-	// A task without a standard error of its own would keep ours open.
-	tree.cmd.WaitDelay = patience
-	if err := tree.cmd.Start(); err != nil {
-		return nil, err
-	}
-	if err := json.NewDecoder(out).Decode(&tree.report); err != nil {
-		err = tree.stop()
-		if said := strings.TrimSpace(tree.errors.String()); said != "" {
-			err = errors.New(said)
+		stopErr := tree.stop()
+		if said.Error != "" {
+			return nil, err
 		}
-		return nil, err
+		return nil, errors.Join(err, stopErr)
 	}
+	tree.report = said.Report
+	tree.report.Unseen = said.Unseen
 	for _, task := range tree.report.Tasks {
 		if id, err := proc.Of(task.HostPID); err == nil {
 			tree.pids[task.Name] = id
@@ -127,7 +136,7 @@ func (t *Tree) PID(task string) int { return t.pids[task].PID }
 // Report says what was restored.
 func (t *Tree) Report() restore.Report { return t.report }
 
-// Close ends the tree, once: an error says that it could not be ended, or that
+// Close ends the tree, once, and not beside another call of itself: an error says that it could not be ended, or that
 // something of it is left.
 func (t *Tree) Close() error {
 	if t.ended {
@@ -154,8 +163,5 @@ func (t *Tree) stop() error {
 	stuck := time.AfterFunc(patience, func() { _ = t.cmd.Process.Kill() }) // it may have ended
 	defer stuck.Stop()
 	_ = t.hold.Close() // a pipe, to which nothing was written
-	if err := t.cmd.Wait(); err != nil {
-		return fmt.Errorf("%w\n%s", err, t.errors.String())
-	}
-	return nil
+	return t.cmd.Wait()
 }

@@ -2,6 +2,7 @@ package restoretest_test
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -151,6 +152,41 @@ func TestRefused(t *testing.T) {
 		if tree, err := restoretest.New(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, %v, want %s", text, tree, err, want)
 		}
+	}
+}
+
+// TestLarge restores a description of several hundred KiB, and a program that writes to
+// the test's own standard output.
+func TestLarge(t *testing.T) {
+	text := "version: 1\nfiles: {out: {type: inherit, key: stdout}}\ntasks:\n- name: root\n  run: [sh, -c, 'exit 0']\n  fds: {1: out}\n  children:\n"
+	for i := range 700 {
+		text += fmt.Sprintf("  - {name: task-%0240d}\n", i)
+	}
+	tree := restoretest.Start(t, text)
+	if got := len(tree.Report().Tasks); got != 701 {
+		t.Errorf("%d tasks", got)
+	}
+}
+
+// TestInterrupted sends the second process what Ctrl-C and others send: the tree ends
+// with the test all the same, and not before.
+func TestInterrupted(t *testing.T) {
+	tree := restoretest.Start(t, "version: 1\ntasks: [{name: a, children: [{name: b}]}]\n")
+	parent, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", tree.PID("a")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := strconv.Atoi(strings.Fields(string(parent[bytes.LastIndexByte(parent, ')')+1:]))[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sig := range []unix.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE} {
+		if err := unix.Kill(second, sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if gone(t, second) || gone(t, tree.PID("a")) {
+		t.Error("it has ended before the test")
 	}
 }
 

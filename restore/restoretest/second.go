@@ -3,17 +3,20 @@ package restoretest
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"regrow/images"
 	"regrow/restore"
 )
 
-// orderEnv makes the test binary the second process, which restores a tree.
-const orderEnv = "REGROW_RESTORETEST"
+// secondEnv makes the test binary the second process, which restores a tree.
+const secondEnv = "REGROW_RESTORETEST"
 
 // order is what the second process is told.
 type order struct {
@@ -26,39 +29,79 @@ type order struct {
 	files []*os.File
 }
 
-// firstExtra is the descriptor that the first of exec.Cmd.ExtraFiles becomes.
-const firstExtra = 3
+// answer is what the second process says.
+type answer struct {
+	Report restore.Report
+	Unseen []string // of the report
+	Error  string   // "" if the tree is restored
+}
+
+// answerFD is where the second process says it; the files of the test come behind it.
+const (
+	answerFD   = 3
+	firstExtra = 4
+)
 
 func init() {
 	restore.Init() // the second process may start a third one, which keeps open files
-	text := os.Getenv(orderEnv)
-	if text == "" {
+	if os.Getenv(secondEnv) == "" {
 		return
 	}
-	if err := second(text); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	if err := second(); err != nil {
 		os.Exit(1) //nolint:forbidigo // this is the main of the second process
 	}
 	os.Exit(0) //nolint:forbidigo // see above
 }
 
-// second restores a tree, reports it on standard output, and ends it when standard input
-// ends: then the test has closed it, or is gone.
-func second(text string) error {
-	if err := os.Unsetenv(orderEnv); err != nil { // tasks have our environment
+// second restores a tree, says so, and ends it when standard input ends: then the test
+// has closed it, or is gone. No signal that ends processes by the way ends it before.
+func second() error {
+	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
+	if err := os.Unsetenv(secondEnv); err != nil { // tasks have our environment
 		return err
 	}
+	unix.CloseOnExec(answerFD)
+	out := os.NewFile(answerFD, "answer")
+	in := json.NewDecoder(os.Stdin)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	gone := make(chan struct{})
+	tree, err := restored(ctx, in, func() {
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			close(gone)
+			cancel()
+		}()
+	})
+	said := answer{}
+	if err != nil {
+		said.Error = err.Error()
+	} else {
+		defer tree.End()
+		said.Report = tree.Report()
+		said.Unseen = said.Report.Unseen
+	}
+	if sayErr := json.NewEncoder(out).Encode(said); err != nil || sayErr != nil {
+		return errors.Join(err, sayErr)
+	}
+	<-gone
+	return out.Close()
+}
+
+// restored carries an order out. told is called as soon as the order is known.
+func restored(ctx context.Context, in *json.Decoder, told func()) (*restore.Tree, error) {
 	var o order
-	if err := json.Unmarshal([]byte(text), &o); err != nil {
-		return err
+	if err := in.Decode(&o); err != nil {
+		return nil, err
 	}
+	told()
 	described, err := images.Decode(strings.NewReader(o.Description), "description", "")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	host, err := restore.ThisHost()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	options := restore.PlanOptions{WithoutStdin: true, Strategy: o.Strategy, Naive: o.Naive, ServiceFD: o.ServiceFD, Inherit: map[string]int{}}
 	for i, key := range o.Keys {
@@ -66,23 +109,7 @@ func second(text string) error {
 	}
 	plan, err := restore.NewPlan(described, host, options)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	gone := make(chan struct{})
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		close(gone)
-		cancel()
-	}()
-	tree, err := restore.Start(ctx, plan, restore.Options{Alone: true})
-	if err != nil {
-		return err
-	}
-	defer tree.End()
-	if err := json.NewEncoder(os.Stdout).Encode(tree.Report()); err != nil {
-		return err
-	}
-	<-gone
-	return nil
+	return restore.Start(ctx, plan, restore.Options{Alone: true})
 }
