@@ -35,9 +35,10 @@ func (b *batch) try(ctx context.Context, k kernel, s setup, sh share) (trial, er
 	progress("boot %s%s", k.name, s.name)
 	bootErr := m.boot(ctx, r.take)
 	again := 0
-	for again+1 < boots && bootErr != nil && (r.release == "" || m.miscompiled()) && ctx.Err() == nil {
+	for again+1 < boots && bootErr != nil && (r.release == "" || m.miscompiled() && !b.failed(r)) && ctx.Err() == nil {
 		again++
 		progress("%s%s did not come up, or was emulated badly, boot %d of %d: %v\n%s", k.name, s.name, again+1, boots, bootErr, indent(m.tail()))
+		_ = r.close() // what it has told so far was right, and is told again
 		r = b.resultsOf(k, s, runs)
 		bootErr = m.boot(ctx, r.take)
 	}
@@ -50,6 +51,16 @@ func (b *batch) try(ctx context.Context, k kernel, s setup, sh share) (trial, er
 	v := b.judge(m, r, bootErr)
 	v.skipped = append(v.skipped, not...)
 	return trial{r, v, again}, nil
+}
+
+// failed reports whether a package that has ended failed.
+func (b *batch) failed(r *results) bool {
+	for _, run := range r.runs {
+		if run.ended && len(run.verdict(b.skip[run.run.Name]).failed) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // resultsOf waits for the results of a machine, and tells of each package as it ends.

@@ -239,6 +239,7 @@ func TestMiscompiled(t *testing.T) {
 		{oops, "kvm", false}, // a processor does it well
 		{"[    9.1] Oops: 0000 [#1] PREEMPT SMP NOPTI\r\n", "tcg", false},
 		{"[    9.1] BUG: unable to handle page fault\r\n", "tcg", false},
+		{"[    9.1] WARNING: CPU: 0 PID: 1 at fs/file.c:33 x+0x1/0x2\r\n" + oops, "tcg", false}, // something was wrong before
 	} {
 		m := machine{dir: t.TempDir(), accel: c.accel}
 		if err := os.WriteFile(m.consolePath(), []byte(c.text), 0o644); err != nil {
