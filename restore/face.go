@@ -15,7 +15,11 @@ import (
 
 // What a plan is made of, and the errors.
 type (
-	// Host is what a plan has to know of the process that will restore it.
+	// Host is what a plan has to know of the process that will restore it: the
+	// caller's limits (SoftFiles, HardFiles), ignored signals (Ignored, bit N-1 for
+	// signal N), Environ, Cwd, effective UID and GID, what a sandbox refuses (OldOpen:
+	// openat2, OldClone: clone3), whether its pipes are limited (PipesLimited), and
+	// how many Processors the tasks may use.
 	Host = plan.Host
 	// Strategy says how open files that the runner makes get into the tables of the tasks.
 	Strategy = plan.Strategy
@@ -26,12 +30,15 @@ type (
 	// HostError says that the kernel, or the privileges of the caller, lack what the
 	// description needs. Nothing was started.
 	HostError = plan.HostError
-	// Lack is one thing that a line of the description needs and this host lacks.
+	// Lack is one thing that a line of the description needs and this host lacks:
+	// Pos, Msg, and Err, what the kernel answered, which may be nil.
 	Lack = plan.Lack
 	// OpError says which step of a restore failed: for whom, for which descriptor, which
-	// call, and why. The tree has been ended and nothing of it is left.
+	// call, and why (Source, Pos, Task, PID, What, Call, Reason, Err). The tree has been
+	// ended and nothing of it is left.
 	OpError = plan.OpError
-	// ProgramError says that the program of a task is not there or cannot be executed.
+	// ProgramError says that the program of a task is not there (NotFound) or cannot be
+	// executed.
 	ProgramError = plan.ProgramError
 	// PathsError has everything that a description names and that cannot be used.
 	PathsError = plan.PathsError
@@ -90,11 +97,15 @@ func CheckHost(t *tasktree.Tree, h Host) error { return host.CheckHost(t, h) }
 type (
 	// Progress is how far a restore is.
 	Progress = runner.Progress
-	// Status is how the root of a tree has ended.
+	// Status is how the root of a tree has ended: Code, or Signal if that is not 0.
+	// ExitStatus gives what a shell would show.
 	Status = runner.Status
-	// Report says what was restored.
+	// Report says what was restored; its JSON form is fixed. Tasks, Store, Elapsed,
+	// Replaced, and Unseen: what the kernel did not tell.
 	Report = runner.Report
-	// TaskReport is one task of a [Report].
+	// TaskReport is one task of a [Report]: Name, Parent, PID in the tree's pid
+	// namespace, HostPID as the caller sees it (0 if it had ended), FDs, of which a
+	// program has lost the close-on-exec ones, and Shares.
 	TaskReport = runner.TaskReport
 	// SharesReport says whose descriptor table a task has.
 	SharesReport = runner.SharesReport
@@ -119,7 +130,8 @@ func Init() { runner.Init() }
 // orphans of the tree from theirs, see [Options.Alone].
 func Children() (pids []int) { return runner.Children() }
 
-// The strategies.
+// The strategies. Each has a careful form, which places its own descriptors so that none
+// is ever in the way, and a naive one ([PlanOptions].Naive).
 const (
 	// StrategyFDStore keeps the files in a socket, from which each task pulls what it
 	// needs: package fdstore.
@@ -135,7 +147,7 @@ const (
 // Strategies lists all strategies, the default first.
 func Strategies() []Strategy { return plan.Strategies() }
 
-// ParseStrategy is the inverse of [Strategy.String]. The error says which names there
+// ParseStrategy is the inverse of Strategy.String. The error says which names there
 // are, and which one was probably meant.
 func ParseStrategy(name string) (Strategy, error) { return plan.ParseStrategy(name) }
 
@@ -276,7 +288,7 @@ func Observe(ctx context.Context, p *Plan, o Options, predicted *Prediction) (*O
 // Rehearse carries a plan out up to the commit point, when every task is ready, calls
 // during, and ends the tree: no program runs, no file is cut, what was made is removed.
 // The tree never is without this process: whatever ends it, the tasks end, too.
-// during may start, observe or Rehearse another plan; it runs in a goroutine of its own.
+// during may start, observe or rehearse another plan; it runs in a goroutine of its own.
 //
 // Errors are those of [Start], and that of during.
 func Rehearse(ctx context.Context, p *Plan, o Options, during func() error) error {

@@ -102,7 +102,7 @@ func TestRefusals(t *testing.T) {
 
 // TestPlaces counts the places where programs are looked for: a folder twice in
 // PATH is one place, tasks with the same program and PATH share theirs, and more
-// than maxPlaces are refused.
+// than MaxPlaces are refused.
 func TestPlaces(t *testing.T) {
 	// planned gives the places of each task's program, or what NewPlan says.
 	planned := func(folders []string, programs ...string) ([]uint64, error) {

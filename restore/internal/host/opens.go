@@ -41,7 +41,7 @@ func executable(o *safepath.Opener, path string) error {
 }
 
 // executableFile says why a file that was looked at cannot be executed: EISDIR,
-// errSpecial, or what faccessat(2) answers.
+// plan.ErrSpecial, or what faccessat(2) answers.
 func executableFile(dir int, path string, st *unix.Stat_t) error {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:

@@ -150,7 +150,7 @@ func tryClone(t *tasktree.Tree, host plan.Host) error {
 	return os.NewSyscallError("mmap", unix.EEXIST)
 }
 
-// probe carries a probePlan out and takes the task's end.
+// probe carries a plan of planner.Probe out and takes the task's end.
 func probe(p *plan.Plan, arena *postfork.Arena) error {
 	const patience = 10 * time.Second // the task makes a dozen calls
 	copy(arena.Bytes()[program.HeadSize:], p.Arena.Data()[program.HeadSize:])

@@ -67,7 +67,7 @@ func (e opFails) Error() string { return e.errno.Error() }
 // Verify runs the plan against a model of descriptor tables: every op by the
 // kernel's rules, every demanded number, and at the end each table against the
 // description. An error means that the planner has a bug. What a naive plan
-// loses is no error; see [Plan.Predict].
+// loses is no error; see [Predict].
 func Verify(p *plan.Plan) error {
 	_, err := Simulate(p, nil)
 	return err

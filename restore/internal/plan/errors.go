@@ -24,7 +24,7 @@ type Lack struct {
 	Msg string       // for what it is needed, why it is not there, and the way around
 	Err error        // what the kernel answered; may be nil
 
-	Cause error // of which Msg has the words
+	Cause error `json:"-"` // of which Msg has the words
 }
 
 // Error gives one line for each lack, "SOURCE:LINE:COL: host: MESSAGE".
@@ -39,7 +39,7 @@ func (e *HostError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// JoinLacks gives one error for all that two errors of [CheckHost] and [CheckPaths] say:
+// JoinLacks gives one error for all that two errors of CheckHost and CheckPaths say:
 // a [*HostError], nil if there is nothing, or both joined if one is none of these.
 func JoinLacks(a, b error) error {
 	x, aOK := errors.AsType[*HostError](a)
@@ -77,7 +77,7 @@ type OpError struct {
 	Reason string // beyond Err, "" if none
 	Err    error  // the errno; may be nil
 
-	AboutPath bool // it is about a path, a folder or a program
+	AboutPath bool `json:"-"` // it is about a path, a folder or a program
 }
 
 // Error gives the whole message, outermost context first.
@@ -114,7 +114,7 @@ func (e *OpError) Unwrap() error { return e.Err }
 // procfs, or it is a process's own entry there, or the controlling terminal.
 var ErrAnotherProcess = safepath.ErrAnother
 
-// Errors of [Start] that are no fault of one step.
+// Errors of a start that are no fault of one step.
 var (
 	// ErrTimeout says that the tree was not released in time.
 	ErrTimeout = errors.New("timed out before release")

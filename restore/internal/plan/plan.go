@@ -34,7 +34,7 @@ type Options struct {
 	// Naive plans as restorers did that ran into conflicts: helper descriptors
 	// at the lowest number, descriptors installed in the order listed over
 	// whatever is there. What goes wrong then is part of the plan, see
-	// [Plan.Predict]; a failed op is noted and the task goes on. Default: false.
+	// package model; a failed op is noted and the task goes on. Default: false.
 	Naive bool
 
 	// ServiceFD is where the descriptor of the store sits while tasks are
@@ -76,7 +76,7 @@ type Plan struct {
 	ForkHints int32  // index of an extra
 }
 
-// MessageOf gives the message that an OpPull takes: an index into Plan.messages,
+// MessageOf gives the message that an OpPull takes: an index into Plan.Messages,
 // or -1 if it takes a socket of the store.
 func (p *Plan) MessageOf(op *program.Op) int {
 	if id, ok := p.Words[wire.Word(op.Args[1])]; ok {

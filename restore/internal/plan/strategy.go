@@ -13,14 +13,14 @@ import (
 type Strategy uint8
 
 // The strategies. Each has a careful form, which places its own descriptors so
-// that none is ever in the way, and a naive one ([PlanOptions.Naive]).
+// that none is ever in the way, and a naive one ([Options.Naive]).
 const (
 	// StrategyFDStore keeps the files in a socket, from which each task pulls
 	// what it needs: package fdstore.
 	StrategyFDStore Strategy = iota
 	// StrategyService keeps the files in a process of its own, which each task
 	// asks for what it needs: package internal/service. The program that restores
-	// calls [Init] first of all in main.
+	// calls Init of package restore first of all in main.
 	StrategyService
 	// StrategyInherit has no store: the root gets every open file before it
 	// forks, all tasks inherit all of them and close what they do not need.

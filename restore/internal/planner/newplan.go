@@ -17,7 +17,7 @@ import (
 //
 // The error is a [*tasktree.InvalidError] if the description cannot be meant
 // (an inherit key that nobody gave), a [*tasktree.GivenError] if a key of
-// PlanOptions.Inherit names nothing, or a [*RefusedError] if the host's limits do
+// PlanOptions.Inherit names nothing, or a [*plan.RefusedError] if the host's limits do
 // not allow it.
 func New(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, error) {
 	if t.Tasks() == nil {

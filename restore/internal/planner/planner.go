@@ -30,7 +30,7 @@ type planner struct {
 	envp            uint64 // for tasks that add nothing to it
 	callersEnv      []string
 	lookedUp        map[string]places
-	placeCount      int // see maxPlaces
+	placeCount      int // see MaxPlaces
 	foldersOf       string
 	lastFolders     []string
 	relativeFolders bool
@@ -127,7 +127,7 @@ func (pl *planner) place() {
 }
 
 // mostMessages gives a number of messages that the store will not exceed, or one
-// above flatMessages. Tasks with the same open files at the same numbers take the
+// above FlatMessages. Tasks with the same open files at the same numbers take the
 // same messages.
 func (pl *planner) mostMessages() int {
 	most := 0

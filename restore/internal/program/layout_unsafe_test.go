@@ -29,7 +29,7 @@ func TestLayout(t *testing.T) {
 		{"Record.Holds", unsafe.Offsetof(record.Holds), RecordHolds},
 		{"Record.Word from Node", unsafe.Offsetof(record.Word) - unsafe.Offsetof(record.Node), 8},
 
-		{"Head.Bell", unsafe.Offsetof(head.Bell), 12}, // restore/runner.go: initRecord
+		{"Head.Bell", unsafe.Offsetof(head.Bell), 12}, // restore/internal/runner: initRecord
 		{"Head.StoreFD", unsafe.Offsetof(head.StoreFD), HeadStoreFD},
 		{"Head.StoreNumber", unsafe.Offsetof(head.StoreNumber), HeadNumber},
 		{"Head.Private", unsafe.Offsetof(head.Private), HeadPrivate},

@@ -9,7 +9,7 @@ import (
 )
 
 // Init lets this program be started again as the process that
-// [StrategyService] keeps open files in. A program that plans with this strategy
+// [plan.StrategyService] keeps open files in. A program that plans with this strategy
 // calls it first of all in main; where it is that process, it does not return.
 func Init() { service.Init() }
 

@@ -145,7 +145,7 @@ func newRun(p *plan.Plan, o Options, by Joined) *run {
 	return r
 }
 
-// EndsWithInit says why pid 1 cannot let a tree live on ([PlanOptions].Detach).
+// EndsWithInit says why pid 1 cannot let a tree live on ([plan.Options].Detach).
 // See pid_namespaces(7).
 const EndsWithInit = "the tree cannot live on: this process is pid 1 of its pid namespace, and when it returns the kernel ends all others of the namespace; " +
 	"restore in the foreground (without --detach), or under an init (docker run --init)"
@@ -164,6 +164,9 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 	if lacks := host.LinkLacks(r.plan); len(lacks) > 0 {
 		plan.SortLacks(lacks)
 		return nil, &plan.HostError{Source: r.plan.Tree.Source, Lacks: lacks}
+	}
+	if err := r.childrenStay(); err != nil {
+		return nil, err
 	}
 	r.readyThreads(room)
 	family, err := newFamily(r.options.Alone)
@@ -184,6 +187,18 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 		r.family.leave()
 	}
 	return tree, err
+}
+
+// childrenStay makes sure that tasks which are killed can be seen: where SIGCHLD is
+// ignored the kernel waits for children itself, and the root sets it to its default
+// only if the plan knows.
+func (r *run) childrenStay() error {
+	const bit = 1 << (unix.SIGCHLD - 1)
+	ignored, err := proc.SignalMask("self", "SigIgn")
+	if err != nil || ignored&bit == 0 || r.plan.Host.Ignored&bit != 0 {
+		return nil //nolint:nilerr // whoever has no /proc has been told
+	}
+	return r.errorf("SIGCHLD is ignored here, which the plan's Host does not say: call ThisHost again, and plan with that")
 }
 
 // leaner gives the plan with which no message brings an open file more than once, if

@@ -21,7 +21,7 @@ func kcmpWorks() error {
 	return err
 }
 
-// noKcmp makes a [*HostError] of an error that says that kcmp is refused.
+// noKcmp makes a [*plan.HostError] of an error that says that kcmp is refused.
 func noKcmp(p *plan.Plan, err error) error {
 	call, ok := errors.AsType[*os.SyscallError](err)
 	if !ok || call.Syscall != "kcmp" || !refusal(err) {

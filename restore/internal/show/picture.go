@@ -42,7 +42,7 @@ type StepOfPlan struct {
 	Table map[int]*CellOfPlan `json:"table,omitempty"`
 }
 
-// CellOfPlan is what a number of a table holds, written as in a [Prediction].
+// CellOfPlan is what a number of a table holds, written as in a [model.Prediction].
 type CellOfPlan struct {
 	plan.Held
 
