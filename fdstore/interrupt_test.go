@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"testing"
 
@@ -39,6 +40,9 @@ func TestInterrupted(t *testing.T) {
 // helpInterrupted adds files, and gets them as the maker and as somebody else.
 func helpInterrupted(args []string) (err error) {
 	const messages = 20
+	// What belongs together is told by its thread.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	maker, err := New(Options{})
 	if err != nil {
 		return err
