@@ -29,17 +29,11 @@ func TestMain(m *testing.M) {
 	if name := os.Getenv(helperEnv); name != "" {
 		runHelper(name)
 	}
-	os.Exit(run(m))
+	os.Exit(inflight.Run(inflight.Many, func() int { return run(m) }))
 }
 
 // run fails if the tests leave a descriptor behind, and lists what was skipped.
 func run(m *testing.M) int {
-	release, err := inflight.Many()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer release()
 	// Make the runtime open its own descriptors (epoll, eventfd) before we look.
 	if r, w, err := os.Pipe(); err == nil {
 		r.Close()

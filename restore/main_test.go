@@ -1,7 +1,6 @@
 package restore
 
 import (
-	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -13,17 +12,7 @@ import (
 // test that hangs: no verdict depends on how long something takes.
 const patience = 5 * time.Minute
 
-func runAll(m *testing.M) int {
-	release, err := inflight.Some()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer release()
-	return m.Run()
-}
-
 func TestMain(m *testing.M) {
 	Init() // the tests start this program again to keep open files
-	os.Exit(runAll(m))
+	os.Exit(inflight.Run(inflight.Some, m.Run))
 }

@@ -26,12 +26,12 @@ type Program struct {
 // descriptors of this process are as they were.
 //
 // The program has the files of [Program.Files] at their numbers and, of the
-// others, those that are not close-on-exec. Its soft RLIMIT_NOFILE is that which this
-// process was started with, unless somebody has changed it since. What Go opens is close-on-exec, but
-// for 0, 1 and 2.
+// others, those that are not close-on-exec. What Go opens is close-on-exec, but for 0, 1
+// and 2. Its soft RLIMIT_NOFILE is the one that this process was started with, unless
+// somebody has changed it since.
 //
-// Every number among the wanted ones at which the runtime, or anybody, has an anonymous
-// file (epoll, eventfd, timerfd) takes another number until the exec.
+// Each wanted number at which an anonymous file is open here (epoll, eventfd, timerfd)
+// takes another number until the exec.
 //
 // Errors: [os.ErrClosed] or [os.ErrInvalid] for a file that is not open, an
 // [os.PathError] with the errno of execve(2), or what another system call says;

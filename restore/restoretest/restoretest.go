@@ -136,8 +136,8 @@ func (t *Tree) PID(task string) int { return t.pids[task].PID }
 // Report says what was restored.
 func (t *Tree) Report() restore.Report { return t.report }
 
-// Close ends the tree, once, and not beside another call of itself: an error says that it could not be ended, or that
-// something of it is left.
+// Close ends the tree. An error says that it could not be ended, or that something of it
+// is left. A second call does nothing; it is not safe for several goroutines.
 func (t *Tree) Close() error {
 	if t.ended {
 		return nil
@@ -162,6 +162,6 @@ func (t *Tree) Close() error {
 func (t *Tree) stop() error {
 	stuck := time.AfterFunc(patience, func() { _ = t.cmd.Process.Kill() }) // it may have ended
 	defer stuck.Stop()
-	_ = t.hold.Close() // a pipe, to which nothing was written
+	_ = t.hold.Close() // a pipe: its other end may be gone
 	return t.cmd.Wait()
 }

@@ -54,7 +54,7 @@ func init() {
 }
 
 // second restores a tree, says so, and ends it when standard input ends: then the test
-// has closed it, or is gone. No signal that ends processes by the way ends it before.
+// has closed it, or is gone. No signal from a terminal or a shell ends it before.
 func second() error {
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
 	if err := os.Unsetenv(secondEnv); err != nil { // tasks have our environment

@@ -24,30 +24,29 @@ const openerEnv = "CSTORE_TEST_OPEN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(openerEnv) == "" {
-		release, err := inflight.Many()
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		defer release()
-		if builds.dir, err = os.MkdirTemp("", "cstore"); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		status := m.Run()
-		if err := os.RemoveAll(builds.dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			status = max(status, 1)
-		}
-		if skipped > 0 {
-			fmt.Printf("%d tests skipped for want of something, see -v\n", skipped)
-		}
-		os.Exit(status)
+		os.Exit(inflight.Run(inflight.Many, func() int { return runAll(m) }))
 	}
 	if err := openFromC(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+func runAll(m *testing.M) (status int) {
+	var err error
+	if builds.dir, err = os.MkdirTemp("", "cstore"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	status = m.Run()
+	if err := os.RemoveAll(builds.dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = max(status, 1)
+	}
+	if skipped > 0 {
+		fmt.Printf("%d tests skipped for want of something, see -v\n", skipped)
+	}
+	return status
 }
 
 // builds is where programs in C are built, each once.

@@ -64,7 +64,7 @@ func TestMain(m *testing.M) {
 	if part != "" {
 		fmt.Println(part)
 	}
-	os.Exit(runAll(m))
+	os.Exit(inflight.Run(inflight.Some, func() int { return runAll(m) }))
 }
 
 // always are the tests that every way to build and every kernel has, see
@@ -78,12 +78,6 @@ var always = []string{
 }
 
 func runAll(m *testing.M) int {
-	release, err := inflight.Some()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer release()
 	dir, err := os.MkdirTemp("", "regrow-e2e")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -20,6 +20,17 @@ func Many() (release func(), err error) { return take(unix.LOCK_EX) }
 // Some waits until nobody takes the whole allowance. Several may have some.
 func Some() (release func(), err error) { return take(unix.LOCK_SH) }
 
+// Run runs tests under what [Many] or [Some] give, for a TestMain, and gives their status.
+func Run(take func() (release func(), err error), tests func() int) int {
+	release, err := take()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer release()
+	return tests()
+}
+
 // take locks the module's go.mod, which every test of one checkout can open.
 func take(how int) (release func(), err error) {
 	if os.Getenv(heldEnv) != "" {

@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -17,19 +16,9 @@ import (
 // test that hangs: no verdict depends on how long something takes.
 const patience = 5 * time.Minute
 
-func runAll(m *testing.M) int {
-	release, err := inflight.Some()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer release()
-	return m.Run()
-}
-
 func TestMain(m *testing.M) {
 	Init() // the tests start this program again to keep open files
-	os.Exit(runAll(m))
+	os.Exit(inflight.Run(inflight.Some, m.Run))
 }
 
 var allJoined = Joined{Verify: model.Verify, Rebase: planner.Rebased, Once: planner.Once}
