@@ -38,7 +38,6 @@ var roles = []struct {
 	{sandboxEnv, sandboxed},
 	{refusesEnv, refused},
 	{inFlightEnv, flying},
-	{plainEnv, plain},
 	{pipesEnv, holdPipes},
 }
 
@@ -52,6 +51,10 @@ func TestMain(m *testing.M) {
 			}
 			os.Exit(0)
 		}
+	}
+	if err := heedAll(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	part, err := rounds.Part(always)
 	if err != nil {
