@@ -250,7 +250,8 @@ var joined = runner.Joined{Verify: model.Verify, Rebase: planner.Rebased, Once: 
 // returns sooner, before every task holds or has begun its program.
 //
 // The error is a [*HostError] (nothing was started), an [*OpError], a [*ProgramError], a
-// [*PathsError] with several of these, or wraps [ErrTimeout], [ErrCanceled] (with the context's cause) or [ErrTaskDied].
+// [*PathsError] with several of these, or wraps [ErrTimeout], [ErrCanceled] (with the
+// context's cause) or [ErrTaskDied].
 //
 // The caller owns the [Tree] and must end it by [Tree.Wait], [Tree.End] or
 // [Tree.Detach]. The process becomes a child subreaper until then (prctl(2)),

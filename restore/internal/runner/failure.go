@@ -66,7 +66,7 @@ func (r *run) taskError(i int) error {
 	if whose, ok := note.For(op); ok && whose != i {
 		i, pid = whose, 0 // the root has looked for a task that is not there yet
 	}
-	failed := words.Failed{Task: i, Prog: prog, Op: int(rec.Op), Pid: pid, Err: err, Reason: reason, Explain: host.ExplainPath}
+	failed := words.Failed{Task: i, Prog: prog, Op: int(rec.Op), PID: pid, Err: err, Reason: reason, Explain: host.ExplainPath}
 	if note.Verb == program.VerbExec || note.Verb == program.VerbFind {
 		return words.ProgramError(r.plan, failed)
 	}

@@ -18,7 +18,7 @@ type Failed struct {
 	Task    int // -1: of the runner
 	Prog    *program.Program
 	Op      int
-	Pid     int    // of the task, 0 if it has none yet
+	PID     int    // of the task, 0 if it has none yet
 	Err     error  // may be nil
 	Reason  string // beyond err, "" if none
 	Explain explain
@@ -38,7 +38,7 @@ func OpError(p *plan.Plan, f Failed) *plan.OpError {
 		Call:   CallName(p, op, note),
 		Reason: f.Reason,
 		Err:    f.Err,
-		PID:    f.Pid,
+		PID:    f.PID,
 
 		AboutPath: p.Extras[note.Extra].Path != "" && note.Verb != program.VerbMap,
 	}
