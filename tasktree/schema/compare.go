@@ -1,0 +1,55 @@
+package schema
+
+// Difference is a key in which two data differ.
+type Difference struct {
+	Path        string // "flags.r", "targets[2].fd"
+	Pos         Pos    // of the first one's value; not valid if it has none
+	First, Then string // as they are shown; "" for what is not there
+}
+
+// Compare lists what then has otherwise than first says. Both are of one type.
+// What first does not say is not compared; [Help.Compare] says what counts as
+// equal.
+func Compare(first, then Fielder) []Difference {
+	var found []Difference
+	there := map[string]entry{}
+	for _, e := range entriesOf(then) {
+		there[e.path] = e
+	}
+	said := map[string]bool{}
+	for _, e := range entriesOf(first) {
+		said[e.path] = true
+		if !e.said || e.want == Ignore {
+			continue
+		}
+		got, ok := there[e.path]
+		if ok && (got.text == e.text || e.want == AtLeast && got.num >= e.num) {
+			continue
+		}
+		found = append(found, Difference{Path: e.path, Pos: e.pos, First: e.text, Then: got.text})
+	}
+	for _, e := range entriesOf(then) { // more entries of a list
+		if !said[e.path] && e.said && e.want != Ignore {
+			found = append(found, Difference{Path: e.path, Then: e.text})
+		}
+	}
+	return found
+}
+
+// Reference is a name that some data refers to.
+type Reference struct {
+	Path string // of its key below the data
+	To   Referent
+	Name *Text // may be changed, to rename what it refers to
+}
+
+// References lists the names that the data refers to.
+func References(data Fielder) []Reference {
+	var found []Reference
+	for _, e := range entriesOf(data) {
+		if e.ref != nil && e.said {
+			found = append(found, Reference{Path: e.path, To: *e.ref, Name: e.value})
+		}
+	}
+	return found
+}

@@ -1,0 +1,152 @@
+package schema_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"regrow/tasktree/schema"
+)
+
+// target and box bind something of every form.
+type target struct {
+	Task schema.Text
+	FD   schema.Number
+}
+
+func (t *target) Fields(f schema.Fields) {
+	f.Ref("task", &t.Task, schema.ToTask, schema.Help{Required: true})
+	f.Int("fd", &t.FD, schema.Int{Hi: 9})
+}
+
+type box struct {
+	Name    schema.Text
+	Content schema.Text
+	Room    schema.Number
+	Mode    schema.Number
+	Shut    schema.Bool
+	After   schema.Time
+	Colour  schema.Text
+	Flags   schema.Flags
+	Targets []target
+	Words   []schema.Text
+	Lid     struct{ At schema.Pos }
+	Inner   schema.Text
+}
+
+var boxFlags = []schema.Flag{{Name: "ONE", Bits: 1}, {Name: "THREE", Bits: 3}, {Name: "NOT", Refuse: "never"}}
+
+func (b *box) Fields(f schema.Fields) {
+	f.Text("name", &b.Name, schema.Help{Required: true, Doc: "a | name, see [there](#there)"})
+	f.Bytes("content", &b.Content, schema.Help{Compare: schema.Ignore})
+	f.Int("room", &b.Room, schema.Int{Lo: 1, Hi: 100, Help: schema.Help{Compare: schema.AtLeast, Default: "1"}})
+	f.Mode("mode", &b.Mode, schema.Help{})
+	f.Bool("shut", &b.Shut, schema.Help{})
+	f.Time("after", &b.After, schema.Help{})
+	f.Word("colour", &b.Colour, []string{"red", "blue"}, schema.Help{})
+	f.Flags("flags", &b.Flags, boxFlags, schema.Help{})
+	f.List("targets", schema.Of(&b.Targets), schema.Help{})
+	f.List("words", schema.Texts(&b.Words), schema.Help{Most: 2, Empty: "say one"})
+	f.Group("lid", &b.Lid.At, func(f schema.Fields) { f.Arg("inner", &b.Inner, schema.Help{}) }, schema.Help{})
+}
+
+func text(s string) schema.Text { return schema.Text{Value: s} }
+func number(n int64) schema.Number {
+	return schema.Number{Value: n, Pos: schema.Pos{Line: int(n), Col: 1}}
+}
+
+// TestCompare holds what counts as a difference.
+func TestCompare(t *testing.T) {
+	full := func() *box {
+		return &box{
+			Name: text("n"), Content: text("c"), Room: number(10), Mode: number(0o600), Shut: schema.Bool{Value: true},
+			Flags: schema.Flags{Bits: 3}, Targets: []target{{Task: text("a"), FD: number(4)}}, Words: []schema.Text{text("x"), text("y")}, Inner: text("i"),
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		change func(first, then *box)
+		want   []schema.Difference
+	}{
+		{"equal", func(_, _ *box) {}, nil},
+		{"not said", func(first, _ *box) { first.Name, first.Mode, first.Targets = text(""), schema.Number{}, []target{{}} }, nil},
+		{"text", func(_, then *box) { then.Name = text("m") }, []schema.Difference{{Path: "name", First: `"n"`, Then: `"m"`}}},
+		{"ignored", func(_, then *box) { then.Content = text("") }, nil},
+		{"rounded up", func(_, then *box) { then.Room = number(16) }, nil},
+		{"less", func(_, then *box) { then.Room = number(8) }, []schema.Difference{{Path: "room", Pos: schema.Pos{Line: 10, Col: 1}, First: "10", Then: "8"}}},
+		{"listed flags", func(first, _ *box) { first.Flags.Items = []schema.FlagItem{{Flag: boxFlags[1]}, {Flag: boxFlags[0]}} }, nil},
+		{"other flags", func(_, then *box) { then.Flags.Bits = 5 }, []schema.Difference{{Path: "flags", First: "[THREE]", Then: "[ONE, 0x4]"}}},
+		{"entry differs", func(_, then *box) { then.Targets[0].FD = number(5) }, []schema.Difference{{Path: "targets[0].fd", Pos: schema.Pos{Line: 4, Col: 1}, First: "4", Then: "5"}}},
+		{"entry is missing", func(_, then *box) { then.Words = then.Words[:1] }, []schema.Difference{{Path: "words[1]", First: `"y"`}}},
+		{"entry more", func(first, _ *box) { first.Words = first.Words[:1] }, []schema.Difference{{Path: "words[1]", Then: `"y"`}}},
+		{"in a group", func(_, then *box) { then.Inner = text("j") }, []schema.Difference{{Path: "lid.inner", First: `"i"`, Then: `"j"`}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			first, then := full(), full()
+			c.change(first, then)
+			if diff := cmp.Diff(c.want, schema.Compare(first, then)); diff != "" {
+				t.Errorf("differences (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestReferences holds that names are found, and can be changed where they stand.
+func TestReferences(t *testing.T) {
+	b := &box{Targets: []target{{Task: text("a")}, {}, {Task: text("b")}}}
+	refs := schema.References(b)
+	if len(refs) != 2 || refs[0].Path != "targets[0].task" || refs[1].Path != "targets[2].task" || refs[1].To != schema.ToTask {
+		t.Fatalf("references %+v", refs)
+	}
+	refs[1].Name.Value = "c"
+	if b.Targets[2].Task.Value != "c" {
+		t.Error("the data is as before")
+	}
+}
+
+// TestMarkdown holds the form of a table.
+func TestMarkdown(t *testing.T) {
+	rows := schema.Rows(&box{})
+	const want = "| key | value | default |\n|---|---|---|\n| `name` | a \\| name, see [there](#there) | required |\n| `content` |  |  |\n| `room` |  | 1 |\n"
+	if diff := cmp.Diff(want, schema.Markdown(rows[:3])); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := schema.Markdown(rows[1:2]); got != "| key | value |\n|---|---|\n| `content` |  |\n" {
+		t.Errorf("without defaults: %q", got)
+	}
+	if len(rows) != 11 || len(schema.Keys(&box{})) != 11 {
+		t.Errorf("%d rows", len(rows))
+	}
+}
+
+// TestJSONSchema holds the form of a schema.
+func TestJSONSchema(t *testing.T) {
+	text, err := json.Marshal(schema.JSONSchema(&box{}, "", "A box"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	keys := got["properties"].(map[string]any)
+	for key, want := range map[string]map[string]any{
+		"room":    {"type": "integer", "minimum": 1.0, "maximum": 100.0},
+		"shut":    {"type": "boolean"},
+		"colour":  {"enum": []any{"red", "blue"}},
+		"flags":   {"type": "array", "uniqueItems": true, "items": map[string]any{"enum": []any{"ONE", "THREE"}}},
+		"words":   {"type": "array", "minItems": 1.0, "maxItems": 2.0, "items": map[string]any{"type": []any{"string", "number", "boolean", "null"}, "minLength": 1.0}},
+		"content": {"type": []any{"string", "number", "boolean", "null"}},
+	} {
+		if diff := cmp.Diff(want, keys[key]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", key, diff)
+		}
+	}
+	if d := keys["name"].(map[string]any)["description"]; d != "a | name, see there" {
+		t.Errorf("description %q", d)
+	}
+	if diff := cmp.Diff([]any{"name"}, got["required"]); diff != "" {
+		t.Errorf("required (-want +got):\n%s", diff)
+	}
+}
