@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync/atomic"
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 
 	"regrow/tasktree"
-	"regrow/tasktree/kind"
 )
 
 // What a description may cost at most.
@@ -70,7 +68,7 @@ func decode(text []byte, source, dir string, least int) (*tasktree.Tree, error) 
 	}
 	d = newDecoder(source, dir)
 	if root := d.parse(text); root != nil {
-		d.document(node{d: d, n: root})
+		d.document(node{d: d, n: root}.target())
 		d.check()
 	}
 	if len(d.problems) == 0 {
@@ -105,8 +103,10 @@ type decoder struct {
 	aliased  *aliased
 	anchors  bool            // there is an anchor
 	aliases  bool            // there is an alias
-	broken   map[string]bool // open files that did not decode
-	lines    int             // of the description before the text
+	silent   map[string]bool // paths of values that did not decode, or are missing: reported
+	keys     []string        // that the declarations of open mappings have asked for
+	spare    []*visit
+	lines    int // of the description before the text
 	runs     map[tasktree.Pos]*run
 }
 
@@ -114,7 +114,7 @@ type decoder struct {
 type aliased struct{ values, bytes atomic.Int64 }
 
 func newDecoder(source, dir string) *decoder {
-	return &decoder{tree: &tasktree.Tree{Source: source, Dir: dir}, broken: map[string]bool{}, aliased: &aliased{}}
+	return &decoder{tree: &tasktree.Tree{Source: source, Dir: dir}, aliased: &aliased{}}
 }
 
 // report adds a problem at the path of a node. Its words are put together only if
@@ -215,6 +215,17 @@ func (d *decoder) stop() bool {
 	return d.more
 }
 
+// unread notes a value that did not decode: what the rules make of its zero value
+// is of no interest.
+func (d *decoder) unread(path string) {
+	if d.silent == nil {
+		d.silent = map[string]bool{}
+	}
+	if !d.full() {
+		d.silent[path] = true
+	}
+}
+
 // didYouMean gives a hint for a problem that will be read.
 func (d *decoder) didYouMean(word string, candidates []string) string {
 	if d.full() {
@@ -223,30 +234,27 @@ func (d *decoder) didYouMean(word string, candidates []string) string {
 	return tasktree.DidYouMean(word, candidates)
 }
 
-// meantKind is didYouMean for the type of an open file.
-func (d *decoder) meantKind(word string) string {
-	if d.full() {
-		return ""
+// document decodes the top mapping.
+func (d *decoder) document(v node) {
+	doc := &document{}
+	d.decode(v, "a mapping with version, namespaces, files and tasks", doc.Fields)
+	doc.tree(d.tree)
+	if n := doc.version; n.Pos.IsValid() && n.Value != tasktree.Version {
+		up := v
+		d.report(n.Pos, node{d: d, up: &up, step: "version"}, "version %d is unknown; this regrow reads version %d", n.Value, tasktree.Version)
 	}
-	if name := kind.Meant(word); name != "" {
-		return fmt.Sprintf(" (did you mean %q?)", name)
-	}
-	return ""
 }
 
 // check applies the rules of the model and takes over what they find, but for
-// what only follows from an open file that did not decode.
+// what only follows from a value that did not decode.
 func (d *decoder) check() {
 	if d.more {
 		return
 	}
 	for _, p := range d.tree.Check() {
-		if p.Path == "tasks" && len(d.problems) > 0 {
-			continue // no root, because it did not decode
+		noRoot := p.Path == "tasks" && len(d.problems) > 0
+		if !noRoot && !d.silent[p.Path] {
+			d.problems = append(d.problems, p)
 		}
-		if name, ok := strings.CutPrefix(p.Path, "files."); ok && d.broken[name] && p.Msg == tasktree.NoType {
-			continue
-		}
-		d.problems = append(d.problems, p)
 	}
 }

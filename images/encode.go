@@ -4,15 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/bits"
 	"regexp"
-	"slices"
 	"strconv"
 
 	"gopkg.in/yaml.v3"
 
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
+	"regrow/tasktree/schema"
 )
 
 // Encode writes a description of a tree: [Decode] makes an equal tree of it, but
@@ -27,13 +26,13 @@ import (
 // of open file that package kind does not know, bits of flags that have no name.
 func Encode(w io.Writer, t *tasktree.Tree) error {
 	e := &encoder{}
-	doc := e.tree(t)
+	top := e.mapping(0, 0, "", documentOf(t).Fields)
 	if err := errors.Join(e.errs...); err != nil {
 		return err
 	}
 	enc := yaml.NewEncoder(w)
 	enc.SetIndent(2)
-	err := enc.Encode(doc)
+	err := enc.Encode(top)
 	if err == nil {
 		err = enc.Close()
 	}
@@ -52,201 +51,204 @@ func (e *encoder) errorf(format string, args ...any) {
 	e.errs = append(e.errs, fmt.Errorf("images: "+format, args...))
 }
 
-func (e *encoder) tree(t *tasktree.Tree) *yaml.Node {
-	top := mapping(0)
-	put(top, "version", number(tasktree.Version))
-	if t.Scenario != nil {
-		e.scenario(t.Scenario, top)
-	}
-	if len(t.Namespaces) > 0 {
-		list := sequence(yaml.FlowStyle)
-		for _, n := range t.Namespaces {
-			list.Content = append(list.Content, scalar(string(n.Name)))
-		}
-		put(top, "namespaces", list)
-	}
-	if len(t.Files) > 0 {
-		files := mapping(0)
-		for _, f := range t.Files {
-			put(files, f.Name, e.file(f))
-		}
-		put(top, "files", files)
-	}
-	roots := sequence(0)
-	if t.Root != nil {
-		roots.Content = append(roots.Content, e.task(t.Root, 1))
-	}
-	put(top, "tasks", roots)
-	return top
+// writing encodes one value by the declaration of what it is.
+type writing struct {
+	e     *encoder
+	entry *yaml.Node   // the mapping
+	value *yaml.Node   // what is bound to the key "", or stands for the mapping
+	last  []*yaml.Node // keys and values behind all others
+	short string       // the key whose value stands for the mapping
+	depth int          // of lists over several lines around it
+	group bool         // without what is said in it, it is not written: nothing is demanded
+	of    string       // what has the keys, for messages: `open file "log": `
 }
 
-// file encodes one open file by its kind.
-func (e *encoder) file(f *tasktree.OpenFile) *yaml.Node {
-	entry := mapping(yaml.FlowStyle)
+var _ schema.Fields = (*writing)(nil)
+
+// mapping gives the node of a value.
+func (e *encoder) mapping(style yaml.Style, depth int, of string, fields func(schema.Fields)) *yaml.Node {
+	w := &writing{e: e, entry: &yaml.Node{Kind: yaml.MappingNode, Style: style}, depth: depth, of: of}
+	fields(w)
+	if w.value != nil {
+		return w.value
+	}
+	w.entry.Content = append(w.entry.Content, w.last...)
+	return w.entry
+}
+
+func (w *writing) put(key string, value *yaml.Node, h schema.Help) {
+	switch {
+	case key == "" || key == w.short:
+		w.value = value
+	case h.Last:
+		w.last = append(w.last, scalar(key), value)
+	default:
+		w.entry.Content = append(w.entry.Content, scalar(key), value)
+	}
+}
+
+// demands reports whether a key is written whatever its value is.
+func (w *writing) demands(key string, h schema.Help) bool {
+	return key == "" || h.Required && !w.group
+}
+
+func (w *writing) text(key string, v *schema.Text, h schema.Help) {
+	if v.Said() || w.demands(key, h) {
+		w.put(key, scalar(v.Value), h)
+	}
+}
+
+// Text implements [schema.Fields].
+func (w *writing) Text(key string, v *schema.Text, h schema.Help) { w.text(key, v, h) }
+
+// Arg implements [schema.Fields].
+func (w *writing) Arg(key string, v *schema.Text, h schema.Help) { w.text(key, v, h) }
+
+// Bytes implements [schema.Fields].
+func (w *writing) Bytes(key string, v *schema.Text, h schema.Help) { w.text(key, v, h) }
+
+// Word implements [schema.Fields].
+func (w *writing) Word(key string, v *schema.Text, _ []string, h schema.Help) { w.text(key, v, h) }
+
+// Ref implements [schema.Fields].
+func (w *writing) Ref(key string, v *schema.Text, _ schema.Referent, h schema.Help) {
+	w.text(key, v, h)
+}
+
+// Int implements [schema.Fields].
+func (w *writing) Int(key string, v *schema.Number, i schema.Int) {
+	if v.Said() || w.demands(key, i.Help) {
+		w.put(key, word(strconv.FormatInt(v.Value, 10)), i.Help)
+	}
+}
+
+// Mode implements [schema.Fields].
+func (w *writing) Mode(key string, v *schema.Number, h schema.Help) {
+	if v.Said() || w.demands(key, h) {
+		w.put(key, word(fmt.Sprintf("0%o", v.Value)), h)
+	}
+}
+
+// Bool implements [schema.Fields].
+func (w *writing) Bool(key string, v *schema.Bool, h schema.Help) {
+	if v.Said() || w.demands(key, h) {
+		w.put(key, word(strconv.FormatBool(v.Value)), h)
+	}
+}
+
+// Time implements [schema.Fields].
+func (w *writing) Time(key string, v *schema.Time, h schema.Help) {
+	if v.Said() || w.demands(key, h) {
+		w.put(key, word(v.Value.String()), h)
+	}
+}
+
+// Flags implements [schema.Fields].
+func (w *writing) Flags(key string, v *schema.Flags, table []schema.Flag, h schema.Help) {
+	if !v.Said() {
+		return
+	}
+	list := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+	names, left := v.Names(table)
+	for _, name := range names {
+		list.Content = append(list.Content, scalar(name))
+	}
+	if left != 0 {
+		w.e.errorf("%s%s: the bits %#x have no name", w.of, key, left)
+	}
+	w.put(key, list, h)
+}
+
+// blockLevels is how deep tasks are written over several lines. Deeper ones
+// stand in one: the indentation of a thousand levels would be most of the text.
+const blockLevels = 16
+
+func (w *writing) style(h schema.Help, depth int) yaml.Style {
+	if h.Lines && depth <= blockLevels {
+		return 0
+	}
+	return yaml.FlowStyle
+}
+
+// List implements [schema.Fields].
+func (w *writing) List(key string, l schema.List, h schema.Help) {
+	if l.Len() == 0 && !w.demands(key, h) {
+		return
+	}
+	list := &yaml.Node{Kind: yaml.SequenceNode, Style: w.style(h, w.depth)}
+	for i := range l.Len() {
+		list.Content = append(list.Content, w.e.mapping(w.style(h, w.depth+1), w.depth+1, w.of, func(f schema.Fields) { l.Item(i, f) }))
+	}
+	w.put(key, list, h)
+}
+
+// Map implements [schema.Fields].
+func (w *writing) Map(key string, m schema.Map, h schema.Help) {
+	if m.Len() == 0 && !w.demands(key, h) {
+		return
+	}
+	last := make(map[string]int, m.Len())
+	for i := range m.Len() {
+		last[m.Key(i)] = i
+	}
+	entries := &yaml.Node{Kind: yaml.MappingNode, Style: w.style(h, w.depth)}
+	for i := range m.Len() {
+		if name := m.Key(i); last[name] == i {
+			entries.Content = append(entries.Content, scalar(name),
+				w.e.mapping(yaml.FlowStyle, w.depth, w.of, func(f schema.Fields) { m.Item(i, f) }))
+		}
+	}
+	w.put(key, entries, h)
+}
+
+// Group implements [schema.Fields].
+func (w *writing) Group(key string, _ *schema.Pos, body func(schema.Fields), h schema.Help) {
+	in := &writing{e: w.e, entry: &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}, depth: w.depth, of: w.of, group: true}
+	body(in)
+	if len(in.entry.Content) > 0 {
+		w.put(key, in.entry, h)
+	}
+}
+
+// Short implements [schema.Fields].
+func (w *writing) Short(key string, alone bool, _ schema.Help) {
+	if alone {
+		w.short = key
+	}
+}
+
+// Choice implements [schema.Fields].
+func (w *writing) Choice(key string, c schema.Choice, h schema.Help) {
+	name, data := c.Chosen()
+	if f, ok := c.(*fileKind); ok {
+		w.of = fmt.Sprintf("open file %q: ", f.Name)
+		if !w.e.encodes((*tasktree.OpenFile)(f)) {
+			return
+		}
+	}
+	w.put(key, scalar(name), h)
+	data.Fields(w)
+}
+
+// Place implements [schema.Fields].
+func (*writing) Place(string, *schema.Pos, *schema.Pos) {}
+
+// encodes reports whether an open file has a form in a description.
+func (e *encoder) encodes(f *tasktree.OpenFile) bool {
 	if f.Spec == nil {
 		e.errorf("open file %q has no type", f.Name)
-		return entry
+		return false
 	}
 	if tasktree.IsGiven(f.Spec) {
 		e.errorf("open file %q is a descriptor of the caller's; encode the tree that was not changed by Replace", f.Name)
-		return entry
+		return false
 	}
-	put(entry, "type", scalar(f.Spec.Kind()))
-	k, ok := kind.Lookup(f.Spec.Kind())
-	if !ok {
+	if _, ok := kind.Lookup(f.Spec.Kind()); !ok {
 		e.errorf("open file %q: no description has the type %q", f.Name, f.Spec.Kind())
-		return entry
+		return false
 	}
-	k.Encode(f.Spec, &kindEncoder{e: e, file: f.Name, entry: entry})
-	return entry
+	return true
 }
-
-// task encodes a task and everything below it.
-func (e *encoder) task(t *tasktree.Task, depth int) *yaml.Node {
-	// Deeper ones are written in one line: the indentation of a thousand
-	// levels would be most of the text.
-	const blockLevels = 16
-	var style yaml.Style
-	if depth > blockLevels {
-		style = yaml.FlowStyle
-	}
-	entry := mapping(style)
-	put(entry, "name", scalar(t.Name))
-	if t.PID.Value != 0 {
-		put(entry, "pid", number(t.PID.Value))
-	}
-	if len(t.FDs) > 0 {
-		fds := mapping(yaml.FlowStyle)
-		for _, d := range t.FDs {
-			file := scalar(d.File.Value)
-			if d.Cloexec {
-				file = mapping(yaml.FlowStyle)
-				put(file, "file", scalar(d.File.Value))
-				put(file, "cloexec", word("true"))
-			}
-			fds.Content = append(fds.Content, number(int64(d.FD)), file)
-		}
-		put(entry, "fds", fds)
-	}
-	if t.SharesFiles.Value != "" {
-		shares := mapping(yaml.FlowStyle)
-		put(shares, "files", scalar(t.SharesFiles.Value))
-		put(entry, "shares", shares)
-	}
-	e.program(t, entry)
-	if len(t.Children) > 0 {
-		list := sequence(style)
-		for _, child := range t.Children {
-			list.Content = append(list.Content, e.task(child, depth+1))
-		}
-		put(entry, "children", list)
-	}
-	return entry
-}
-
-// program encodes what a task runs and how.
-func (e *encoder) program(t *tasktree.Task, entry *yaml.Node) {
-	if t.Run != nil {
-		list := sequence(yaml.FlowStyle)
-		for _, arg := range t.Run {
-			list.Content = append(list.Content, scalar(arg.Value))
-		}
-		put(entry, "run", list)
-	}
-	if len(t.Env) > 0 {
-		last := make(map[string]int, len(t.Env))
-		for i, v := range t.Env {
-			last[v.Name] = i
-		}
-		env := mapping(yaml.FlowStyle)
-		for i, v := range t.Env {
-			if last[v.Name] == i {
-				put(env, v.Name, scalar(v.Value))
-			}
-		}
-		put(entry, "env", env)
-	}
-	if t.EnvClear {
-		put(entry, "env_clear", word("true"))
-	}
-	if t.Cwd.Value != "" {
-		put(entry, "cwd", scalar(t.Cwd.Value))
-	}
-}
-
-// kindEncoder takes the values of one open file.
-type kindEncoder struct {
-	e     *encoder
-	file  string
-	entry *yaml.Node
-}
-
-var _ kind.Encoder = (*kindEncoder)(nil)
-
-// Text implements [kind.Encoder].
-func (k *kindEncoder) Text(key string, v tasktree.Text) { put(k.entry, key, scalar(v.Value)) }
-
-// Int implements [kind.Encoder].
-func (k *kindEncoder) Int(key string, v tasktree.Number) { put(k.entry, key, number(v.Value)) }
-
-// Mode implements [kind.Encoder].
-func (k *kindEncoder) Mode(key string, v tasktree.Number) {
-	put(k.entry, key, word(fmt.Sprintf("0%o", v.Value)))
-}
-
-// Flags implements [kind.Encoder].
-func (k *kindEncoder) Flags(key string, table []kind.Flag, v kind.Flags) {
-	put(k.entry, key, k.flags(key, table, v))
-}
-
-// FlagsByEnd implements [kind.Encoder].
-func (k *kindEncoder) FlagsByEnd(key string, ends []string, table []kind.Flag, v []kind.Flags) {
-	byEnd := mapping(yaml.FlowStyle)
-	for i, end := range ends {
-		if v[i].Said() {
-			put(byEnd, end, k.flags(key, table, v[i]))
-		}
-	}
-	put(k.entry, key, byEnd)
-}
-
-// flags gives the names of flags: as they were listed, or for flags that a
-// program has made, those of the bits.
-func (k *kindEncoder) flags(key string, table []kind.Flag, v kind.Flags) *yaml.Node {
-	list := sequence(yaml.FlowStyle)
-	for _, item := range v.Items {
-		list.Content = append(list.Content, scalar(item.Flag.Name))
-	}
-	left := v.Bits
-	if len(v.Items) > 0 {
-		left = 0
-	}
-	// O_SYNC holds the bit of O_DSYNC: the flag with the most bits comes first.
-	byBits := slices.Clone(table)
-	slices.SortStableFunc(byBits, func(a, b kind.Flag) int {
-		return bits.OnesCount(uint(b.Bits)) - bits.OnesCount(uint(a.Bits))
-	})
-	for _, f := range byBits {
-		if f.Bits != 0 && f.Refuse == "" && left&f.Bits == f.Bits {
-			left &^= f.Bits
-			list.Content = append(list.Content, scalar(f.Name))
-		}
-	}
-	if left != 0 {
-		k.e.errorf("open file %q: %s: the bits %#x have no name", k.file, key, left)
-	}
-	return list
-}
-
-func mapping(style yaml.Style) *yaml.Node { return &yaml.Node{Kind: yaml.MappingNode, Style: style} }
-
-func sequence(style yaml.Style) *yaml.Node { return &yaml.Node{Kind: yaml.SequenceNode, Style: style} }
-
-func put(m *yaml.Node, key string, value *yaml.Node) {
-	m.Content = append(m.Content, scalar(key), value)
-}
-
-func number(n int64) *yaml.Node { return word(strconv.FormatInt(n, 10)) }
 
 // word is a scalar that must stand without quotes.
 func word(s string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Value: s} }

@@ -20,6 +20,8 @@ import (
 var sameTree = cmp.Options{
 	// Whether something was said at all counts, as for modes.
 	cmp.Comparer(func(a, b tasktree.Pos) bool { return a.IsValid() == b.IsValid() }),
+	cmpopts.IgnoreFields(tasktree.Text{}, "Set"),
+	cmpopts.IgnoreFields(tasktree.Number{}, "Set"),
 	cmpopts.IgnoreUnexported(tasktree.Tree{}),
 	cmpopts.IgnoreFields(tasktree.Task{}, "Parent", "Alias"),
 	cmpopts.IgnoreFields(tasktree.Descriptor{}, "Open"),
@@ -86,7 +88,7 @@ func TestEncode(t *testing.T) {
 		Files: []*tasktree.OpenFile{
 			{Name: "null", Spec: &kind.Reg{Path: text("/dev/null"), Flags: kind.Flags{Bits: unix.O_RDWR}}},
 			{Name: "log", Spec: &kind.Reg{
-				Path: text("a log"), Flags: kind.Flags{Bits: unix.O_WRONLY | unix.O_CREAT | unix.O_SYNC}, Mode: tasktree.Number{Value: 0o640}, Content: &tasktree.Text{},
+				Path: text("a log"), Flags: kind.Flags{Bits: unix.O_WRONLY | unix.O_CREAT | unix.O_SYNC}, Mode: tasktree.Number{Value: 0o640}, Content: tasktree.Text{Set: true},
 			}},
 			{Name: "far", Spec: &kind.Reg{Path: text("x"), Offset: tasktree.Number{Value: 1 << 40}}},
 			{Name: "jobs", Spec: &kind.Pipe{
@@ -109,9 +111,9 @@ func TestEncode(t *testing.T) {
 		},
 	}
 	number := func(n int64) tasktree.Number { return tasktree.Number{Value: n} }
-	service := number(0)
+	service := tasktree.Number{Set: true}
 	tree.Scenario = &tasktree.Scenario{Caller: tasktree.Caller{
-		NoFile: number(64), Open: number(40), InheritFD: []tasktree.CallerFD{{Key: text("log"), FD: number(0)}}, ServiceFD: &service, Restores: number(2),
+		NoFile: number(64), Open: number(40), InheritFD: []tasktree.CallerFD{{Key: text("log"), FD: number(0)}}, ServiceFD: service, Restores: number(2),
 	}}
 	for _, naive := range []bool{true, false} {
 		for i, s := range tasktree.Strategies {
@@ -125,6 +127,7 @@ func TestEncode(t *testing.T) {
 	got := comesBack(t, tree,
 		cmpopts.IgnoreTypes(tasktree.Pos{}), cmpopts.IgnoreFields(kind.Flags{}, "Items"), cmpopts.IgnoreFields(tasktree.Task{}, "Env"))
 	const want = `version: 1
+namespaces: [pid]
 caller: {nofile: 64, open: 40, inherit_fd: {log: 0}, service_fd: 0, restores: 2}
 expect:
   "naive fdstore": holds
@@ -133,7 +136,6 @@ expect:
   fdstore: holds
   service: breaks
   inherit: refused
-namespaces: [pid]
 files:
   null: {type: reg, path: /dev/null, flags: [O_RDWR]}
   log: {type: reg, path: "a log", flags: [O_SYNC, O_WRONLY, O_CREAT], mode: 0640, content: ""}

@@ -11,7 +11,10 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"regrow/tasktree"
+	"regrow/tasktree/schema"
 )
+
+const mappingNode = yaml.MappingNode
 
 // node is a value of the description and its key path. The path is a list that
 // leads upwards: it becomes text only for a message.
@@ -51,8 +54,10 @@ func (v node) alias() tasktree.Pos {
 	return tasktree.Pos{Line: v.d.lines + v.via.Line, Col: v.via.Column}
 }
 
+// bad reports that a value does not decode.
 func (v node) bad(format string, args ...any) {
 	v.d.report(v.pos(), v, format, args...)
+	v.d.unread(v.path())
 }
 
 // target follows an alias.
@@ -123,6 +128,7 @@ type field struct {
 	key   node
 	name  string
 	value node
+	asked bool // by the declaration of the mapping
 }
 
 // fields are the entries of a mapping, each key once.
@@ -206,29 +212,6 @@ func (v node) fields(want string) fields {
 		fields = append(fields, f)
 	}
 	return fields
-}
-
-// known gives the entries of a mapping that has fixed keys, and reports the
-// others and the missing ones.
-func (v node) known(want string, keys, required []string) fields {
-	got := v.fields(want)
-	if v.n.Kind != yaml.MappingNode {
-		return nil
-	}
-	got = slices.DeleteFunc(got, func(f field) bool {
-		if slices.Contains(keys, f.name) {
-			return false
-		}
-		v.d.report(f.key.pos(), f.value, "unknown key %q%s; expected one of %s",
-			abbreviate(f.name), v.d.didYouMean(f.name, keys), strings.Join(keys, ", "))
-		return true
-	})
-	for _, key := range required {
-		if _, ok := got.get(key); !ok {
-			v.bad("the key %q is missing", key)
-		}
-	}
-	return got
 }
 
 // items gives the entries of a list. It ends when there are so many problems that
@@ -376,4 +359,32 @@ func (v node) boolean() bool {
 		return false
 	}
 	return v.n.Value == "true"
+}
+
+// flags decodes a list of names.
+func (v node) flags(table []schema.Flag) (schema.Flags, bool) {
+	if v.n.Kind != yaml.SequenceNode {
+		v.expected(fmt.Sprintf("a list of flags, such as [%s]", table[0].Name))
+		return schema.Flags{}, false
+	}
+	all := schema.Flags{Pos: v.pos()}
+	for _, item := range v.items("a list of flags") {
+		t, ok := item.text("a flag")
+		if !ok {
+			continue
+		}
+		f, ok := schema.Named(t.Value, table)
+		switch {
+		case !ok:
+			item.bad("unknown flag %q%s", abbreviate(t.Value), v.d.didYouMean(t.Value, schema.FlagNames(table)))
+		case f.Refuse != "":
+			item.bad("%s is refused: %s", f.Name, f.Refuse)
+		case all.Has(f.Name):
+			item.bad("%s is given twice", f.Name)
+		default:
+			all.Bits |= f.Bits
+			all.Items = append(all.Items, schema.FlagItem{Flag: f, Pos: t.Pos})
+		}
+	}
+	return all, true
 }

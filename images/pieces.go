@@ -12,6 +12,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"regrow/tasktree"
+	"regrow/tasktree/schema"
 )
 
 // A large description is parsed in pieces: yaml.v3 takes most of the time that a
@@ -54,15 +55,15 @@ const (
 type run struct {
 	key        tasktree.Pos // of the key that it is the value of
 	col        int          // of the entries, 0-based
-	list       bool
+	isList     bool
 	start, end int // offsets in the text
 	line       int // of start, 0-based
 	entries    int
 	broken     bool // something stands where it fits no entry
 
-	files []*tasktree.OpenFile // what was read, for files
-	tasks []*tasktree.Task     // for children
-	taken int                  // how often the decoder came by
+	files files // what was read, for files
+	tasks tasks // for children
+	taken int   // how often the decoder came by
 }
 
 // piece is a part of a run.
@@ -71,7 +72,8 @@ type piece struct {
 	start, end int
 	line       int // lines before it
 	d          *decoder
-	tasks      []*tasktree.Task
+	files      files
+	tasks      tasks
 }
 
 // decodePieces reads a description of at least so many bytes in pieces of about a
@@ -98,7 +100,7 @@ func (d *decoder) decodePieces(text []byte, least int) bool {
 	}
 	for _, p := range pieces {
 		d.nodes += p.d.nodes
-		p.run.files = append(p.run.files, p.d.tree.Files...)
+		p.run.files = append(p.run.files, p.files...)
 		p.run.tasks = append(p.run.tasks, p.tasks...)
 	}
 	root := d.parse(without(text, runs))
@@ -109,7 +111,7 @@ func (d *decoder) decodePieces(text []byte, least int) bool {
 	if d.aliases && slices.ContainsFunc(pieces, hasAnchor) {
 		return false
 	}
-	d.document(node{d: d, n: root})
+	d.document(node{d: d, n: root}.target())
 	for _, r := range runs {
 		if r.taken != 1 {
 			return false
@@ -150,13 +152,11 @@ func (p *piece) read(text []byte, sum *aliased) bool {
 		return false
 	}
 	v := node{d: p.d, n: root}
-	if !p.run.list {
-		p.d.files(v)
+	if !p.run.isList {
+		p.d.entries(v, &p.files, schema.Help{})
 		return len(p.d.problems) == 0
 	}
-	for _, item := range v.items("a list of tasks") {
-		p.tasks = append(p.tasks, p.d.task(item))
-	}
+	p.d.items(v, &p.tasks, schema.Help{})
 	return len(p.d.problems) == 0
 }
 
@@ -169,6 +169,10 @@ func (d *decoder) take(f field) *run {
 	r.taken++
 	return r
 }
+
+// list and mapping give what was read, as [schema.Splicer] takes it.
+func (r *run) list() any    { return &r.tasks }
+func (r *run) mapping() any { return &r.files }
 
 // findRuns finds the outermost runs that are large enough, in their order.
 func findRuns(text []byte, least int) []*run {
@@ -222,14 +226,14 @@ func (s *runScan) look(line []byte, at int) {
 	dash := bytes.HasPrefix(line[indent:], []byte("- "))
 	if r := s.key; r != nil {
 		s.key = nil
-		if keyCol := r.key.Col - 1; indent > keyCol && dash == r.list || indent == keyCol && dash && r.list {
+		if keyCol := r.key.Col - 1; indent > keyCol && dash == r.isList || indent == keyCol && dash && r.isList {
 			r.col, r.start, r.line = indent, at, s.line
 			s.runs, s.open = append(s.runs, r), append(s.open, r)
 		}
 	}
 	s.close(indent, 1, at)
 	if n := len(s.open); n > 0 && s.open[n-1].col == indent {
-		if r := s.open[n-1]; dash == r.list {
+		if r := s.open[n-1]; dash == r.isList {
 			r.entries++
 		} else {
 			s.close(indent, 0, at)
@@ -262,7 +266,7 @@ func keyAlone(line []byte, indent, number int) *run {
 	r := &run{key: tasktree.Pos{Line: number + 1, Col: at + 1}}
 	switch string(text[at:]) {
 	case "children:":
-		r.list = true
+		r.isList = true
 		return r
 	case "files:":
 		if at == 0 {

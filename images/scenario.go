@@ -4,97 +4,83 @@ import (
 	"math"
 	"strings"
 
-	"gopkg.in/yaml.v3"
-
 	"regrow/tasktree"
+	"regrow/tasktree/schema"
 )
 
-// scenario gives the tree's scenario, making it when it is first needed.
-func (d *decoder) scenario() *tasktree.Scenario {
-	if d.tree.Scenario == nil {
-		d.tree.Scenario = &tasktree.Scenario{}
-	}
-	return d.tree.Scenario
+// fieldsOfScenario binds what a description says beside its tree.
+func fieldsOfScenario(s *tasktree.Scenario, f schema.Fields) {
+	var at schema.Pos
+	c := (*caller)(&s.Caller)
+	f.Group("caller", &at, c.Fields, schema.Help{
+		Want: "a mapping with " + strings.Join(schema.Keys(c), ", "), Doc: "see [Scenarios](#scenarios)",
+	})
+	f.Map("expect", (*expectations)(&s.Expect), schema.Help{
+		Want: "a mapping from strategies to " + strings.Join(tasktree.Outcomes, ", "), Lines: true, Doc: "see [Scenarios](#scenarios)",
+		Empty: "say what you expect of each strategy, or leave expect out",
+	})
 }
 
-// caller decodes what the process that restores is to be like.
-func (d *decoder) caller(v node) {
-	keys := []string{"nofile", "open", "inherit_fd", "service_fd", "restores"}
-	got := v.known("a mapping with "+strings.Join(keys, ", "), keys, nil)
-	if len(got) == 0 {
-		return
-	}
-	c := &d.scenario().Caller
-	number := func(key, want string) (n tasktree.Number) {
-		if v, ok := got.get(key); ok {
-			n, _ = v.integer(want, 1, math.MaxInt32)
-		}
-		return n
-	}
-	c.NoFile = number("nofile", "a limit of descriptors")
-	c.Open = number("open", "a number of open descriptors")
-	c.Restores = number("restores", "a number of restores")
-	if v, ok := got.get("service_fd"); ok {
-		if n, ok := v.integer("a descriptor", 0, tasktree.MaxFD); ok {
-			c.ServiceFD = &n
-		}
-	}
-	if v, ok := got.get("inherit_fd"); ok {
-		for _, f := range v.fields("a mapping from keys to descriptors of the caller, such as {log: 5}") {
-			if n, ok := f.value.integer("a descriptor", 0, tasktree.MaxFD); ok {
-				c.InheritFD = append(c.InheritFD, tasktree.CallerFD{Key: tasktree.Text{Value: f.name, Pos: f.key.pos()}, FD: n})
-			}
-		}
+// caller is what the process that restores is to be like.
+type caller tasktree.Caller
+
+// Fields implements [schema.Fielder].
+func (c *caller) Fields(f schema.Fields) {
+	f.Int("nofile", &c.NoFile, schema.Int{Of: "a limit of descriptors", Lo: 1, Hi: math.MaxInt32, Help: schema.Help{
+		Doc: "RLIMIT_NOFILE, soft and hard; regrow itself needs some 20 numbers below it that are free, and says so (status 3) where it cannot even begin", Default: "the caller's",
+	}})
+	f.Int("open", &c.Open, schema.Int{Of: "a number of open descriptors", Lo: 1, Hi: math.MaxInt32, Help: schema.Help{
+		Doc: "N: descriptors 3 to N-1 are open, each on a file of its own; 4 to 4096, and less than `nofile`", Default: "none",
+	}})
+	f.Map("inherit_fd", (*callerFDs)(&c.InheritFD), schema.Help{
+		Want: "a mapping from keys to descriptors of the caller, such as {log: 5}",
+		Doc:  "mapping from keys (or names of open files) to descriptors: each is open, and goes by this key as with `--inherit-fd KEY=N`", Default: "none",
+	})
+	f.Int("service_fd", &c.ServiceFD, schema.Int{Of: "a descriptor", Hi: tasktree.MaxFD, Help: schema.Help{
+		Doc: "N as in `--service-fd N`", Default: "none",
+	}})
+	f.Int("restores", &c.Restores, schema.Int{Of: "a number of restores", Lo: 1, Hi: math.MaxInt32, Help: schema.Help{
+		Doc: "how many such trees live at once, 1 to 8", Default: "1",
+	}})
+}
+
+// callerFDs are descriptors of the caller by key.
+type callerFDs []tasktree.CallerFD
+
+func (c *callerFDs) Len() int         { return len(*c) }
+func (c *callerFDs) Key(i int) string { return (*c)[i].Key.Value }
+func (*callerFDs) Keys() string       { return "" }
+func (c *callerFDs) Drop()            { *c = (*c)[:len(*c)-1] }
+
+func (c *callerFDs) Add(key schema.Text, _ func(string, ...any)) bool {
+	*c = append(*c, tasktree.CallerFD{Key: key})
+	return true
+}
+
+func (c *callerFDs) Item(i int, f schema.Fields) {
+	n := (*c)[i].FD
+	n.Set = true
+	f.Int("", &n, schema.Int{Of: "a descriptor", Hi: tasktree.MaxFD})
+	if n.Pos.IsValid() {
+		(*c)[i].FD = n
 	}
 }
 
-// expect decodes how each strategy is expected to end.
-func (d *decoder) expect(v node) {
-	entries := v.fields("a mapping from strategies to " + strings.Join(tasktree.Outcomes, ", "))
-	if entries != nil && len(entries) == 0 {
-		v.bad("the mapping is empty; say what you expect of each strategy, or leave expect out")
-	}
-	for _, f := range entries {
-		outcome, ok := f.value.text("one of " + strings.Join(tasktree.Outcomes, ", "))
-		if !ok {
-			continue
-		}
-		e := tasktree.Expectation{Outcome: outcome, Pos: f.key.pos()}
-		e.Strategy, e.Naive, _ = tasktree.ParseStrategy(f.name)
-		s := d.scenario()
-		s.Expect = append(s.Expect, e)
-	}
+// expectations say how each strategy is expected to end.
+type expectations []tasktree.Expectation
+
+func (e *expectations) Len() int         { return len(*e) }
+func (e *expectations) Key(i int) string { return (*e)[i].Name() }
+func (*expectations) Keys() string       { return "" }
+func (e *expectations) Drop()            { *e = (*e)[:len(*e)-1] }
+
+func (e *expectations) Add(name schema.Text, _ func(string, ...any)) bool {
+	x := tasktree.Expectation{Pos: name.Pos}
+	x.Strategy, x.Naive, _ = tasktree.ParseStrategy(name.Value)
+	*e = append(*e, x)
+	return true
 }
 
-// scenario encodes what a description says beside its tree.
-func (e *encoder) scenario(s *tasktree.Scenario, top *yaml.Node) {
-	caller := mapping(yaml.FlowStyle)
-	putNumber := func(key string, n tasktree.Number) {
-		if n.Value != 0 {
-			put(caller, key, number(n.Value))
-		}
-	}
-	putNumber("nofile", s.Caller.NoFile)
-	putNumber("open", s.Caller.Open)
-	if len(s.Caller.InheritFD) > 0 {
-		fds := mapping(yaml.FlowStyle)
-		for _, fd := range s.Caller.InheritFD {
-			put(fds, fd.Key.Value, number(fd.FD.Value))
-		}
-		put(caller, "inherit_fd", fds)
-	}
-	if fd := s.Caller.ServiceFD; fd != nil {
-		put(caller, "service_fd", number(fd.Value))
-	}
-	putNumber("restores", s.Caller.Restores)
-	if len(caller.Content) > 0 {
-		put(top, "caller", caller)
-	}
-	if len(s.Expect) > 0 {
-		expect := mapping(0)
-		for _, x := range s.Expect {
-			put(expect, x.Name(), scalar(x.Outcome.Value))
-		}
-		put(top, "expect", expect)
-	}
+func (e *expectations) Item(i int, f schema.Fields) {
+	f.Text("", &(*e)[i].Outcome, schema.Help{Want: "one of " + strings.Join(tasktree.Outcomes, ", ")})
 }

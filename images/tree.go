@@ -1,110 +1,115 @@
 package images
 
 import (
-	"fmt"
 	"math"
-	"slices"
 	"strconv"
-	"strings"
 
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
+	"regrow/tasktree/schema"
 )
 
-// document decodes the top mapping.
-func (d *decoder) document(v node) {
-	v = v.target()
-	got := v.known("a mapping with version, namespaces, files and tasks",
-		[]string{"version", "namespaces", "files", "tasks", "caller", "expect"}, []string{"version", "tasks"})
-	if version, ok := got.get("version"); ok {
-		n, ok := version.digits(strconv.Itoa(tasktree.Version), 0, math.MaxInt32)
-		if ok && n.Value != tasktree.Version {
-			version.bad("version %d is unknown; this regrow reads version %d", n.Value, tasktree.Version)
-		}
+// document is what a description holds: the declaration of all its keys begins
+// here.
+type document struct {
+	version    schema.Number
+	namespaces []schema.Text
+	files      []*tasktree.OpenFile
+	roots      []*tasktree.Task
+	scenario   tasktree.Scenario
+}
+
+// Fields implements [schema.Fielder].
+func (d *document) Fields(f schema.Fields) {
+	f.Int("version", &d.version, schema.Int{Hi: math.MaxInt32, Help: schema.Help{
+		Required: true, Want: strconv.Itoa(tasktree.Version), Doc: "`1`",
+	}})
+	f.List("namespaces", schema.Texts(&d.namespaces), schema.Help{
+		Want: "a list of namespaces, such as [pid]", Doc: "list of `pid` and `user`, in any order: new [namespaces](#namespaces) for the whole tree", Default: "none",
+	})
+	f.Map("files", (*files)(&d.files), schema.Help{
+		Want: "a mapping from names to open files", Lines: true, Last: true, Doc: "mapping from names to [open files](#open-files)", Default: "none",
+	})
+	f.List("tasks", (*tasks)(&d.roots), schema.Help{
+		Required: true, Lines: true, Last: true, Def: "task", Doc: "list with one [task](#tasks), the root",
+		Want: "a list with one root task", Item: aTask, Empty: "a tree has one root task",
+		Most: 1, More: "a second root task; a tree has one root, and the others are its children",
+	})
+	fieldsOfScenario(&d.scenario, f)
+}
+
+// tree takes over what the document holds.
+func (d *document) tree(t *tasktree.Tree) {
+	for _, n := range d.namespaces {
+		t.Namespaces = append(t.Namespaces, tasktree.NamespaceItem{Name: tasktree.Namespace(n.Value), Pos: n.Pos})
 	}
-	if v, ok := got.get("namespaces"); ok {
-		for _, item := range v.items("a list of namespaces, such as [pid]") {
-			if t, ok := item.text("the name of a namespace"); ok {
-				d.tree.Namespaces = append(d.tree.Namespaces, tasktree.NamespaceItem{Name: tasktree.Namespace(t.Value), Pos: t.Pos})
-			}
-		}
+	t.Files = d.files
+	if len(d.roots) > 0 {
+		t.Root = d.roots[0]
 	}
-	if f, ok := got.find("files"); ok {
-		if r := d.take(f); r != nil {
-			d.tree.Files = r.files
-		} else {
-			d.files(f.value)
-		}
-	}
-	if v, ok := got.get("tasks"); ok {
-		d.roots(v)
-	}
-	if v, ok := got.get("caller"); ok {
-		d.caller(v)
-	}
-	if v, ok := got.get("expect"); ok {
-		d.expect(v)
+	if len(d.scenario.Expect) > 0 || len(schema.Said((*caller)(&d.scenario.Caller))) > 0 {
+		t.Scenario = &d.scenario
 	}
 }
 
-// files decodes the open files.
-func (d *decoder) files(v node) {
-	for _, f := range v.fields("a mapping from names to open files") {
-		file := &tasktree.OpenFile{Name: f.name, Pos: f.key.pos()}
-		if file.Spec = f.value.spec(); file.Spec == nil {
-			d.broken[f.name] = true
-		}
-		d.tree.Files = append(d.tree.Files, file)
+// documentOf is the way back.
+func documentOf(t *tasktree.Tree) *document {
+	d := &document{version: schema.Number{Value: tasktree.Version}, files: t.Files}
+	for _, n := range t.Namespaces {
+		d.namespaces = append(d.namespaces, schema.Text{Value: string(n.Name), Pos: n.Pos})
 	}
+	if t.Root != nil {
+		d.roots = []*tasktree.Task{t.Root}
+	}
+	if t.Scenario != nil {
+		d.scenario = *t.Scenario
+	}
+	return d
 }
 
-// spec decodes one open file by its kind, nil if it has none.
-func (v node) spec() tasktree.Spec {
-	entries := v.fields("a mapping with a type (" + strings.Join(kind.Names(), ", ") + ")")
-	for _, f := range entries {
-		if f.name != "type" {
-			continue
-		}
-		name, ok := f.value.text("a kind of open file (" + strings.Join(kind.Names(), ", ") + ")")
-		if !ok {
-			return nil
-		}
-		k, ok := kind.Lookup(name.Value)
-		if !ok {
-			f.value.bad("unknown type %q%s; expected one of %s", abbreviate(name.Value),
-				v.d.meantKind(name.Value), strings.Join(kind.Names(), ", "))
-			return nil
-		}
-		d := &kindDecoder{v: v}
-		for _, e := range entries {
-			switch {
-			case e.name == "type":
-			case slices.Contains(k.Keys, e.name):
-				d.got = append(d.got, e)
-			default:
-				v.d.report(e.key.pos(), e.value, "unknown key %q%s; %s has the keys %s", abbreviate(e.name),
-					v.d.didYouMean(e.name, k.Keys), tasktree.WithArticle(k.Name), strings.Join(append([]string{"type"}, k.Keys...), ", "))
-			}
-		}
-		broken := false
-		for _, key := range k.Required {
-			if _, ok := d.got.get(key); !ok {
-				v.bad("the key %q is missing", key)
-				broken = true
-			}
-		}
-		before := len(v.d.problems)
-		spec := k.Decode(d)
-		if broken || len(v.d.problems) > before {
-			return brokenSpec{spec}
-		}
-		return spec
-	}
-	if entries != nil {
-		v.bad("the key %q is missing; it is one of %s", "type", strings.Join(kind.Names(), ", "))
-	}
-	return nil
+// files are the open files by name.
+type files []*tasktree.OpenFile
+
+var _ schema.Splicer = (*files)(nil)
+
+func (fs *files) Len() int         { return len(*fs) }
+func (fs *files) Key(i int) string { return (*fs)[i].Name }
+func (fs *files) Keys() string     { return "^[A-Za-z0-9_][A-Za-z0-9_-]*$" }
+
+func (fs *files) Add(name schema.Text, _ func(string, ...any)) bool {
+	*fs = append(*fs, &tasktree.OpenFile{Name: name.Value, Pos: name.Pos})
+	return true
 }
+
+func (fs *files) Item(i int, f schema.Fields) {
+	f.Choice("type", (*fileKind)((*fs)[i]), schema.Help{Want: "a kind of open file"})
+}
+
+func (fs *files) Splice(from any) { *fs = append(*fs, *from.(*files)...) }
+
+// fileKind is an open file, whose type says which keys it has.
+type fileKind tasktree.OpenFile
+
+func (*fileKind) Names() []string       { return kind.Names() }
+func (*fileKind) Meant(w string) string { return kind.Meant(w) }
+
+func (k *fileKind) Chosen() (string, schema.Fielder) {
+	if k.Spec == nil {
+		return "", nil
+	}
+	return k.Spec.Kind(), k.Spec
+}
+
+func (k *fileKind) Choose(name string) (schema.Fielder, bool) {
+	known, ok := kind.Lookup(name)
+	if !ok {
+		return nil, false
+	}
+	k.Spec = known.New()
+	return k.Spec, true
+}
+
+func (k *fileKind) Spoil() { k.Spec = brokenSpec{k.Spec} }
 
 // brokenSpec is a kind whose values did not all decode. Its ends are known, so
 // descriptors that name them are no further problems; its rules would only
@@ -114,139 +119,138 @@ type brokenSpec struct{ tasktree.Spec }
 // Check implements [tasktree.Spec].
 func (brokenSpec) Check(*tasktree.Tree, func(tasktree.Problem)) {}
 
-// roots decodes the list with the one root task.
-func (d *decoder) roots(v node) {
-	for i, item := range v.items("a list with one root task") {
-		task := d.task(item)
-		if i == 0 {
-			d.tree.Root = task
-			continue
-		}
-		item.bad("a second root task; a tree has one root, and the others are its children")
+const aTask = "a task (a mapping with name, fds and so on)"
+
+// tasks are the roots of a description, or the children of a task.
+type tasks []*tasktree.Task
+
+var _ schema.Splicer = (*tasks)(nil)
+
+func (ts *tasks) Len() int                    { return len(*ts) }
+func (ts *tasks) Add()                        { *ts = append(*ts, &tasktree.Task{}) }
+func (ts *tasks) Item(i int, f schema.Fields) { (*task)((*ts)[i]).Fields(f) }
+func (ts *tasks) Splice(from any)             { *ts = append(*ts, *from.(*tasks)...) }
+
+// task is a task with its keys.
+type task tasktree.Task
+
+// Fields implements [schema.Fielder].
+func (t *task) Fields(f schema.Fields) {
+	f.Place("", &t.Pos, &t.Alias)
+	f.Place("name", &t.Pos, &t.Alias)
+	name := schema.Text{Value: t.Name}
+	f.Text("name", &name, schema.Help{
+		Required: true, Want: "the task's name",
+		Doc: "unique, as names of files are; a task without a program shows it as its comm (the first 15 bytes) and as its argument list",
+	})
+	if name.Pos.IsValid() {
+		t.Name = name.Value
 	}
-	if v.list() && len(v.n.Content) == 0 {
-		v.bad("the list is empty; a tree has one root task")
+	f.Int("pid", &t.PID, schema.Int{Of: "a pid", Lo: 1, Hi: tasktree.MaxPID, Help: schema.Help{
+		Doc:     "the exact number; in use is an error that names the holder: a process (also one that has ended and was not waited for), a thread, or a session or process group whose leader is gone",
+		Default: "the kernel's choice",
+	}})
+	f.Map("fds", (*table)(&t.FDs), schema.Help{
+		Want: "a mapping from descriptors to open files, such as {1: log}",
+		Doc:  "mapping from descriptors to files: `3: jobs.r`, or `9: {file: log, cloexec: true}`", Default: "none",
+	})
+	f.List("children", (*tasks)(&t.Children), schema.Help{
+		Want: "a list of tasks", Item: aTask, Def: "task", Lines: true, Last: true, Doc: "list of tasks", Default: "none",
+	})
+	f.Place("run", &t.RunPos, nil)
+	f.List("run", (*program)(&t.Run), schema.Help{
+		Want: "a list of the program and its arguments, such as [ls, -l]",
+		Doc: "list: the program and its arguments. A name without a slash is looked up in the task's own PATH (without one, as after `env_clear`, in `/bin:/usr/bin`), " +
+			"whose relative folders start at `cwd`; a relative one with a slash starts at the description's folder, as all [paths](#paths) do, and not at `cwd`",
+		Default: "none: the task holds until it is killed",
+	})
+	f.Map("env", (*environment)(&t.Env), schema.Help{
+		Want: "a mapping from names of variables to values, such as {LANG: C}",
+		Doc: "mapping; added to the caller's environment. The caller's `LISTEN_PID`, `LISTEN_FDS`, `LISTEN_FDNAMES` and `LISTEN_PIDFDID` " +
+			"([sd_listen_fds(3)](https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html)) are about regrow's descriptors and never reach the tree; " +
+			"a task that has the sockets says its own here",
+	})
+	envClear := schema.Bool{Value: t.EnvClear}
+	f.Bool("env_clear", &envClear, schema.Help{Doc: "`true`: start from nothing", Default: "`false`"})
+	if envClear.Pos.IsValid() {
+		t.EnvClear = envClear.Value
 	}
+	f.Text("cwd", &t.Cwd, schema.Help{Want: "the path of a folder", Doc: "folder", Default: "the caller's"})
+	var shares schema.Pos
+	f.Group("shares", &shares, func(f schema.Fields) {
+		f.Ref("files", &t.SharesFiles, schema.ToTask, schema.Help{Required: true, Want: "the name of the task whose descriptor table this one has"})
+	}, schema.Help{
+		Want: "a mapping of what the task shares, such as {files: TASK}",
+		Doc:  "`{files: TASK}`: the task has the descriptor table of that one (`CLONE_FILES` of clone(2)), and no `fds` of its own", Default: "a table of its own",
+	})
 }
 
-var taskKeys = []string{"name", "pid", "fds", "children", "run", "env", "env_clear", "cwd", "shares"}
+// program is what a task runs: a program and its arguments.
+type program []tasktree.Text
 
-// task decodes a task and everything below it.
-func (d *decoder) task(v node) *tasktree.Task {
-	task := &tasktree.Task{Pos: v.pos(), Alias: v.alias()}
-	got := v.known("a task (a mapping with name, fds and so on)", taskKeys, []string{"name"})
-	if name, ok := got.get("name"); ok {
-		task.Pos, task.Alias = name.pos(), name.alias()
-		if t, ok := name.text("the task's name"); ok {
-			task.Name = t.Value
-		}
-	}
-	if task.Name == "" {
-		task.Name = d.placeholder()
-	}
-	if v, ok := got.get("pid"); ok {
-		task.PID, _ = v.integer("a pid", 1, tasktree.MaxPID)
-	}
-	if v, ok := got.get("fds"); ok {
-		d.descriptors(v, task)
-	}
-	if v, ok := got.get("run"); ok {
-		d.program(v, task)
-	}
-	if v, ok := got.get("env"); ok {
-		for _, f := range v.fields("a mapping from names of variables to values, such as {LANG: C}") {
-			if t, ok := f.value.arg("a variable's value"); ok {
-				task.Env = append(task.Env, tasktree.EnvVar{Name: f.name, Value: t.Value, Pos: f.key.pos()})
-			}
-		}
-	}
-	if v, ok := got.get("env_clear"); ok {
-		task.EnvClear = v.boolean()
-	}
-	if v, ok := got.get("cwd"); ok {
-		task.Cwd, _ = v.text("the path of a folder")
-	}
-	if v, ok := got.get("shares"); ok {
-		shares := v.known("a mapping of what the task shares, such as {files: TASK}", []string{"files"}, []string{"files"})
-		if files, ok := shares.get("files"); ok {
-			task.SharesFiles, _ = files.text("the name of the task whose descriptor table this one has")
-		}
-	}
-	if f, ok := got.find("children"); ok {
-		if r := d.take(f); r != nil {
-			task.Children = r.tasks
-			return task
-		}
-		for _, item := range f.value.items("a list of tasks") {
-			task.Children = append(task.Children, d.task(item))
-		}
-	}
-	return task
-}
+func (p *program) Len() int { return len(*p) }
+func (p *program) Add()     { *p = append(*p, tasktree.Text{}) }
 
-// placeholder names a task whose name did not decode, so that the rules do not
-// find the same problem again.
-func (d *decoder) placeholder() string {
-	return fmt.Sprintf("unnamed-%d", len(d.problems))
-}
+// Grow implements [schema.Grower]. An empty list is not the same as none.
+func (p *program) Grow(n int) { *p = make(program, 0, n) }
 
-// program decodes what a task runs.
-func (d *decoder) program(v node, task *tasktree.Task) {
-	task.RunPos = v.pos()
-	items := v.items("a list of the program and its arguments, such as [ls, -l]")
-	if !v.list() {
+func (p *program) Item(i int, f schema.Fields) {
+	if i == 0 {
+		f.Text("", &(*p)[0], schema.Help{Want: "a program"})
 		return
 	}
-	task.Run = []tasktree.Text{}
-	for i, item := range items {
-		var t tasktree.Text
-		var ok bool
-		if i == 0 {
-			t, ok = item.text("a program")
-		} else {
-			t, ok = item.arg(`an argument ("" for an empty one)`)
-		}
-		if !ok {
-			t = tasktree.Text{Value: "?", Pos: item.pos()} // reported
-		}
-		task.Run = append(task.Run, t)
+	f.Arg("", &(*p)[i], schema.Help{Want: `an argument ("" for an empty one)`})
+}
+
+// environment has the variables of a task.
+type environment []tasktree.EnvVar
+
+func (e *environment) Len() int         { return len(*e) }
+func (e *environment) Key(i int) string { return (*e)[i].Name }
+func (*environment) Keys() string       { return "" }
+func (e *environment) Drop()            { *e = (*e)[:len(*e)-1] }
+
+func (e *environment) Add(name schema.Text, _ func(string, ...any)) bool {
+	*e = append(*e, tasktree.EnvVar{Name: name.Value, Pos: name.Pos})
+	return true
+}
+
+func (e *environment) Item(i int, f schema.Fields) {
+	v := schema.Text{Value: (*e)[i].Value, Set: true}
+	f.Arg("", &v, schema.Help{Want: "a variable's value"})
+	if v.Pos.IsValid() {
+		(*e)[i].Value = v.Value
 	}
 }
 
-// descriptors decodes a task's table.
-func (d *decoder) descriptors(v node, task *tasktree.Task) {
-	entries := v.fields("a mapping from descriptors to open files, such as {1: log}")
-	task.FDs = make([]tasktree.Descriptor, 0, len(entries))
-	for _, f := range entries {
-		n, err := strconv.Atoi(f.name)
-		if err != nil || !decimal(f.name) || n > tasktree.MaxFD {
-			v.d.report(f.key.pos(), f.value, "%q is not a descriptor; write a number from 0 to %d, without a sign or leading zero",
-				abbreviate(f.name), tasktree.MaxFD)
-			continue
-		}
-		desc := tasktree.Descriptor{FD: n, Pos: f.key.pos()}
-		ok := false
-		if f.value.n.Kind == mappingNode {
-			desc, ok = d.descriptor(f.value, desc)
-		} else {
-			desc.File, ok = f.value.text("the name of an open file, or {file: NAME, cloexec: true}")
-		}
-		if name, _, _ := strings.Cut(desc.File.Value, "."); ok && !d.broken[name] {
-			task.FDs = append(task.FDs, desc)
-		}
+// table has the descriptors of a task.
+type table []tasktree.Descriptor
+
+func (t *table) Len() int         { return len(*t) }
+func (t *table) Key(i int) string { return strconv.Itoa((*t)[i].FD) }
+func (*table) Keys() string       { return "^(0|[1-9][0-9]*)$" }
+func (t *table) Drop()            { *t = (*t)[:len(*t)-1] }
+
+// Grow implements [schema.Grower].
+func (t *table) Grow(n int) { *t = make(table, 0, n) }
+
+func (t *table) Add(key schema.Text, bad func(string, ...any)) bool {
+	n, err := strconv.Atoi(key.Value)
+	if err != nil || !decimal(key.Value) || n > tasktree.MaxFD {
+		bad("%q is not a descriptor; write a number from 0 to %d, without a sign or leading zero", abbreviate(key.Value), tasktree.MaxFD)
+		return false
 	}
+	*t = append(*t, tasktree.Descriptor{FD: n, Pos: key.Pos})
+	return true
 }
 
-// descriptor decodes the long form of a descriptor.
-func (d *decoder) descriptor(v node, desc tasktree.Descriptor) (tasktree.Descriptor, bool) {
-	got := v.known("an open file", []string{"file", "cloexec"}, []string{"file"})
-	if c, ok := got.get("cloexec"); ok {
-		desc.Cloexec = c.boolean()
+func (t *table) Item(i int, f schema.Fields) {
+	d := &(*t)[i]
+	f.Short("file", !d.Cloexec, schema.Help{Want: "the name of an open file, or {file: NAME, cloexec: true}"})
+	f.Ref("file", &d.File, schema.ToFile, schema.Help{Required: true})
+	cloexec := schema.Bool{Value: d.Cloexec}
+	f.Bool("cloexec", &cloexec, schema.Help{Doc: "close-on-exec: FD_CLOEXEC of fcntl(2)", Default: "`false`"})
+	if cloexec.Pos.IsValid() {
+		d.Cloexec = cloexec.Value
 	}
-	file, ok := got.get("file")
-	if !ok {
-		return desc, false
-	}
-	desc.File, ok = file.text("the name of an open file")
-	return desc, ok
 }

@@ -1,6 +1,9 @@
 package tasktree_test
 
-import "regrow/tasktree"
+import (
+	"regrow/tasktree"
+	"regrow/tasktree/schema"
+)
 
 // fake is a kind of open file with whatever the case at hand needs.
 type fake struct {
@@ -14,6 +17,7 @@ var (
 	twoEnd = fake{kind: "pipe", ends: []string{"r", "w"}}
 )
 
+func (fake) Fields(schema.Fields)                               {}
 func (f fake) Kind() string                                     { return f.kind }
 func (f fake) Ends() []string                                   { return f.ends }
 func (fake) Traits(*tasktree.Tree) tasktree.Traits              { return tasktree.Traits{} }

@@ -1,5 +1,7 @@
 package tasktree
 
+import "regrow/tasktree/schema"
+
 // OpenFile is an entry of the description's files: one open file description,
 // or as many as its kind has ends (a pipe is two). Each is made exactly once,
 // however many descriptors name it.
@@ -44,6 +46,9 @@ func (f *OpenFile) Shared() bool {
 // with the kind's rules and the recipe that makes it. Package tasktree/kind has
 // one implementation a file.
 type Spec interface {
+	// Fields binds the keys of the kind, besides type.
+	schema.Fielder
+
 	// Kind gives the word that the description uses: "reg", "pipe".
 	Kind() string
 

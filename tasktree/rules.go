@@ -90,9 +90,6 @@ type checker struct {
 	compared int // bytes that were compared for hints
 }
 
-// NoType is what [Tree.Check] says of an open file that has no Spec.
-const NoType = "the open file has no type"
-
 // bad reports a problem. Its words are put together only if somebody will read
 // them.
 func (c *checker) bad(pos Pos, path *KeyPath, format string, args ...any) {
@@ -156,7 +153,7 @@ func (c *checker) openFiles() {
 		}
 		c.files[f.Name] = f
 		if f.Spec == nil {
-			c.bad(f.Pos, path, NoType)
+			c.bad(f.Pos, path.Sub("type"), "the open file has no type")
 			c.name(f, f.Name)
 			continue
 		}
@@ -326,8 +323,13 @@ func (c *checker) resolve(task *Task, d *Descriptor, at func(*Descriptor) *KeyPa
 }
 
 func (c *checker) program(task *Task, path *KeyPath) {
-	if task.Run != nil && (len(task.Run) == 0 || task.Run[0].Value == "") {
-		c.bad(task.RunPos, path.Sub("run"), "run is empty; write a program and its arguments (a task without run holds)")
+	const noProgram = "run is empty; write a program and its arguments (a task without run holds)"
+	switch {
+	case task.Run == nil:
+	case len(task.Run) == 0:
+		c.bad(task.RunPos, path.Sub("run"), noProgram)
+	case task.Run[0].Value == "":
+		c.bad(task.RunPos, path.Sub("run").Entry(0), noProgram)
 	}
 	for i, arg := range task.Run {
 		if strings.ContainsRune(arg.Value, 0) {

@@ -64,7 +64,7 @@ func TestCheck(t *testing.T) {
 		{
 			"file without a type, used", tree(task(9, "a", fd(10, 0, "log"), fd(11, 1, "lgo")), file(5, "log", nil)),
 			[]string{
-				`5:1: files.log: the open file has no type`,
+				`5:1: files.log.type: the open file has no type`,
 				`11:30: tasks[0].fds.1: unknown open file "lgo" (did you mean "log", defined at 5:1?)`,
 			},
 		},
@@ -184,7 +184,7 @@ func TestCheck(t *testing.T) {
 			"empty run", tree(task(9, "a", run(10), task(11, "b", run(12, "", "x")))),
 			[]string{
 				`10:40: tasks[0].run: run is empty; write a program and its arguments (a task without run holds)`,
-				`12:40: tasks[0].children[0].run: run is empty; write a program and its arguments (a task without run holds)`,
+				`12:40: tasks[0].children[0].run[0]: run is empty; write a program and its arguments (a task without run holds)`,
 			},
 		},
 		{

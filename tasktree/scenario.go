@@ -19,7 +19,7 @@ type Caller struct {
 	NoFile    Number     // RLIMIT_NOFILE, soft and hard; Value 0: as it is
 	Open      Number     // its descriptors 3 to Value-1 are open; Value 0: none of them
 	InheritFD []CallerFD // its descriptors that the tree takes over by a key
-	ServiceFD *Number    // where the store's descriptor is wanted in the tasks; nil: nowhere
+	ServiceFD Number     // where the store's descriptor is wanted in the tasks, if it is said
 	Restores  Number     // how many such trees live at once; Value 0: one
 }
 
@@ -121,8 +121,8 @@ func (c *checker) scenario() {
 		c.bad(open.Pos, caller.Sub("open"), "%d open descriptors leave no number free below nofile, which is %d, so the caller can do nothing; open fewer than %[2]d, or raise nofile", open.Value, limit)
 	}
 	number(s.Caller.Restores, caller.Sub("restores"), 1, MaxRestores)
-	if s.Caller.ServiceFD != nil {
-		number(*s.Caller.ServiceFD, caller.Sub("service_fd"), 0, MaxFD)
+	if s.Caller.ServiceFD.Said() {
+		number(s.Caller.ServiceFD, caller.Sub("service_fd"), 0, MaxFD)
 	}
 	for _, fd := range s.Caller.InheritFD {
 		path := caller.Sub("inherit_fd").Sub(fd.Key.Value)

@@ -39,7 +39,7 @@ func TestScenario(t *testing.T) {
 		{
 			"out of range",
 			&tasktree.Scenario{Caller: tasktree.Caller{
-				NoFile: number(-5), Open: number(3), Restores: number(9), ServiceFD: &negative,
+				NoFile: number(-5), Open: number(3), Restores: number(9), ServiceFD: negative,
 				InheritFD: []tasktree.CallerFD{{Key: tasktree.Text{Value: "log"}, FD: number(-1)}},
 			}},
 			[]string{

@@ -125,7 +125,7 @@ func callerOptions(s *tasktree.Scenario) restore.PlanOptions {
 		}
 		o.Inherit[fd.Key.Value] = int(fd.FD.Value)
 	}
-	if s.Caller.ServiceFD != nil {
+	if s.Caller.ServiceFD.Said() {
 		n := int(s.Caller.ServiceFD.Value)
 		o.ServiceFD = &n
 	}

@@ -5,19 +5,19 @@ import (
 
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
+	"regrow/tasktree/schema"
 )
 
-// entry is what a description says of one open file. As a Decoder it gives
-// every key a line of its own, and notes what it was asked for.
+// entry is what a description says of one open file. As a visitor it gives every
+// key a line of its own, and notes what it was asked for.
 type entry struct {
-	values map[string]any // string, int, []string, or [][]string by end
-	asked  []string
-	ranges map[string][2]int64
-	tables map[string][]kind.Flag
-	t      testing.TB
+	schema.Fields                // what no kind binds yet: nil
+	values        map[string]any // string, int, []string, or [][]string by end
+	asked         []string
+	ranges        map[string][2]int64
+	tables        map[string][]kind.Flag
+	t             testing.TB
 }
-
-var _ kind.Decoder = (*entry)(nil)
 
 // line gives the line of a key; items of a list stand in columns 2, 3 ...
 var line = map[string]int{"path": 1, "flags": 2, "mode": 3, "offset": 4, "content": 5, "capacity": 6, "key": 7}
@@ -40,50 +40,65 @@ func lookUp[T any](e *entry, key string) (v T, ok bool) {
 	return v, ok
 }
 
-func (e *entry) Text(key string) (tasktree.Text, bool) {
-	s, ok := lookUp[string](e, key)
-	if !ok {
-		return tasktree.Text{}, false
+func (e *entry) Text(key string, v *schema.Text, _ schema.Help) {
+	if s, ok := lookUp[string](e, key); ok {
+		*v = tasktree.Text{Value: s, Pos: keyPos(key)}
 	}
-	return tasktree.Text{Value: s, Pos: keyPos(key)}, true
 }
 
-func (e *entry) Content(key string) (tasktree.Text, bool) { return e.Text(key) }
+func (e *entry) Bytes(key string, v *schema.Text, h schema.Help) { e.Text(key, v, h) }
 
-func (e *entry) Int(key string, lo, hi int64) (tasktree.Number, bool) {
+func (e *entry) Int(key string, v *schema.Number, i schema.Int) {
 	if e.ranges == nil {
 		e.ranges = map[string][2]int64{}
 	}
-	e.ranges[key] = [2]int64{lo, hi}
-	return e.Mode(key)
+	e.ranges[key] = [2]int64{i.Lo, i.Hi}
+	e.Mode(key, v, i.Help)
 }
 
-func (e *entry) Mode(key string) (tasktree.Number, bool) {
-	n, ok := lookUp[int](e, key)
-	if !ok {
-		return tasktree.Number{}, false
+func (e *entry) Mode(key string, v *schema.Number, _ schema.Help) {
+	if n, ok := lookUp[int](e, key); ok {
+		*v = tasktree.Number{Value: int64(n), Pos: keyPos(key)}
 	}
-	return tasktree.Number{Value: int64(n), Pos: keyPos(key)}, true
 }
 
-func (e *entry) Flags(key string, table []kind.Flag) (kind.Flags, bool) {
+func (e *entry) Flags(key string, v *schema.Flags, table []kind.Flag, _ schema.Help) {
 	e.note(key, table)
-	names, ok := lookUp[[]string](e, key)
-	return e.flags(key, names, table), ok
+	if names, ok := lookUp[[]string](e, key); ok {
+		*v = e.flags(key, names, table)
+	}
 }
 
-func (e *entry) FlagsByEnd(key string, ends []string, table []kind.Flag) ([]kind.Flags, bool) {
-	e.note(key, table)
+func (e *entry) Group(key string, at *schema.Pos, body func(schema.Fields), _ schema.Help) {
 	lists, ok := lookUp[[][]string](e, key)
-	if !ok {
-		return nil, false
+	if ok {
+		*at = keyPos(key)
 	}
-	all := make([]kind.Flags, len(ends))
-	for i, names := range lists {
-		all[i] = e.flags(key, names, table)
-		all[i].Pos.Col = 10 * (i + 1) // each end's own place
+	body(&byEnd{entry: e, key: key, lists: lists})
+}
+
+// byEnd has lists of flags by end.
+type byEnd struct {
+	schema.Fields
+	entry *entry
+	key   string
+	lists [][]string
+	ends  int
+}
+
+func (b *byEnd) Flags(_ string, v *schema.Flags, table []kind.Flag, _ schema.Help) {
+	b.entry.note(b.key, table)
+	end := b.ends
+	b.ends++
+	if b.lists == nil {
+		return
 	}
-	return all, true
+	var names []string
+	if end < len(b.lists) {
+		names = b.lists[end]
+	}
+	*v = b.entry.flags(b.key, names, table)
+	v.Pos.Col = 10 * (end + 1) // each end's own place
 }
 
 func (e *entry) note(key string, table []kind.Flag) {
@@ -96,17 +111,13 @@ func (e *entry) note(key string, table []kind.Flag) {
 func (e *entry) flags(key string, names []string, table []kind.Flag) kind.Flags {
 	all := kind.Flags{Pos: keyPos(key)}
 	for i, name := range names {
-		found := false
-		for _, f := range table {
-			if f.Name == name && f.Refuse == "" {
-				found = true
-				all.Bits |= f.Bits
-				all.Items = append(all.Items, kind.FlagItem{Flag: f, Pos: tasktree.Pos{Line: line[key], Col: 2 + i}})
-			}
-		}
-		if !found {
+		f, ok := schema.Named(name, table)
+		if !ok || f.Refuse != "" {
 			e.t.Errorf("flag %q is not to be had", name)
+			continue
 		}
+		all.Bits |= f.Bits
+		all.Items = append(all.Items, schema.FlagItem{Flag: f, Pos: tasktree.Pos{Line: line[key], Col: 2 + i}})
 	}
 	return all
 }
@@ -120,7 +131,9 @@ func decode(t testing.TB, name string, said values) tasktree.Spec {
 	if !ok {
 		t.Fatalf("no kind %q", name)
 	}
-	return k.Decode(&entry{values: said, t: t})
+	spec := k.New()
+	spec.Fields(&entry{values: said, t: t})
+	return spec
 }
 
 // The steps that a recorder keeps, besides tasktree.Pos for At, tasktree.Call

@@ -1,6 +1,9 @@
 package kind
 
-import "regrow/tasktree"
+import (
+	"regrow/tasktree"
+	"regrow/tasktree/schema"
+)
 
 // Inherit is a descriptor of the caller's: the tree shares its open file
 // description with the process that started the restore.
@@ -11,19 +14,16 @@ type Inherit struct {
 
 func init() {
 	register(Kind{
-		Name:     "inherit",
-		Also:     []string{"fd", "stdin", "stdout", "stderr", "std", "stdio", "tty"},
-		Keys:     []string{"key"},
-		Required: []string{"key"},
-		Decode: func(d Decoder) tasktree.Spec {
-			key, _ := d.Text("key")
-			return &Inherit{Key: key}
-		},
-		Encode: func(s tasktree.Spec, e Encoder) {
-			if i, ok := s.(*Inherit); ok {
-				e.Text("key", i.Key)
-			}
-		},
+		Name: "inherit",
+		Also: []string{"fd", "stdin", "stdout", "stderr", "std", "stdio", "tty"},
+		New:  func() tasktree.Spec { return &Inherit{} },
+	})
+}
+
+// Fields implements [schema.Fielder].
+func (i *Inherit) Fields(f schema.Fields) {
+	f.Text("key", &i.Key, schema.Help{
+		Required: true, Compare: schema.Ignore, Doc: "`stdin`, `stdout`, `stderr`, or a key given by `--inherit-fd KEY=N`",
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
+	"regrow/tasktree/schema"
 )
 
 func TestRegistry(t *testing.T) {
@@ -35,22 +36,19 @@ func TestRegistry(t *testing.T) {
 			if !ok || k.Name != name {
 				t.Fatalf("Lookup gives %q, %v", k.Name, ok)
 			}
-			if k.Encode == nil {
-				t.Error("cannot be encoded")
-			}
-			for _, key := range k.Required {
-				if !slices.Contains(k.Keys, key) {
-					t.Errorf("required key %q is not among %v", key, k.Keys)
-				}
-			}
 			e := &entry{t: t}
-			spec := k.Decode(e)
+			spec := k.New()
+			spec.Fields(e)
 			if got := spec.Kind(); got != name {
 				t.Errorf("what it decodes calls itself %q", got)
 			}
-			// A key that is known and not decoded would be dropped in silence.
-			if diff := cmp.Diff(slices.Sorted(slices.Values(k.Keys)), slices.Sorted(slices.Values(e.asked))); diff != "" {
-				t.Errorf("known (-) and decoded keys (+):\n%s", diff)
+			for _, row := range schema.Rows(k.New()) {
+				if row.Doc == "" {
+					t.Errorf("the reference says nothing of the key %q", row.Key)
+				}
+			}
+			if said := schema.Said(k.New()); len(said) > 0 {
+				t.Errorf("a new one says %v", said)
 			}
 			for key, table := range e.tables {
 				checkTable(t, key, table)
@@ -91,7 +89,7 @@ func TestRanges(t *testing.T) {
 		t.Run(c.kind, func(t *testing.T) {
 			k, _ := kind.Lookup(c.kind)
 			e := &entry{t: t}
-			k.Decode(e)
+			k.New().Fields(e)
 			if diff := cmp.Diff(c.want, e.ranges); diff != "" {
 				t.Errorf("ranges (-want +got):\n%s", diff)
 			}

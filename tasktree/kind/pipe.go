@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/tasktree"
+	"regrow/tasktree/schema"
 )
 
 // Pipe is a pipe, see pipe(7): two open files, the read end r and the write end
@@ -16,6 +17,7 @@ type Pipe struct {
 	Content  tasktree.Text   // bytes that wait in the pipe
 	ReadEnd  Flags           // O_NONBLOCK, O_DIRECT, O_NOATIME, O_ASYNC
 	WriteEnd Flags
+	FlagsPos tasktree.Pos // of the flags of both
 }
 
 // maxPipe is the largest capacity that F_SETPIPE_SZ takes, see fs/pipe.c,
@@ -40,31 +42,23 @@ func init() {
 	register(Kind{
 		Name: "pipe",
 		Also: []string{"pipe2", "fifo"},
-		Keys: []string{"capacity", "content", "flags"},
-		Decode: func(d Decoder) tasktree.Spec {
-			p := &Pipe{}
-			p.Capacity, _ = d.Int("capacity", 1, maxPipe)
-			p.Content, _ = d.Content("content")
-			if ends, ok := d.FlagsByEnd("flags", pipeEnds, pipeFlags); ok {
-				p.ReadEnd, p.WriteEnd = ends[0], ends[1]
-			}
-			return p
-		},
-		Encode: func(s tasktree.Spec, e Encoder) {
-			p, ok := s.(*Pipe)
-			if !ok {
-				return
-			}
-			if p.Capacity.Value != 0 {
-				e.Int("capacity", p.Capacity)
-			}
-			if p.Content.Value != "" || p.Content.Pos.IsValid() {
-				e.Text("content", p.Content)
-			}
-			if p.ReadEnd.Said() || p.WriteEnd.Said() {
-				e.FlagsByEnd("flags", pipeEnds, pipeFlags, []Flags{p.ReadEnd, p.WriteEnd})
-			}
-		},
+		New:  func() tasktree.Spec { return &Pipe{} },
+	})
+}
+
+// Fields implements [schema.Fielder].
+func (p *Pipe) Fields(f schema.Fields) {
+	f.Int("capacity", &p.Capacity, schema.Int{Lo: 1, Hi: maxPipe, Unit: "bytes", Help: schema.Help{
+		Compare: schema.AtLeast, Doc: "bytes, rounded up as the kernel does (a power of two pages)", Default: "the kernel's, usually 65536",
+	}})
+	f.Bytes("content", &p.Content, schema.Help{Doc: "bytes that wait in the pipe, at most its capacity", Default: "none"})
+	f.Group("flags", &p.FlagsPos, func(f schema.Fields) {
+		f.Flags("r", &p.ReadEnd, pipeFlags, schema.Help{})
+		f.Flags("w", &p.WriteEnd, pipeFlags, schema.Help{})
+	}, schema.Help{
+		Want:    "a mapping from ends (r, w) to lists of flags",
+		Doc:     "by end: `{r: [...], w: [...]}` of `O_NONBLOCK`, `O_DIRECT`, `O_NOATIME`, `O_ASYNC`",
+		Default: "none",
 	})
 }
 
@@ -147,6 +141,9 @@ func (p *Pipe) Make(_ *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
 	for i, end := range []Flags{p.ReadEnd, p.WriteEnd} {
 		if end.Bits&settable == first {
 			continue
+		}
+		if !end.Pos.IsValid() {
+			end.Pos = p.FlagsPos
 		}
 		m.At(end.Pos)
 		m.Call(tasktree.Call{

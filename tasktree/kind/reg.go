@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/tasktree"
+	"regrow/tasktree/schema"
 )
 
 // Reg is what open(2) makes of a path: a regular file, a directory, a device,
@@ -17,7 +18,7 @@ type Reg struct {
 	Flags   Flags           // O_RDONLY if it names no access mode
 	Mode    tasktree.Number // permissions of a file that is made; Pos zero: 0644
 	Offset  tasktree.Number // position, bytes from the start
-	Content *tasktree.Text  // what a file that is made holds; nil: nothing was said
+	Content tasktree.Text   // what a file that is made holds, if it is said
 }
 
 const (
@@ -53,40 +54,24 @@ var regFlags = []Flag{
 
 func init() {
 	register(Kind{
-		Name:     "reg",
-		Also:     []string{"file", "regular", "dir", "directory", "folder", "dev", "device", "path"},
-		Keys:     []string{"path", "flags", "mode", "offset", "content"},
-		Required: []string{"path"},
-		Decode: func(d Decoder) tasktree.Spec {
-			r := &Reg{}
-			r.Path, _ = d.Text("path")
-			r.Flags, _ = d.Flags("flags", regFlags)
-			r.Mode, _ = d.Mode("mode")
-			r.Offset, _ = d.Int("offset", 0, math.MaxInt64)
-			if c, ok := d.Content("content"); ok {
-				r.Content = &c
-			}
-			return r
-		},
-		Encode: func(s tasktree.Spec, e Encoder) {
-			r, ok := s.(*Reg)
-			if !ok {
-				return
-			}
-			e.Text("path", r.Path)
-			if r.Flags.Said() {
-				e.Flags("flags", regFlags, r.Flags)
-			}
-			if r.saysMode() {
-				e.Mode("mode", r.Mode)
-			}
-			if r.Offset.Value != 0 || r.Offset.Pos.IsValid() {
-				e.Int("offset", r.Offset)
-			}
-			if r.Content != nil {
-				e.Text("content", *r.Content)
-			}
-		},
+		Name: "reg",
+		Also: []string{"file", "regular", "dir", "directory", "folder", "dev", "device", "path"},
+		New:  func() tasktree.Spec { return &Reg{} },
+	})
+}
+
+// Fields implements [schema.Fielder].
+func (r *Reg) Fields(f schema.Fields) {
+	f.Text("path", &r.Path, schema.Help{
+		Required: true, Doc: "any path but that of a FIFO or a socket, and one that would mean another process ([Paths](#paths))",
+	})
+	f.Flags("flags", &r.Flags, regFlags, schema.Help{Doc: "list of the O_ names of open(2), the access mode among them", Default: "`[O_RDONLY]`"})
+	f.Mode("mode", &r.Mode, schema.Help{
+		Compare: schema.Ignore, Doc: "octal with a leading `0` or `0o`, or in quotes: permissions of a file that is made, exactly (no umask)", Default: "`0644`",
+	})
+	f.Int("offset", &r.Offset, schema.Int{Hi: math.MaxInt64, Unit: "bytes", Help: schema.Help{Doc: "bytes from the start", Default: "0"}})
+	f.Bytes("content", &r.Content, schema.Help{
+		Compare: schema.Ignore, Doc: "what a file that is made holds; it is an error if the file is there already",
 	})
 }
 
@@ -100,8 +85,6 @@ func (r *Reg) has(bits int) bool { return r.Flags.Bits&bits == bits }
 
 // makes reports whether opening brings a file into being.
 func (r *Reg) makes() bool { return r.has(unix.O_CREAT) || r.has(unix.O_TMPFILE) }
-
-func (r *Reg) saysMode() bool { return r.Mode.Pos.IsValid() || r.Mode.Value != 0 }
 
 func (r *Reg) writable() bool { return r.Flags.Bits&unix.O_ACCMODE != unix.O_RDONLY }
 
@@ -122,7 +105,7 @@ func (r *Reg) Check(t *tasktree.Tree, report func(tasktree.Problem)) {
 		report(tasktree.Problem{Pos: r.Offset.Pos, Path: "offset", Msg: fmt.Sprintf("offset %d is before the start of the file", r.Offset.Value)})
 	}
 	r.checkFlags(report)
-	if r.Content != nil && !r.makes() {
+	if r.Content.Said() && !r.makes() {
 		report(tasktree.Problem{Pos: r.Content.Pos, Path: "content", Msg: "content fills a file that the restore makes; add O_CREAT to flags, or drop content"})
 	}
 	if r.Offset.Value != 0 && r.has(unix.O_PATH) {
@@ -207,14 +190,14 @@ func (r *Reg) Make(t *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
 		return []tasktree.Ref{m.Look(path, r.Flags.Bits&byLook, refuse)}
 	case r.makes():
 		mode := uint32(defaultMode)
-		if r.saysMode() {
+		if r.Mode.Said() {
 			mode = uint32(r.Mode.Value)
 		}
 		c := tasktree.CreateFile{
 			Path: path, Flags: flags, Mode: mode, Refuse: refuse,
-			MustCreate: r.has(unix.O_EXCL) || r.Content != nil,
+			MustCreate: r.has(unix.O_EXCL) || r.Content.Said(),
 		}
-		if r.Content != nil {
+		if r.Content.Said() {
 			c.Content = []byte(r.Content.Value)
 		}
 		fresh = fresh || c.MustCreate

@@ -124,8 +124,7 @@ func (d *drawer) reg() *kind.Reg {
 	}
 	if makes {
 		if d.some(2, "filled") {
-			content := d.text("content")
-			r.Content = &content
+			r.Content = d.text("content")
 		}
 		r.Mode = tasktree.Number{Value: rapid.Int64Range(0, 0o7777).Draw(d.T, "mode"), Pos: d.pos()}
 	}

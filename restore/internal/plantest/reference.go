@@ -18,7 +18,6 @@ func Reference(t testing.TB, dir string, namespaces ...tasktree.Namespace) *task
 	line := 0
 	at := func() tasktree.Pos { line++; return tasktree.Pos{Line: line, Col: 1} }
 	word := func(s string) tasktree.Text { return tasktree.Text{Value: s, Pos: at()} }
-	wordp := func(s string) *tasktree.Text { w := word(s); return &w }
 	flags := func(bits int) kind.Flags { return kind.Flags{Bits: bits, Pos: at()} }
 	fd := func(n int, file string, cloexec bool) tasktree.Descriptor {
 		return tasktree.Descriptor{FD: n, File: word(file), Pos: at(), Cloexec: cloexec}
@@ -29,7 +28,7 @@ func Reference(t testing.TB, dir string, namespaces ...tasktree.Namespace) *task
 		}
 	}
 	tree := &tasktree.Tree{Source: filepath.Join(dir, "tree.yaml"), Files: []*tasktree.OpenFile{
-		{Name: "made", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/made"), Flags: flags(unix.O_RDWR | unix.O_CREAT), Content: wordp("made")}},
+		{Name: "made", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/made"), Flags: flags(unix.O_RDWR | unix.O_CREAT), Content: word("made")}},
 		{Name: "perhaps", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/there"), Flags: flags(unix.O_RDWR | unix.O_CREAT | unix.O_APPEND)}},
 		{Name: "cut", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/cut"), Flags: flags(unix.O_WRONLY | unix.O_TRUNC)}},
 		{Name: "own", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/there"), Flags: flags(unix.O_NOFOLLOW), Offset: tasktree.Number{Value: 2, Pos: at()}}},
