@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"regrow/internal/proc"
 	"regrow/tasktree"
 )
 
@@ -64,7 +65,7 @@ func (f *conflictsFlags) load(cmd *cobra.Command, path string) (d *description, 
 			standard[0] = again
 		} else if i := slices.Index(args, path); i >= 0 {
 			// At a number in its own table it could be in the way.
-			args[i] = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), again.Fd())
+			args[i] = proc.FDPath(os.Getpid(), int(again.Fd()))
 		}
 	}
 	status, err := runAsCaller(cmd.Context(), d.tree.Scenario, standard, args...)
@@ -182,12 +183,12 @@ func runAsCaller(ctx context.Context, s *tasktree.Scenario, standard [3]*os.File
 // the standard descriptors: a scenario's caller has what the scenario says.
 // (close_range(2) does so since Linux 5.11.)
 func keepToOurselves() error {
-	entries, err := os.ReadDir("/proc/self/fd")
+	numbers, err := proc.FDs(proc.Caller)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		if n, err := strconv.Atoi(e.Name()); err == nil && n > 2 {
+	for _, n := range numbers {
+		if n > 2 {
 			unix.CloseOnExec(n)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/internal/proc"
 )
 
 // pidFile is a file for the root's pid. It is opened before the restore begins,
@@ -60,7 +62,7 @@ func (p *pidFile) open() error {
 		return fmt.Errorf("pid file: %w", err)
 	}
 	p.f = f
-	if real, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd())); err == nil {
+	if real, err := proc.FDLink(proc.Caller, int(f.Fd())); err == nil {
 		p.path = real
 	}
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {

@@ -43,7 +43,7 @@ func needsStandIn() bool {
 		_ = os.Unsetenv(standInVar) // the tasks get the caller's environment
 		if of == strconv.Itoa(os.Getppid()) {
 			// Not "exe", where it was started from; no matter if it stays so.
-			_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0)
+			_ = proc.SetName(filepath.Base(os.Args[0]))
 			return false
 		}
 	}
@@ -56,7 +56,7 @@ func standIn() error {
 	defer signals.stop()
 	// The parent-death signal is that of the thread that forks.
 	runtime.LockOSThread()
-	pid, err := syscall.ForkExec("/proc/self/exe", os.Args, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(proc.Exe, os.Args, &syscall.ProcAttr{
 		Env:   append(withoutStandIn(os.Environ()), standInVar+"="+strconv.Itoa(os.Getpid())),
 		Files: []uintptr{0, 1, 2}, // the others are inherited as they are
 		Sys:   &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL},

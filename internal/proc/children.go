@@ -69,14 +69,14 @@ func (s Status) children() (all []Status, missed int) {
 func (s Status) numbers() (pids []int) {
 	pid := strconv.Itoa(s.PID)
 	if s.Threads == 1 {
-		return appendNumbers(nil, "/proc/"+pid+"/task/"+pid+"/children")
+		return appendNumbers(nil, root+"/"+pid+"/task/"+pid+"/children")
 	}
-	threads, err := os.ReadDir("/proc/" + pid + "/task")
+	threads, err := os.ReadDir(root + "/" + pid + "/task")
 	if err != nil {
 		return nil
 	}
 	for _, thread := range threads {
-		pids = appendNumbers(pids, "/proc/"+pid+"/task/"+thread.Name()+"/children")
+		pids = appendNumbers(pids, root+"/"+pid+"/task/"+thread.Name()+"/children")
 	}
 	return pids
 }

@@ -95,15 +95,40 @@ func refused(err error) bool {
 	return false
 }
 
-// Self gives the calling process. The error says that /proc is not there, or belongs to
-// another pid namespace.
+// ErrForeign says that /proc belongs to another pid namespace than the caller's.
+var ErrForeign = errors.New("/proc belongs to another pid namespace")
+
+// ErrNoChildren says that /proc does not list the children of a process.
+var ErrNoChildren = errors.New("this kernel was built without CONFIG_PROC_CHILDREN")
+
+// Self gives the calling process. The error is [ErrForeign], or says that /proc is not
+// there.
 func Self() (ID, error) {
-	link, err := os.Readlink("/proc/self")
-	if err != nil {
+	if err := here(); err != nil {
 		return ID{}, err
 	}
-	if link != strconv.Itoa(os.Getpid()) {
-		return ID{}, errors.New("/proc belongs to another pid namespace")
-	}
 	return Of(os.Getpid())
+}
+
+// Usable reports, by its error, what this package cannot do without: that /proc is there,
+// is the one of the caller's pid namespace ([ErrForeign]), and lists children
+// ([ErrNoChildren]; since Linux 3.5, always since 4.2 with CONFIG_PROC_CHILDREN).
+func Usable() error {
+	if err := here(); err != nil {
+		return err
+	}
+	_, err := again(func() (int, error) { return 0, unix.Access(root+"/thread-self/children", unix.R_OK) })
+	if errors.Is(err, unix.ENOENT) {
+		return ErrNoChildren
+	}
+	return err
+}
+
+// here gives an error unless /proc is that of this pid namespace.
+func here() error {
+	link, err := os.Readlink(folder(Caller))
+	if err == nil && link != strconv.Itoa(os.Getpid()) {
+		err = ErrForeign
+	}
+	return err
 }

@@ -28,13 +28,13 @@ func (s Status) Ended() bool { return s.State == 'Z' || s.State == 'X' }
 // Stat looks at the process that has a number now. The error wraps [os.ErrNotExist]
 // if there is none.
 func Stat(pid int) (Status, error) {
-	s, err := ReadStat("/proc/" + strconv.Itoa(pid))
+	s, err := readStat(root + "/" + strconv.Itoa(pid))
 	s.PID = pid
 	return s, err
 }
 
-// ReadStat gives what a folder of a process or a thread says, but for its PID.
-func ReadStat(folder string) (Status, error) {
+// readStat gives what a folder of a process or a thread says, but for its PID.
+func readStat(folder string) (Status, error) {
 	var room [1024]byte // a name of 64 bytes at most, and 50 numbers
 	path := folder + "/stat"
 	text, err := read(path, room[:0])

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/internal/proc"
 )
 
 // Options says how a service is to be started. The zero value works in a program
@@ -59,7 +61,7 @@ func Start(o Options) (*Service, error) {
 		if !initialized.Load() {
 			return nil, fmt.Errorf("service: %w", ErrNoInit)
 		}
-		command = []string{"/proc/self/exe"}
+		command = []string{proc.Exe}
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -1,6 +1,7 @@
 // Package house_test holds the rules of the house that a compiler does not:
-// which package may import which, where unsafe code stands, that every package
-// says what it is for, and that nobody waits for a process he did not start.
+// which package may import which, where unsafe code stands, who reads /proc, that
+// every package says what it is for, and that nobody waits for a process he did not
+// start.
 //
 // It reads the source as it lies there, every file for every system and build
 // tag, so that a rule is held in what this machine does not compile, too.
@@ -12,6 +13,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"regexp"
@@ -30,7 +32,7 @@ import (
 //
 //	cmd ──▶ restore ──▶ tasktree ◀── tasktree/kind ◀── images ◀── cmd
 //	           └──────▶ internal/service, fdstore ──▶ fdstore/wire
-//	cmd, restore ──▶ internal/proc
+//	cmd, restore, internal/service ──▶ internal/proc
 //	restore ──▶ plan ──▶ program, safepath       (restore/internal/...)
 //
 // Tests may import what they need, and so may the programs under test.
@@ -47,7 +49,7 @@ var rooms = map[string][]string{
 	"restore/internal/model":   {"restore/internal/plan", "restore/internal/words", "restore/internal/table", "restore/internal/program", "fdstore", "fdstore/wire", "tasktree"},
 	"restore/internal/show":    {"restore/internal/plan", "restore/internal/model", "restore/internal/words", "restore/internal/program", "tasktree"},
 	"restore/internal/planner": {"restore/internal/plan", "restore/internal/table", "restore/internal/program", "restore/internal/safepath", "fdstore", "fdstore/wire", "internal/service", "tasktree"},
-	"restore/internal/memory":  {"restore/internal/postfork", "restore/internal/program"},
+	"restore/internal/memory":  {"internal/proc", "restore/internal/postfork", "restore/internal/program"},
 	"restore/internal/host":    {"restore/internal/plan", "restore/internal/planner", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "restore/internal/execcheck", "fdstore/execfd", "internal/proc", "tasktree"},
 	"restore/restoretest":      {"restore", "images", "internal/proc"},
 
@@ -57,7 +59,7 @@ var rooms = map[string][]string{
 
 	"restore/internal/program":   {},
 	"restore/internal/postfork":  {"restore/internal/program", "restore/internal/safepath", "tasktree"},
-	"restore/internal/safepath":  {},
+	"restore/internal/safepath":  {"internal/proc"},
 	"restore/internal/execcheck": {},
 
 	"images":          {"tasktree", "tasktree/kind", "tasktree/schema"},
@@ -77,7 +79,7 @@ var rooms = map[string][]string{
 
 	"fdstore/handover": {"fdstore"},
 	"examples":         {"fdstore", "fdstore/handover"},
-	"internal/service": {},
+	"internal/service": {"internal/proc"},
 }
 
 const testRoom = "test"
@@ -97,6 +99,7 @@ var rules = map[string]rule{
 
 	"importable": importable,
 	"sizes":      sizes,
+	"procReader": procReader,
 }
 
 // largest is how many lines a room below restore may have, tests apart, and a file of
@@ -248,6 +251,39 @@ func sizes(files []file) (problems []string) {
 		}
 		if most > 0 && n > most {
 			problems = append(problems, fmt.Sprintf("%s: %d lines, more than %d: split it by what it holds", dir, n, most))
+		}
+	}
+	return problems
+}
+
+// procRoom is the one reader of /proc. The others that name paths there, by file or
+// room, do not read by them, or may not import it.
+const procRoom = "internal/proc"
+
+var namesProc = map[string]string{
+	"fdstore":                               "a library of its own, which imports nothing of regrow",
+	"restore/internal/program/layout.go":    "tasks open their descriptors anew, where no Go runs",
+	"restore/internal/program/table.go":     "words for what they do",
+	"restore/internal/planner/namespace.go": "the root task writes its own maps of users: data of the plan",
+	"test":                                  "programs under test, and what looks at them from outside",
+}
+
+// procReader holds that nobody else has the path of a file of /proc in a string.
+func procReader(files []file) (problems []string) {
+	for _, f := range files {
+		if f.test() || f.dir() == procRoom || slices.ContainsFunc(slices.Collect(maps.Keys(namesProc)), func(name string) bool {
+			return f.path == name || strings.HasPrefix(f.path, name+"/")
+		}) {
+			continue
+		}
+		for n := range ast.Preorder(f.ast) {
+			lit, ok := n.(*ast.BasicLit)
+			if !ok || lit.Kind != token.STRING {
+				continue
+			}
+			if s, err := strconv.Unquote(lit.Value); err == nil && (s == "/proc" || strings.HasPrefix(s, "/proc/")) {
+				problems = append(problems, f.at(lit, "%q: %s reads /proc, and nobody else: give it a function for this", s, procRoom))
+			}
 		}
 	}
 	return problems
@@ -455,6 +491,18 @@ func TestRules(t *testing.T) {
 			"a large kind", "sizes", "tasktree/kind/a.go", "package kind" + strings.Repeat("\n", 401),
 			[]string{"tasktree/kind/a.go:1: 401 lines, a kind has 400 at most"},
 		},
+		{
+			"another reader of /proc", "procReader", "restore/a.go", "package restore\nvar a, b = os.Open(\"/proc/self/stat\")",
+			[]string{`restore/a.go:2: "/proc/self/stat": internal/proc reads /proc, and nobody else: give it a function for this`},
+		},
+		{
+			"a listing of /proc", "procReader", "cmd/x/a.go", "package main\nvar a, b = os.ReadDir(`/proc`)",
+			[]string{`cmd/x/a.go:2: "/proc": internal/proc reads /proc, and nobody else: give it a function for this`},
+		},
+		{"words about /proc", "procReader", "restore/a.go", "package restore\nvar a = \"/proc is needed\"", nil},
+		{"the reader of /proc", "procReader", "internal/proc/a.go", "package proc\nvar a = \"/proc/self\"", nil},
+		{"the store reads /proc", "procReader", "fdstore/activation/a.go", "package activation\nvar a = \"/proc/self\"", nil},
+
 		{"a large test", "sizes", "restore/internal/show/a_test.go", "package show" + strings.Repeat("\n", 9000), nil},
 
 		{

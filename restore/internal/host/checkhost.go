@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/internal/proc"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
 	"regrow/tasktree"
@@ -62,9 +63,9 @@ func (c *hostCheck) always() {
 		c.lack(root.Pos, nil, "task %q: %s leaves room for %d more processes, and regrow itself may need %d threads; raise it", root.Name, limit, max(room, 0), fewest)
 	}
 	switch err := c.ask.proc(); {
-	case errors.Is(err, errForeignProc):
+	case errors.Is(err, proc.ErrForeign):
 		c.lack(root.Pos, nil, "task %q: %v; mount one for this (unshare --mount-proc)", root.Name, err)
-	case errors.Is(err, errNoChildren):
+	case errors.Is(err, proc.ErrNoChildren):
 		c.lack(root.Pos, nil, "task %q: %v, which regrow needs to find a tree's descendants; use a kernel that has it", root.Name, err)
 	case err != nil:
 		c.lack(root.Pos, err, "task %q: /proc is needed; mount it (mount -t proc proc /proc)", root.Name)

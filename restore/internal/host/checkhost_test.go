@@ -111,9 +111,9 @@ func TestLacking(t *testing.T) {
 	limits := nothing // with all privileges but CAP_SYS_RESOURCE
 	limits.closeRange, limits.proc, limits.choosePIDs = able().closeRange, able().proc, able().choosePIDs
 	foreign := able()
-	foreign.proc = func() error { return errForeignProc }
+	foreign.proc = func() error { return proc.ErrForeign }
 	childless := able()
-	childless.proc = func() error { return errNoChildren }
+	childless.proc = func() error { return proc.ErrNoChildren }
 	soft := able() // the pipes of the user together
 	soft.pipe = func(size int64) error {
 		if size < 16<<20 {

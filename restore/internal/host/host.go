@@ -24,7 +24,7 @@ func ThisHost() (plan.Host, error) {
 	if cwd, err := unix.Getwd(); err == nil && strings.HasPrefix(cwd, "/") {
 		h.Cwd = cwd
 	}
-	ignored, err := proc.SignalMask("self", "SigIgn")
+	ignored, err := proc.SignalMask(proc.Caller, "SigIgn")
 	if err != nil {
 		return h, fmt.Errorf("restore: %w (is /proc mounted?)", err)
 	}
@@ -38,12 +38,5 @@ func pipesLimited() bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	const either = 1<<unix.CAP_SYS_RESOURCE | 1<<unix.CAP_SYS_ADMIN // both below 32
-	return unix.Capget(&header, &data[0]) != nil || data[0].Effective&either == 0 || !inFirstUserNamespace()
-}
-
-// inFirstUserNamespace reports whether this process's user namespace is the first
-// one, which alone maps every user to itself.
-func inFirstUserNamespace() bool {
-	ids, err := os.ReadFile("/proc/self/uid_map")
-	return err == nil && strings.Join(strings.Fields(string(ids)), " ") == "0 0 4294967295"
+	return unix.Capget(&header, &data[0]) != nil || data[0].Effective&either == 0 || !proc.InFirstUserNamespace()
 }

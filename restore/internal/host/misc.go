@@ -2,12 +2,12 @@ package host
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"regrow/internal/proc"
 	"regrow/restore/internal/execcheck"
 )
 
@@ -43,12 +43,11 @@ func (m *miscEntries) mayTake(seen []opened, arch execcheck.Arch) bool {
 // askMisc reads the enabled entries. hidden says that there may be others: the
 // kernel has binfmt_misc, and it is not mounted here, as in most containers.
 func askMisc() (entries []execcheck.Misc, hidden bool) {
-	const folder = "/proc/sys/fs/binfmt_misc"
+	folder := proc.SysPath("fs/binfmt_misc")
 	if _, err := os.Stat(folder + "/status"); err == nil {
 		return readMisc(folder)
 	}
-	kinds, err := os.ReadFile("/proc/filesystems")
-	if err == nil && !strings.Contains(string(kinds), "\tbinfmt_misc\n") {
+	if has, err := proc.HasFilesystem("binfmt_misc"); err == nil && !has {
 		return nil, false
 	}
 	mount, err := mountMisc()
@@ -56,14 +55,14 @@ func askMisc() (entries []execcheck.Misc, hidden bool) {
 		return nil, true
 	}
 	defer unix.Close(mount)
-	return readMisc(fmt.Sprintf("/proc/self/fd/%d", mount))
+	return readMisc(proc.FDPath(proc.Caller, mount))
 }
 
 // mountMisc gives a mount of binfmt_misc that is in no folder. Only in the first
 // user namespace: in another, a mount would give it entries of its own and hide the
 // others (Linux 6.7).
 func mountMisc() (int, error) {
-	if !inFirstUserNamespace() {
+	if !proc.InFirstUserNamespace() {
 		return -1, unix.EPERM
 	}
 	fs, err := unix.Fsopen("binfmt_misc", unix.FSOPEN_CLOEXEC)

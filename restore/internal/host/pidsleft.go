@@ -5,9 +5,10 @@ import (
 	"os"
 	"path"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/internal/proc"
 )
 
 // fewest is how many more the runtime starts now and then in the smallest restore.
@@ -17,8 +18,10 @@ const fewest = 4
 // are, as far as can be known, and which limit says so.
 func PidsLeft() (room int, limit string) {
 	room, limit = userRoom(), "RLIMIT_NPROC (ulimit -u)"
-	if cgroup := CgroupRoom("/proc/self/cgroup", "/sys/fs/cgroup"); cgroup < room {
-		room, limit = cgroup, "pids.max of the cgroup"
+	if groups, err := proc.Cgroups(); err == nil {
+		if cgroup := cgroupRoom(groups, "/sys/fs/cgroup"); cgroup < room {
+			room, limit = cgroup, "pids.max of the cgroup"
+		}
 	}
 	return room, limit
 }
@@ -38,40 +41,23 @@ func userRoom() int {
 	case unix.Sysinfo(&info) == nil && int(info.Procs) < int(limit.Cur)/2:
 		return int(limit.Cur) - int(info.Procs) // of all users, so there is more
 	}
-	room := int(limit.Cur)
-	all, err := os.ReadDir("/proc")
+	threads, err := proc.Threads(os.Getuid())
 	if err != nil {
 		return Unlimited
 	}
-	for _, entry := range all {
-		var info unix.Stat_t
-		if _, err := strconv.Atoi(entry.Name()); err != nil {
-			continue // "self" would count twice
-		}
-		if unix.Stat("/proc/"+entry.Name()+"/task", &info) == nil && int(info.Uid) == os.Getuid() {
-			room -= int(info.Nlink) - 2 // a folder for each thread
-		}
-	}
-	return room
+	return int(limit.Cur) - threads
 }
 
-// CgroupRoom gives how many processes and threads this process's cgroup and those
-// above it may have beside what there is, see cgroups(7). list is its
-// /proc/self/cgroup, and mounted where the hierarchies are.
-func CgroupRoom(list, mounted string) int {
-	text, err := os.ReadFile(list)
-	if err != nil {
-		return Unlimited
-	}
+// cgroupRoom gives how many processes and threads these cgroups and those above them
+// may have beside what there is, see cgroups(7). mounted is where the hierarchies are.
+func cgroupRoom(groups []proc.Cgroup, mounted string) int {
 	room := Unlimited
-	for line := range strings.Lines(string(text)) {
-		id, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
-		controllers, at, _ := strings.Cut(rest, ":")
-		top := mounted
+	for _, group := range groups {
+		top, at := mounted, group.Path
 		switch {
-		case controllers == "pids": // version 1
+		case group.Controllers == "pids": // version 1
 			top += "/pids"
-		case id != "0" || controllers != "": // not version 2
+		case group.Hierarchy != "0" || group.Controllers != "": // not version 2
 			continue
 		}
 		for ; ; at = path.Dir(at) {

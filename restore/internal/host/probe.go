@@ -4,8 +4,6 @@ import (
 	"errors"
 	"os"
 	"runtime"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -54,46 +52,20 @@ type probes struct {
 // a no is asked for again, since limits change.
 var ThisKernel = probes{
 	closeRange: func() error { return unix.CloseRange(1<<31, 1<<31, 0) },
-	proc:       ownProc,
+	proc:       proc.Usable,
 	Clone:      tryCloneOnce,
 	choosePIDs: postfork.MayChoosePIDs,
 	pipe:       tryPipe,
 	Room:       PidsLeft,
 	calls:      tryCalls,
 	sys: func(name string) string {
-		text, _ := os.ReadFile("/proc/sys/" + name)
-		return strings.TrimSpace(string(text))
+		value, _ := proc.Sys(name)
+		return value
 	},
 	status: func(name string) string {
-		text, _ := os.ReadFile("/proc/self/status")
-		for line := range strings.Lines(string(text)) {
-			if value, ok := strings.CutPrefix(line, name+":"); ok {
-				return strings.TrimSpace(value)
-			}
-		}
-		return ""
+		value, _ := proc.StatusField(proc.Caller, name)
+		return value
 	},
-}
-
-// errForeignProc says that /proc belongs to another pid namespace.
-var errForeignProc = errors.New("/proc belongs to another pid namespace")
-
-// errNoChildren says that /proc does not list the children of a process.
-var errNoChildren = errors.New("this kernel was built without CONFIG_PROC_CHILDREN")
-
-func ownProc() error {
-	self, err := os.Readlink("/proc/self")
-	switch {
-	case err != nil:
-		return err
-	case self != strconv.Itoa(os.Getpid()):
-		return errForeignProc
-	}
-	err = safepath.IgnoringEINTR(func() error { return unix.Access("/proc/thread-self/children", unix.R_OK) })
-	if errors.Is(err, unix.ENOENT) {
-		return errNoChildren
-	}
-	return err
 }
 
 // tryPipe leaves the pipe's content out: only the array of its pages is made, 10

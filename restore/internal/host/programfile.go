@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/internal/proc"
 	"regrow/restore/internal/execcheck"
 	"regrow/restore/internal/plan"
 	"regrow/tasktree"
@@ -72,7 +73,7 @@ func (c *programCheck) open(path, folder string, interpreter bool) (opened, unix
 		return left, unix.ETXTBSY, fmt.Sprintf("the tree holds it open for writing, as file %q at %v; %s, or run a copy", f.Name, f.Pos, cure)
 	}
 	// Not to read it is no reason not to execute it.
-	fd, err := Open(fmt.Sprintf("/proc/self/fd/%d", look), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	fd, err := Open(proc.FDPath(proc.Caller, look), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return left, 0, ""
 	}

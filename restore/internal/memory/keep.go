@@ -1,24 +1,15 @@
 package memory
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 
+	"regrow/internal/proc"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
 )
-
-// Mapping is a line of /proc/self/maps.
-type Mapping struct {
-	program.Range
-	name     string
-	writable bool
-}
 
 // Keep finds the memory that a task needs, ascending: the program's code and
 // constants (and in instrumented builds its data, where they count), the arena,
@@ -27,8 +18,8 @@ type Mapping struct {
 // every fork that follows. So does the vdso's data, which fork copies page tables
 // of three levels for (decision 7); no task calls the vdso, and a program gets one
 // of its own.
-func Keep(a *postfork.Arena, maps []Mapping) ([]program.Range, error) {
-	exe, err := os.Readlink("/proc/self/exe")
+func Keep(a *postfork.Arena, maps []proc.Mapping) ([]program.Range, error) {
+	exe, err := proc.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("restore: %w (is /proc mounted?)", err)
 	}
@@ -41,21 +32,21 @@ func Keep(a *postfork.Arena, maps []Mapping) ([]program.Range, error) {
 	last, inExe, data := program.Range{}, false, instrumented()
 	for _, m := range maps {
 		switch {
-		case m.name == "[vsyscall]":
+		case m.Name == "[vsyscall]":
 			continue // above what a process may unmap
-		case m.name == exe, inExe && m.name == "" && m.Lo == last.Hi: // bss follows data
+		case m.Name == exe, inExe && m.Name == "" && m.Lo == last.Hi: // bss follows data
 			inExe = true
-			if data || !m.writable {
-				kept = append(kept, m.Range)
+			if data || !m.Writable {
+				kept = append(kept, program.Range{Lo: m.Lo, Hi: m.Hi})
 			}
 		case m.Lo <= private && private < m.Hi, m.Lo <= a.Base && a.Base < m.Hi,
 			m.Lo <= local && local < m.Hi:
 			inExe = false
-			kept = append(kept, m.Range)
+			kept = append(kept, program.Range{Lo: m.Lo, Hi: m.Hi})
 		default:
 			inExe = false
 		}
-		last = m.Range
+		last = program.Range{Lo: m.Lo, Hi: m.Hi}
 	}
 	if kept = merge(kept); !covers(kept, postfork.CodeAddress()) {
 		return nil, fmt.Errorf("restore: /proc/self/maps does not show where %s is mapped", exe)
@@ -72,34 +63,34 @@ func Keep(a *postfork.Arena, maps []Mapping) ([]program.Range, error) {
 // around an address in it. The runtime reserves such a run for the heap alone, so
 // nothing of a C library's, which may have views of its own on what is forked, is
 // among it.
-func Heap(maps []Mapping, addr uint64) []program.Range {
-	at := slices.IndexFunc(maps, func(m Mapping) bool { return m.Lo <= addr && addr < m.Hi })
+func Heap(maps []proc.Mapping, addr uint64) []program.Range {
+	at := slices.IndexFunc(maps, func(m proc.Mapping) bool { return m.Lo <= addr && addr < m.Hi })
 	if at < 0 {
 		return nil
 	}
 	first, last := at, at
-	for first > 0 && maps[first-1].name == "" && maps[first-1].Hi == maps[first].Lo {
+	for first > 0 && maps[first-1].Name == "" && maps[first-1].Hi == maps[first].Lo {
 		first--
 	}
-	for last < len(maps)-1 && maps[last+1].name == "" && maps[last].Hi == maps[last+1].Lo {
+	for last < len(maps)-1 && maps[last+1].Name == "" && maps[last].Hi == maps[last+1].Lo {
 		last++
 	}
 	var found []program.Range
 	for _, m := range maps[first : last+1] {
-		if m.writable {
-			found = append(found, m.Range)
+		if m.Writable {
+			found = append(found, program.Range{Lo: m.Lo, Hi: m.Hi})
 		}
 	}
 	return found
 }
 
 // Own reads the memory of this process.
-func Own() ([]Mapping, error) {
-	text, err := os.ReadFile("/proc/self/maps")
+func Own() ([]proc.Mapping, error) {
+	maps, err := proc.Maps()
 	if err != nil {
 		return nil, fmt.Errorf("restore: %w (is /proc mounted?)", err)
 	}
-	return parseMaps(string(text))
+	return maps, nil
 }
 
 // covers reports whether one of the ranges has the address.
@@ -133,53 +124,15 @@ func merge(ranges []program.Range) []program.Range {
 	return merged
 }
 
-// parseMaps reads the form of proc_pid_maps(5).
-func parseMaps(text string) ([]Mapping, error) {
-	var maps []Mapping
-	for line := range strings.Lines(text) {
-		fields := strings.Fields(line)
-		if len(fields) < 5 {
-			return nil, fmt.Errorf("restore: /proc/self/maps: odd line %q", line)
-		}
-		lo, hi, _ := strings.Cut(fields[0], "-")
-		var m Mapping
-		var err1, err2 error
-		m.Lo, err1 = strconv.ParseUint(lo, 16, 64)
-		m.Hi, err2 = strconv.ParseUint(hi, 16, 64)
-		if err := errors.Join(err1, err2); err != nil {
-			return nil, fmt.Errorf("restore: /proc/self/maps: %w", err)
-		}
-		m.writable = strings.Contains(fields[1], "w")
-		if len(fields) > 5 {
-			// The name is the rest of the line, spaces and all.
-			m.name = strings.TrimSuffix(line[strings.LastIndex(line, " "+fields[4]+" ")+len(fields[4])+2:], "\n")
-			m.name = strings.TrimLeft(m.name, " ")
-		}
-		maps = append(maps, m)
-	}
-	return maps, nil
-}
-
 // Map fills in struct prctl_mm_map with this process's own values; a task
-// changes only where its arguments are. See proc_pid_stat(5).
+// changes only where its arguments are. See prctl(2), PR_SET_MM_MAP.
 func Map(private uint64) ([13]uint64, error) {
 	var mm [13]uint64
-	stat, err := os.ReadFile("/proc/self/stat")
+	s, err := proc.OwnSegments()
 	if err != nil {
 		return mm, fmt.Errorf("restore: %w", err)
 	}
-	_, rest, _ := strings.Cut(string(stat[max(0, strings.LastIndexByte(string(stat), ')')):]), " ")
-	fields := strings.Fields(rest) // from field 3 on
-	// start_code, end_code, start_data, end_data, start_brk, brk: the number
-	// of the field in the manual, counted from 1. brk is not told there.
-	for i, field := range []int{26, 27, 45, 46, 47, 47} {
-		if field-3 >= len(fields) {
-			return mm, fmt.Errorf("restore: /proc/self/stat has only %d fields", len(fields)+2)
-		}
-		if mm[i], err = strconv.ParseUint(fields[field-3], 10, 64); err != nil {
-			return mm, fmt.Errorf("restore: /proc/self/stat: %w", err)
-		}
-	}
+	copy(mm[:], []uint64{s.StartCode, s.EndCode, s.StartData, s.EndData, s.StartBrk, s.StartBrk}) // brk is not told
 	const startStack, noExe = 6, 1<<32 - 1
 	mm[startStack] = private + program.PrivateSize - 8
 	mm[12] = noExe << 32 // auxv_size 0, exe_fd -1

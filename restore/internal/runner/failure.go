@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/internal/proc"
 	"regrow/restore/internal/host"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
@@ -104,4 +105,12 @@ func (r *run) taskPIDs() []int {
 		}
 	}
 	return pids
+}
+
+// holderOf tells who has a pid, for the message of a pid in use.
+func holderOf(p *plan.Plan, pid int) string {
+	if p.Tree.HasNamespace(tasktree.NamespacePID) {
+		return fmt.Sprintf("pid %d is in use", pid) // in a namespace whose /proc is not here
+	}
+	return fmt.Sprintf("pid %d is in use%s", pid, proc.HeldBy(pid))
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -71,15 +70,17 @@ func (r *run) look(hints []plan.Outcome) (*plan.Observation, error) {
 		if owners[i] != nil {
 			out.Shares = owners[i].Name
 		}
-		numbers, err := openNumbers(pid)
+		numbers, err := proc.FDs(pid)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("restore: %w", err)
 		}
 		for _, n := range numbers {
 			h := plan.Held{}
-			if h.Cloexec, err = isCloexec(pid, n); err != nil {
-				return nil, err
+			flags, err := proc.FDFlags(pid, n)
+			if err != nil {
+				return nil, fmt.Errorf("restore: %w", err)
 			}
+			h.Cloexec = flags&unix.O_CLOEXEC != 0
 			hint := ""
 			if hints != nil {
 				hint = hints[i].Table[n].File
@@ -109,43 +110,6 @@ func (r *run) noted(task int) *plan.FailedOp {
 		return nil
 	}
 	return words.FailedOp(r.plan, task, int(rec.Op), unix.Errno(rec.Errno))
-}
-
-// openNumbers lists a process's descriptors, ascending.
-func openNumbers(pid int) ([]int, error) {
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-	if err != nil {
-		return nil, fmt.Errorf("restore: %w", err)
-	}
-	var numbers []int
-	for _, e := range entries {
-		n, err := strconv.Atoi(e.Name())
-		if err != nil {
-			return nil, fmt.Errorf("restore: /proc/%d/fd: odd name %q", pid, e.Name())
-		}
-		numbers = append(numbers, n)
-	}
-	slices.Sort(numbers)
-	return numbers, nil
-}
-
-// isCloexec looks at a descriptor's own flag, see proc_pid_fdinfo(5).
-func isCloexec(pid, n int) (bool, error) {
-	flags, err := openFlagsOf(pid, n)
-	return flags&unix.O_CLOEXEC != 0, err
-}
-
-func openFlagsOf(pid, n int) (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", pid, n))
-	if err != nil {
-		return 0, fmt.Errorf("restore: %w", err)
-	}
-	for line := range strings.Lines(string(text)) {
-		if octal, ok := strings.CutPrefix(line, "flags:"); ok {
-			return strconv.ParseInt(strings.TrimSpace(octal), 8, 64)
-		}
-	}
-	return 0, fmt.Errorf("restore: /proc/%d/fdinfo/%d has no flags", pid, n)
 }
 
 // knownFiles are open files that this process holds, in the kernel's own order of
@@ -248,7 +212,7 @@ func (p *privateNames) find(task, pid, n int, hint string) (plan.FileEnd, error)
 			return fe, nil
 		}
 	}
-	if link, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, n)); err == nil && strings.HasPrefix(link, "socket:") {
+	if link, err := proc.FDLink(pid, n); err == nil && strings.HasPrefix(link, "socket:") {
 		return p.channel(pid, n, hint)
 	}
 	found := plan.Nothing
@@ -313,17 +277,16 @@ func (p *privateNames) candidates(task int) []plan.FileEnd {
 // entry, or a pipe's end with the right access mode.
 func (p *privateNames) leadsTo(fe plan.FileEnd, pid, n int) bool {
 	of := p.r.plan
-	proc := fmt.Sprintf("/proc/%d/fd/%d", pid, n)
 	if path := of.Tree.Files[fe.File].Spec.Traits(of.Tree).Path; path != "" {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(of.Host.Cwd, path)
 		}
 		var a, b unix.Stat_t
-		return unix.Stat(path, &a) == nil && unix.Stat(proc, &b) == nil && a.Dev == b.Dev && a.Ino == b.Ino
+		return unix.Stat(path, &a) == nil && proc.StatFD(pid, n, &b) == nil && a.Dev == b.Dev && a.Ino == b.Ino
 	}
-	link, err := os.Readlink(proc)
-	flags, err2 := openFlagsOf(pid, n)
-	mode := []int64{unix.O_RDONLY, unix.O_WRONLY}
+	link, err := proc.FDLink(pid, n)
+	flags, err2 := proc.FDFlags(pid, n)
+	mode := []int{unix.O_RDONLY, unix.O_WRONLY}
 	return err == nil && err2 == nil && strings.HasPrefix(link, "pipe:") &&
 		int(fe.End) < len(mode) && flags&unix.O_ACCMODE == mode[fe.End]
 }

@@ -2,12 +2,11 @@ package runner
 
 import (
 	"errors"
-	"fmt"
 
 	"golang.org/x/sys/unix"
 
+	"regrow/internal/proc"
 	"regrow/restore/internal/host"
-	"regrow/restore/internal/program"
 	"regrow/restore/internal/safepath"
 	"regrow/restore/internal/words"
 	"regrow/tasktree"
@@ -33,7 +32,7 @@ func (r *run) refuse(fd int, types tasktree.FileTypes) opFailure {
 
 // reopen opens what a descriptor has open once more, with flags of open(2).
 func reopen(fd, flags int) (int, error) {
-	return host.Open(fmt.Sprintf("%s%d", program.FDFolder, fd), flags, 0)
+	return host.Open(proc.FDPath(proc.Caller, fd), flags, 0)
 }
 
 // settable are the flags of an open file that fcntl(F_SETFL) changes, without

@@ -113,7 +113,7 @@ func (r *run) commit(watch *watch) error {
 	return r.carryOut(&r.plan.Commit)
 }
 
-func (r *run) spawn(maps []memory.Mapping) error {
+func (r *run) spawn(maps []proc.Mapping) error {
 	root := r.plan.Tree.Root
 	pid, err := r.arena.Spawn(r.plan.RootClone, postfork.SpawnOptions{
 		OldClone: r.plan.Host.OldClone,

@@ -1,10 +1,6 @@
 package runner
 
 import (
-	"errors"
-	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"regrow/internal/proc"
@@ -124,15 +120,7 @@ func hostPIDs(tasks []TaskReport, below func() (all []proc.Status, missed int), 
 // for, by their numbers in the tree's pid namespace. It is an error if there is no
 // descriptor left for a look at them.
 func (r *run) ended() (map[int]bool, error) {
-	folder, err := os.Open("/proc/self/task")
-	if err != nil {
-		return nil, err
-	}
-	status, err := os.Open("/proc/self/status")
-	if err == nil {
-		err = status.Close()
-	}
-	if err = errors.Join(err, folder.Close()); err != nil {
+	if err := proc.Readable(); err != nil {
 		return nil, err
 	}
 	root, err := identified(r.root)
@@ -149,23 +137,10 @@ func (r *run) ended() (map[int]bool, error) {
 }
 
 // pidInTree gives the number of a process in the tree's pid namespace, 0 if it is
-// gone. It may have more of them, where a program has made namespaces below. See
-// NSpid in proc_pid_status(5).
+// gone.
 func (r *run) pidInTree(host int) int {
 	if !r.plan.Tree.HasNamespace(tasktree.NamespacePID) {
 		return host
 	}
-	status, err := os.ReadFile("/proc/" + strconv.Itoa(host) + "/status")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(status)) {
-		if list, ok := strings.CutPrefix(line, "NSpid:"); ok {
-			if fields := strings.Fields(list); len(fields) > 1 { // this process's namespace, the tree's, ...
-				pid, _ := strconv.Atoi(fields[1])
-				return pid
-			}
-		}
-	}
-	return 0
+	return proc.InnerPID(host)
 }

@@ -194,7 +194,7 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 // only if the plan knows.
 func (r *run) childrenStay() error {
 	const bit = 1 << (unix.SIGCHLD - 1)
-	ignored, err := proc.SignalMask("self", "SigIgn")
+	ignored, err := proc.SignalMask(proc.Caller, "SigIgn")
 	if err != nil || ignored&bit == 0 || r.plan.Host.Ignored&bit != 0 {
 		return nil //nolint:nilerr // whoever has no /proc has been told
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/internal/proc"
 )
 
 // Explain says what an error of opening a path meant, with the flags it was opened
@@ -109,6 +111,6 @@ func (o *Opener) isTop(dir int) bool {
 	if err != nil || unix.Fstat(dir, &st) != nil || !procs.Has(st.Dev) {
 		return false
 	}
-	path, err := linkOf(dir)
+	path, err := proc.FDLink(proc.Caller, dir)
 	return err == nil && procs.Another(st.Dev, path+"/1", false) && !procs.Another(st.Dev, path, false)
 }

@@ -2,11 +2,12 @@ package safepath
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/internal/proc"
 )
 
 // Resolve is how openat2(2) resolves every path that is opened for somebody else.
@@ -107,7 +108,7 @@ func (o *Opener) Refuse(fd int, st *unix.Stat_t) error {
 	if err != nil || !procs.Has(st.Dev) {
 		return err
 	}
-	path, err := linkOf(fd)
+	path, err := proc.FDLink(proc.Caller, fd)
 	if err != nil {
 		return err
 	}
@@ -115,14 +116,6 @@ func (o *Opener) Refuse(fd int, st *unix.Stat_t) error {
 		return Process
 	}
 	return nil
-}
-
-// linkOf gives the path of what a descriptor has open, in the mount namespace of this
-// process.
-func linkOf(fd int) (string, error) {
-	link := make([]byte, unix.PathMax)
-	n, err := unix.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd), link)
-	return string(link[:max(n, 0)]), err
 }
 
 // FirstLink gives the part of a path up to its first symbolic link, "" if there is

@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 
-	"github.com/moby/sys/mountinfo"
-	"golang.org/x/sys/unix"
+	"regrow/internal/proc"
 )
 
 // Proc is a place where a procfs, or a part of one, is mounted.
@@ -38,28 +36,22 @@ const LongestPoint = 900
 // ReadProcs reads the mounts of the calling thread. Without an error there may be
 // none.
 func ReadProcs() (Procs, error) {
-	text, err := os.ReadFile("/proc/thread-self/mountinfo")
+	mounts, err := proc.Mounts("proc")
 	if err != nil {
 		return nil, fmt.Errorf("%w%s", err, cure(err))
 	}
-	return parseProcs(string(text))
+	return procsOf(mounts), nil
 }
 
-// parseProcs reads the form of proc_pid_mountinfo(5).
-func parseProcs(text string) (Procs, error) {
-	mounts, err := mountinfo.GetMountsFromReader(strings.NewReader(text), mountinfo.FSTypeFilter("proc"))
-	if err != nil {
-		return nil, fmt.Errorf("/proc/thread-self/mountinfo: %w", err)
-	}
-	var all Procs
+// procsOf gives those mounts of procfs that count.
+func procsOf(mounts []proc.Mount) (all Procs) {
 	for _, m := range mounts {
-		point := strings.TrimSuffix(m.Mountpoint, "/")
-		if len(point) > LongestPoint {
-			continue
+		point := strings.TrimSuffix(m.Point, "/")
+		if len(point) <= LongestPoint {
+			all = append(all, Proc{Dev: m.Dev, Point: point, Part: partOf(m.Root)})
 		}
-		all = append(all, Proc{Dev: unix.Mkdev(uint32(m.Major), uint32(m.Minor)), Point: point, Part: partOf(m.Root)})
 	}
-	return all, nil
+	return all
 }
 
 // partOf says what a mount shows whose root is this path inside the procfs.

@@ -9,21 +9,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"regrow/internal/proc"
 )
 
-func TestParseProcs(t *testing.T) {
-	text := `22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
-36 22 0:21 / /proc rw,nosuid shared:12 - proc proc rw,hidepid=2
-37 36 0:21 /sys /proc/sys ro,nosuid - proc proc rw
-38 22 0:21 /4711/net /mnt/a\040b\134c rw - proc - and\040more rw
-39 22 0:55 / / rw - proc proc rw
-40 22 0:22 / /sys rw - sysfs proc rw
-41 22 0:300 / ` + "/" + strings.Repeat("x", LongestPoint) + ` rw - proc proc rw
-`
-	got, err := parseProcs(text)
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestProcsOf(t *testing.T) {
+	got := procsOf([]proc.Mount{
+		{Dev: 21, Root: "/", Point: "/proc"},
+		{Dev: 21, Root: "/sys", Point: "/proc/sys"},
+		{Dev: 21, Root: "/4711/net", Point: `/mnt/a b\c`},
+		{Dev: 55, Root: "/", Point: "/"},
+		{Dev: unix.Mkdev(0, 300), Root: "/", Point: "/" + strings.Repeat("x", LongestPoint)},
+	})
 	want := Procs{
 		{21, "/proc", Whole},
 		{21, "/proc/sys", Common},
@@ -32,11 +29,6 @@ func TestParseProcs(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("mounts (-want +got):\n%s", diff)
-	}
-	for _, bad := range []string{"36 22 0:21 / - proc proc rw\n", "36 22 8 / /proc rw - proc proc rw\n"} {
-		if got, err := parseProcs(bad); err == nil {
-			t.Errorf("%q gives %v", bad, got)
-		}
 	}
 }
 

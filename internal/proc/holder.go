@@ -1,53 +1,39 @@
-package runner
+package proc
 
 import (
 	"fmt"
-	"os"
 	"strconv"
-	"strings"
-
-	"regrow/internal/proc"
-	"regrow/restore/internal/plan"
-	"regrow/tasktree"
 )
 
-// holderOf tells who has a pid, for the message of a pid in use.
-func holderOf(p *plan.Plan, pid int) string {
-	if p.Tree.HasNamespace(tasktree.NamespacePID) {
-		return fmt.Sprintf("pid %d is in use", pid) // in a namespace whose /proc is not here
-	}
-	return fmt.Sprintf("pid %d is in use%s", pid, heldBy("/proc", pid))
-}
+// HeldBy says in words by whom a number is held, to follow "pid 7 is in use": a process,
+// also one that has ended, a thread, which no listing of /proc shows, or a session or
+// process group whose leader is gone (the kernel gives none of these numbers to anybody
+// else). For the last of these it looks at every process.
+func HeldBy(pid int) string { return heldBy(root, pid) }
 
-// entry is what the folder of a process or a thread in /proc says of it.
+// entry is what the folder of a process or a thread says of it.
 type entry struct {
-	proc.Status
+	Status
 
 	tgid int // another number than its own: a thread
 }
 
-// readEntry reads a folder of /proc: its stat, and of its status what stat lacks.
+// readEntry reads such a folder: its stat, and of its status what stat lacks.
 func readEntry(folder string) (e entry, ok bool) {
 	var err error
-	if e.Status, err = proc.ReadStat(folder); err != nil {
+	if e.Status, err = readStat(folder); err != nil {
 		return e, false
 	}
-	status, err := os.ReadFile(folder + "/status")
+	var room [4096]byte
+	status, err := read(folder+"/status", room[:0])
 	if err != nil {
 		return e, false
 	}
-	for line := range strings.Lines(string(status)) {
-		if value, is := strings.CutPrefix(line, "Tgid:"); is {
-			e.tgid, err = strconv.Atoi(strings.TrimSpace(value))
-			return e, err == nil
-		}
-	}
-	return e, false
+	tgid, _ := field(status, "Tgid")
+	e.tgid, err = strconv.Atoi(string(tgid))
+	return e, err == nil
 }
 
-// heldBy says by whom a number is held: a process, also one that has ended, a thread,
-// which no listing of /proc shows, or a session or process group whose leader is gone
-// (the kernel gives none of these numbers to anybody else).
 func heldBy(root string, pid int) string {
 	e, there := readEntry(fmt.Sprintf("%s/%d", root, pid))
 	switch {
@@ -76,17 +62,13 @@ func childOf(root string, ppid int) string {
 // reads /proc for every process.
 func heldAsGroup(root string, pid int) string {
 	const nobody = ", and /proc shows nobody who has it: it was freed meanwhile, or is hidden (hidepid)"
-	processes, err := os.ReadDir(root)
+	processes, err := processesIn(root)
 	if err != nil {
 		return ""
 	}
 	group := ""
-	for _, process := range processes {
-		number, err := strconv.Atoi(process.Name())
-		if err != nil {
-			continue
-		}
-		switch e, ok := readEntry(root + "/" + process.Name()); {
+	for _, number := range processes {
+		switch e, ok := readEntry(fmt.Sprintf("%s/%d", root, number)); {
 		case !ok:
 		case e.Session == pid:
 			return fmt.Sprintf(" as the session of %q (pid %d), whose leader has ended", e.Name, number)
