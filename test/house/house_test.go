@@ -54,7 +54,8 @@ var rooms = map[string][]string{
 	"restore/restoretest":      {"restore", "images", "internal/proc"},
 
 	"restore/internal/plantest": {"restore/internal/plan", "tasktree", "tasktree/kind"},
-	"restore/internal/runner":   {"restore/internal/plan", "restore/internal/words", "restore/internal/host", "restore/internal/memory", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "internal/proc", "internal/service", "fdstore", "tasktree"},
+	"restore/internal/trace":    {"restore/internal/plan", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "tasktree"},
+	"restore/internal/runner":   {"restore/internal/plan", "restore/internal/words", "restore/internal/trace", "restore/internal/host", "restore/internal/memory", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "internal/proc", "internal/service", "fdstore", "tasktree"},
 	"restore/internal/plan":     {"restore/internal/program", "restore/internal/safepath", "tasktree", "fdstore", "fdstore/wire"},
 
 	"restore/internal/program":   {},

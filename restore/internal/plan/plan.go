@@ -76,6 +76,16 @@ type Plan struct {
 	ForkHints int32  // index of an extra
 }
 
+// TaskPID gives a task's number in the tree's pid namespace. pid is what its record
+// says: the number that its parent has made it with, which the root of a new namespace
+// does not have there.
+func (p *Plan) TaskPID(task int, pid int32) int {
+	if task == 0 && p.Tree.HasNamespace(tasktree.NamespacePID) {
+		return 1
+	}
+	return int(pid)
+}
+
 // MessageOf gives the message that an OpPull takes: an index into Plan.Messages,
 // or -1 if it takes a socket of the store.
 func (p *Plan) MessageOf(op *program.Op) int {

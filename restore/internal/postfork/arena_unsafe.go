@@ -98,6 +98,11 @@ func (a *Arena) Ops(addr uint64, n int) []program.Op {
 	return unsafe.Slice((*program.Op)(unsafe.Add(a.base, uintptr(addr-a.Base))), n)
 }
 
+// HelperPID gives the pid of the helper that an OpHelp has made, 0 if none.
+func (a *Arena) HelperPID(op *program.Op) int {
+	return int(*(*int32)(unsafe.Add(a.base, uintptr(op.Args[3]-a.Base))))
+}
+
 // Load reads a word that tasks change. Safe for several goroutines.
 func Load(word *uint32) uint32 { return atomic.LoadUint32(word) }
 

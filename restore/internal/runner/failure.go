@@ -57,10 +57,7 @@ func (r *run) taskError(i int) error {
 	}
 	op, note := &prog.Ops[rec.Op], prog.Notes[rec.Op]
 	reason, err := words.Reason(r.plan, op, note, rec.Errno, rec.Got)
-	pid := int(rec.PID)
-	if i == 0 && r.plan.Tree.HasNamespace(tasktree.NamespacePID) {
-		pid = 1
-	}
+	pid := r.plan.TaskPID(i, rec.PID)
 	if note.Verb == program.VerbFork && errors.Is(err, unix.EEXIST) {
 		reason = holderOf(r.plan, int(op.Want))
 	}
@@ -100,7 +97,7 @@ func (r *run) taskPIDs() []int {
 		}
 		for j := range r.plan.Tasks[i].Ops {
 			if op := &r.plan.Tasks[i].Ops[j]; op.Kind == program.OpHelp {
-				pids = append(pids, r.helper(op))
+				pids = append(pids, r.arena.HelperPID(op))
 			}
 		}
 	}

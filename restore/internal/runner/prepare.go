@@ -71,7 +71,7 @@ func (r *run) checkPrograms() error {
 	if r.plan.Held == len(r.plan.Tasks) {
 		return nil
 	}
-	done := r.trace.stage("look at the programs")
+	done := r.trace.Stage("look at the programs")
 	defer done()
 	c := host.NewProgramCheck(r.plan, func(of plan.FileEnd) (int, bool) {
 		slot, ok := r.plan.SlotsOf[of]
@@ -101,7 +101,7 @@ func (r *run) carryOut(prog *program.Program) error {
 			return plan.ErrCanceled
 		}
 		op := &prog.Ops[i]
-		done := r.trace.step(prog, i)
+		done := r.trace.Step(prog, i)
 		got, f := r.step(op)
 		done()
 		if f.err == nil && f.reason == "" && op.Flags&program.FlagWant != 0 && got != op.Want {

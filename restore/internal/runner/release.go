@@ -15,6 +15,7 @@ import (
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/trace"
 	"regrow/restore/internal/words"
 )
 
@@ -50,7 +51,7 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 	if err := r.awaitPrograms(watch); err != nil {
 		return nil, err
 	}
-	r.logOps()
+	trace.LogOps(r.log, r.plan, r.arena)
 	return r.tree()
 }
 
@@ -69,7 +70,7 @@ func (r *run) release(gate postfork.Gate, watch *watch) error {
 	h.NKeep = uint32(copy(h.Keep[:], kept))
 
 	r.started = time.Now()
-	restored := r.trace.stage("restore the tasks")
+	restored := r.trace.Stage("restore the tasks")
 	if err := r.spawn(maps); err != nil {
 		return err
 	}
@@ -92,7 +93,7 @@ func (r *run) release(gate postfork.Gate, watch *watch) error {
 	}
 	r.family.note()
 	restored()
-	r.trace.moment("released")
+	r.trace.Moment("released")
 	gate.Open()
 	r.elapsed = time.Since(r.started)
 	r.log.WithFields(logrus.Fields{"tasks": len(r.plan.Tasks), "elapsed": r.elapsed}).Info("released")
@@ -117,7 +118,7 @@ func (r *run) spawn(maps []proc.Mapping) error {
 	root := r.plan.Tree.Root
 	pid, err := r.arena.Spawn(r.plan.RootClone, postfork.SpawnOptions{
 		OldClone: r.plan.Host.OldClone,
-		Trace:    r.trace != nil || debugging(r.log), // logFailed wants to know how far tasks came
+		Trace:    r.trace != nil || trace.Debugging(r.log), // logFailed wants to know how far tasks came
 		Heap:     memory.Heap(maps, uint64(reflect.ValueOf(r).Pointer())),
 	})
 	if err == nil {

@@ -20,6 +20,7 @@ import (
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/safepath"
+	"regrow/restore/internal/trace"
 )
 
 // Options says how a plan is to be carried out. The zero value works.
@@ -89,8 +90,8 @@ type run struct {
 	deadline time.Time // of the release, if Options.Timeout is set
 	started  time.Time
 	elapsed  time.Duration
-	trace    *trace    // nil if nobody asked for one
-	progress *reporter // nil before the clone, or if nobody asked for it
+	trace    *trace.Trace // nil if nobody asked for one
+	progress *reporter    // nil before the clone, or if nobody asked for it
 }
 
 // slot holds a descriptor that the runner made, or borrowed from the caller.
@@ -117,11 +118,11 @@ func Start(ctx context.Context, p *plan.Plan, o Options, by Joined) (*Tree, erro
 	for again := false; ; again = true {
 		r := newRun(p, o, by)
 		if again {
-			r.trace.moment("planned again")
+			r.trace.Moment("planned again")
 		}
 		tree, err := r.attempt(ctx)
 		if p = r.leaner(); p == nil {
-			r.finishTrace(err)
+			r.writeTrace(err)
 			tree, err = r.leave(tree, err)
 			return tree, r.withAllPaths(ctx, err)
 		}
@@ -129,6 +130,17 @@ func Start(ctx context.Context, p *plan.Plan, o Options, by Joined) (*Tree, erro
 		if _, left := r.leave(nil, nil); left != nil {
 			return nil, errors.Join(err, left)
 		}
+	}
+}
+
+// writeTrace writes the trace, if there is one. The tree has been released, or
+// nothing of it is left: a trace that cannot be written is no reason to fail.
+func (r *run) writeTrace(failed error) {
+	if r.trace == nil {
+		return
+	}
+	if err := r.trace.Write(r.options.Trace, r.plan, r.arena, failed); err != nil {
+		r.log.WithError(err).Warn("the trace could not be written")
 	}
 }
 
@@ -140,7 +152,7 @@ func newRun(p *plan.Plan, o Options, by Joined) *run {
 		r.log = quiet
 	}
 	if o.Trace != nil {
-		r.trace = newTrace()
+		r.trace = trace.New()
 	}
 	return r
 }
@@ -182,7 +194,9 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 			r.closeSlots() // the sweep reads /proc, and our table may be full
 		}
 		r.end()
-		r.logFailed()
+		if r.root.PID != 0 {
+			trace.LogFailed(r.log, r.plan, r.arena, r.taskError)
+		}
 		r.giveUp()
 		r.family.leave()
 	}
@@ -259,7 +273,7 @@ func (r *run) closeStore() (err error) {
 }
 
 func (r *run) start(ctx context.Context) (*Tree, error) {
-	loaded := r.trace.stage("load the plan")
+	loaded := r.trace.Stage("load the plan")
 	if err := r.mapArena(); err != nil {
 		return nil, err
 	}
@@ -280,7 +294,7 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 		r.short = true
 		return nil, r.noStore(err)
 	}
-	made := r.trace.stage("make the shared files")
+	made := r.trace.Stage("make the shared files")
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -294,7 +308,7 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 	if err := r.fillHead(); err != nil {
 		return nil, err
 	}
-	checked := r.trace.stage("wait for the model")
+	checked := r.trace.Stage("wait for the model")
 	if err := <-verified; err != nil {
 		return nil, err
 	}

@@ -1,14 +1,16 @@
-package runner
+package trace
 
 import (
 	"github.com/sirupsen/logrus"
 
+	"regrow/restore/internal/plan"
+	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/words"
 )
 
-// debugging reports whether anybody wants to read what logOps has to say.
-func debugging(log logrus.FieldLogger) bool {
+// Debugging reports whether anybody wants to read what [LogOps] has to say.
+func Debugging(log logrus.FieldLogger) bool {
 	switch l := log.(type) {
 	case *logrus.Logger:
 		return l.IsLevelEnabled(logrus.DebugLevel)
@@ -18,36 +20,37 @@ func debugging(log logrus.FieldLogger) bool {
 	return true
 }
 
-// logOps logs what the tasks of a released tree have done, from the plan: tasks
+// LogOps logs what the tasks of a released tree have done, from the plan: tasks
 // cannot log.
-func (r *run) logOps() {
-	if !debugging(r.log) {
+func LogOps(log logrus.FieldLogger, p *plan.Plan, arena *postfork.Arena) {
+	if !Debugging(log) {
 		return
 	}
-	for i := range r.plan.Tasks {
-		for j := range r.plan.Tasks[i].Ops {
-			r.logOp(i, j, "")
+	for i := range p.Tasks {
+		for j := range p.Tasks[i].Ops {
+			logOp(log, p, arena, i, j, "")
 		}
 	}
 }
 
-// logFailed logs what the tasks of a restore that has failed had done by then, and
-// the pull or install at which one failed. Nothing of the tree is left.
-func (r *run) logFailed() {
-	if r.root.PID == 0 || !debugging(r.log) {
+// LogFailed logs what the tasks of a restore that has failed had done by then, and
+// the pull or install at which one failed; why gives the error of such a task. Nothing of
+// the tree is left.
+func LogFailed(log logrus.FieldLogger, p *plan.Plan, arena *postfork.Arena, why func(task int) error) {
+	if !Debugging(log) {
 		return
 	}
-	for i := range r.plan.Tasks {
-		rec := r.arena.Record(i)
-		ops := r.arena.Ops(rec.Ops, len(r.plan.Tasks[i].Ops))
+	for i := range p.Tasks {
+		rec := arena.Record(i)
+		ops := arena.Ops(rec.Ops, len(p.Tasks[i].Ops))
 		for j := range ops {
 			switch {
 			case rec.Errno != 0 && int(rec.Op) == j:
-				if e := r.taskError(i); e != nil {
-					r.logOp(i, j, e.Error())
+				if err := why(i); err != nil {
+					logOp(log, p, arena, i, j, err.Error())
 				}
 			case j+1 < len(ops) && ops[j+1].At != 0: // the next one has begun
-				r.logOp(i, j, "")
+				logOp(log, p, arena, i, j, "")
 			}
 		}
 	}
@@ -56,18 +59,17 @@ func (r *run) logFailed() {
 // logOp logs a pull or an install of a task; others are no matter of descriptors. A
 // pull has an entry for each open file that it brings, with the number where that
 // lands. failure is why it did not, "" if it did.
-func (r *run) logOp(task, i int, failure string) {
-	p := r.plan
+func logOp(to logrus.FieldLogger, p *plan.Plan, arena *postfork.Arena, task, i int, failure string) {
 	op, note := &p.Tasks[task].Ops[i], p.Tasks[task].Notes[i]
 	log := func(fd int32, file, call string, message int) {
-		fields := logrus.Fields{"task": p.Tree.Tasks()[task].Name, "pid": r.taskPID(task), "fd": fd, "file": file}
+		fields := logrus.Fields{"task": p.Tree.Tasks()[task].Name, "pid": p.TaskPID(task, arena.Record(task).PID), "fd": fd, "file": file}
 		if message >= 0 {
 			fields["message"] = message
 		}
 		if failure != "" {
 			fields["error"] = failure
 		}
-		r.log.WithFields(fields).Debug(call)
+		to.WithFields(fields).Debug(call)
 	}
 	switch note.Verb {
 	case program.VerbPull:
