@@ -75,7 +75,7 @@ func drawGiven(t *rapid.T, tree *tasktree.Tree) map[string]int {
 	for _, f := range tree.Files {
 		for end := range max(1, len(f.Spec.Ends())) {
 			// A key that is all replaced would be of no use.
-			if rapid.IntRange(0, 9).Draw(t, "replaced") == 0 && f.Spec.Traits(tree).InheritKey != "given" {
+			if rapid.IntRange(0, 9).Draw(t, "replaced") == 0 && tasktree.CallerKey(f.Spec) != "given" {
 				given[f.EndName(end)] = numbers.Draw(t, "by")
 			}
 		}

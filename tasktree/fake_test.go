@@ -2,6 +2,7 @@ package tasktree_test
 
 import (
 	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 	"regrow/tasktree/schema"
 )
 
@@ -17,11 +18,11 @@ var (
 	twoEnd = fake{kind: "pipe", ends: []string{"r", "w"}}
 )
 
-func (fake) Fields(schema.Fields)                               {}
-func (f fake) Kind() string                                     { return f.kind }
-func (f fake) Ends() []string                                   { return f.ends }
-func (fake) Traits(*tasktree.Tree) tasktree.Traits              { return tasktree.Traits{} }
-func (fake) Make(*tasktree.Tree, tasktree.Maker) []tasktree.Ref { return nil }
+func (fake) Fields(schema.Fields)                           {}
+func (f fake) Kind() string                                 { return f.kind }
+func (f fake) Ends() []string                               { return f.ends }
+func (fake) Traits(*tasktree.Tree) tasktree.Traits          { return tasktree.Traits{} }
+func (fake) Make(*tasktree.Tree, recipe.Maker) []recipe.Ref { return nil }
 
 func (f fake) Check(_ *tasktree.Tree, report func(tasktree.Problem)) { each(f.problems, report) }
 func (f fake) Warn(_ *tasktree.Tree, report func(tasktree.Problem))  { each(f.warnings, report) }

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"regrow/tasktree/recipe"
 )
 
 // Given is an open file of a description in whose place a descriptor of the
@@ -44,7 +46,7 @@ func (e *GivenError) Error() string {
 }
 
 // Replace gives the tree as it is restored if the caller gives descriptors, by
-// key. A key is that of an inherit ([Traits.InheritKey]): this needs no change
+// key. A key is that of an inherit ([Taken]): this needs no change
 // of the tree. Else it is the name of an open file, with its end where its kind
 // has ends: the descriptor then takes the place of that file for every task, and
 // nothing that the entry says of it is done. The other end of a pipe stays what
@@ -128,7 +130,7 @@ func (t *Tree) keys() *keys {
 		if IsGiven(f.Spec) {
 			continue
 		}
-		if key := f.Spec.Traits(t).InheritKey; key != "" {
+		if key := CallerKey(f.Spec); key != "" {
 			k.keys[key] = append(k.keys[key], f)
 		}
 	}
@@ -295,32 +297,56 @@ func (g *givenSpec) Traits(t *Tree) Traits {
 	traits := Traits{}
 	if g.makes {
 		traits = g.Spec.Traits(t)
-	} else {
-		traits.InheritKey = g.keys[slices.IndexFunc(g.keys, func(key string) bool { return key != "" })]
 	}
 	traits.ByRunner = true
 	return traits
 }
 
-// Make implements [Spec]. An end that is made and not wanted is closed by the
-// Maker.
-func (g *givenSpec) Make(t *Tree, m Maker) []Ref {
-	refs := make([]Ref, len(g.keys))
+// CallerKey implements [Taken].
+func (g *givenSpec) CallerKey() string {
 	if g.makes {
-		refs = g.Spec.Make(t, m)
+		return CallerKey(g.Spec)
 	}
-	m.At(g.pos)
-	given := Ref(-1)
-	for end, key := range g.keys {
-		if key != "" {
-			refs[end] = m.Caller(key)
-			given = refs[end]
-		}
+	return g.keys[slices.IndexFunc(g.keys, func(key string) bool { return key != "" })]
+}
+
+// Host implements [Needy].
+func (g *givenSpec) Host(t *Tree) []recipe.Need {
+	if needy, ok := g.Spec.(Needy); ok && g.makes {
+		return needy.Host(t)
 	}
-	for end, key := range g.keys {
-		if key == "" && !g.makes {
-			refs[end] = given // no task uses it
-		}
+	return nil
+}
+
+// Make implements [Spec]: it makes what the description says, if a task uses an
+// end that is not given. An end that is made and not wanted is closed by the Maker.
+func (g *givenSpec) Make(t *Tree, m recipe.Maker) []recipe.Ref {
+	if !g.makes {
+		return nil
 	}
-	return refs
+	return g.Spec.Make(t, m)
+}
+
+// Fill implements [Filled].
+func (g *givenSpec) Fill(t *Tree, m recipe.Maker) {
+	if filled, ok := g.Spec.(Filled); ok && g.makes {
+		filled.Fill(t, m)
+	}
+}
+
+// Shape implements [Shaped].
+func (g *givenSpec) Shape(t *Tree, m recipe.Maker) {
+	if shaped, ok := g.Spec.(Shaped); ok && g.makes {
+		shaped.Shape(t, m)
+	}
+}
+
+// GivenEnds gives, for each end of an open file, the key of the caller's descriptor
+// that takes its place, "" for one that is made, and the place of the entry. It is
+// nil where all is as described.
+func GivenEnds(s Spec) (keys []string, pos Pos) {
+	if g, ok := s.(*givenSpec); ok {
+		return g.keys, g.pos
+	}
+	return nil, Pos{}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 )
 
 // inherited is an inherit with a key.
@@ -17,9 +18,8 @@ type inherited struct {
 	key string
 }
 
-func (i inherited) Traits(*tasktree.Tree) tasktree.Traits {
-	return tasktree.Traits{ByRunner: true, InheritKey: i.key}
-}
+func (i inherited) Traits(*tasktree.Tree) tasktree.Traits { return tasktree.Traits{ByRunner: true} }
+func (i inherited) CallerKey() string                     { return i.key }
 
 func inherit(key string) inherited { return inherited{fake{kind: "inherit"}, key} }
 
@@ -155,11 +155,20 @@ func TestReplaceMakes(t *testing.T) {
 			m := &noting{}
 			spec := replaced.Files[0].Spec
 			refs := spec.Make(replaced, m)
-			if got := strings.Join(m.made, " "); got != c.want || len(refs) != 2 {
-				t.Errorf("made %q, want %q; refs %v", got, c.want, refs)
+			if (len(refs) == 2) != strings.Contains(c.want, "made") {
+				t.Errorf("refs %v", refs)
+			}
+			keys, pos := tasktree.GivenEnds(spec)
+			for _, key := range keys {
+				if key != "" {
+					m.made = append(m.made, "given")
+				}
+			}
+			if got := strings.Join(m.made, " "); got != c.want || len(keys) != 2 || !pos.IsValid() {
+				t.Errorf("made %q, want %q; keys %q at %v", got, c.want, keys, pos)
 			}
 			traits := spec.Traits(replaced)
-			if !traits.ByRunner || (traits.InheritKey == "") != strings.Contains(c.want, "made") {
+			if !traits.ByRunner || (tasktree.CallerKey(spec) == "") != strings.Contains(c.want, "made") {
 				t.Errorf("traits %+v", traits)
 			}
 		})
@@ -169,21 +178,17 @@ func TestReplaceMakes(t *testing.T) {
 // maker is a kind that says when it is made.
 type maker struct{ fake }
 
-func (maker) Make(_ *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
-	m.Call(tasktree.Call{})
-	return []tasktree.Ref{0, 1}
+func (maker) Make(_ *tasktree.Tree, m recipe.Maker) []recipe.Ref {
+	m.Call(recipe.Call{})
+	return []recipe.Ref{0, 1}
 }
 
-// noting is a Maker that notes what is made and what is given.
+// noting is a Maker that notes what is made.
 type noting struct {
-	tasktree.Maker
+	recipe.Maker
 
 	made []string
 }
 
-func (*noting) At(tasktree.Pos)      {}
-func (n *noting) Call(tasktree.Call) { n.made = append(n.made, "made") }
-func (n *noting) Caller(string) tasktree.Ref {
-	n.made = append(n.made, "given")
-	return 7
-}
+func (*noting) At(tasktree.Pos)    {}
+func (n *noting) Call(recipe.Call) { n.made = append(n.made, "made") }

@@ -1,6 +1,9 @@
 package tasktree
 
-import "regrow/tasktree/schema"
+import (
+	"regrow/tasktree/recipe"
+	"regrow/tasktree/schema"
+)
 
 // OpenFile is an entry of the description's files: one open file description,
 // or as many as its kind has ends (a pipe is two). Each is made exactly once,
@@ -11,8 +14,9 @@ type OpenFile struct {
 	Spec Spec
 
 	// Set by Tree.Check.
-	Index int   // position in Tree.Files
-	Uses  []Use // every descriptor that names it, tasks in their order
+	Index  int         // position in Tree.Files
+	Uses   []Use       // every descriptor that names it, tasks in their order
+	Refers []*OpenFile // the open files that its Spec names, each once
 }
 
 // Use is one descriptor that names an open file.
@@ -63,9 +67,42 @@ type Spec interface {
 	// Traits tells the planner what decides who makes the file, and when.
 	Traits(t *Tree) Traits
 
-	// Make writes the system calls that make the open file to m and returns
-	// one Ref an end, in the order of Ends.
-	Make(t *Tree, m Maker) []Ref
+	// Make writes the steps that make the open file to m, empty, and returns one
+	// Ref an end, in the order of Ends.
+	Make(t *Tree, m recipe.Maker) []recipe.Ref
+}
+
+// What a [Spec] may be besides. See package recipe for the phases.
+type (
+	// Filled is one that something waits in: it is written when all open files
+	// of the runner's exist.
+	Filled interface {
+		Fill(t *Tree, m recipe.Maker)
+	}
+
+	// Shaped is one that gets its final form when all are filled.
+	Shaped interface {
+		Shape(t *Tree, m recipe.Maker)
+	}
+
+	// Needy is one for which the host must have something.
+	Needy interface {
+		Host(t *Tree) []recipe.Need
+	}
+
+	// Taken is one that is not made but taken over: a descriptor of the caller's.
+	Taken interface {
+		CallerKey() string // by which the caller gives it
+	}
+)
+
+// CallerKey gives the key by which the caller gives an open file, "" if it is
+// made.
+func CallerKey(s Spec) string {
+	if taken, ok := s.(Taken); ok {
+		return taken.CallerKey()
+	}
+	return ""
 }
 
 // Warner is a [Spec] that also knows of things that are allowed but likely not
@@ -94,15 +131,4 @@ type Traits struct {
 	// Writes: the open file can write to the file at Path. A program there cannot
 	// be executed meanwhile (ETXTBSY).
 	Writes bool
-
-	// InheritKey names the caller's descriptor that is taken over, "" if none.
-	InheritKey string
-
-	// Pipe: it is a pipe, and counts for the limits of all pipes of a user.
-	Pipe bool
-
-	// PipeSize is the capacity in bytes that a pipe is to have, as the kernel
-	// rounds it up, with the place that asks for it; Value 0: the kernel's
-	// choice, or no pipe. Beyond fs.pipe-max-size it needs CAP_SYS_RESOURCE.
-	PipeSize Number
 }

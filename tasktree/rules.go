@@ -42,8 +42,10 @@ func (t *Tree) Check() []Problem {
 		c.shares()
 		c.standard()
 	}
+	c.references()
 	c.unused()
 	c.scenario()
+	t.byName = c.files
 	t.warnings = c.warnings.sorted()
 	return c.problems.sorted()
 }
@@ -83,8 +85,9 @@ type checker struct {
 	ends     []string             // the same names in the description's order
 	tasks    map[string]*Task
 	pids     map[int64]*Task
-	paths    []*KeyPath // by Task.Index
-	names    []string   // of all tasks, once asked for
+	paths    []*KeyPath         // by Task.Index
+	names    []string           // of all tasks, once asked for
+	referred map[*OpenFile]bool // by another open file
 	problems problemList
 	warnings problemList
 	compared int // bytes that were compared for hints
@@ -365,7 +368,7 @@ func (c *checker) program(task *Task, path *KeyPath) {
 
 func (c *checker) unused() {
 	for _, f := range c.tree.Files {
-		if len(f.Uses) == 0 && f.Spec != nil && c.files[f.Name] == f {
+		if len(f.Uses) == 0 && !c.referred[f] && f.Spec != nil && c.files[f.Name] == f {
 			c.warn(f.Pos, (&KeyPath{Key: "files"}).Sub(f.Name), "open file %q is used by no task and will not be made", f.Name)
 		}
 	}

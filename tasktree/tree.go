@@ -15,6 +15,7 @@ type Tree struct {
 	Scenario   *Scenario // what regrow conflicts is to know beside the tree; nil: nothing
 
 	tasks    []*Task // depth first, in the order of the description; set by Check
+	byName   map[string]*OpenFile
 	warnings []Problem
 	given    []Given // what Replace has replaced
 }
@@ -69,3 +70,6 @@ func (t *Tree) NamespacePos(n Namespace) Pos {
 // Warnings lists what Check found that is allowed but likely not meant, such as
 // an open file that no task uses. Sorted by position.
 func (t *Tree) Warnings() []Problem { return t.warnings }
+
+// FileNamed gives the open file of that name, or nil. It is nil before Check.
+func (t *Tree) FileNamed(name string) *OpenFile { return t.byName[name] }

@@ -78,7 +78,7 @@ func checkHost(tree *tasktree.Tree) error {
 	}
 	keys := map[string]int{}
 	for _, f := range tree.Files {
-		if key := f.Spec.Traits(tree).InheritKey; key != "" && tree.Takes(key) {
+		if key := tasktree.CallerKey(f.Spec); key != "" && tree.Takes(key) {
 			keys[key] = 0
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
+	"regrow/tasktree/recipe"
 	"regrow/tasktree/schema"
 )
 
@@ -136,58 +137,54 @@ func decode(t testing.TB, name string, said values) tasktree.Spec {
 	return spec
 }
 
-// The steps that a recorder keeps, besides tasktree.Pos for At, tasktree.Call
-// and tasktree.CreateFile.
+// The steps that a recorder keeps, besides tasktree.Pos for At, recipe.Call
+// and recipe.Open.
 type (
-	pairCall struct{ Call tasktree.Call }
-	fdCall   struct{ Call tasktree.Call }
-	look     struct {
-		Path   string
-		Flags  int
-		Refuse tasktree.FileTypes
-	}
-	reopen struct {
-		Look  tasktree.Ref
-		Flags int
-	}
+	pairCall struct{ Call recipe.Call }
+	fdCall   struct{ Call recipe.Call }
 	caller   struct{ Key string }
-	truncate struct{ File tasktree.Ref }
 )
 
 // recorder is a Maker that keeps the recipe as data. Its first Ref is 100, so
 // that no zero value passes for one.
 type recorder struct {
-	steps []any
-	refs  tasktree.Ref
+	recipe.Maker // what no kind asks for yet: nil
+	steps        []any
+	refs         recipe.Ref
+	own          []recipe.Ref
 }
 
-var _ tasktree.Maker = (*recorder)(nil)
-
-const firstRef tasktree.Ref = 100
+const firstRef recipe.Ref = 100
 
 func (r *recorder) keep(step any) { r.steps = append(r.steps, step) }
 
-func (r *recorder) made(step any) tasktree.Ref {
+func (r *recorder) made(step any) recipe.Ref {
 	r.keep(step)
 	r.refs++
 	return firstRef + r.refs - 1
 }
 
-func (r *recorder) At(pos tasktree.Pos)                       { r.keep(pos) }
-func (r *recorder) Call(c tasktree.Call)                      { r.keep(c) }
-func (r *recorder) CallFD(c tasktree.Call) tasktree.Ref       { return r.made(fdCall{c}) }
-func (r *recorder) Create(c tasktree.CreateFile) tasktree.Ref { return r.made(c) }
-func (r *recorder) Caller(key string) tasktree.Ref            { return r.made(caller{key}) }
-func (r *recorder) TruncateAtCommit(f tasktree.Ref)           { r.keep(truncate{f}) }
+func (r *recorder) At(pos tasktree.Pos)           { r.keep(pos) }
+func (r *recorder) Call(c recipe.Call)            { r.keep(c) }
+func (r *recorder) FD(c recipe.Call) recipe.Ref   { return r.made(fdCall{c}) }
+func (r *recorder) Open(o recipe.Open) recipe.Ref { return r.made(o) }
+func (r *recorder) Own(end int) recipe.Ref        { return r.own[end] }
+func (r *recorder) Caller(key string) recipe.Ref  { return r.made(caller{key}) }
 
-func (r *recorder) CallPair(c tasktree.Call) (tasktree.Ref, tasktree.Ref) {
+func (r *recorder) Pair(c recipe.Call) (recipe.Ref, recipe.Ref) {
 	first := r.made(pairCall{c})
 	r.refs++
 	return first, first + 1
 }
 
-func (r *recorder) Look(path string, flags int, refuse tasktree.FileTypes) tasktree.Ref {
-	return r.made(look{path, flags, refuse})
+// phases records what a spec writes in all three.
+func (r *recorder) phases(spec tasktree.Spec, t *tasktree.Tree) []recipe.Ref {
+	r.own = spec.Make(t, r)
+	if filled, ok := spec.(tasktree.Filled); ok {
+		filled.Fill(t, r)
+	}
+	if shaped, ok := spec.(tasktree.Shaped); ok {
+		shaped.Shape(t, r)
+	}
+	return r.own
 }
-
-func (r *recorder) Reopen(l tasktree.Ref, flags int) tasktree.Ref { return r.made(reopen{l, flags}) }

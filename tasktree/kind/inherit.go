@@ -2,6 +2,7 @@ package kind
 
 import (
 	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 	"regrow/tasktree/schema"
 )
 
@@ -43,11 +44,14 @@ func (i *Inherit) Check(_ *tasktree.Tree, report func(tasktree.Problem)) {
 
 // Traits implements [tasktree.Spec].
 func (i *Inherit) Traits(*tasktree.Tree) tasktree.Traits {
-	return tasktree.Traits{ByRunner: true, InheritKey: i.Key.Value}
+	return tasktree.Traits{ByRunner: true}
 }
 
+// CallerKey implements [tasktree.Taken].
+func (i *Inherit) CallerKey() string { return i.Key.Value }
+
 // Make implements [tasktree.Spec].
-func (i *Inherit) Make(_ *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
+func (i *Inherit) Make(_ *tasktree.Tree, m recipe.Maker) []recipe.Ref {
 	m.At(i.Key.Pos)
-	return []tasktree.Ref{m.Caller(i.Key.Value)}
+	return []recipe.Ref{m.Caller(i.Key.Value)}
 }

@@ -12,6 +12,7 @@ import (
 
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
+	"regrow/tasktree/recipe"
 	"regrow/tasktree/schema"
 )
 
@@ -149,17 +150,17 @@ type makeCase struct {
 	name    string
 	said    values
 	want    []any
-	returns []tasktree.Ref
+	returns []recipe.Ref
 }
 
 // testMake compares recipes in a tree that lies in /dir. Words of messages are
 // not compared here.
 func testMake(t *testing.T, name string, cases []makeCase, opts ...cmp.Option) {
-	opts = append(opts, cmpopts.IgnoreFields(tasktree.Call{}, "Short", "Hints"))
+	opts = append(opts, cmpopts.IgnoreFields(recipe.Call{}, "Short", "Hints"), cmpopts.EquateEmpty())
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			m := &recorder{}
-			refs := decode(t, name, c.said).Make(&tasktree.Tree{Dir: "/dir"}, m)
+			refs := m.phases(decode(t, name, c.said), &tasktree.Tree{Dir: "/dir"})
 			if diff := cmp.Diff(c.want, m.steps, opts...); diff != "" {
 				t.Errorf("recipe (-want +got):\n%s", diff)
 			}
@@ -185,17 +186,17 @@ func TestHints(t *testing.T) {
 	} {
 		t.Run(c.call, func(t *testing.T) {
 			m := &recorder{}
-			decode(t, c.kind, c.said).Make(&tasktree.Tree{}, m)
-			i := slices.IndexFunc(m.steps, func(step any) bool { call, ok := step.(tasktree.Call); return ok && call.Name == c.call })
+			m.phases(decode(t, c.kind, c.said), &tasktree.Tree{})
+			i := slices.IndexFunc(m.steps, func(step any) bool { call, ok := step.(recipe.Call); return ok && call.Name == c.call })
 			if i < 0 {
 				t.Fatalf("no call %s in %v", c.call, m.steps)
 			}
-			call := m.steps[i].(tasktree.Call)
+			call := m.steps[i].(recipe.Call)
 			if call.HasWant && call.Short == "" {
 				t.Error("demands a result and does not say what another one means")
 			}
 			for errno, words := range c.want {
-				j := slices.IndexFunc(call.Hints, func(h tasktree.Hint) bool { return h.Errno == int(errno) })
+				j := slices.IndexFunc(call.Hints, func(h recipe.Hint) bool { return h.Errno == int(errno) })
 				if j < 0 {
 					t.Fatalf("nothing is said of %v", errno)
 				}

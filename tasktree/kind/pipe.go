@@ -3,10 +3,12 @@ package kind
 import (
 	"fmt"
 	"math/bits"
+	"os"
 
 	"golang.org/x/sys/unix"
 
 	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 	"regrow/tasktree/schema"
 )
 
@@ -83,36 +85,47 @@ func (p *Pipe) Check(_ *tasktree.Tree, report func(tasktree.Problem)) {
 }
 
 // Traits implements [tasktree.Spec].
-func (p *Pipe) Traits(*tasktree.Tree) tasktree.Traits {
-	size := p.Capacity
-	if size.Value > 0 {
-		size.Value = roundPipe(size.Value)
+func (*Pipe) Traits(*tasktree.Tree) tasktree.Traits { return tasktree.Traits{} }
+
+// Host implements [tasktree.Needy].
+func (p *Pipe) Host(*tasktree.Tree) []recipe.Need {
+	if p.Capacity.Value > 0 {
+		return []recipe.Need{{What: recipe.PipePages, N: roundPipe(p.Capacity.Value), Pos: p.Capacity.Pos}}
 	}
-	return tasktree.Traits{Pipe: true, PipeSize: size}
+	return []recipe.Need{{What: recipe.PipePages, N: newPipe()}}
+}
+
+// newPipe is the capacity of a new pipe in bytes (PIPE_DEF_BUFFERS in
+// include/linux/pipe_fs_i.h), for a user who is below fs.pipe-user-pages-soft.
+func newPipe() int64 { return 16 * int64(os.Getpagesize()) }
+
+// first are the flags that both ends get when the pipe is made.
+func (p *Pipe) first() int {
+	first := p.ReadEnd.Bits & p.WriteEnd.Bits & (unix.O_NONBLOCK | unix.O_DIRECT)
+	if p.Content.Value != "" {
+		first |= unix.O_NONBLOCK // a full pipe must be an error, not a hang
+	}
+	return first
 }
 
 // Make implements [tasktree.Spec].
 //
 // The ends get one set of flags from pipe2; where that is not what both want,
-// or where content must not block, F_SETFL puts it right.
-func (p *Pipe) Make(_ *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
-	const settable = unix.O_NONBLOCK | unix.O_DIRECT | unix.O_NOATIME | unix.O_ASYNC
-	first := p.ReadEnd.Bits & p.WriteEnd.Bits & (unix.O_NONBLOCK | unix.O_DIRECT)
-	if p.Content.Value != "" {
-		first |= unix.O_NONBLOCK // a full pipe must be an error, not a hang
-	}
-	r, w := m.CallPair(tasktree.Call{
+// or where content must not block, Shape puts it right.
+func (p *Pipe) Make(_ *tasktree.Tree, m recipe.Maker) []recipe.Ref {
+	r, w := m.Pair(recipe.Call{
 		Name: "pipe2", Nr: unix.SYS_PIPE2,
-		Args: []tasktree.Arg{tasktree.Pair(), tasktree.Int(int64(first | unix.O_CLOEXEC))},
-		Hints: []tasktree.Hint{
+		Args: []recipe.Arg{recipe.PairAt(), recipe.Int(int64(p.first() | unix.O_CLOEXEC))},
+		Hints: []recipe.Hint{
 			{Errno: int(unix.ENFILE), Text: "all pipes of the user are over fs.pipe-user-pages-hard, or the system's open files over fs.file-max"},
 		},
 	})
 	if p.Capacity.Value == 0 {
-		m.Call(tasktree.Call{
-			Name: "fcntl(F_GETPIPE_SZ)", Nr: unix.SYS_FCNTL,
-			Args:    []tasktree.Arg{tasktree.FD(w), tasktree.Int(unix.F_GETPIPE_SZ)},
-			NewPipe: true, Short: "the pipe is smaller than usual, since all pipes of the user are over fs.pipe-user-pages-soft; " +
+		// The kernel makes it smaller without a word where the user has too many.
+		m.Call(recipe.Call{
+			Name: "fcntl(F_GETPIPE_SZ)", Nr: unix.SYS_FCNTL, Effect: recipe.Nothing, When: recipe.PipesLimited,
+			Args: []recipe.Arg{recipe.FD(w), recipe.Int(unix.F_GETPIPE_SZ)},
+			Want: newPipe(), HasWant: true, Short: "the pipe is smaller than usual, since all pipes of the user are over fs.pipe-user-pages-soft; " +
 				"raise that, end programs that hold pipes, or write the capacity that will do",
 		})
 	}
@@ -120,38 +133,49 @@ func (p *Pipe) Make(_ *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
 		m.At(p.Capacity.Pos)
 		size := roundPipe(p.Capacity.Value)
 		limits := fmt.Sprintf("%d bytes are over fs.pipe-max-size, or the user's pipes over fs.pipe-user-pages-soft; both bind without CAP_SYS_RESOURCE", size)
-		m.Call(tasktree.Call{
-			Name: "fcntl(F_SETPIPE_SZ)", Nr: unix.SYS_FCNTL,
-			Args: []tasktree.Arg{tasktree.FD(w), tasktree.Int(unix.F_SETPIPE_SZ), tasktree.Int(size)},
-			Hints: []tasktree.Hint{
+		m.Call(recipe.Call{
+			Name: "fcntl(F_SETPIPE_SZ)", Nr: unix.SYS_FCNTL, Effect: recipe.Nothing,
+			Args: []recipe.Arg{recipe.FD(w), recipe.Int(unix.F_SETPIPE_SZ), recipe.Int(size)},
+			Hints: []recipe.Hint{
 				{Errno: int(unix.EPERM), Text: limits},
 				{Errno: int(unix.ENOMEM), Text: fmt.Sprintf("the kernel has no memory for %d bytes; CAP_SYS_RESOURCE alone lifts fs.pipe-max-size", size)},
 			},
 		})
 	}
-	if p.Content.Value != "" {
-		m.At(p.Content.Pos)
-		m.Call(tasktree.Call{
-			Name: "write", Nr: unix.SYS_WRITE,
-			Args: []tasktree.Arg{tasktree.FD(w), tasktree.Data([]byte(p.Content.Value)), tasktree.Int(int64(len(p.Content.Value)))},
-			Want: int64(len(p.Content.Value)), HasWant: true, Short: "the pipe took only a part of its content: it is smaller than usual, since the user is over fs.pipe-user-pages-soft",
-			Hints: []tasktree.Hint{{Errno: int(unix.EAGAIN), Text: "the pipe is smaller than usual: the user is over fs.pipe-user-pages-soft"}},
-		})
+	return []recipe.Ref{r, w}
+}
+
+// Fill implements [tasktree.Filled].
+func (p *Pipe) Fill(_ *tasktree.Tree, m recipe.Maker) {
+	if p.Content.Value == "" {
+		return
 	}
+	m.At(p.Content.Pos)
+	n := int64(len(p.Content.Value))
+	m.Call(recipe.Call{
+		Name: "write", Nr: unix.SYS_WRITE, Effect: recipe.Nothing,
+		Args: []recipe.Arg{recipe.FD(m.Own(1)), recipe.Data([]byte(p.Content.Value)), recipe.Int(n)},
+		Want: n, HasWant: true, Short: "the pipe took only a part of its content: it is smaller than usual, since the user is over fs.pipe-user-pages-soft",
+		Hints: []recipe.Hint{{Errno: int(unix.EAGAIN), Text: "the pipe is smaller than usual: the user is over fs.pipe-user-pages-soft"}},
+	})
+}
+
+// Shape implements [tasktree.Shaped].
+func (p *Pipe) Shape(_ *tasktree.Tree, m recipe.Maker) {
+	const settable = unix.O_NONBLOCK | unix.O_DIRECT | unix.O_NOATIME | unix.O_ASYNC
 	for i, end := range []Flags{p.ReadEnd, p.WriteEnd} {
-		if end.Bits&settable == first {
+		if end.Bits&settable == p.first() {
 			continue
 		}
 		if !end.Pos.IsValid() {
 			end.Pos = p.FlagsPos
 		}
 		m.At(end.Pos)
-		m.Call(tasktree.Call{
-			Name: "fcntl(F_SETFL)", Nr: unix.SYS_FCNTL,
-			Args: []tasktree.Arg{tasktree.FD([]tasktree.Ref{r, w}[i]), tasktree.Int(unix.F_SETFL), tasktree.Int(int64(end.Bits & settable))},
+		m.Call(recipe.Call{
+			Name: "fcntl(F_SETFL)", Nr: unix.SYS_FCNTL, Effect: recipe.Nothing,
+			Args: []recipe.Arg{recipe.FD(m.Own(i)), recipe.Int(unix.F_SETFL), recipe.Int(int64(end.Bits & settable))},
 		})
 	}
-	return []tasktree.Ref{r, w}
 }
 
 // roundPipe rounds a capacity up as the kernel does: a power of two pages of

@@ -2,6 +2,7 @@ package kind_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -9,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/tasktree"
-	"regrow/tasktree/kind"
+	"regrow/tasktree/recipe"
 )
 
 func TestPipeCheck(t *testing.T) {
@@ -42,46 +43,53 @@ func TestPipeTraits(t *testing.T) {
 	if diff := cmp.Diff([]string{"r", "w"}, spec.Ends()); diff != "" {
 		t.Errorf("ends (-want +got):\n%s", diff)
 	}
-	size := spec.(*kind.Pipe).Capacity
-	size.Value = 4096
-	if diff := cmp.Diff(tasktree.Traits{Pipe: true, PipeSize: size}, spec.Traits(&tasktree.Tree{})); diff != "" {
-		t.Errorf("traits (-want +got):\n%s", diff)
+	if traits := spec.Traits(&tasktree.Tree{}); traits != (tasktree.Traits{}) {
+		t.Errorf("traits %+v", traits)
 	}
-	if traits := decode(t, "pipe", values{}).Traits(&tasktree.Tree{}); traits != (tasktree.Traits{Pipe: true}) {
-		t.Errorf("traits of a plain pipe: %+v", traits)
+	for _, c := range []struct {
+		said values
+		want recipe.Need
+	}{
+		{values{"capacity": 1}, recipe.Need{What: recipe.PipePages, N: 4096, Pos: keyPos("capacity")}},
+		{values{}, recipe.Need{What: recipe.PipePages, N: 16 * int64(os.Getpagesize())}},
+	} {
+		got := decode(t, "pipe", c.said).(tasktree.Needy).Host(&tasktree.Tree{})
+		if diff := cmp.Diff([]recipe.Need{c.want}, got); diff != "" {
+			t.Errorf("needs (-want +got):\n%s", diff)
+		}
 	}
 }
 
 func TestPipeMake(t *testing.T) {
 	const r, w = firstRef, firstRef + 1
-	ends := []tasktree.Ref{r, w}
+	ends := []recipe.Ref{r, w}
 	pipe2 := func(flags int64) pairCall {
-		return pairCall{tasktree.Call{
+		return pairCall{recipe.Call{
 			Name: "pipe2", Nr: unix.SYS_PIPE2,
-			Args: []tasktree.Arg{{Kind: tasktree.ArgPair}, {Int: flags | unix.O_CLOEXEC}},
+			Args: []recipe.Arg{{Kind: recipe.ArgPair}, {Int: flags | unix.O_CLOEXEC}},
 		}}
 	}
-	setFlags := func(end tasktree.Ref, flags int64) tasktree.Call {
-		return tasktree.Call{
-			Name: "fcntl(F_SETFL)", Nr: unix.SYS_FCNTL,
-			Args: []tasktree.Arg{{Kind: tasktree.ArgRef, Ref: end}, {Int: unix.F_SETFL}, {Int: flags}},
+	setFlags := func(end recipe.Ref, flags int64) recipe.Call {
+		return recipe.Call{
+			Name: "fcntl(F_SETFL)", Nr: unix.SYS_FCNTL, Effect: recipe.Nothing,
+			Args: []recipe.Arg{{Kind: recipe.ArgFD, Ref: end}, {Int: unix.F_SETFL}, {Int: flags}},
 		}
 	}
-	setSize := func(size int64) tasktree.Call {
-		return tasktree.Call{
-			Name: "fcntl(F_SETPIPE_SZ)", Nr: unix.SYS_FCNTL, // the kernel rounds up by its own page size
-			Args: []tasktree.Arg{{Kind: tasktree.ArgRef, Ref: w}, {Int: unix.F_SETPIPE_SZ}, {Int: size}},
+	setSize := func(size int64) recipe.Call {
+		return recipe.Call{
+			Name: "fcntl(F_SETPIPE_SZ)", Nr: unix.SYS_FCNTL, Effect: recipe.Nothing, // the kernel rounds up by its own page size
+			Args: []recipe.Arg{{Kind: recipe.ArgFD, Ref: w}, {Int: unix.F_SETPIPE_SZ}, {Int: size}},
 		}
 	}
-	getSize := tasktree.Call{
-		Name: "fcntl(F_GETPIPE_SZ)", Nr: unix.SYS_FCNTL, NewPipe: true,
-		Args: []tasktree.Arg{{Kind: tasktree.ArgRef, Ref: w}, {Int: unix.F_GETPIPE_SZ}},
+	getSize := recipe.Call{
+		Name: "fcntl(F_GETPIPE_SZ)", Nr: unix.SYS_FCNTL, Effect: recipe.Nothing, When: recipe.PipesLimited, Want: 16 * int64(os.Getpagesize()), HasWant: true,
+		Args: []recipe.Arg{{Kind: recipe.ArgFD, Ref: w}, {Int: unix.F_GETPIPE_SZ}},
 	}
-	write := func(s string) tasktree.Call {
+	write := func(s string) recipe.Call {
 		n := int64(len(s))
-		return tasktree.Call{
-			Name: "write", Nr: unix.SYS_WRITE, Want: n, HasWant: true,
-			Args: []tasktree.Arg{{Kind: tasktree.ArgRef, Ref: w}, {Kind: tasktree.ArgData, Data: []byte(s)}, {Int: n}},
+		return recipe.Call{
+			Name: "write", Nr: unix.SYS_WRITE, Effect: recipe.Nothing, Want: n, HasWant: true,
+			Args: []recipe.Arg{{Kind: recipe.ArgFD, Ref: w}, {Kind: recipe.ArgData, Data: []byte(s)}, {Int: n}},
 		}
 	}
 	endPos := func(end int) tasktree.Pos { return tasktree.Pos{Line: line["flags"], Col: 10 * (end + 1)} }

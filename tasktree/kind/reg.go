@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 	"regrow/tasktree/schema"
 )
 
@@ -174,57 +175,39 @@ func (r *Reg) Traits(t *tasktree.Tree) tasktree.Traits {
 }
 
 // Make implements [tasktree.Spec].
-func (r *Reg) Make(t *tasktree.Tree, m tasktree.Maker) []tasktree.Ref {
-	const (
-		byCreate = unix.O_CREAT | unix.O_TRUNC
-		byLook   = unix.O_NOFOLLOW | unix.O_DIRECTORY
-	)
-	path := r.path(t)
-	refuse := tasktree.TypeFIFO | tasktree.TypeSocket
+func (r *Reg) Make(t *tasktree.Tree, m recipe.Maker) []recipe.Ref {
+	mode := uint32(defaultMode)
+	if r.Mode.Said() {
+		mode = uint32(r.Mode.Value)
+	}
+	must := r.has(unix.O_EXCL) || r.Content.Said()
+	fresh := r.has(unix.O_TMPFILE) || r.has(unix.O_CREAT) && must // nobody else has made it
+	flags := r.Flags.Bits &^ (unix.O_CREAT | unix.O_TRUNC)
 	m.At(r.Path.Pos)
-	flags := r.Flags.Bits &^ byCreate
-	fresh := r.has(unix.O_TMPFILE) // nobody else has made it
-	var f tasktree.Ref
-	switch {
-	case r.has(unix.O_PATH):
-		return []tasktree.Ref{m.Look(path, r.Flags.Bits&byLook, refuse)}
-	case r.makes():
-		mode := uint32(defaultMode)
-		if r.Mode.Said() {
-			mode = uint32(r.Mode.Value)
-		}
-		c := tasktree.CreateFile{
-			Path: path, Flags: flags, Mode: mode, Refuse: refuse,
-			MustCreate: r.has(unix.O_EXCL) || r.Content.Said(),
-		}
-		if r.Content.Said() {
-			c.Content = []byte(r.Content.Value)
-		}
-		fresh = fresh || c.MustCreate
-		f = m.Create(c)
-	default:
-		f = m.Reopen(m.Look(path, flags&byLook, refuse), flags)
+	f := m.Open(recipe.Open{
+		Path: r.path(t), Flags: flags, Refuse: recipe.TypeFIFO | recipe.TypeSocket,
+		Create: r.makes(), Must: must, Mode: mode, Content: []byte(r.Content.Value),
+		Truncate: r.has(unix.O_TRUNC) && !fresh, TruncatePos: r.Flags.Pos,
+	})
+	if r.has(unix.O_PATH) {
+		return []recipe.Ref{f}
 	}
 	if r.has(unix.O_ASYNC) { // open(2) ignores it
 		m.At(r.Flags.Pos)
 		const settable = unix.O_APPEND | unix.O_ASYNC | unix.O_DIRECT | unix.O_NOATIME | unix.O_NONBLOCK
-		m.Call(tasktree.Call{
-			Name: "fcntl(F_SETFL)", Nr: unix.SYS_FCNTL,
-			Args: []tasktree.Arg{tasktree.FD(f), tasktree.Int(unix.F_SETFL), tasktree.Int(int64(flags & settable))},
+		m.Call(recipe.Call{
+			Name: "fcntl(F_SETFL)", Nr: unix.SYS_FCNTL, Effect: recipe.Nothing,
+			Args: []recipe.Arg{recipe.FD(f), recipe.Int(unix.F_SETFL), recipe.Int(int64(flags & settable))},
 		})
-	}
-	if r.has(unix.O_TRUNC) && !fresh {
-		m.At(r.Flags.Pos)
-		m.TruncateAtCommit(f)
 	}
 	if r.Offset.Value != 0 {
 		m.At(r.Offset.Pos)
-		m.Call(tasktree.Call{
-			Name: "lseek", Nr: unix.SYS_LSEEK,
-			Args: []tasktree.Arg{tasktree.FD(f), tasktree.Int(r.Offset.Value), tasktree.Int(unix.SEEK_SET)},
+		m.Call(recipe.Call{
+			Name: "lseek", Nr: unix.SYS_LSEEK, Effect: recipe.Nothing,
+			Args: []recipe.Arg{recipe.FD(f), recipe.Int(r.Offset.Value), recipe.Int(unix.SEEK_SET)},
 			Want: r.Offset.Value, HasWant: true, Short: "the file has another offset",
-			Hints: []tasktree.Hint{{Errno: int(unix.ESPIPE), Text: "this file has no offset"}},
+			Hints: []recipe.Hint{{Errno: int(unix.ESPIPE), Text: "this file has no offset"}},
 		})
 	}
-	return []tasktree.Ref{f}
+	return []recipe.Ref{f}
 }

@@ -5,10 +5,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
+	"regrow/tasktree/recipe"
 )
 
 func TestRegCheck(t *testing.T) {
@@ -153,121 +155,127 @@ func TestRegTraits(t *testing.T) {
 
 func TestRegMake(t *testing.T) {
 	const (
-		refuse = tasktree.TypeFIFO | tasktree.TypeSocket
-		made   = firstRef     // the first step's
-		opened = firstRef + 1 // of Look, Reopen
+		refuse = recipe.TypeFIFO | recipe.TypeSocket
+		made   = firstRef
 	)
 	path, flagsPos := keyPos("path"), keyPos("flags")
-	setFlags := func(f tasktree.Ref, flags int64) tasktree.Call {
-		return tasktree.Call{
-			Name: "fcntl(F_SETFL)", Nr: unix.SYS_FCNTL,
-			Args: []tasktree.Arg{{Kind: tasktree.ArgRef, Ref: f}, {Int: unix.F_SETFL}, {Int: flags}},
+	setFlags := func(f recipe.Ref, flags int64) recipe.Call {
+		return recipe.Call{
+			Name: "fcntl(F_SETFL)", Nr: unix.SYS_FCNTL, Effect: recipe.Nothing,
+			Args: []recipe.Arg{{Kind: recipe.ArgFD, Ref: f}, {Int: unix.F_SETFL}, {Int: flags}},
 		}
 	}
-	seek := func(f tasktree.Ref, offset int64) tasktree.Call {
-		return tasktree.Call{
-			Name: "lseek", Nr: unix.SYS_LSEEK, Want: offset, HasWant: true,
-			Args: []tasktree.Arg{{Kind: tasktree.ArgRef, Ref: f}, {Int: offset}, {Int: unix.SEEK_SET}},
+	seek := func(f recipe.Ref, offset int64) recipe.Call {
+		return recipe.Call{
+			Name: "lseek", Nr: unix.SYS_LSEEK, Effect: recipe.Nothing, Want: offset, HasWant: true,
+			Args: []recipe.Arg{{Kind: recipe.ArgFD, Ref: f}, {Int: offset}, {Int: unix.SEEK_SET}},
 		}
 	}
-	create := func(flags int, mode uint32, must bool, content []byte) tasktree.CreateFile {
-		return tasktree.CreateFile{Path: "/x", Flags: flags, Mode: mode, MustCreate: must, Content: content, Refuse: refuse}
+	open := func(path string, flags int) recipe.Open {
+		return recipe.Open{Path: path, Flags: flags, Mode: 0o644, Refuse: refuse}
+	}
+	// truncated is an Open whose file is cut at the commit point.
+	truncated := func(o recipe.Open) recipe.Open {
+		o.Truncate = true
+		return o
+	}
+	create := func(flags int, mode uint32, must bool, content []byte) recipe.Open {
+		return recipe.Open{Path: "/x", Flags: flags, Create: true, Mode: mode, Must: must, Content: content, Refuse: refuse}
 	}
 	testMake(t, "reg", []makeCase{
-		{"plain", values{"path": "/x"}, []any{path, look{"/x", 0, refuse}, reopen{made, 0}}, []tasktree.Ref{opened}},
+		{"plain", values{"path": "/x"}, []any{path, open("/x", 0)}, []recipe.Ref{made}},
 		{
 			"relative, with flags",
 			values{"path": "x/", "flags": []string{"O_RDWR", "O_APPEND", "O_NONBLOCK"}},
-			[]any{path, look{"/dir/x/", 0, refuse}, reopen{made, unix.O_RDWR | unix.O_APPEND | unix.O_NONBLOCK}},
-			[]tasktree.Ref{opened},
+			[]any{path, open("/dir/x/", unix.O_RDWR|unix.O_APPEND|unix.O_NONBLOCK)},
+			[]recipe.Ref{made},
 		},
 		{
 			"how the path is followed counts at the look",
 			values{"path": "/x", "flags": []string{"O_NOFOLLOW", "O_DIRECTORY"}},
-			[]any{path, look{"/x", unix.O_NOFOLLOW | unix.O_DIRECTORY, refuse}, reopen{made, unix.O_NOFOLLOW | unix.O_DIRECTORY}},
-			[]tasktree.Ref{opened},
+			[]any{path, open("/x", unix.O_NOFOLLOW|unix.O_DIRECTORY)},
+			[]recipe.Ref{made},
 		},
 		{
 			"open(2) ignores O_ASYNC",
 			values{"path": "/x", "flags": []string{"O_RDWR", "O_ASYNC", "O_APPEND"}},
 			[]any{
 				path,
-				look{"/x", 0, refuse},
-				reopen{made, unix.O_RDWR | unix.O_ASYNC | unix.O_APPEND},
-				flagsPos, setFlags(opened, unix.O_ASYNC|unix.O_APPEND),
+				open("/x", unix.O_RDWR|unix.O_ASYNC|unix.O_APPEND),
+				flagsPos, setFlags(made, unix.O_ASYNC|unix.O_APPEND),
 			},
-			[]tasktree.Ref{opened},
+			[]recipe.Ref{made},
 		},
 		{
 			"O_TRUNC waits for the commit point",
 			values{"path": "/x", "flags": []string{"O_WRONLY", "O_TRUNC"}, "offset": 7},
-			[]any{path, look{"/x", 0, refuse}, reopen{made, unix.O_WRONLY}, flagsPos, truncate{opened}, keyPos("offset"), seek(opened, 7)},
-			[]tasktree.Ref{opened},
+			[]any{path, truncated(open("/x", unix.O_WRONLY)), keyPos("offset"), seek(made, 7)},
+			[]recipe.Ref{made},
 		},
-		{"offset 0 is there already", values{"path": "/x", "offset": 0}, []any{path, look{"/x", 0, refuse}, reopen{made, 0}}, []tasktree.Ref{opened}},
+		{"offset 0 is there already", values{"path": "/x", "offset": 0}, []any{path, open("/x", 0)}, []recipe.Ref{made}},
 
-		{"made", values{"path": "/x", "flags": []string{"O_RDWR", "O_CREAT"}}, []any{path, create(unix.O_RDWR, 0o644, false, nil)}, []tasktree.Ref{made}},
+		{"made", values{"path": "/x", "flags": []string{"O_RDWR", "O_CREAT"}}, []any{path, create(unix.O_RDWR, 0o644, false, nil)}, []recipe.Ref{made}},
 		{
 			"made with a mode",
 			values{"path": "/x", "flags": []string{"O_CREAT"}, "mode": 0o4750},
 			[]any{path, create(0, 0o4750, false, nil)},
-			[]tasktree.Ref{made},
+			[]recipe.Ref{made},
 		},
 		{
 			"mode 0 is a mode",
 			values{"path": "/x", "flags": []string{"O_CREAT"}, "mode": 0},
 			[]any{path, create(0, 0, false, nil)},
-			[]tasktree.Ref{made},
+			[]recipe.Ref{made},
 		},
 		{
 			"O_EXCL",
 			values{"path": "/x", "flags": []string{"O_CREAT", "O_EXCL"}},
 			[]any{path, create(unix.O_EXCL, 0o644, true, nil)},
-			[]tasktree.Ref{made},
+			[]recipe.Ref{made},
 		},
 		{
 			"content is for a file that is made",
 			values{"path": "/x", "flags": []string{"O_RDWR", "O_CREAT"}, "content": "a\x00b"},
 			[]any{path, create(unix.O_RDWR, 0o644, true, []byte("a\x00b"))},
-			[]tasktree.Ref{made},
+			[]recipe.Ref{made},
 		},
 		{
 			"even none",
 			values{"path": "/x", "flags": []string{"O_CREAT"}, "content": ""},
 			[]any{path, create(0, 0o644, true, []byte{})},
-			[]tasktree.Ref{made},
+			[]recipe.Ref{made},
 		},
 		{
 			"O_CREAT with O_TRUNC",
 			values{"path": "/x", "flags": []string{"O_RDWR", "O_CREAT", "O_TRUNC"}},
-			[]any{path, create(unix.O_RDWR, 0o644, false, nil), flagsPos, truncate{made}},
-			[]tasktree.Ref{made},
+			[]any{path, truncated(create(unix.O_RDWR, 0o644, false, nil))},
+			[]recipe.Ref{made},
 		},
 		{
 			"made without a name, with an offset",
 			values{"path": "/x", "flags": []string{"O_RDWR", "O_TMPFILE"}, "offset": 3},
 			[]any{path, create(unix.O_RDWR|unix.O_TMPFILE, 0o644, false, nil), keyPos("offset"), seek(made, 3)},
-			[]tasktree.Ref{made},
+			[]recipe.Ref{made},
 		},
 		{
 			"content is not truncated away",
 			values{"path": "/x", "flags": []string{"O_RDWR", "O_CREAT", "O_TRUNC"}, "content": "x"},
 			[]any{path, create(unix.O_RDWR, 0o644, true, []byte("x"))},
-			[]tasktree.Ref{made},
+			[]recipe.Ref{made},
 		},
 		{
 			"with O_TMPFILE O_EXCL keeps the file from ever getting a name",
 			values{"path": "/x", "flags": []string{"O_RDWR", "O_TMPFILE", "O_EXCL", "O_TRUNC"}},
 			[]any{path, create(unix.O_RDWR|unix.O_TMPFILE|unix.O_EXCL, 0o644, true, nil)},
-			[]tasktree.Ref{made},
+			[]recipe.Ref{made},
 		},
 		{
-			"O_PATH is not opened again: that would be another kind of open file",
+			"O_PATH is not made again: that would be another kind of open file",
 			values{"path": "/x", "flags": []string{"O_PATH", "O_NOFOLLOW"}},
-			[]any{path, look{"/x", unix.O_NOFOLLOW, refuse}},
-			[]tasktree.Ref{made},
+			[]any{path, open("/x", unix.O_PATH|unix.O_NOFOLLOW)},
+			[]recipe.Ref{made},
 		},
-	})
+	}, cmpopts.IgnoreFields(recipe.Open{}, "TruncatePos"))
 }
 
 // TestRegFromProgram holds that a mode without a place counts if it is not 0.
@@ -279,7 +287,7 @@ func TestRegFromProgram(t *testing.T) {
 			Flags: kind.Flags{Bits: unix.O_CREAT},
 		}
 		reg.Make(&tasktree.Tree{}, m)
-		if got := m.steps[1].(tasktree.CreateFile).Mode; got != want {
+		if got := m.steps[1].(recipe.Open).Mode; got != want {
 			t.Errorf("mode %#o makes a file of %#o, want %#o", mode, got, want)
 		}
 	}

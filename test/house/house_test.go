@@ -48,24 +48,25 @@ var rooms = map[string][]string{
 	"restore/internal/table":   {"restore/internal/plan"},
 	"restore/internal/model":   {"restore/internal/plan", "restore/internal/words", "restore/internal/table", "restore/internal/program", "fdstore", "fdstore/wire", "tasktree"},
 	"restore/internal/show":    {"restore/internal/plan", "restore/internal/model", "restore/internal/words", "restore/internal/program", "tasktree"},
-	"restore/internal/planner": {"restore/internal/plan", "restore/internal/table", "restore/internal/program", "restore/internal/safepath", "fdstore", "fdstore/wire", "internal/service", "tasktree"},
+	"restore/internal/planner": {"restore/internal/plan", "restore/internal/table", "restore/internal/program", "restore/internal/safepath", "fdstore", "fdstore/wire", "internal/service", "tasktree", "tasktree/recipe"},
 	"restore/internal/memory":  {"internal/proc", "restore/internal/postfork", "restore/internal/program"},
-	"restore/internal/host":    {"restore/internal/plan", "restore/internal/planner", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "restore/internal/execcheck", "fdstore/execfd", "internal/proc", "tasktree"},
+	"restore/internal/host":    {"restore/internal/plan", "restore/internal/planner", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "restore/internal/execcheck", "fdstore/execfd", "internal/proc", "tasktree", "tasktree/recipe"},
 	"restore/restoretest":      {"restore", "images", "internal/proc"},
 
-	"restore/internal/plantest": {"restore/internal/plan", "tasktree", "tasktree/kind"},
+	"restore/internal/plantest": {"restore/internal/plan", "tasktree", "tasktree/kind", "tasktree/recipe", "tasktree/schema"},
 	"restore/internal/trace":    {"restore/internal/plan", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "tasktree"},
-	"restore/internal/runner":   {"restore/internal/plan", "restore/internal/words", "restore/internal/trace", "restore/internal/host", "restore/internal/memory", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "internal/proc", "internal/service", "fdstore", "tasktree"},
-	"restore/internal/plan":     {"restore/internal/program", "restore/internal/safepath", "tasktree", "fdstore", "fdstore/wire"},
+	"restore/internal/runner":   {"restore/internal/plan", "restore/internal/words", "restore/internal/trace", "restore/internal/host", "restore/internal/memory", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "internal/proc", "internal/service", "fdstore", "tasktree", "tasktree/recipe"},
+	"restore/internal/plan":     {"restore/internal/program", "restore/internal/safepath", "tasktree", "tasktree/recipe", "fdstore", "fdstore/wire"},
 
 	"restore/internal/program":   {},
-	"restore/internal/postfork":  {"restore/internal/program", "restore/internal/safepath", "tasktree"},
+	"restore/internal/postfork":  {"restore/internal/program", "restore/internal/safepath", "tasktree/recipe"},
 	"restore/internal/safepath":  {"internal/proc"},
 	"restore/internal/execcheck": {},
 
 	"images":          {"tasktree", "tasktree/kind", "tasktree/schema"},
-	"tasktree":        {"tasktree/schema"},
-	"tasktree/kind":   {"tasktree", "tasktree/schema"},
+	"tasktree":        {"tasktree/schema", "tasktree/recipe"},
+	"tasktree/kind":   {"tasktree", "tasktree/schema", "tasktree/recipe"},
+	"tasktree/recipe": {"tasktree/schema"},
 	"tasktree/schema": {},
 	"fdstore":         {"fdstore/wire", "fdstore/internal/borrow"},
 	"fdstore/wire":    {},
@@ -411,11 +412,11 @@ func TestRules(t *testing.T) {
 	}{
 		{
 			"model imports the runner", "direction", "tasktree/a.go", "package tasktree\n\nimport _ \"regrow/restore\"",
-			[]string{"tasktree/a.go:3: tasktree must not import restore, only [tasktree/schema]"},
+			[]string{"tasktree/a.go:3: tasktree must not import restore, only [tasktree/schema tasktree/recipe]"},
 		},
 		{
 			"model imports its kinds", "direction", "tasktree/a.go", "package tasktree; import _ \"regrow/tasktree/kind\"",
-			[]string{"tasktree/a.go:1: tasktree must not import tasktree/kind, only [tasktree/schema]"},
+			[]string{"tasktree/a.go:1: tasktree must not import tasktree/kind, only [tasktree/schema tasktree/recipe]"},
 		},
 		{"a room inside a room", "direction", "tasktree/kind/a.go", "package kind; import _ \"regrow/tasktree\"", nil},
 		{

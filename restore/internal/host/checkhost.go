@@ -14,6 +14,7 @@ import (
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
 	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 )
 
 // CheckHost finds everything that a checked tree needs and this kernel, these
@@ -237,13 +238,21 @@ func (c *hostCheck) pipes() {
 	var most, checked, pages int64
 	limits := []*pagesLimit{{name: "fs.pipe-user-pages-soft"}, {name: "fs.pipe-user-pages-hard"}}
 	for _, f := range c.tree.Files {
-		traits := f.Spec.Traits(c.tree)
-		if !traits.Pipe || len(f.Uses) == 0 {
+		needy, ok := f.Spec.(tasktree.Needy)
+		if !ok || len(f.Uses) == 0 {
 			continue
 		}
-		size := traits.PipeSize
+		var size tasktree.Number
+		for _, n := range needy.Host(c.tree) {
+			if n.What == recipe.PipePages {
+				size = tasktree.Number{Value: n.N, Pos: n.Pos}
+			}
+		}
 		if size.Value == 0 {
-			size = tasktree.Number{Value: plan.NewPipe(), Pos: f.Pos}
+			continue
+		}
+		if !size.Pos.IsValid() {
+			size.Pos = f.Pos
 		}
 		if most == 0 {
 			if most, _ = strconv.ParseInt(c.ask.sys("fs/pipe-max-size"), 10, 64); most == 0 {

@@ -14,6 +14,7 @@ import (
 	"regrow/restore/internal/safepath"
 	"regrow/restore/internal/words"
 	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 )
 
 // CheckPaths finds every path, folder and program of a plan that restoring it would not
@@ -171,7 +172,7 @@ func (l *pathLook) placeOf(path string) (place, error) {
 // that, counted from the first.
 type opens struct {
 	look   int // O_NOFOLLOW and O_DIRECTORY of the look at it
-	types  tasktree.FileTypes
+	types  recipe.FileTypes
 	flags  int // of the open that follows
 	refuse int // the op that refuses types
 	reopen int // the op that opens it, -1: it is a mere place
@@ -182,7 +183,7 @@ func (l *pathLook) open(use pathUse) {
 	how := opens{look: int(use.flags), refuse: 1, reopen: -1}
 	ops, next := use.prog.Ops, use.op+1
 	if next < len(ops) && ops[next].Kind == program.OpRefuse {
-		how.types = tasktree.FileTypes(ops[next].Args[1])
+		how.types = recipe.FileTypes(ops[next].Args[1])
 		next++
 	}
 	if next < len(ops) {
@@ -224,9 +225,9 @@ func (l *pathLook) there(use pathUse, path string, how opens) {
 	}
 	kind := st.Mode & unix.S_IFMT
 	switch {
-	case kind == unix.S_IFIFO && how.types&tasktree.TypeFIFO != 0:
+	case kind == unix.S_IFIFO && how.types&recipe.TypeFIFO != 0:
 		l.fault(use, how.refuse, nil, words.AFIFO)
-	case kind == unix.S_IFSOCK && how.types&tasktree.TypeSocket != 0:
+	case kind == unix.S_IFSOCK && how.types&recipe.TypeSocket != 0:
 		l.fault(use, how.refuse, nil, words.ASocket)
 	case how.reopen < 0:
 	case kind == unix.S_IFLNK:
@@ -290,7 +291,7 @@ func (l *pathLook) create(use pathUse, op *program.Op) {
 		case err == nil && op.Flags&program.FlagMustCreate != 0:
 			l.fault(use, 0, unix.EEXIST, words.MustCreate)
 		case err == nil:
-			l.there(use, path, opens{look: flags & unix.O_NOFOLLOW, types: tasktree.FileTypes(op.Args[5]), flags: flags})
+			l.there(use, path, opens{look: flags & unix.O_NOFOLLOW, types: recipe.FileTypes(op.Args[5]), flags: flags})
 		default:
 			at, err := l.placeOf(path)
 			if err != nil {

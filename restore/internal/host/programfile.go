@@ -67,7 +67,7 @@ func (c *programCheck) open(path, folder string, interpreter bool) (opened, unix
 	if file, ok := c.writers()[inode{st.Dev, st.Ino}]; ok {
 		f := c.plan.Tree.Files[file]
 		cure := "open that O_RDONLY"
-		if f.Spec.Traits(c.plan.Tree).InheritKey != "" {
+		if tasktree.CallerKey(f.Spec) != "" {
 			cure = "hand down a descriptor that only reads"
 		}
 		return left, unix.ETXTBSY, fmt.Sprintf("the tree holds it open for writing, as file %q at %v; %s, or run a copy", f.Name, f.Pos, cure)
@@ -152,7 +152,7 @@ func (c *programCheck) writers() map[inode]int {
 			key, writes := inode{}, false
 			fd, made := c.fd(plan.FileEnd{File: int32(i), End: int32(end)})
 			switch {
-			case made && (traits.Writes || traits.InheritKey != "" || tasktree.IsGiven(f.Spec)):
+			case made && (traits.Writes || tasktree.CallerKey(f.Spec) != "" || tasktree.IsGiven(f.Spec)):
 				key, writes = canWrite(fd)
 			case made || !traits.Writes || paths[traits.Path]:
 			default:

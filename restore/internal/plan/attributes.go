@@ -1,6 +1,6 @@
 package plan
 
-import "os"
+import "regrow/tasktree/recipe"
 
 // Host is what a plan has to know of the process that will restore it: the
 // caller's attributes, which the tasks get back, and its limits.
@@ -16,7 +16,7 @@ type Host struct {
 	Processors           int    // that the tasks may use at a time: a large tree is forked by as many; 0 is 1
 }
 
-// NewPipe is the capacity of a new pipe in bytes (PIPE_DEF_BUFFERS in
-// include/linux/pipe_fs_i.h). Where the user's pipes are over
-// fs.pipe-user-pages-soft it is two pages.
-func NewPipe() int64 { return 16 * int64(os.Getpagesize()) }
+// Holds reports whether a condition of a recipe's step holds on the host.
+func (h *Host) Holds(c recipe.Condition) bool {
+	return c == recipe.Always || c == recipe.PipesLimited && h.PipesLimited
+}

@@ -1,6 +1,9 @@
 package plan
 
-import "regrow/tasktree"
+import (
+	"regrow/tasktree"
+	"regrow/tasktree/recipe"
+)
 
 // FileEnd is one open file of the description: one end of one entry.
 type FileEnd struct {
@@ -49,10 +52,18 @@ type Lent struct {
 	Cell   uint64 // address of the number that it has in the runner
 }
 
+// Learned is a number that is known only when the files are made, for the report.
+type Learned struct {
+	File int32 // index into Tree.Files
+	Key  string
+	At   uint64 // address of its first byte
+	recipe.Part
+}
+
 // Extra is what messages say of an op beyond its note.
 type Extra struct {
 	Name  string // of the call
 	Short string // message for ReasonUnwanted
-	Hints []tasktree.Hint
+	Hints []recipe.Hint
 	Path  string // that the call opens
 }

@@ -67,6 +67,7 @@ type Plan struct {
 	Slots     int // results that the runner keeps
 	StoreFD   int // the store's number in the root and in what it forks, -1: there is no store
 	Lent      []Lent
+	Learned   []Learned         // in the order of the files
 	SlotsOf   map[FileEnd]int32 // of each open file that the runner makes
 	Held      int               // tasks without a program
 	TasksLook bool              // tasks open paths that must be safe, so they need to know where a procfs is

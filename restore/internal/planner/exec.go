@@ -13,6 +13,7 @@ import (
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 )
 
 // defaultPath is where programs are looked up if the environment has no PATH,
@@ -55,7 +56,7 @@ func (tp *taskPlanner) find() (execve, error) {
 }
 
 // findHints says why a program is not found, and what may be meant.
-func (pl *planner) findHints(name string) []tasktree.Hint {
+func (pl *planner) findHints(name string) []recipe.Hint {
 	missing := ""
 	switch {
 	case filepath.IsAbs(name):
@@ -66,9 +67,9 @@ func (pl *planner) findHints(name string) []tasktree.Hint {
 	default:
 		missing = "in no folder of the task's PATH"
 	}
-	hints := append(pl.rightsHint(), tasktree.Hint{Errno: int(unix.EACCES), Text: "no right to execute it (chmod +x), or to enter its folder"})
+	hints := append(pl.rightsHint(), recipe.Hint{Errno: int(unix.EACCES), Text: "no right to execute it (chmod +x), or to enter its folder"})
 	if missing != "" {
-		hints = append(hints, tasktree.Hint{Errno: int(unix.ENOENT), Text: missing})
+		hints = append(hints, recipe.Hint{Errno: int(unix.ENOENT), Text: missing})
 	}
 	return hints
 }
@@ -124,7 +125,7 @@ func (tp *taskPlanner) exec(run execve) {
 	tp.about(program.VerbExec, task.Run[0].Pos)
 	op := tp.call(unix.SYS_EXECVE, run.cell, a.Strings(argv), run.envp)
 	op.SetMode(0, program.ModeLoad)
-	tp.note().Extra = tp.pl.extra(plan.Extra{Path: argv[0], Hints: []tasktree.Hint{
+	tp.note().Extra = tp.pl.extra(plan.Extra{Path: argv[0], Hints: []recipe.Hint{
 		{Errno: int(unix.ENOEXEC), Text: "neither a binary for this machine nor a script with a #! line"},
 		{Errno: int(unix.E2BIG), Text: "arguments and environment together are too long"},
 		{Errno: int(unix.ENOENT), Text: "the program or its interpreter does not exist"},

@@ -279,6 +279,13 @@ func (tp *taskPlanner) make(d *tasktree.Descriptor) {
 	tp.fd, tp.file = d.FD, f.Index
 	m := &taskMaker{taskPlanner: tp, file: f}
 	refs := f.Spec.Make(tp.pl.plan.Tree, m)
+	m.own = refs
+	if filled, ok := f.Spec.(tasktree.Filled); ok {
+		filled.Fill(tp.pl.plan.Tree, m)
+	}
+	if shaped, ok := f.Spec.(tasktree.Shaped); ok {
+		shaped.Shape(tp.pl.plan.Tree, m)
+	}
 	used := map[int]bool{}
 	for _, u := range f.Uses {
 		used[u.End] = true

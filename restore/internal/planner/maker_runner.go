@@ -1,12 +1,19 @@
 package planner
 
 import (
+	"fmt"
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 )
+
+// lookFlags are the flags of open(2) that count for a look already.
+const lookFlags = unix.O_NOFOLLOW | unix.O_DIRECTORY
 
 // runnerMaker writes the recipe of an open file that the runner makes once. The
 // runner's table is the caller's and cannot be planned, so descriptors go
@@ -14,23 +21,102 @@ import (
 type runnerMaker struct {
 	*writer
 	file *tasktree.OpenFile
+	own  []recipe.Ref // by end, once made
+	last recipe.Ref   // that Open has made
 }
 
-// makeStored plans how the runner makes the open files of the store.
-func (pl *planner) makeStored() {
+// makeStored plans how the runner makes the open files of the store: each phase for
+// all of them, before the next begins.
+func (pl *planner) makeStored() error {
+	order, err := pl.makeOrder()
+	if err != nil {
+		return err
+	}
+	t := pl.plan.Tree
 	w := &writer{pl: pl}
-	for i, f := range pl.plan.Tree.Files {
-		if !pl.stored[i] {
-			continue
-		}
-		w.about(program.VerbMake, f.Pos)
+	made := make([][]recipe.Ref, len(t.Files))
+	maker := func(i int) *runnerMaker {
+		w.about(program.VerbMake, t.Files[i].Pos)
 		w.file = i
-		m := &runnerMaker{writer: w, file: f}
-		for end, ref := range f.Spec.Make(pl.plan.Tree, m) {
-			pl.plan.SlotsOf[plan.FileEnd{File: int32(i), End: int32(end)}] = int32(ref)
+		return &runnerMaker{writer: w, file: t.Files[i], own: made[i]}
+	}
+	for _, i := range order {
+		m := maker(i)
+		made[i] = t.Files[i].Spec.Make(t, m)
+		m.slots(made[i])
+	}
+	for _, i := range order {
+		if filled, ok := t.Files[i].Spec.(tasktree.Filled); ok {
+			filled.Fill(t, maker(i))
+		}
+	}
+	for _, i := range order {
+		if shaped, ok := t.Files[i].Spec.(tasktree.Shaped); ok {
+			shaped.Shape(t, maker(i))
 		}
 	}
 	pl.plan.Prepare = w.prog
+	return nil
+}
+
+// slots says where the open files of an entry are: made, or given by the caller.
+func (m *runnerMaker) slots(made []recipe.Ref) {
+	ends := made
+	keys, pos := tasktree.GivenEnds(m.file.Spec)
+	if keys != nil {
+		m.At(pos)
+		ends = append(slices.Clone(made), make([]recipe.Ref, len(keys)-len(made))...)
+	}
+	given := recipe.Ref(-1)
+	for end, key := range keys {
+		if key != "" {
+			ends[end] = m.Caller(key)
+			given = ends[end]
+		}
+	}
+	for end := range ends {
+		if made == nil && keys[end] == "" {
+			ends[end] = given // no task uses it
+		}
+		m.pl.plan.SlotsOf[plan.FileEnd{File: int32(m.file.Index), End: int32(end)}] = int32(ends[end])
+	}
+}
+
+// makeOrder gives the files of the store in an order in which each is made after
+// those that its recipe uses: that of the description, as far as may be.
+func (pl *planner) makeOrder() ([]int, error) {
+	t := pl.plan.Tree
+	var order []int
+	const open, done = 1, 2
+	state := make([]uint8, len(t.Files))
+	var visit func(i int) error
+	visit = func(i int) error {
+		switch f := t.Files[i]; {
+		case state[i] == done || !pl.stored[i]:
+			return nil
+		case state[i] == open:
+			return &plan.RefusedError{Source: t.Source, Pos: f.Pos, Msg: fmt.Sprintf("file %q is made out of itself, by way of other files; one of them must be made first", f.Name)}
+		}
+		state[i] = open
+		if o, ok := t.Files[i].Spec.(recipe.Orderer); ok {
+			for _, name := range o.Needs() {
+				if needed := t.FileNamed(name); needed != nil {
+					if err := visit(needed.Index); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		state[i] = done
+		order = append(order, i)
+		return nil
+	}
+	for i := range t.Files {
+		if err := visit(i); err != nil {
+			return nil, err
+		}
+	}
+	return order, nil
 }
 
 // addMessages plans how the runner fills the store, and closes what it has made.
@@ -59,59 +145,72 @@ func (m *runnerMaker) At(pos tasktree.Pos) {
 	}
 }
 
-func (m *runnerMaker) Call(c tasktree.Call) {
-	if c, needed := m.pl.needed(c); needed {
+func (m *runnerMaker) Call(c recipe.Call) {
+	if m.pl.plan.Host.Holds(c.When) {
 		m.recipe(program.OpCall, c)
 	}
 }
 
-// needed gives a call of a recipe as this host needs it, and whether it does.
-func (pl *planner) needed(c tasktree.Call) (tasktree.Call, bool) {
-	if c.NewPipe {
-		c.Want, c.HasWant = plan.NewPipe(), true
-		return c, pl.plan.Host.PipesLimited
-	}
-	return c, true
-}
-
-func (m *runnerMaker) CallFD(c tasktree.Call) tasktree.Ref {
+func (m *runnerMaker) FD(c recipe.Call) recipe.Ref {
 	return m.keep(m.recipe(program.OpCall, c))
 }
 
 // keep makes op put its result in a slot of its own.
-func (m *runnerMaker) keep(op *program.Op) tasktree.Ref {
+func (m *runnerMaker) keep(op *program.Op) recipe.Ref {
 	op.Out = m.slot()
 	m.note().Makes = 1
-	return tasktree.Ref(op.Out)
+	return recipe.Ref(op.Out)
 }
 
-func (m *runnerMaker) CallPair(c tasktree.Call) (tasktree.Ref, tasktree.Ref) {
+func (m *runnerMaker) Pair(c recipe.Call) (recipe.Ref, recipe.Ref) {
 	op := m.recipe(program.OpPair, c)
 	m.note().Makes = 2
 	op.Out = m.slot()
-	return tasktree.Ref(op.Out), tasktree.Ref(m.slot())
+	return recipe.Ref(op.Out), recipe.Ref(m.slot())
 }
 
 // recipe appends a call of the recipe.
-func (m *runnerMaker) recipe(kind program.OpKind, c tasktree.Call) *program.Op {
+func (m *runnerMaker) recipe(kind program.OpKind, c recipe.Call) *program.Op {
 	return m.writer.recipe(kind, c, m.slotArg)
 }
 
-func (m *runnerMaker) slotArg(op *program.Op, i int, ref tasktree.Ref) {
+func (m *runnerMaker) slotArg(op *program.Op, i int, ref recipe.Ref) {
 	op.Args[i] = uint64(ref)
 	op.SetMode(i, program.ModeSlot)
 }
 
-func (m *runnerMaker) Look(path string, flags int, refuse tasktree.FileTypes) tasktree.Ref {
-	ref := m.keep(m.look(path, flags))
-	m.note().Extra = m.pl.extra(plan.Extra{Path: path})
-	m.slotArg(m.add(program.OpRefuse, 0, uint64(refuse)), 0, ref)
-	m.note().Extra = m.pl.extra(plan.Extra{Path: path})
+func (m *runnerMaker) Own(end int) recipe.Ref { return m.own[end] }
+
+func (m *runnerMaker) Use(file string, end int) recipe.Ref {
+	return recipe.Ref(m.pl.plan.SlotsOf[plan.FileEnd{File: int32(m.pl.plan.Tree.FileNamed(file).Index), End: int32(end)}])
+}
+
+func (m *runnerMaker) Open(o recipe.Open) recipe.Ref {
+	if o.Truncate {
+		defer func() { m.truncate(m.last, o.TruncatePos) }()
+	}
+	switch {
+	case o.Create:
+		m.last = m.create(o)
+	case o.Flags&unix.O_PATH != 0:
+		m.last = m.lookAt(o, o.Flags&lookFlags)
+	default:
+		m.last = m.reopen(o.Path, m.lookAt(o, o.Flags&lookFlags), o.Flags)
+	}
+	return m.last
+}
+
+func (m *runnerMaker) lookAt(o recipe.Open, flags int) recipe.Ref {
+	ref := m.keep(m.look(o.Path, flags))
+	m.note().Extra = m.pl.extra(plan.Extra{Path: o.Path})
+	m.slotArg(m.add(program.OpRefuse, 0, uint64(o.Refuse)), 0, ref)
+	m.note().Extra = m.pl.extra(plan.Extra{Path: o.Path})
 	return ref
 }
 
-func (m *runnerMaker) Reopen(look tasktree.Ref, flags int) tasktree.Ref {
-	path := m.pl.plan.Extras[m.note().Extra].Path
+// reopen opens what look found, and closes look. It goes through /proc/self/fd, so
+// /proc must be mounted.
+func (m *runnerMaker) reopen(path string, look recipe.Ref, flags int) recipe.Ref {
 	flags |= unix.O_NOCTTY | unix.O_CLOEXEC
 	var op *program.Op
 	if flags&unix.O_NOFOLLOW != 0 {
@@ -127,31 +226,54 @@ func (m *runnerMaker) Reopen(look tasktree.Ref, flags int) tasktree.Ref {
 	return ref
 }
 
-func (m *runnerMaker) Create(c tasktree.CreateFile) tasktree.Ref {
+func (m *runnerMaker) create(o recipe.Open) recipe.Ref {
 	a := m.pl.plan.Arena
-	op := m.add(program.OpCreate, a.String(c.Path), uint64(c.Flags|unix.O_NOCTTY|unix.O_CLOEXEC), uint64(c.Mode),
-		a.Bytes(c.Content), uint64(len(c.Content)), uint64(c.Refuse))
-	if c.MustCreate {
+	op := m.add(program.OpCreate, a.String(o.Path), uint64(o.Flags|unix.O_NOCTTY|unix.O_CLOEXEC), uint64(o.Mode),
+		a.Bytes(o.Content), uint64(len(o.Content)), uint64(o.Refuse))
+	if o.Must {
 		op.Flags |= program.FlagMustCreate
 	}
-	m.note().Extra = m.pl.extra(plan.Extra{Path: c.Path})
+	m.note().Extra = m.pl.extra(plan.Extra{Path: o.Path})
 	return m.keep(op)
 }
 
-func (m *runnerMaker) Caller(key string) tasktree.Ref {
-	op := m.add(program.OpCaller, uint64(m.pl.callerFDs[key]))
-	m.note().Extra = m.pl.extra(plan.Extra{Hints: []tasktree.Hint{
-		{Errno: int(unix.EBADF), Text: "the caller did not leave this descriptor open"},
-	}})
-	return m.keep(op)
-}
-
-func (m *runnerMaker) TruncateAtCommit(f tasktree.Ref) {
+func (m *runnerMaker) truncate(f recipe.Ref, pos tasktree.Pos) {
 	w := &writer{pl: m.pl, prog: m.pl.plan.Commit}
 	w.about(program.VerbTruncate, m.pos)
+	if pos.IsValid() {
+		w.pos = pos
+	}
 	w.file = m.file.Index
 	op := w.add(program.OpTruncate)
 	op.Args[0] = uint64(f)
 	op.SetMode(0, program.ModeSlot)
 	m.pl.plan.Commit = w.prog
 }
+
+func (m *runnerMaker) Caller(key string) recipe.Ref {
+	op := m.add(program.OpCaller, uint64(m.pl.callerFDs[key]))
+	m.note().Extra = m.pl.extra(plan.Extra{Hints: []recipe.Hint{
+		{Errno: int(unix.EBADF), Text: "the caller did not leave this descriptor open"},
+	}})
+	return m.keep(op)
+}
+
+func (m *runnerMaker) Cell() recipe.Cell { return recipe.Cell(m.pl.plan.Arena.Cell()) }
+
+func (m *runnerMaker) Await(c recipe.Call, in recipe.Cell, least int64) {
+	op := m.recipe(program.OpPoll, c)
+	op.Args[4], op.Args[5] = uint64(in), uint64(least)
+}
+
+func (m *runnerMaker) Learn(key string, n recipe.Part) {
+	m.pl.plan.Learned = append(m.pl.plan.Learned, plan.Learned{File: int32(m.file.Index), Key: key, At: uint64(n.Cell) + uint64(n.Offset), Part: n})
+}
+
+func (m *runnerMaker) Undo(path string) {
+	m.prog.Ops[len(m.prog.Ops)-1].Flags |= program.FlagUndo
+	x := m.pl.plan.Extras[m.note().Extra]
+	x.Path = path
+	m.note().Extra = m.pl.extra(x)
+}
+
+func (m *runnerMaker) Message(message recipe.Message) { m.message(message, m.slotArg) }

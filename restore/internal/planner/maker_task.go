@@ -8,6 +8,7 @@ import (
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 )
 
 // taskMaker writes the recipe of an open file that one task makes for itself.
@@ -15,7 +16,8 @@ import (
 type taskMaker struct {
 	*taskPlanner
 	file    *tasktree.OpenFile
-	numbers []int // by Ref
+	numbers []int        // by Ref
+	own     []recipe.Ref // by end, once made
 }
 
 func (m *taskMaker) At(pos tasktree.Pos) {
@@ -24,20 +26,20 @@ func (m *taskMaker) At(pos tasktree.Pos) {
 	}
 }
 
-func (m *taskMaker) Call(c tasktree.Call) {
-	if c, needed := m.pl.needed(c); needed {
+func (m *taskMaker) Call(c recipe.Call) {
+	if m.pl.plan.Host.Holds(c.When) {
 		m.recipe(program.OpCall, c)
 	}
 }
 
-func (m *taskMaker) CallFD(c tasktree.Call) tasktree.Ref {
+func (m *taskMaker) FD(c recipe.Call) recipe.Ref {
 	op := m.recipe(program.OpCall, c)
 	return m.lands(op)
 }
 
 // lands makes op demand the number where its descriptor must land, and takes
 // that number.
-func (m *taskMaker) lands(op *program.Op) tasktree.Ref {
+func (m *taskMaker) lands(op *program.Op) recipe.Ref {
 	n := m.table.Lowest()
 	m.inTable(n)
 	m.want(op, int64(n))
@@ -45,13 +47,13 @@ func (m *taskMaker) lands(op *program.Op) tasktree.Ref {
 	return m.took(n)
 }
 
-func (m *taskMaker) took(n int) tasktree.Ref {
+func (m *taskMaker) took(n int) recipe.Ref {
 	m.table.Take(n, plan.Helper)
 	m.numbers = append(m.numbers, n)
-	return tasktree.Ref(len(m.numbers) - 1)
+	return recipe.Ref(len(m.numbers) - 1)
 }
 
-func (m *taskMaker) CallPair(c tasktree.Call) (tasktree.Ref, tasktree.Ref) {
+func (m *taskMaker) Pair(c recipe.Call) (recipe.Ref, recipe.Ref) {
 	op := m.recipe(program.OpPair, c)
 	numbers := m.table.Land(nil, 2)
 	m.inTable(numbers[1])
@@ -61,23 +63,35 @@ func (m *taskMaker) CallPair(c tasktree.Call) (tasktree.Ref, tasktree.Ref) {
 }
 
 // recipe appends a call of the recipe.
-func (m *taskMaker) recipe(kind program.OpKind, c tasktree.Call) *program.Op {
-	return m.writer.recipe(kind, c, func(op *program.Op, i int, ref tasktree.Ref) { op.Args[i] = uint64(m.numbers[ref]) })
+func (m *taskMaker) recipe(kind program.OpKind, c recipe.Call) *program.Op {
+	return m.writer.recipe(kind, c, m.numberArg)
 }
 
-func (m *taskMaker) Look(path string, flags int, refuse tasktree.FileTypes) tasktree.Ref {
+func (m *taskMaker) numberArg(op *program.Op, i int, ref recipe.Ref) {
+	op.Args[i] = uint64(m.numbers[ref])
+}
+
+func (m *taskMaker) Own(end int) recipe.Ref { return m.own[end] }
+
+func (m *taskMaker) Open(o recipe.Open) recipe.Ref {
+	if o.Create || o.Truncate {
+		m.onlyRunner("create or truncate a file")
+	}
 	m.pl.plan.TasksLook = true
-	op := m.look(path, flags)
-	m.note().Extra = m.pl.extra(plan.Extra{Path: path})
+	op := m.look(o.Path, o.Flags&lookFlags)
+	m.note().Extra = m.pl.extra(plan.Extra{Path: o.Path})
 	ref := m.lands(op)
-	m.add(program.OpRefuse, uint64(m.numbers[ref]), uint64(refuse))
-	m.note().Extra = m.pl.extra(plan.Extra{Path: path})
-	return ref
+	m.add(program.OpRefuse, uint64(m.numbers[ref]), uint64(o.Refuse))
+	m.note().Extra = m.pl.extra(plan.Extra{Path: o.Path})
+	if o.Flags&unix.O_PATH != 0 {
+		return ref
+	}
+	return m.reopen(o.Path, ref, o.Flags)
 }
 
-func (m *taskMaker) Reopen(look tasktree.Ref, flags int) tasktree.Ref {
+// reopen opens what look found, and closes look.
+func (m *taskMaker) reopen(path string, look recipe.Ref, flags int) recipe.Ref {
 	proc := m.pl.plan.Arena.String(fmt.Sprintf("%s%d", program.FDFolder, m.numbers[look]))
-	path := m.pl.plan.Extras[m.note().Extra].Path
 	flags |= unix.O_NOCTTY | unix.O_CLOEXEC
 	var op *program.Op
 	if flags&unix.O_NOFOLLOW != 0 {
@@ -98,14 +112,27 @@ func (m *taskMaker) drop(n int) {
 	m.table.Release(n)
 }
 
-func (m *taskMaker) Create(tasktree.CreateFile) tasktree.Ref {
-	panic("restore: bug: a task does not create files: " + m.file.Name)
+// onlyRunner ends for a spec that has not the traits that its recipe needs.
+func (m *taskMaker) onlyRunner(what string) {
+	panic("restore: bug: a task cannot " + what + ": " + m.file.Name)
 }
 
-func (m *taskMaker) Caller(string) tasktree.Ref {
-	panic("restore: bug: a task does not have the caller's descriptors: " + m.file.Name)
+func (m *taskMaker) Caller(string) recipe.Ref {
+	m.onlyRunner("take over the caller's descriptors")
+	return 0
 }
 
-func (m *taskMaker) TruncateAtCommit(tasktree.Ref) {
-	panic("restore: bug: a task does not truncate files: " + m.file.Name)
+func (m *taskMaker) Use(string, int) recipe.Ref {
+	m.onlyRunner("use another open file")
+	return 0
 }
+
+func (m *taskMaker) Cell() recipe.Cell {
+	m.onlyRunner("keep numbers")
+	return 0
+}
+
+func (m *taskMaker) Await(recipe.Call, recipe.Cell, int64) { m.onlyRunner("wait") }
+func (m *taskMaker) Learn(string, recipe.Part)             { m.onlyRunner("tell numbers") }
+func (m *taskMaker) Undo(string)                           { m.onlyRunner("undo") }
+func (m *taskMaker) Message(recipe.Message)                { m.onlyRunner("send messages") }

@@ -8,6 +8,7 @@ import (
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 )
 
 // CloneNamespaces gives the flags of clone(2) that make a tree's namespaces. With
@@ -59,7 +60,7 @@ func (tp *taskPlanner) mapUser() {
 func (w *writer) writeIDs(fd int) {
 	a := w.pl.plan.Arena
 	for _, f := range idFiles(&w.pl.plan.Host) {
-		x := plan.Extra{Path: f.path, Hints: []tasktree.Hint{
+		x := plan.Extra{Path: f.path, Hints: []recipe.Hint{
 			{Errno: int(unix.EACCES), Text: DeniedIDs},
 			{Errno: int(unix.EPERM), Text: "a security module gives user namespaces no rights, or root lacks CAP_SETFCAP; regrow check --host says which"},
 			{Errno: int(unix.EROFS), Text: ReadOnlyProc},
@@ -79,10 +80,10 @@ const (
 )
 
 // rightsHint explains EACCES in a user namespace.
-func (pl *planner) rightsHint() []tasktree.Hint {
+func (pl *planner) rightsHint() []recipe.Hint {
 	if !pl.plan.Tree.HasNamespace(tasktree.NamespaceUser) {
 		return nil
 	}
-	return []tasktree.Hint{{Errno: int(unix.EACCES), Text: fmt.Sprintf(
+	return []recipe.Hint{{Errno: int(unix.EACCES), Text: fmt.Sprintf(
 		"in the tree's user namespace a task has the rights of user %d and no more: of root's, those over files of this user and group", pl.plan.Host.UID)}}
 }

@@ -88,7 +88,9 @@ func newPlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, erro
 	if err := pl.checkNumbers(); err != nil {
 		return nil, err
 	}
-	pl.makeStored()
+	if err := pl.makeStored(); err != nil {
+		return nil, err
+	}
 	if err := pl.checkRunner(); err != nil {
 		return nil, err
 	}

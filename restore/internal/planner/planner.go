@@ -48,7 +48,7 @@ func (pl *planner) inherited() error {
 	}
 	var problems []tasktree.Problem
 	for _, f := range p.Tree.Files {
-		key := f.Spec.Traits(p.Tree).InheritKey
+		key := tasktree.CallerKey(f.Spec)
 		if key == "" || len(f.Uses) == 0 {
 			continue
 		}
@@ -76,15 +76,16 @@ func (pl *planner) inherited() error {
 func (pl *planner) place() {
 	t := pl.plan.Tree
 	pl.stored = make([]bool, len(t.Files))
+	needed, referred := neededFiles(t)
 	byPath := map[string][]int{}
 	creates := map[string]bool{}
 	for i, f := range t.Files {
-		if len(f.Uses) == 0 {
+		if !needed[i] {
 			continue
 		}
 		traits := f.Spec.Traits(t)
 		// Opened in a user namespace, a file would be opened with other rights.
-		pl.stored[i] = traits.ByRunner || f.Shared() || t.HasNamespace(tasktree.NamespaceUser) || pl.plan.Options.Strategy == plan.StrategyInherit ||
+		pl.stored[i] = traits.ByRunner || f.Shared() || len(f.Refers) > 0 || len(f.Uses) == 0 || referred[i] || t.HasNamespace(tasktree.NamespaceUser) || pl.plan.Options.Strategy == plan.StrategyInherit ||
 			bringsAgain(pl.plan.Options) && len(f.Uses) >= FewAgain && len(f.Spec.Ends()) == 0
 		if traits.Path != "" {
 			clean := traits.Path
@@ -124,6 +125,29 @@ func (pl *planner) place() {
 	default:
 		pl.plan.StoreFD = pl.storeNumber()
 	}
+}
+
+// neededFiles finds the open files that a task has, or that one of these is made out
+// of; and those among them that another one names.
+func neededFiles(t *tasktree.Tree) (needed, referred []bool) {
+	needed, referred = make([]bool, len(t.Files)), make([]bool, len(t.Files))
+	var need func(f *tasktree.OpenFile)
+	need = func(f *tasktree.OpenFile) {
+		if needed[f.Index] {
+			return
+		}
+		needed[f.Index] = true
+		for _, to := range f.Refers {
+			referred[to.Index] = true
+			need(to)
+		}
+	}
+	for _, f := range t.Files {
+		if len(f.Uses) > 0 {
+			need(f)
+		}
+	}
+	return needed, referred
 }
 
 // mostMessages gives a number of messages that the store will not exceed, or one

@@ -10,6 +10,7 @@ import (
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/table"
 	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 )
 
 // taskPlanner writes the program of one task.
@@ -229,7 +230,7 @@ func (tp *taskPlanner) setLimit(soft, hard uint64) {
 	tp.about(program.VerbLimit, tp.task.Pos)
 	tp.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, tp.pl.plan.Arena.Words([]uint64{soft, hard}), 0)
 	// Even to the limit that the task has already, see do_prlimit in kernel/sys.c.
-	tp.note().Extra = tp.pl.extra(plan.Extra{Hints: []tasktree.Hint{{
+	tp.note().Extra = tp.pl.extra(plan.Extra{Hints: []recipe.Hint{{
 		Errno: int(unix.EPERM),
 		Text:  fmt.Sprintf("fs.nr_open is now lower than the hard limit of %d, or a sandbox refuses the call; lower the limit with ulimit -Hn", hard),
 	}}})

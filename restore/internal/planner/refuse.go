@@ -40,7 +40,7 @@ func (pl *planner) checkRunner() error {
 	p := pl.plan
 	files := 0
 	for fe := range p.SlotsOf {
-		if p.Tree.Files[fe.File].Spec.Traits(p.Tree).InheritKey == "" {
+		if tasktree.CallerKey(p.Tree.Files[fe.File].Spec) == "" {
 			files++
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"regrow/internal/service"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
-	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 )
 
 // Waits for an answer of the service. Both only end what would never end.
@@ -60,7 +60,7 @@ func (tp *taskPlanner) ask(socket int, word uint64, file int) {
 // serviceHint explains what the kernel answers where the service is gone.
 func (pl *planner) serviceHint() int32 {
 	if pl.serviceHints == 0 {
-		pl.serviceHints = pl.extra(plan.Extra{Hints: []tasktree.Hint{
+		pl.serviceHints = pl.extra(plan.Extra{Hints: []recipe.Hint{
 			{Errno: int(unix.EPIPE), Text: "the service has ended"},
 			{Errno: int(unix.ECONNRESET), Text: "the service has ended"},
 			{Errno: int(unix.ETIMEDOUT), Text: "the service does not answer"},

@@ -1,12 +1,17 @@
 package planner
 
 import (
+	"encoding/binary"
+	"maps"
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/safepath"
 	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 )
 
 // writer appends ops with notes to a program. The fields say what the ops that
@@ -79,22 +84,34 @@ func retry(nr uint32) program.OpFlags {
 
 // recipe appends a call of a recipe; setRef puts in what an earlier call has
 // given.
-func (w *writer) recipe(kind program.OpKind, c tasktree.Call, setRef func(op *program.Op, i int, ref tasktree.Ref)) *program.Op {
+func (w *writer) recipe(kind program.OpKind, c recipe.Call, setRef func(op *program.Op, i int, ref recipe.Ref)) *program.Op {
+	structs := w.structs(c.Args, setRef)
 	op := w.add(kind)
 	op.Nr = uint32(c.Nr)
 	if kind == program.OpCall {
 		op.Flags |= retry(op.Nr)
 	}
+	if c.Retry {
+		op.Flags |= program.FlagRetry
+	}
+	op.Allow = uint16(c.Allow)
 	for i, a := range c.Args {
 		switch a.Kind {
-		case tasktree.ArgInt:
+		case recipe.ArgInt:
 			op.Args[i] = uint64(a.Int)
-		case tasktree.ArgData:
+		case recipe.ArgData:
 			op.Args[i] = w.pl.plan.Arena.Bytes(a.Data)
-		case tasktree.ArgRef:
+		case recipe.ArgFD:
 			setRef(op, i, a.Ref)
-		case tasktree.ArgPair:
+		case recipe.ArgPair:
 			op.Args[i] = w.pl.plan.Arena.Private() + program.PrivPair
+		case recipe.ArgCell:
+			op.Args[i] = uint64(a.Cell)
+			op.SetMode(i, program.ModeLoad)
+		case recipe.ArgOut:
+			op.Args[i] = uint64(a.Cell)
+		case recipe.ArgStruct:
+			op.Args[i] = structs[i]
 		}
 	}
 	if c.HasWant {
@@ -102,6 +119,76 @@ func (w *writer) recipe(kind program.OpKind, c tasktree.Call, setRef func(op *pr
 	}
 	w.note().Extra = w.pl.extra(plan.Extra{Name: c.Name, Short: c.Short, Hints: c.Hints})
 	return op
+}
+
+// structs puts the structs among the arguments of a call into the arena, and gives
+// their addresses, by argument. What is known only when the call is made is stored
+// there by ops of its own, before.
+func (w *writer) structs(args []recipe.Arg, setRef func(op *program.Op, i int, ref recipe.Ref)) (at [6]uint64) {
+	for i, a := range args {
+		if a.Kind != recipe.ArgStruct {
+			continue
+		}
+		var data []byte
+		stored := map[int]recipe.Arg{} // by offset
+		for _, part := range a.Parts {
+			switch part.Kind {
+			case recipe.ArgInt:
+				data = binary.NativeEndian.AppendUint64(data, uint64(part.Int))
+			case recipe.ArgData:
+				data = append(data, part.Data...)
+			case recipe.ArgOut:
+				data = binary.NativeEndian.AppendUint64(data, uint64(part.Cell))
+			case recipe.ArgFD, recipe.ArgCell:
+				stored[len(data)] = part
+				data = append(data, 0, 0, 0, 0)
+			default:
+				panic("restore: bug: a struct has no part of this kind")
+			}
+		}
+		at[i] = w.pl.plan.Arena.Once(data)
+		for _, offset := range slices.Sorted(maps.Keys(stored)) {
+			part := stored[offset]
+			op := w.add(program.OpStore, 0, at[i]+uint64(offset))
+			if part.Kind == recipe.ArgFD {
+				setRef(op, 0, part.Ref)
+			} else {
+				op.Args[0] = uint64(part.Cell)
+				op.SetMode(0, program.ModeLoad)
+			}
+		}
+	}
+	return at
+}
+
+// message appends a message of a recipe.
+func (w *writer) message(m recipe.Message, setRef func(op *program.Op, i int, ref recipe.Ref)) {
+	a := w.pl.plan.Arena
+	var control uint64
+	var length int
+	if len(m.Files) > 0 {
+		header := binary.NativeEndian.AppendUint64(nil, uint64(unix.CmsgLen(4*len(m.Files))))
+		header = binary.NativeEndian.AppendUint32(header, unix.SOL_SOCKET)
+		header = binary.NativeEndian.AppendUint32(header, unix.SCM_RIGHTS)
+		parts := []recipe.Arg{recipe.Data(header)}
+		for _, f := range m.Files {
+			parts = append(parts, recipe.FD(f))
+		}
+		length = unix.CmsgSpace(4 * len(m.Files))
+		parts = append(parts, recipe.Data(make([]byte, length-len(header)-4*len(m.Files))))
+		control = w.structs([]recipe.Arg{recipe.Struct(parts...)}, setRef)[0]
+	}
+	var name uint64
+	if len(m.Addr) > 0 {
+		name = a.Bytes(m.Addr)
+	}
+	data := a.Words([]uint64{a.Bytes(m.Data), uint64(len(m.Data))})
+	header := a.Words([]uint64{name, uint64(len(m.Addr)), data, 1, control, uint64(length), 0})
+	w.recipe(program.OpCall, recipe.Call{
+		Name: "sendmsg", Nr: unix.SYS_SENDMSG, Effect: recipe.Nothing,
+		Args: []recipe.Arg{recipe.FD(m.To), recipe.Int(int64(header)), recipe.Int(int64(m.Flags | unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL))},
+		Want: int64(len(m.Data)), HasWant: true, Short: "only a part of the message was taken", Hints: m.Hints,
+	}, setRef)
 }
 
 // look appends the safe open of a path as a mere place; flags are O_NOFOLLOW and
@@ -145,7 +232,7 @@ func (w *writer) want(op *program.Op, result int64) {
 // that is too high for the limit.
 func (w *writer) numberHint() {
 	if w.pl.numberHint == 0 {
-		w.pl.numberHint = w.pl.extra(plan.Extra{Hints: []tasktree.Hint{
+		w.pl.numberHint = w.pl.extra(plan.Extra{Hints: []recipe.Hint{
 			{Errno: int(unix.EBADF), Text: "the number is not below the task's RLIMIT_NOFILE"},
 			{Errno: int(unix.EMFILE), Text: "the task's RLIMIT_NOFILE leaves no room for one more"},
 		}})
@@ -156,7 +243,7 @@ func (w *writer) numberHint() {
 // forkHint explains what the kernel answers to clone3.
 func (pl *planner) forkHint() int32 {
 	if pl.forkHints == 0 {
-		pl.forkHints = pl.extra(plan.Extra{Hints: []tasktree.Hint{
+		pl.forkHints = pl.extra(plan.Extra{Hints: []recipe.Hint{
 			{Errno: int(unix.EINVAL), Text: "an exact pid must be below kernel.pid_max"},
 			{Errno: int(unix.EPERM), Text: "an exact pid needs CAP_CHECKPOINT_RESTORE, in the user namespace of its pid namespace"},
 			{Errno: int(unix.EAGAIN), Text: "RLIMIT_NPROC, kernel.pid_max, kernel.threads-max or pids.max of the cgroup is reached"},

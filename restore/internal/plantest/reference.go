@@ -36,9 +36,10 @@ func Reference(t testing.TB, dir string, namespaces ...tasktree.Namespace) *task
 		{Name: "err", Pos: at(), Spec: &kind.Inherit{Key: word("stderr")}},
 		{Name: "p", Pos: at(), Spec: &kind.Pipe{Content: word("shared"), Capacity: tasktree.Number{Value: 8192, Pos: at()}}},
 		{Name: "q", Pos: at(), Spec: &kind.Pipe{Content: word("own"), Capacity: tasktree.Number{Value: 8192, Pos: at()}, ReadEnd: flags(unix.O_NONBLOCK)}},
+		{Name: "box", Pos: at(), Spec: &Mailbox{Path: word(dir + "/box"), Text: word("letter"), Holds: word("made")}},
 	}}
 	tree.Root = &tasktree.Task{Name: "root", Pos: at(), FDs: []tasktree.Descriptor{
-		fd(0, "p.r", false), fd(1, "p.w", true), fd(2, "err", false), fd(7, "made", true), fd(40, "cut", false),
+		fd(0, "p.r", false), fd(1, "p.w", true), fd(2, "err", false), fd(7, "made", true), fd(40, "cut", false), fd(41, "box", false),
 	}, Children: []*tasktree.Task{
 		{Name: "holds", Pos: at(), Cwd: word(dir), FDs: []tasktree.Descriptor{
 			fd(1, "p.r", false), fd(0, "p.w", false), fd(3, "perhaps", true), fd(4, "made", false), fd(9, "mine", false), fd(5, "q.r", false), fd(6, "q.w", true), fd(30, "own", false),

@@ -6,7 +6,7 @@ import (
 
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/safepath"
-	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 )
 
 // These functions hold to the rules of package safepath, which has them for the
@@ -25,9 +25,9 @@ func judge(h *program.Head, w *work, op *program.Op) {
 	if op.Kind == program.OpRefuse {
 		types = op.Args[1]
 	}
-	if kind == syscall.S_IFIFO && types&uint64(tasktree.TypeFIFO) != 0 {
+	if kind == syscall.S_IFIFO && types&uint64(recipe.TypeFIFO) != 0 {
 		w.errno = program.ReasonFIFO
-	} else if kind == syscall.S_IFSOCK && types&uint64(tasktree.TypeSocket) != 0 {
+	} else if kind == syscall.S_IFSOCK && types&uint64(recipe.TypeSocket) != 0 {
 		w.errno = program.ReasonSocket
 	} else if kind == syscall.S_IFCHR && w.stat.Rdev == safepath.TerminalDevice {
 		w.errno = program.ReasonTerminal

@@ -161,7 +161,7 @@ func TestRefuse(t *testing.T) {
 	}
 	defer unix.Close(sockets[0])
 	defer unix.Close(sockets[1])
-	const aFIFO, aSocket = 1, 2 // tasktree.TypeFIFO, TypeSocket
+	const aFIFO, aSocket = 1, 2 // recipe.TypeFIFO, TypeSocket
 	for _, c := range []struct {
 		name  string
 		fd    uint64

@@ -37,7 +37,7 @@ const (
 	// in the low 32 bits, the second in the high ones.
 	OpPair
 	// OpRefuse (fd, types) fails if fd names a file of one of the types, a
-	// tasktree.FileTypes, or one that would mean another process, see package
+	// recipe.FileTypes, or one that would mean another process, see package
 	// safepath.
 	OpRefuse
 	// OpFind (candidates, count, cell, task, how) finds the first of the
@@ -117,6 +117,12 @@ const (
 	OpLend
 	// OpTruncate (fd) cuts a regular file to length 0, at the commit point.
 	OpTruncate
+	// OpStore (number, address) writes a number to 4 bytes of the arena: that of a
+	// descriptor into a message, for one.
+	OpStore
+	// OpPoll makes the system call Nr with its first four arguments again and again,
+	// until the number in the cell (fifth argument) is at least the sixth.
+	OpPoll
 )
 
 // OpFlags modify an op.
@@ -140,6 +146,9 @@ const (
 	// for close(2), which has freed the number, and not for clone3(2) and futex(2),
 	// which have rules of their own.
 	FlagRetry
+	// FlagUndo makes the runner note what the call has made at the path of its Extra,
+	// to remove it if the restore fails.
+	FlagUndo
 )
 
 // Mode says how an argument of an op is taken.

@@ -13,8 +13,8 @@ import (
 
 // OpRow is what messages, pictures and traces say of an op.
 type OpRow struct {
-	// Name is the system call that the op makes, or the first of them. OpCall and
-	// OpPair have none: their Nr has.
+	// Name is the system call that the op makes, or the first of them. OpCall,
+	// OpPair and OpPoll have none: their Nr has.
 	Name string
 	// Form is how the op is written with its arguments, see package words. Default: Name.
 	Form string
@@ -46,6 +46,8 @@ var opRows = map[OpKind]OpRow{
 	OpAdd:      {Name: "sendmsg", Form: "sendmsg(message {2:u}, {1:files})"},
 	OpLend:     {Name: "fcntl(F_DUPFD_CLOEXEC)"},
 	OpTruncate: {Name: "ftruncate", Form: "{call}({0:n})"},
+	OpStore:    {Name: "store", Form: "put the number {0:n} into the message"},
+	OpPoll:     {},
 }
 
 // Kinds gives all kinds of ops, ascending.

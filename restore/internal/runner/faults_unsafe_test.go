@@ -60,6 +60,7 @@ func failCalls() error {
 
 // errnos are what the man pages say that the calls of a plan can answer.
 var errnos = map[string][]unix.Errno{
+	"bind":                    {unix.EACCES, unix.EADDRINUSE, unix.EBADF, unix.EINVAL, unix.ELOOP, unix.ENAMETOOLONG, unix.ENOENT, unix.ENOMEM, unix.ENOTDIR, unix.EROFS},
 	"chdir":                   {unix.EACCES, unix.EIO, unix.ELOOP, unix.ENAMETOOLONG, unix.ENOENT, unix.ENOMEM, unix.ENOTDIR},
 	"clone3":                  {unix.EAGAIN, unix.EBUSY, unix.EEXIST, unix.EINVAL, unix.ENOMEM, unix.ENOSPC, unix.EPERM},
 	"close":                   {unix.EBADF, unix.EINTR, unix.EIO, unix.ENOSPC, unix.EDQUOT},
@@ -76,6 +77,7 @@ var errnos = map[string][]unix.Errno{
 	"fstat":                   {unix.EBADF, unix.ENOMEM, unix.EOVERFLOW},
 	"ftruncate":               {unix.EFBIG, unix.EINTR, unix.EINVAL, unix.EIO, unix.EPERM, unix.EROFS},
 	"hold":                    {unix.ENOMEM},
+	"ioctl(FIONREAD)":         {unix.EBADF, unix.EFAULT, unix.EINVAL, unix.ENOTTY},
 	"lseek":                   {unix.EBADF, unix.EINVAL, unix.ENXIO, unix.EOVERFLOW, unix.ESPIPE},
 	"meet":                    {unix.EFAULT, unix.EINVAL},
 	"munmap":                  {unix.EINVAL, unix.ENOMEM},
@@ -94,7 +96,9 @@ var errnos = map[string][]unix.Errno{
 	"setsockopt(SO_RCVTIMEO)": {unix.EBADF, unix.EDOM, unix.EFAULT, unix.EINVAL, unix.ENOPROTOOPT, unix.ENOTSOCK},
 	"setsid":                  {unix.EPERM},
 	"sigaltstack":             {unix.EFAULT, unix.EINVAL, unix.ENOMEM},
+	"socket":                  {unix.EACCES, unix.EAFNOSUPPORT, unix.EINVAL, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM},
 	"socketpair":              {unix.EAFNOSUPPORT, unix.EMFILE, unix.ENFILE, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT},
+	"store":                   {unix.EFAULT}, // it makes no call
 	"unshare":                 {unix.EMFILE, unix.ENOMEM, unix.EPERM},
 	"wait":                    {unix.EINTR, unix.ENOSYS},
 	"wait4(helper)":           {unix.ECHILD, unix.EINVAL},

@@ -3,6 +3,7 @@ package runner
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -12,7 +13,7 @@ import (
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/safepath"
 	"regrow/restore/internal/words"
-	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 )
 
 // madeFile is a file that this restore has made and removes again if it fails.
@@ -79,7 +80,7 @@ func (r *run) create(op *program.Op) (int64, opFailure) {
 		}
 		got, f := int64(0), opFailure{err: err, reason: words.MustCreate}
 		if op.Flags&program.FlagMustCreate == 0 {
-			got, f = r.openThere(path, flags, tasktree.FileTypes(op.Args[5]))
+			got, f = r.openThere(path, flags, recipe.FileTypes(op.Args[5]))
 		} else if err := safepath.StatPath(path, new(unix.Stat_t)); err != nil && !exclusive {
 			f = opFailure{err: err} // ENOENT: a dangling link, perhaps
 		}
@@ -94,7 +95,7 @@ func (r *run) create(op *program.Op) (int64, opFailure) {
 
 // openThere opens a file that was there before: looked at first, since opening
 // a FIFO would block or let its other side through.
-func (r *run) openThere(path string, flags int, types tasktree.FileTypes) (int64, opFailure) {
+func (r *run) openThere(path string, flags int, types recipe.FileTypes) (int64, opFailure) {
 	look, err := r.opener.Open(path, unix.O_PATH|unix.O_CLOEXEC|flags&unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return 0, opFailure{err: err}
@@ -173,10 +174,10 @@ func closing(fd int, err error) opFailure {
 
 // remove removes the files, if they are still what was made.
 func (files madeFiles) remove(log logrus.FieldLogger) {
-	for _, m := range files {
+	for _, m := range slices.Backward(files) { // a folder after what lies in it
 		var st unix.Stat_t
 		if safepath.IgnoringEINTR(func() error { return unix.Lstat(m.path, &st) }) == nil && st.Dev == m.dev && st.Ino == m.ino {
-			if err := safepath.IgnoringEINTR(func() error { return unix.Unlink(m.path) }); err != nil {
+			if err := safepath.IgnoringEINTR(func() error { return unlink(m.path) }); err != nil {
 				log.WithField("path", m.path).Warnf("cannot remove the file that this restore made: %v", err)
 			}
 		}

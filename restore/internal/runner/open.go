@@ -9,22 +9,22 @@ import (
 	"regrow/restore/internal/host"
 	"regrow/restore/internal/safepath"
 	"regrow/restore/internal/words"
-	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 )
 
 // How the runner opens paths. Tasks do the same by ops, see package postfork.
 
 // refuse looks at an open file: whether its type is one of those refused, and whether
 // it would mean another process.
-func (r *run) refuse(fd int, types tasktree.FileTypes) opFailure {
+func (r *run) refuse(fd int, types recipe.FileTypes) opFailure {
 	var st unix.Stat_t
 	if err := r.opener.Refuse(fd, &st); err != nil {
 		return opFailure{err: err}
 	}
 	switch kind := st.Mode & unix.S_IFMT; {
-	case kind == unix.S_IFIFO && types&tasktree.TypeFIFO != 0:
+	case kind == unix.S_IFIFO && types&recipe.TypeFIFO != 0:
 		return opFailure{reason: words.AFIFO}
-	case kind == unix.S_IFSOCK && types&tasktree.TypeSocket != 0:
+	case kind == unix.S_IFSOCK && types&recipe.TypeSocket != 0:
 		return opFailure{reason: words.ASocket}
 	}
 	return opFailure{}

@@ -17,6 +17,7 @@ import (
 	"regrow/restore/internal/safepath"
 	"regrow/restore/internal/words"
 	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 )
 
 // prepare makes the open files, fills the store and looks programs up. An open
@@ -103,6 +104,9 @@ func (r *run) carryOut(prog *program.Program) error {
 		op := &prog.Ops[i]
 		done := r.trace.Step(prog, i)
 		got, f := r.step(op)
+		if op.Flags&program.FlagUndo != 0 && f.err == nil && f.reason == "" {
+			f.err = r.undo(r.plan.Extras[prog.Notes[i].Extra].Path)
+		}
 		done()
 		if f.err == nil && f.reason == "" && op.Flags&program.FlagWant != 0 && got != op.Want {
 			f.reason, _ = words.Reason(r.plan, op, prog.Notes[i], program.ReasonUnwanted, got)
@@ -139,8 +143,11 @@ func (r *run) carryOut(prog *program.Program) error {
 func (r *run) step(op *program.Op) (int64, opFailure) {
 	args := op.Args
 	for i := range args {
-		if op.Mode(i) == program.ModeSlot {
+		switch op.Mode(i) {
+		case program.ModeSlot:
 			args[i] = uint64(r.slots[args[i]].fd)
+		case program.ModeLoad:
+			args[i] = binary.NativeEndian.Uint64(r.arena.Bytes()[args[i]-r.arena.Base:])
 		}
 	}
 	switch op.Kind {
@@ -160,7 +167,7 @@ func (r *run) step(op *program.Op) (int64, opFailure) {
 		}
 		return 0, opFailure{}
 	case program.OpRefuse:
-		return 0, r.refuse(int(args[0]), tasktree.FileTypes(args[1]))
+		return 0, r.refuse(int(args[0]), recipe.FileTypes(args[1]))
 	case program.OpReopen:
 		fd, err := reopen(int(args[0]), int(args[1]))
 		return int64(fd), opFailure{err: err}
@@ -182,6 +189,11 @@ func (r *run) step(op *program.Op) (int64, opFailure) {
 		return 0, r.find(op)
 	case program.OpTruncate:
 		return 0, opFailure{err: truncate(int(args[0]))}
+	case program.OpStore:
+		binary.NativeEndian.PutUint32(r.arena.Bytes()[args[1]-r.arena.Base:], uint32(args[0]))
+		return 0, opFailure{}
+	case program.OpPoll:
+		return 0, r.poll(op, args)
 	default:
 		return 0, opFailure{reason: fmt.Sprintf("bug: op kind %d is not the runner's", op.Kind)}
 	}

@@ -1,0 +1,80 @@
+package plantest
+
+import (
+	"golang.org/x/sys/unix"
+
+	"regrow/tasktree"
+	"regrow/tasktree/recipe"
+	"regrow/tasktree/schema"
+)
+
+// Mailbox is a kind of open file for tests, which uses what no kind of a
+// description needs yet: a Unix datagram socket with a name, in which a letter
+// waits that another open file lies in.
+type Mailbox struct {
+	Path  tasktree.Text
+	Text  tasktree.Text
+	Holds tasktree.Text // the name of an open file
+}
+
+var _ interface {
+	tasktree.Spec
+	tasktree.Filled
+	recipe.Orderer
+} = (*Mailbox)(nil)
+
+// Fields implements [schema.Fielder].
+func (b *Mailbox) Fields(f schema.Fields) {
+	f.Text("path", &b.Path, schema.Help{Required: true})
+	f.Text("text", &b.Text, schema.Help{})
+	f.Ref("holds", &b.Holds, schema.ToFile, schema.Help{Required: true})
+}
+
+// Kind implements [tasktree.Spec].
+func (*Mailbox) Kind() string { return "mailbox" }
+
+// Ends implements [tasktree.Spec].
+func (*Mailbox) Ends() []string { return nil }
+
+// Check implements [tasktree.Spec].
+func (*Mailbox) Check(*tasktree.Tree, func(tasktree.Problem)) {}
+
+// Traits implements [tasktree.Spec].
+func (*Mailbox) Traits(*tasktree.Tree) tasktree.Traits { return tasktree.Traits{ByRunner: true} }
+
+// Needs implements [recipe.Orderer]: the file is there before the letter is, but the
+// order is a part of the test.
+func (b *Mailbox) Needs() []string { return []string{b.Holds.Value} }
+
+// address is a struct sockaddr_un.
+func (b *Mailbox) address(t *tasktree.Tree) []byte {
+	return append(append([]byte{unix.AF_UNIX, 0}, t.Join(b.Path.Value)...), 0)
+}
+
+// Make implements [tasktree.Spec].
+func (b *Mailbox) Make(t *tasktree.Tree, m recipe.Maker) []recipe.Ref {
+	s := m.FD(recipe.Call{
+		Name: "socket", Nr: unix.SYS_SOCKET,
+		Args: []recipe.Arg{recipe.Int(unix.AF_UNIX), recipe.Int(unix.SOCK_DGRAM | unix.SOCK_CLOEXEC), recipe.Int(0)},
+	})
+	m.At(b.Path.Pos)
+	address := b.address(t)
+	m.Call(recipe.Call{
+		Name: "bind", Nr: unix.SYS_BIND, Effect: recipe.Nothing,
+		Args: []recipe.Arg{recipe.FD(s), recipe.Data(address), recipe.Int(int64(len(address)))},
+	})
+	m.Undo(t.Join(b.Path.Value))
+	return []recipe.Ref{s}
+}
+
+// Fill implements [tasktree.Filled].
+func (b *Mailbox) Fill(t *tasktree.Tree, m recipe.Maker) {
+	m.At(b.Text.Pos)
+	m.Message(recipe.Message{To: m.Own(0), Addr: b.address(t), Data: []byte(b.Text.Value), Files: []recipe.Ref{m.Use(b.Holds.Value, 0)}})
+	waiting := m.Cell()
+	m.Await(recipe.Call{
+		Name: "ioctl(FIONREAD)", Nr: unix.SYS_IOCTL, Effect: recipe.Nothing,
+		Args: []recipe.Arg{recipe.FD(m.Own(0)), recipe.Int(unix.TIOCINQ), recipe.Out(waiting)},
+	}, waiting, int64(len(b.Text.Value)))
+	m.Learn("waiting", recipe.Part{Cell: waiting, Size: 4})
+}

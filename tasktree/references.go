@@ -1,0 +1,71 @@
+package tasktree
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"regrow/tasktree/schema"
+)
+
+// references resolves the names of tasks and of open files that kinds have among
+// their keys.
+func (c *checker) references() {
+	c.referred = map[*OpenFile]bool{}
+	for _, f := range c.tree.Files {
+		f.Refers = nil
+		if f.Spec == nil || c.files[f.Name] != f {
+			continue
+		}
+		for _, ref := range schema.References(f.Spec) {
+			path := (&KeyPath{Key: "files"}).Sub(f.Name).Sub(ref.Path)
+			name, pos := ref.Name.Value, ref.Name.Pos
+			if !pos.IsValid() {
+				pos = f.Pos
+			}
+			if ref.To == schema.ToTask {
+				c.taskNamed(name, pos, path)
+				continue
+			}
+			if to := c.fileNamed(name, pos, path); to != nil && !slices.Contains(f.Refers, to) {
+				f.Refers = append(f.Refers, to)
+				c.referred[to] = true
+			}
+		}
+	}
+}
+
+// taskNamed reports a name that no task has.
+func (c *checker) taskNamed(name string, pos Pos, path *KeyPath) {
+	if c.tasks[name] != nil {
+		return
+	}
+	hint := ""
+	if best := c.nearest(name, c.taskNames()); best != "" {
+		hint = fmt.Sprintf(" (did you mean %q%s?)", best, definedAt(c.tasks[best].Pos))
+	}
+	c.bad(pos, path, "unknown task %q%s", name, hint)
+}
+
+// fileNamed gives the open file that a name with its end stands for, or nil after a
+// report.
+func (c *checker) fileNamed(name string, pos Pos, path *KeyPath) *OpenFile {
+	if named := c.named[name]; named != nil {
+		return named
+	}
+	plain, _, _ := strings.Cut(name, ".")
+	switch f := c.files[plain]; {
+	case f == nil:
+		hint := ""
+		if best := c.nearest(name, c.ends); best != "" {
+			hint = fmt.Sprintf(" (did you mean %q%s?)", best, definedAt(c.named[best].Pos))
+		}
+		c.bad(pos, path, "unknown open file %q%s", name, hint)
+	case f.Spec == nil: // reported with the file
+	case len(f.Spec.Ends()) == 0:
+		c.bad(pos, path, "open file %q is %s and has no ends (write %q)", plain, WithArticle(f.Spec.Kind()), plain)
+	default:
+		c.bad(pos, path, "%q does not name an end of the %s %q; write %s", name, f.Spec.Kind(), plain, endNames(f))
+	}
+	return nil
+}
