@@ -6,8 +6,10 @@ import (
 
 	"regrow/restore/internal/host"
 	"regrow/restore/internal/model"
+	"regrow/restore/internal/observe"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
+	"regrow/restore/internal/report"
 	"regrow/restore/internal/runner"
 	"regrow/restore/internal/show"
 	"regrow/tasktree"
@@ -102,17 +104,17 @@ type (
 	Status = runner.Status
 	// Report says what was restored; its JSON form is fixed. Tasks, Store, Elapsed,
 	// Replaced, and Unseen: what the kernel did not tell.
-	Report = runner.Report
+	Report = report.Report
 	// TaskReport is one task of a [Report]: Name, Parent, PID in the tree's pid
 	// namespace, HostPID as the caller sees it (0 if it had ended), FDs, of which a
 	// program has lost the close-on-exec ones, and Shares.
-	TaskReport = runner.TaskReport
+	TaskReport = report.TaskReport
 	// SharesReport says whose descriptor table a task has.
-	SharesReport = runner.SharesReport
+	SharesReport = report.SharesReport
 	// StoreReport says what kept the open files.
-	StoreReport = runner.StoreReport
+	StoreReport = report.StoreReport
 	// Nanoseconds is a time that is written to JSON as a number.
-	Nanoseconds = runner.Nanoseconds
+	Nanoseconds = report.Nanoseconds
 	// Observation is what the tables of a tree really were when every task was ready.
 	Observation = plan.Observation
 )
@@ -283,7 +285,19 @@ func Observe(ctx context.Context, p *Plan, o Options, predicted *Prediction) (*O
 			hints = append(hints, t.Outcome)
 		}
 	}
-	return runner.Observe(ctx, p.plan, o.inner(), joined, hints)
+	if err := observe.Possible(p.plan); err != nil {
+		return nil, err
+	}
+	var seen *Observation
+	inner := o.inner()
+	inner.Ready = func(v plan.View) (err error) {
+		seen, err = observe.Look(v, hints)
+		return err
+	}
+	if _, err := runner.Start(ctx, p.plan, inner, joined); err != nil {
+		return nil, err
+	}
+	return seen, nil
 }
 
 // Rehearse carries a plan out up to the commit point, when every task is ready, calls

@@ -18,6 +18,18 @@ func CompareTables(pid1, pid2 int) (int, error) {
 	return kcmp(pid1, pid2, kcmpFiles, 0, 0)
 }
 
+// Compares reports by its error that this process may not compare at all, by what it is
+// refused: a seccomp filter answers EPERM (Docker's does without CAP_SYS_PTRACE), a
+// kernel without CONFIG_KCMP ENOSYS.
+func Compares() error {
+	_, err := CompareTables(os.Getpid(), os.Getpid())
+	return err
+}
+
+// Order turns an answer of [CompareFiles] or [CompareTables] into -1, 0 or 1, as
+// [cmp.Compare] gives it.
+func Order(answer int) int { return []int{0, -1, 1, 0}[answer&3] }
+
 func kcmp(pid1, pid2, kind, a, b int) (int, error) {
 	r, _, e := unix.Syscall6(unix.SYS_KCMP, uintptr(pid1), uintptr(pid2), uintptr(kind), uintptr(a), uintptr(b), 0)
 	if e != 0 {

@@ -40,7 +40,7 @@ var rooms = map[string][]string{
 	"cmd/fdhold": {"fdstore", "fdstore/activation", "fdstore/execfd"}, // the store for those who write no Go
 	"cmd":        {"restore", "images", "tasktree", "internal/proc"},  // it hands the tree from one to the other
 	"restore": {
-		"restore/internal/plan", "restore/internal/runner", "restore/internal/plantest", "restore/internal/host", "restore/internal/memory", "restore/internal/planner", "restore/internal/show", "restore/internal/model", "restore/internal/table", "restore/internal/words", "restore/internal/program", "restore/internal/postfork",
+		"restore/internal/plan", "restore/internal/runner", "restore/internal/observe", "restore/internal/report", "restore/internal/plantest", "restore/internal/host", "restore/internal/memory", "restore/internal/planner", "restore/internal/show", "restore/internal/model", "restore/internal/table", "restore/internal/words", "restore/internal/program", "restore/internal/postfork",
 		"restore/internal/safepath", "restore/internal/execcheck",
 		"tasktree", "fdstore", "fdstore/wire", "internal/proc", "internal/service",
 	},
@@ -53,9 +53,11 @@ var rooms = map[string][]string{
 	"restore/internal/host":    {"restore/internal/plan", "restore/internal/planner", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "restore/internal/execcheck", "fdstore/execfd", "internal/proc", "tasktree", "tasktree/recipe"},
 	"restore/restoretest":      {"restore", "images", "internal/proc"},
 
-	"restore/internal/plantest": {"restore/internal/plan", "tasktree", "tasktree/kind", "tasktree/recipe", "tasktree/schema"},
+	"restore/internal/plantest": {"restore/internal/plan", "tasktree", "tasktree/recipe", "tasktree/kind", "tasktree/recipe", "tasktree/schema"},
 	"restore/internal/trace":    {"restore/internal/plan", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "tasktree"},
-	"restore/internal/runner":   {"restore/internal/plan", "restore/internal/words", "restore/internal/trace", "restore/internal/host", "restore/internal/memory", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "internal/proc", "internal/service", "fdstore", "tasktree", "tasktree/recipe"},
+	"restore/internal/report":   {"restore/internal/plan", "internal/proc", "tasktree"},
+	"restore/internal/observe":  {"restore/internal/plan", "restore/internal/report", "internal/proc"},
+	"restore/internal/runner":   {"restore/internal/plan", "restore/internal/words", "restore/internal/report", "restore/internal/trace", "restore/internal/host", "restore/internal/memory", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "internal/proc", "internal/service", "fdstore", "tasktree", "tasktree/recipe"},
 	"restore/internal/plan":     {"restore/internal/program", "restore/internal/safepath", "tasktree", "tasktree/recipe", "fdstore", "fdstore/wire"},
 
 	"restore/internal/program":   {},

@@ -30,3 +30,12 @@ type FailedOp struct {
 type Observation struct {
 	Tasks []Outcome `json:"tasks"` // in the order of the description
 }
+
+// View is a tree at the commit point, when every task is ready: what there is to look
+// at. It may be used until the function that gets it returns.
+type View struct {
+	Plan   *Plan           // as it is carried out
+	PIDs   []int           // of the tasks, in the caller's pid namespace; 0: not to be found
+	Failed []*FailedOp     // of each task the first op that has failed, nil: none
+	Made   map[FileEnd]int // the caller's descriptors of what it has made or lent, and of [TheStore]
+}

@@ -73,15 +73,15 @@ func (r *run) taskError(i int) error {
 
 // end kills what there is of the tree, and waits until it is gone.
 func (r *run) end() {
-	if r.root.PID == 0 {
+	if !r.root.made() {
 		return
 	}
 	// The gate is decided. Tasks that it has let go and that have not looked yet end
 	// sooner by this.
 	postfork.Raise(&r.arena.Head().Left, program.AbortBit)
-	r.root, _ = identified(r.root) // without a descriptor the pidfd alone must do
-	r.family.end(r.root, r.rootFD, r.taskPIDs)
-	_ = unix.Close(r.rootFD)
+	_ = r.root.identify() // without a descriptor the pidfd alone must do
+	r.family.end(r.root.ID, r.root.fd, r.taskPIDs)
+	_ = unix.Close(r.root.fd)
 }
 
 // taskPIDs gives the numbers of the tasks and the helpers that have been made, where

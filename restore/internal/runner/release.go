@@ -39,7 +39,7 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 		}}}
 	case errors.Is(err, postfork.ErrGate):
 		return nil, fmt.Errorf("restore: %w", err)
-	case err != nil || r.options.observe != nil:
+	case err != nil || r.options.Ready != nil:
 		return nil, err
 	}
 	// At once, for as long as this process has an end of a pipe the tree does not learn
@@ -74,13 +74,13 @@ func (r *run) release(gate postfork.Gate, watch *watch) error {
 	if err := r.spawn(maps); err != nil {
 		return err
 	}
-	watch.rootFD(r.rootFD)
+	watch.rootFD(r.root.fd)
 	r.progress = r.reportProgress()
 	if err := r.await(watch, &h.Left); err != nil {
 		return err
 	}
-	if r.options.observe != nil {
-		if err := r.options.observe(r); err != nil {
+	if r.options.Ready != nil {
+		if err := r.options.Ready(r.view()); err != nil {
 			return err
 		}
 		return r.await(watch, &h.Left) // a task may have died meanwhile
@@ -122,12 +122,8 @@ func (r *run) spawn(maps []proc.Mapping) error {
 		Heap:     memory.Heap(maps, uint64(reflect.ValueOf(r).Pointer())),
 	})
 	if err == nil {
-		r.rootFD = int(int32(r.arena.Head().RootPIDFD))
-		r.root, err = identified(proc.ID{PID: pid})
-		if lacksRoom(err) {
-			err = nil // it is asked again once files of ours are closed
-		}
-		if err != nil {
+		r.root.PID, r.root.fd = pid, int(int32(r.arena.Head().RootPIDFD))
+		if err := r.root.identify(); err != nil && !lacksRoom(err) { // else it is asked again once files of ours are closed
 			return fmt.Errorf("restore: %w", err)
 		}
 		return nil
@@ -150,21 +146,6 @@ func (r *run) spawn(maps []proc.Mapping) error {
 		}}}
 	}
 	return e
-}
-
-// identified gives the root with the time when it began, if that is not known yet:
-// to read it takes a descriptor, and there may be none left between the clone and the
-// release. Nobody has waited for the root, so its number is its own. With an error it
-// is given as it was.
-func identified(root proc.ID) (proc.ID, error) {
-	if root.PID == 0 || root.Began != 0 {
-		return root, nil
-	}
-	id, err := proc.Of(root.PID)
-	if err != nil {
-		return root, err
-	}
-	return id, nil
 }
 
 // await waits until a count of tasks is down to zero.

@@ -21,6 +21,7 @@ import (
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/safepath"
 	"regrow/restore/internal/trace"
+	"regrow/tasktree"
 )
 
 // Options says how a plan is to be carried out. The zero value works.
@@ -51,7 +52,11 @@ type Options struct {
 	// found below them; what its programs leave as orphans (daemons) may outlive it.
 	Alone bool
 
-	observe func(*run) error // looks at the tree when it is ready, and the restore ends there
+	// Ready is called when every task is ready, and the restore ends there: no program
+	// runs, no file is cut, and Start returns no tree. It runs while this process owns
+	// the gate, so it must not start a restore; see [Rehearse]. Default: the tree is
+	// released.
+	Ready func(plan.View) error
 }
 
 // Joined is what a runner does not know itself, and is handed: whoever joins planner,
@@ -85,8 +90,7 @@ type run struct {
 	made     madeFiles
 	found    map[uint64]foundProgram // programs that were looked up, by address of their places
 	family   *family
-	root     proc.ID   // as this process sees it, PID 0 before the clone
-	rootFD   int       // its pidfd
+	root     root
 	deadline time.Time // of the release, if Options.Timeout is set
 	started  time.Time
 	elapsed  time.Duration
@@ -145,7 +149,7 @@ func (r *run) writeTrace(failed error) {
 }
 
 func newRun(p *plan.Plan, o Options, by Joined) *run {
-	r := &run{plan: p, joined: by, options: o, log: o.Log, opener: safepath.New(p.Host.OldOpen), rootFD: -1, deadline: o.Began.Add(o.Timeout)}
+	r := &run{plan: p, joined: by, options: o, log: o.Log, opener: safepath.New(p.Host.OldOpen), root: root{fd: -1, namespace: p.Tree.HasNamespace(tasktree.NamespacePID)}, deadline: o.Began.Add(o.Timeout)}
 	if r.log == nil {
 		quiet := logrus.New()
 		quiet.SetOutput(io.Discard)
@@ -187,14 +191,14 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 	}
 	r.family = family
 	tree, err := r.start(ctx)
-	r.short = r.short || r.root.PID == 0 && lacksRoom(err)
-	if err != nil || r.options.observe != nil {
-		if r.root.PID != 0 { // before the sweep: a service is a child, too
+	r.short = r.short || !r.root.made() && lacksRoom(err)
+	if err != nil || r.options.Ready != nil {
+		if r.root.made() { // before the sweep: a service is a child, too
 			err = errors.Join(err, r.closeStore())
 			r.closeSlots() // the sweep reads /proc, and our table may be full
 		}
 		r.end()
-		if r.root.PID != 0 {
+		if r.root.made() {
 			trace.LogFailed(r.log, r.plan, r.arena, r.taskError)
 		}
 		r.giveUp()
@@ -219,7 +223,7 @@ func (r *run) childrenStay() error {
 // the store or a number in its table was all that this process could not get, and that
 // plan needs less of them. Otherwise it gives nil.
 func (r *run) leaner() *plan.Plan {
-	if !r.short || r.root.PID != 0 || r.plan.Faulty {
+	if !r.short || r.root.made() || r.plan.Faulty {
 		return nil
 	}
 	p := r.joined.Once(r.plan)

@@ -10,6 +10,7 @@ import (
 
 	"regrow/internal/proc"
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/report"
 	"regrow/tasktree"
 )
 
@@ -18,7 +19,7 @@ import (
 // goroutine.
 type Tree struct {
 	plan   *plan.Plan
-	report Report
+	report report.Report
 	family *family
 	made   madeFiles
 	log    logrus.FieldLogger
@@ -29,14 +30,24 @@ type Tree struct {
 }
 
 func (r *run) tree() (*Tree, error) {
-	r.root, _ = identified(r.root) // our files are closed by now
+	_ = r.root.identify() // our files are closed by now
+	inner, host := r.pids()
 	return &Tree{
-		plan: r.plan, report: r.report(), family: r.family, made: r.made, log: r.log, root: r.root, rootFD: r.rootFD,
+		plan: r.plan, report: report.New(r.plan, inner, host, r.elapsed), family: r.family, made: r.made, log: r.log, root: r.root.ID, rootFD: r.root.fd,
 	}, nil
 }
 
+// pids gives the numbers of the tasks in the tree's pid namespace, and in that of this
+// process.
+func (r *run) pids() (inner, host []int) {
+	for i := range r.plan.Tasks {
+		inner = append(inner, r.plan.TaskPID(i, r.arena.Record(i).PID))
+	}
+	return inner, report.HostPIDs(r.plan.Tree, r.root.ID, inner)
+}
+
 // Report says what was restored.
-func (t *Tree) Report() Report { return t.report }
+func (t *Tree) Report() report.Report { return t.report }
 
 // RootPID gives the root's pid as this process sees it.
 func (t *Tree) RootPID() int { return t.root.PID }

@@ -128,7 +128,7 @@ func (w *watch) look() {
 // that is not listed may live: what /proc lists as children need not be complete while
 // some of them come and go, see proc_pid_task(5).
 func (w *watch) stillborn(fresh []int) int {
-	ended, err := w.r.ended()
+	ended, err := w.r.root.ended()
 	if err != nil {
 		return 0 // not known
 	}

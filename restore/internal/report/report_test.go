@@ -1,6 +1,7 @@
-package runner
+package report
 
 import (
+	"slices"
 	"testing"
 
 	"regrow/internal/proc"
@@ -34,10 +35,9 @@ func TestHostPIDsMissed(t *testing.T) {
 			}
 			return nil, c.missed
 		}
-		tasks := []TaskReport{{PID: root, HostPID: 4711}, {PID: kept}, {PID: gone}}
-		hostPIDs(tasks, below, func(int) int { return kept })
-		if tasks[0].HostPID != 4711 || tasks[1].HostPID != c.want || tasks[2].HostPID != 0 || looks > c.maxLooks {
-			t.Errorf("%s: %+v after %d looks, want %d", c.name, tasks, looks, c.want)
+		got := hostPIDs(4711, []int{root, kept, gone}, below, func(int) int { return kept })
+		if want := []int{4711, c.want, 0}; !slices.Equal(got, want) || looks > c.maxLooks {
+			t.Errorf("%s: %v after %d looks, want %v", c.name, got, looks, want)
 		}
 	}
 }

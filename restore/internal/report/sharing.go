@@ -1,4 +1,4 @@
-package runner
+package report
 
 import (
 	"errors"
@@ -9,47 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/internal/proc"
-	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 )
 
-// kcmpWorks reports whether this process may compare with kcmp(2) at all, by what
-// it would be refused: a seccomp filter answers EPERM (Docker's does without
-// CAP_SYS_PTRACE), a kernel without CONFIG_KCMP ENOSYS.
-func kcmpWorks() error {
-	_, err := proc.CompareTables(os.Getpid(), os.Getpid())
-	return err
-}
-
-// noKcmp makes a [*plan.HostError] of an error that says that kcmp is refused.
-func noKcmp(p *plan.Plan, err error) error {
-	call, ok := errors.AsType[*os.SyscallError](err)
-	if !ok || call.Syscall != "kcmp" || !refusal(err) {
-		return err
-	}
-	return &plan.HostError{Source: p.Tree.Source, Lacks: []plan.Lack{{
-		Pos: p.Tree.Root.Pos, Err: call,
-		Msg: "what a descriptor really is cannot be seen here: kcmp is refused by a sandbox (a seccomp filter) or missing (CONFIG_KCMP); " +
-			"allow it there (docker: --cap-add SYS_PTRACE, or --security-opt seccomp=FILE)",
-	}}}
-}
-
-// refusal reports whether the kernel, a filter or a security module does not let
-// this process compare.
-func refusal(err error) bool {
-	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOSYS)
-}
-
 // sharing reads back who shares a table. What cannot be seen is left out: that
 // of a task that has ended without a word, else with the reason.
-func (r *run) sharing(rep *Report) {
+func (rep *Report) sharing(t *tasktree.Tree) {
 	var tasks []*tasktree.Task
 	var pids []int
 	shared := map[*tasktree.Task]bool{}
-	for _, task := range r.plan.Tree.Tasks() {
+	for _, task := range t.Tasks() {
 		shared[task.Owner] = true
 	}
-	for i, task := range r.plan.Tree.Tasks() {
+	for i, task := range t.Tasks() {
 		if task.Sharer() || shared[task] {
 			tasks, pids = append(tasks, task), append(pids, rep.Tasks[i].HostPID)
 		}
@@ -57,15 +29,15 @@ func (r *run) sharing(rep *Report) {
 	if len(tasks) == 0 {
 		return
 	}
-	if err := kcmpWorks(); err != nil {
+	if err := proc.Compares(); err != nil {
 		rep.Unseen = append(rep.Unseen, fmt.Sprintf("the report does not say which tasks share a table: kcmp is refused by a sandbox, or missing: %v", err))
 		return
 	}
 	// A task may end at any moment, and be the one to compare with.
 	const tries = 10
 	for range tries {
-		tasks, pids = r.comparable(rep, tasks, pids)
-		owners, err := sharedTables(tasks, pids)
+		tasks, pids = rep.comparable(tasks, pids)
+		owners, err := SharedTables(tasks, pids)
 		if err != nil {
 			continue
 		}
@@ -80,7 +52,7 @@ func (r *run) sharing(rep *Report) {
 }
 
 // comparable gives the tasks whose tables can be compared.
-func (r *run) comparable(rep *Report, tasks []*tasktree.Task, pids []int) (some []*tasktree.Task, theirs []int) {
+func (rep *Report) comparable(tasks []*tasktree.Task, pids []int) (some []*tasktree.Task, theirs []int) {
 	for i, task := range tasks {
 		switch _, err := proc.CompareTables(os.Getpid(), pids[i]); {
 		case err == nil:
@@ -92,10 +64,11 @@ func (r *run) comparable(rep *Report, tasks []*tasktree.Task, pids []int) (some 
 	return some, theirs
 }
 
-// sharedTables gives for each task the one whose table it has, by the kernel's
-// word: of several tasks with one table the first that describes one. nil: the
-// table is the task's own.
-func sharedTables(tasks []*tasktree.Task, pids []int) ([]*tasktree.Task, error) {
+// SharedTables gives for each task the one whose table it has, by the kernel's word
+// (kcmp(2)): of several tasks with one table the first that describes one. nil: the
+// table is the task's own. pids are the numbers of the tasks. The error says that one
+// has ended, or wraps that of kcmp.
+func SharedTables(tasks []*tasktree.Task, pids []int) ([]*tasktree.Task, error) {
 	type seen struct {
 		pid   int
 		owner *tasktree.Task
@@ -109,7 +82,7 @@ func sharedTables(tasks []*tasktree.Task, pids []int) ([]*tasktree.Task, error) 
 			if err != nil {
 				failed = err
 			}
-			return direction(order)
+			return proc.Order(order)
 		})
 		if failed != nil {
 			return nil, fmt.Errorf("restore: %w", failed)

@@ -1,8 +1,8 @@
-package runner
+package observe
 
 import (
 	"cmp"
-	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,60 +13,56 @@ import (
 
 	"regrow/internal/proc"
 	"regrow/restore/internal/plan"
-	"regrow/restore/internal/words"
+	"regrow/restore/internal/report"
 )
 
-// Observe is [Observe] below the face.
-func Observe(ctx context.Context, p *plan.Plan, o Options, by Joined, hints []plan.Outcome) (*plan.Observation, error) {
-	if err := kcmpWorks(); err != nil {
-		return nil, noKcmp(p, err)
+// Possible gives an error, a [*plan.HostError], where the kernel does not tell what a
+// descriptor really is.
+func Possible(p *plan.Plan) error { return noKcmp(p, proc.Compares()) }
+
+// noKcmp makes a [*plan.HostError] of an error that says that kcmp is refused.
+func noKcmp(p *plan.Plan, err error) error {
+	call, ok := errors.AsType[*os.SyscallError](err)
+	if !ok || call.Syscall != "kcmp" || !refusal(err) {
+		return err
 	}
-	var seen *plan.Observation
-	o.observe = func(r *run) error {
-		var err error
-		seen, err = r.look(hints)
-		return noKcmp(p, err)
-	}
-	if _, err := Start(ctx, p, o, by); err != nil {
-		return nil, err
-	}
-	return seen, nil
+	return &plan.HostError{Source: p.Tree.Source, Lacks: []plan.Lack{{
+		Pos: p.Tree.Root.Pos, Err: call,
+		Msg: "what a descriptor really is cannot be seen here: kcmp is refused by a sandbox (a seccomp filter) or missing (CONFIG_KCMP); " +
+			"allow it there (docker: --cap-add SYS_PTRACE, or --security-opt seccomp=FILE)",
+	}}}
 }
 
-// Rehearse is [Rehearse] below the face.
-func Rehearse(ctx context.Context, p *plan.Plan, o Options, by Joined, during func() error) error {
-	o.observe = func(*run) error {
-		// Other restores need another thread than this one, which owns the gate.
-		starting.Unlock()
-		defer starting.Lock()
-		done := make(chan error, 1)
-		go func() { done <- during() }()
-		return <-done
-	}
-	_, err := Start(ctx, p, o, by)
-	return err
+// refusal reports whether the kernel, a filter or a security module does not let
+// this process compare.
+func refusal(err error) bool {
+	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOSYS)
 }
 
-// look reads every table. hints may be nil.
-func (r *run) look(hints []plan.Outcome) (*plan.Observation, error) {
-	known, err := r.knownFiles()
+// Look reads every table of a tree. Of entries that are one open file, and of files that
+// tasks have made and that lead to the same, hints tells which is meant, a task's in the
+// order of the description; nil: the first.
+//
+// The error is a [*plan.HostError] where the kernel does not tell (kcmp(2)), or says that
+// a task has ended.
+func Look(v plan.View, hints []plan.Outcome) (*plan.Observation, error) {
+	seen, err := look(v, hints)
+	return seen, noKcmp(v.Plan, err)
+}
+
+func look(v plan.View, hints []plan.Outcome) (*plan.Observation, error) {
+	known, err := newKnownFiles(v)
 	if err != nil {
 		return nil, err
 	}
-	rep := r.report()
 	seen := &plan.Observation{}
-	pids := make([]int, len(rep.Tasks))
-	for i, t := range rep.Tasks {
-		pids[i] = t.HostPID
-	}
-	owners, err := sharedTables(r.plan.Tree.Tasks(), pids)
+	owners, err := report.SharedTables(v.Plan.Tree.Tasks(), v.PIDs)
 	if err != nil {
 		return nil, err
 	}
-	names := &privateNames{r: r, holders: map[plan.FileEnd]holder{}, channels: map[ownEnd]int{}}
-	for i := range rep.Tasks {
-		pid := rep.Tasks[i].HostPID
-		out := plan.Outcome{Failed: r.noted(i), Table: map[int]plan.Held{}}
+	names := &privateNames{plan: v.Plan, holders: map[plan.FileEnd]holder{}, channels: map[ownEnd]int{}}
+	for i, pid := range v.PIDs {
+		out := plan.Outcome{Failed: v.Failed[i], Table: map[int]plan.Held{}}
 		if owners[i] != nil {
 			out.Shares = owners[i].Name
 		}
@@ -94,7 +90,7 @@ func (r *run) look(hints []plan.Outcome) (*plan.Observation, error) {
 			}
 			h.File = "[unknown]"
 			if fe != plan.Nothing {
-				h.File = r.plan.EndName(fe)
+				h.File = v.Plan.EndName(fe)
 			}
 			out.Table[n] = h
 		}
@@ -103,92 +99,12 @@ func (r *run) look(hints []plan.Outcome) (*plan.Observation, error) {
 	return seen, nil
 }
 
-// noted gives the first op of a task that failed, or nil.
-func (r *run) noted(task int) *plan.FailedOp {
-	rec := r.arena.Record(task)
-	if rec.Errno == 0 {
-		return nil
-	}
-	return words.FailedOp(r.plan, task, int(rec.Op), unix.Errno(rec.Errno))
-}
-
-// knownFiles are open files that this process holds, in the kernel's own order of
-// them, so that another process's descriptor is found by halving.
-type knownFiles struct {
-	plan  *plan.Plan
-	self  int
-	files []knownFile
-}
-
-type knownFile struct {
-	fd int
-	plan.FileEnd
-	same int // the same for descriptors of one open file
-}
-
-func (r *run) knownFiles() (*knownFiles, error) {
-	k := &knownFiles{plan: r.plan, self: os.Getpid()}
-	for fe, s := range r.plan.SlotsOf {
-		if r.slots[s].open {
-			k.files = append(k.files, knownFile{fd: r.slots[s].fd, FileEnd: fe})
-		}
-	}
-	if r.store != nil {
-		k.files = append(k.files, knownFile{fd: r.store.fd(), FileEnd: plan.TheStore})
-	}
-	var failed error
-	slices.SortFunc(k.files, func(a, b knownFile) int {
-		order, err := proc.CompareFiles(k.self, k.self, a.fd, b.fd)
-		if err != nil {
-			failed = err
-		}
-		return direction(order)
-	})
-	for i := 1; i < len(k.files) && failed == nil; i++ {
-		order, err := proc.CompareFiles(k.self, k.self, k.files[i-1].fd, k.files[i].fd)
-		failed = err
-		k.files[i].same = k.files[i-1].same + min(order, 1)
-	}
-	if failed != nil {
-		return nil, fmt.Errorf("restore: %w", failed)
-	}
-	return k, nil
-}
-
-// direction turns an answer of kcmp into one of a comparison.
-func direction(order int) int { return []int{0, -1, 1, 0}[order&3] }
-
-// find tells which open file a descriptor of a process is, nothing if it is none
-// of them. Among those that are one and the same, hint is preferred.
-func (k *knownFiles) find(pid, n int, hint string) (plan.FileEnd, error) {
-	var failed error
-	i, ok := slices.BinarySearchFunc(k.files, n, func(f knownFile, n int) int {
-		order, err := proc.CompareFiles(k.self, pid, f.fd, n)
-		if err != nil {
-			failed = err
-		}
-		return direction(order)
-	})
-	if failed != nil {
-		return plan.Nothing, fmt.Errorf("restore: %w", failed)
-	}
-	if !ok {
-		return plan.Nothing, nil
-	}
-	for j := i; j < len(k.files) && k.files[j].same == k.files[i].same; j++ {
-		if k.plan.EndName(k.files[j].FileEnd) == hint {
-			return k.files[j].FileEnd, nil
-		}
-	}
-	return k.files[i].FileEnd, nil
-}
-
 // holder is where an open file was seen.
 type holder struct{ pid, fd int }
 
 // privateNames tells apart the open files that tasks have made for themselves.
 type privateNames struct {
-	r       *run
+	plan    *plan.Plan
 	holders map[plan.FileEnd]holder
 
 	channels map[ownEnd]int // where each end of a task's channel was seen
@@ -220,7 +136,7 @@ func (p *privateNames) find(task, pid, n int, hint string) (plan.FileEnd, error)
 		if _, named := p.holders[fe]; named || !p.leadsTo(fe, pid, n) {
 			continue
 		}
-		if found == plan.Nothing || p.r.plan.EndName(fe) == hint {
+		if found == plan.Nothing || p.plan.EndName(fe) == hint {
 			found = fe
 		}
 	}
@@ -235,10 +151,10 @@ func (p *privateNames) find(task, pid, n int, hint string) (plan.FileEnd, error)
 // file.
 func (p *privateNames) channel(pid, n int, hint string) (plan.FileEnd, error) {
 	ends := []plan.FileEnd{plan.TheChannel, plan.TheEnd}
-	if p.r.plan.Options.Strategy != plan.StrategyService {
+	if p.plan.Options.Strategy != plan.StrategyService {
 		return plan.Nothing, nil
 	}
-	if hint == p.r.plan.EndName(plan.TheEnd) {
+	if hint == p.plan.EndName(plan.TheEnd) {
 		slices.Reverse(ends)
 	}
 	for _, end := range ends {
@@ -260,7 +176,7 @@ func (p *privateNames) channel(pid, n int, hint string) (plan.FileEnd, error) {
 
 // candidates lists what the task, or the owner of its table, makes for itself.
 func (p *privateNames) candidates(task int) []plan.FileEnd {
-	of := p.r.plan
+	of := p.plan
 	var all []plan.FileEnd
 	for _, d := range of.Tree.Tasks()[task].Table().FDs {
 		if _, stored := of.SlotsOf[plan.EndOf(&d)]; !stored && !slices.Contains(all, plan.EndOf(&d)) {
@@ -276,7 +192,7 @@ func (p *privateNames) candidates(task int) []plan.FileEnd {
 // leadsTo reports whether a descriptor can be this open file: the path of its
 // entry, or a pipe's end with the right access mode.
 func (p *privateNames) leadsTo(fe plan.FileEnd, pid, n int) bool {
-	of := p.r.plan
+	of := p.plan
 	if path := of.Tree.Files[fe.File].Spec.Traits(of.Tree).Path; path != "" {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(of.Host.Cwd, path)

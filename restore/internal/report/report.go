@@ -1,6 +1,7 @@
-package runner
+package report
 
 import (
+	"slices"
 	"time"
 
 	"regrow/internal/proc"
@@ -52,31 +53,23 @@ type StoreReport struct {
 // Nanoseconds is a duration that JSON shows as a number of nanoseconds.
 type Nanoseconds time.Duration
 
-// report fills in a Report while the arena is still there.
-func (r *run) report() Report {
+// New reports a tree that was released. inner and host are the numbers of its tasks in
+// its own pid namespace and in the caller's, see [HostPIDs]; elapsed is the time from the
+// first clone to release.
+func New(p *plan.Plan, inner, host []int, elapsed time.Duration) Report {
 	rep := Report{
 		Version: 1,
-		Store:   StoreReport{OpenFiles: r.plan.OpenFiles(), Messages: len(r.plan.Messages)},
-		Elapsed: Nanoseconds(r.elapsed), Replaced: plan.Replacements(r.plan.Tree),
+		Store:   StoreReport{OpenFiles: p.OpenFiles(), Messages: len(p.Messages)},
+		Elapsed: Nanoseconds(elapsed), Replaced: plan.Replacements(p.Tree),
 	}
-	own := r.plan.Tree.HasNamespace(tasktree.NamespacePID)
-	for i, task := range r.plan.Tree.Tasks() {
-		tr := TaskReport{Name: task.Name, PID: int(r.arena.Record(i).PID), FDs: []int{}}
-		tr.HostPID = tr.PID
+	for i, task := range p.Tree.Tasks() {
+		tr := TaskReport{Name: task.Name, PID: inner[i], HostPID: host[i], FDs: append([]int{}, numbers(p, task)...)}
 		if task.Parent != nil {
 			tr.Parent = task.Parent.Name
 		}
-		if own {
-			tr.HostPID = 0
-		}
-		tr.FDs = append(tr.FDs, numbers(r.plan, task)...)
 		rep.Tasks = append(rep.Tasks, tr)
 	}
-	if own {
-		rep.Tasks[0].PID, rep.Tasks[0].HostPID = 1, r.root.PID
-		hostPIDs(rep.Tasks, func() ([]proc.Status, int) { return proc.Below(r.root) }, r.pidInTree)
-	}
-	r.sharing(&rep)
+	rep.sharing(p.Tree)
 	return rep
 }
 
@@ -91,56 +84,40 @@ func numbers(p *plan.Plan, task *tasktree.Task) []int {
 	return numbers
 }
 
-// hostPIDs finds the numbers that tasks of a pid namespace have outside: each process
-// under the root, which is the first of tasks, tells both. A look may miss processes
+// HostPIDs gives the numbers that the tasks of a tree have in the caller's pid namespace,
+// 0 for one that was waited for or ends. root is the first of them; inner has those of the
+// tree's own pid namespace, which are the same if the tree has none.
+func HostPIDs(t *tasktree.Tree, root proc.ID, inner []int) []int {
+	if !t.HasNamespace(tasktree.NamespacePID) {
+		return slices.Clone(inner)
+	}
+	below := func() ([]proc.Status, int) { return proc.Below(root) }
+	return hostPIDs(root.PID, inner, below, proc.InnerPID)
+}
+
+// hostPIDs finds each process under the root, which tells both. A look may miss processes
 // while others end, as programs do by now; so as long as one has, and a number is
 // lacking, it looks again, some times. What then has none was waited for, or ends.
-func hostPIDs(tasks []TaskReport, below func() (all []proc.Status, missed int), pidInTree func(host int) int) {
+func hostPIDs(root int, inner []int, below func() (all []proc.Status, missed int), innerPID func(host int) int) []int {
 	const looks = 8
-	byPID := make(map[int]int, len(tasks))
-	for i := range tasks[1:] {
-		byPID[tasks[1+i].PID] = 1 + i
+	host := make([]int, len(inner))
+	host[0] = root
+	lacks := make(map[int]int, len(inner)) // tasks by their numbers in the tree
+	for i, pid := range inner[1:] {
+		lacks[pid] = 1 + i
 	}
 	for range looks {
 		all, missed := below()
 		for _, p := range all {
-			pid := pidInTree(p.PID)
-			if i, lacks := byPID[pid]; lacks && p.Exists() {
-				tasks[i].HostPID = p.PID
-				delete(byPID, pid)
+			pid := innerPID(p.PID)
+			if i, ok := lacks[pid]; ok && p.Exists() {
+				host[i] = p.PID
+				delete(lacks, pid)
 			}
 		}
-		if len(byPID) == 0 || missed == 0 {
-			return
+		if len(lacks) == 0 || missed == 0 {
+			break
 		}
 	}
-}
-
-// ended gives the processes below the root that have ended and that nobody has waited
-// for, by their numbers in the tree's pid namespace. It is an error if there is no
-// descriptor left for a look at them.
-func (r *run) ended() (map[int]bool, error) {
-	if err := proc.Readable(); err != nil {
-		return nil, err
-	}
-	root, err := identified(r.root)
-	if err != nil {
-		return nil, err
-	}
-	ended := map[int]bool{}
-	for _, p := range proc.Descendants(root) {
-		if p.Ended() {
-			ended[r.pidInTree(p.PID)] = true
-		}
-	}
-	return ended, nil
-}
-
-// pidInTree gives the number of a process in the tree's pid namespace, 0 if it is
-// gone.
-func (r *run) pidInTree(host int) int {
-	if !r.plan.Tree.HasNamespace(tasktree.NamespacePID) {
-		return host
-	}
-	return proc.InnerPID(host)
+	return host
 }
