@@ -9,6 +9,7 @@ import (
 	"regrow/restore/internal/observe"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
+	"regrow/restore/internal/prepare"
 	"regrow/restore/internal/report"
 	"regrow/restore/internal/runner"
 	"regrow/restore/internal/show"
@@ -125,7 +126,7 @@ const EndsWithInit = runner.EndsWithInit
 // Init lets this program be started again as the process that [StrategyService] keeps
 // open files in. A program that plans with this strategy calls it first of all in main;
 // where it is that process, it does not return.
-func Init() { runner.Init() }
+func Init() { prepare.Init() }
 
 // Children lists the children of the calling process, or nothing where /proc is
 // not its own. A process that has children when it calls [Start] cannot tell all

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -21,12 +22,50 @@ import (
 //	        └──Kill──▶ dead   every task ends
 //	  the owner ends ──▶ dead, by the kernel
 //
-// It is a robust futex, see get_robust_list(2): however the owner ends, by SIGKILL
+// Its owner waits until every task waits there (Wait), then decides. It is a robust
+// futex, see get_robust_list(2): however the owner ends, by SIGKILL
 // too, the kernel marks the word and wakes a task, which wakes the others. The owner
 // cannot give it back closed, see [Arena.DecideGate].
 //
 // Only the goroutine that decides may call its methods.
 type Gate struct{ head *program.Head }
+
+// GateState is what has become of a gate. It changes once at most.
+type GateState uint8
+
+// The states.
+const (
+	GateClosed GateState = iota // tasks wait
+	GateOpen                    // they go on
+	GateDead                    // they end
+)
+
+// State tells what has become of the gate.
+func (g Gate) State() GateState {
+	switch v := Load(&g.head.Gate); {
+	case v == program.GateOpen:
+		return GateOpen
+	case v&program.GateDead != 0:
+		return GateDead
+	}
+	return GateClosed
+}
+
+// Wait waits until every task waits at the gate, and reports true. It reports false if
+// the restore was aborted before that: some have failed or died, or somebody has raised
+// [program.AbortBit] in Head.Left. It decides nothing.
+func (g Gate) Wait() bool {
+	for left := &g.head.Left; ; {
+		switch v := Load(left); {
+		case v&program.AbortBit != 0:
+			return false
+		case v == 0:
+			return true
+		default:
+			Wait(left, v, time.Second)
+		}
+	}
+}
 
 // ErrGate says that the calling thread could not become the owner of a gate. It
 // comes with what the kernel answered.
@@ -90,7 +129,7 @@ func (g Gate) Kill() { g.decide(opGateKill, program.GateDead) }
 // kernel, so that the end of this process cannot come between.
 func (g Gate) decide(op uintptr, word uint32) {
 	gate := &g.head.Gate
-	if v := Load(gate); v == program.GateOpen || v&program.GateDead != 0 {
+	if g.State() != GateClosed {
 		return
 	}
 	at := uintptr(unsafe.Pointer(gate))

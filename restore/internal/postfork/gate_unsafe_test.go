@@ -27,6 +27,44 @@ func robustList(t *testing.T) uintptr {
 // closedGate is the word of a gate that this thread owns.
 func closedGate() uint32 { return uint32(unix.Gettid()) | program.FutexWaiters }
 
+// TestGateWait holds that waiting for the tasks tells whether they came or the restore was
+// aborted, and decides nothing.
+func TestGateWait(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		left uint32 // in the end
+		want bool
+	}{{"all came", 0, true}, {"aborted", 2 | program.AbortBit, false}, {"aborted when all came", program.AbortBit, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			a := mapped(t, program.HeadSize)
+			left := &a.Head().Left
+			Store(left, 3)
+			err := a.DecideGate(func(g Gate) error {
+				go func() {
+					Store(left, c.left)
+					Wake(left)
+				}()
+				if got := g.Wait(); got != c.want {
+					t.Errorf("got %v", got)
+				}
+				if state := g.State(); state != GateClosed {
+					t.Errorf("state %d after waiting", state)
+				}
+				if c.want {
+					g.Open()
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if state, want := (Gate{a.Head()}).State(), map[bool]GateState{true: GateOpen, false: GateDead}[c.want]; state != want {
+				t.Errorf("state %d in the end, want %d", state, want)
+			}
+		})
+	}
+}
+
 // TestDecideGate holds what a gate is while it is decided, and afterwards: never
 // closed, however the deciding ends, and the thread has its old robust list.
 func TestDecideGate(t *testing.T) {

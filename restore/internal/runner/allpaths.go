@@ -13,13 +13,13 @@ import (
 // withAllPaths adds to an error about a path everything else that is wrong with paths,
 // folders and programs: somebody who mends one learns of all. Nothing is left of the
 // restore by then. It does not wait long: a path may lead to a dead file server.
-func (r *run) withAllPaths(ctx context.Context, err error) error {
+func withAllPaths(ctx context.Context, p *plan.Plan, err error) error {
 	const patience = 2 * time.Second
-	if !aboutPaths(err) || r.stuck != nil || ctx.Err() != nil {
+	if !aboutPaths(err) || ctx.Err() != nil {
 		return err
 	}
 	looked := make(chan []error, 1)
-	go func() { looked <- host.PathFaults(r.plan) }()
+	go func() { looked <- host.PathFaults(p) }()
 	select {
 	case found := <-looked:
 		return joinPaths(err, found)

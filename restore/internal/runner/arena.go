@@ -7,18 +7,29 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/memory"
+	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
+	"regrow/restore/internal/prepare"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/safepath"
+	"regrow/tasktree"
 )
 
-// mapArena maps the arena where the plan wants it, or plans again for another
-// place, and loads the plan.
-func (r *run) mapArena() error {
+// loaded is a plan in its arena, from which the tasks carry it out and where they note
+// how that went.
+type loaded struct {
+	plan  *plan.Plan
+	arena *postfork.Arena // nil: not mapped yet
+}
+
+// load maps the arena where the plan wants it, or plans again for another place, and
+// loads the plan.
+func (l *loaded) load(rebase func(p *plan.Plan, base uint64) (*plan.Plan, error)) error {
 	for try := range program.BaseTries {
-		size := r.plan.ArenaSize()
-		arena, err := postfork.Map(r.plan.Arena.Base, size)
+		size := l.plan.ArenaSize()
+		arena, err := postfork.Map(l.plan.Arena.Base, size)
 		if errors.Is(err, unix.EEXIST) && try < program.BaseTries-1 {
-			if r.plan, err = r.joined.Rebase(r.plan, r.plan.Arena.Base+program.BaseStep); err != nil {
+			if l.plan, err = rebase(l.plan, l.plan.Arena.Base+program.BaseStep); err != nil {
 				return err
 			}
 			continue
@@ -26,18 +37,18 @@ func (r *run) mapArena() error {
 		if err != nil {
 			return fmt.Errorf("restore: memory for the plan: %w", err)
 		}
-		r.arena = arena
+		l.arena = arena
 		break
 	}
 	// What lies before the first Record is zero as it is, and not to be touched.
-	copy(r.arena.Bytes()[program.HeadSize:], r.plan.Arena.Data()[program.HeadSize:])
-	addr := r.plan.OpsBase()
-	for i := range r.plan.Tasks {
-		ops := r.plan.Tasks[i].Ops
-		r.arena.PutOps(addr, ops)
-		rec := r.arena.Record(i)
+	copy(l.arena.Bytes()[program.HeadSize:], l.plan.Arena.Data()[program.HeadSize:])
+	addr := l.plan.OpsBase()
+	for i := range l.plan.Tasks {
+		ops := l.plan.Tasks[i].Ops
+		l.arena.PutOps(addr, ops)
+		rec := l.arena.Record(i)
 		rec.Ops = addr
-		r.initRecord(i, rec)
+		l.initRecord(i, rec)
 		addr += uint64(len(ops)) * program.OpSize
 	}
 	return nil
@@ -45,30 +56,81 @@ func (r *run) mapArena() error {
 
 // initRecord makes the record a robust list: when the task ends or execs, the
 // kernel marks Word and wakes the waiter of Head.Bell.
-func (r *run) initRecord(task int, rec *program.Record) {
+func (l *loaded) initRecord(task int, rec *program.Record) {
 	const bellOffset = 12 // of Head.Bell
-	at := r.plan.Arena.Record(task)
+	at := l.plan.Arena.Record(task)
 	rec.Robust.Next = at + program.RecordNode
 	rec.Robust.Offset = program.RecordWord - program.RecordNode
-	rec.Robust.Pending = r.plan.Arena.Base + bellOffset - rec.Robust.Offset
+	rec.Robust.Pending = l.plan.Arena.Base + bellOffset - rec.Robust.Offset
 	rec.Node = at
 }
 
-func (r *run) fillHead() error {
-	h := r.arena.Head()
-	h.Left = uint32(len(r.plan.Tasks))
-	h.Started = uint32(r.plan.Held)
+// fillHead says to the tasks what was not known when they were planned.
+func (l *loaded) fillHead(files *prepare.Files, opener *safepath.Opener) error {
+	h := l.arena.Head()
+	h.Left = uint32(len(l.plan.Tasks))
+	h.Started = uint32(l.plan.Held)
 	h.Poll = [2]int64{5, 0} // seconds: only for the case that two tasks die at the worst moment
-	if r.store != nil {
-		h.StoreFD, h.StoreNumber = uint64(r.store.fd()), r.store.number()
+	if fd, number, ok := files.Store(); ok {
+		h.StoreFD, h.StoreNumber = uint64(fd), number
 	}
-	h.Base, h.Size = r.arena.Base, r.arena.Size()
-	h.Records = r.plan.Arena.Record(0)
-	h.Private = r.plan.Arena.Private()
+	h.Base, h.Size = l.arena.Base, l.arena.Size()
+	h.Records = l.plan.Arena.Record(0)
+	h.Private = l.plan.Arena.Private()
 	mm, err := memory.Map(h.Private)
 	if err != nil {
 		return err
 	}
 	h.MMMap = mm
-	return r.tellProcs(h)
+	return l.tellProcs(h, opener)
+}
+
+// unload gives the memory back.
+func (l *loaded) unload() error {
+	if l.arena == nil {
+		return nil
+	}
+	return l.arena.Unmap()
+}
+
+// inner gives the numbers of the tasks in the tree's pid namespace.
+func (l *loaded) inner() (pids []int) {
+	for i := range l.plan.Tasks {
+		pids = append(pids, l.plan.TaskPID(i, l.arena.Record(i).PID))
+	}
+	return pids
+}
+
+// madePIDs gives the numbers of the tasks and the helpers that have been made, where
+// they are the host's.
+func (l *loaded) madePIDs() []int {
+	if l.plan.Tree.HasNamespace(tasktree.NamespacePID) {
+		return nil // the kernel ends a namespace with its root
+	}
+	var pids []int
+	for i := range l.plan.Tasks {
+		if pid := l.arena.Record(i).PID; pid > 0 {
+			pids = append(pids, int(pid))
+		}
+		for j := range l.plan.Tasks[i].Ops {
+			if op := &l.plan.Tasks[i].Ops[j]; op.Kind == program.OpHelp {
+				pids = append(pids, l.arena.HelperPID(op))
+			}
+		}
+	}
+	return pids
+}
+
+// raise tells all tasks that the restore has failed.
+func (l *loaded) raise() {
+	h := l.arena.Head()
+	for _, word := range []*uint32{&h.Left, &h.Started} {
+		postfork.Raise(word, program.AbortBit)
+		postfork.Wake(word)
+	}
+}
+
+// errorf makes an error about the whole tree.
+func (l *loaded) errorf(format string, args ...any) error {
+	return fmt.Errorf(l.plan.Tree.Source+": restore: "+format, args...)
 }

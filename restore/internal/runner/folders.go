@@ -8,16 +8,16 @@ import (
 )
 
 // tellProcs tells the tasks where a procfs is.
-func (r *run) tellProcs(h *program.Head) error {
-	if !r.plan.TasksLook {
+func (l *loaded) tellProcs(h *program.Head, opener *safepath.Opener) error {
+	if !l.plan.TasksLook {
 		return nil
 	}
-	procs, err := r.opener.Procs()
+	procs, err := opener.Procs()
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
 	copy(h.FDFolder[:], program.FDFolder)
-	putProcs(h, r.arena.Bytes()[program.ProcMounts:program.ProcMountsEnd], procs)
+	putProcs(h, l.arena.Bytes()[program.ProcMounts:program.ProcMountsEnd], procs)
 	return nil
 }
 

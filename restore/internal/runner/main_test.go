@@ -9,6 +9,7 @@ import (
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
+	"regrow/restore/internal/prepare"
 	"regrow/test/inflight"
 )
 
@@ -17,7 +18,7 @@ import (
 const patience = 5 * time.Minute
 
 func TestMain(m *testing.M) {
-	Init() // the tests start this program again to keep open files
+	prepare.Init() // the tests start this program again to keep open files
 	os.Exit(inflight.Run(inflight.Some, m.Run))
 }
 

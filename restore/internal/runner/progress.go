@@ -24,18 +24,19 @@ type Progress struct {
 // reporter calls Options.Progress from a goroutine of its own. A nil reporter
 // does nothing.
 type reporter struct {
-	r    *run
+	*loaded
+
 	quit chan struct{}
 	done sync.WaitGroup
 	once sync.Once
 }
 
-// reportProgress begins to report, if somebody wants to know.
-func (r *run) reportProgress() *reporter {
-	if r.options.Progress == nil {
+// newReporter begins to report, if somebody wants to know.
+func newReporter(l *loaded, to func(Progress)) *reporter {
+	if to == nil {
 		return nil
 	}
-	rep := &reporter{r: r, quit: make(chan struct{})}
+	rep := &reporter{loaded: l, quit: make(chan struct{})}
 	rep.done.Go(func() {
 		const often = 50 * time.Millisecond
 		tick := time.NewTicker(often)
@@ -45,10 +46,10 @@ func (r *run) reportProgress() *reporter {
 			case <-rep.quit:
 				p := rep.look()
 				p.Over = true
-				r.options.Progress(p)
+				to(p)
 				return
 			case <-tick.C:
-				r.options.Progress(rep.look())
+				to(rep.look())
 			}
 		}
 	})
@@ -57,14 +58,14 @@ func (r *run) reportProgress() *reporter {
 
 // look counts.
 func (rep *reporter) look() Progress {
-	h, n := rep.r.arena.Head(), len(rep.r.plan.Tasks)
+	h, n := rep.arena.Head(), len(rep.plan.Tasks)
 	p := Progress{
 		Tasks:     n,
 		Installed: n - int(postfork.Load(&h.Left)&program.CountMask),
-		Released:  rep.r.plan.Held - int(postfork.Load(&h.Started)&program.CountMask),
+		Released:  rep.plan.Held - int(postfork.Load(&h.Started)&program.CountMask),
 	}
 	for i := range n {
-		if i == 0 || postfork.LoadPID(&rep.r.arena.Record(i).PID) != 0 {
+		if i == 0 || postfork.LoadPID(&rep.arena.Record(i).PID) != 0 {
 			p.Forked++
 		}
 	}

@@ -3,10 +3,8 @@ package runner
 import (
 	"context"
 
-	"golang.org/x/sys/unix"
-
 	"regrow/restore/internal/plan"
-	"regrow/restore/internal/words"
+	"regrow/restore/internal/report"
 )
 
 // Rehearse carries a plan out up to the commit point, calls during and ends the tree.
@@ -26,20 +24,5 @@ func Rehearse(ctx context.Context, p *plan.Plan, o Options, by Joined, during fu
 
 // view gives what there is to look at when every task is ready.
 func (r *run) view() plan.View {
-	v := plan.View{Plan: r.plan, Failed: make([]*plan.FailedOp, len(r.plan.Tasks)), Made: map[plan.FileEnd]int{}}
-	_, v.PIDs = r.pids()
-	for i := range r.plan.Tasks {
-		if rec := r.arena.Record(i); rec.Errno != 0 {
-			v.Failed[i] = words.FailedOp(r.plan, i, int(rec.Op), unix.Errno(rec.Errno))
-		}
-	}
-	for fe, s := range r.plan.SlotsOf {
-		if r.slots[s].open {
-			v.Made[fe] = r.slots[s].fd
-		}
-	}
-	if r.store != nil {
-		v.Made[plan.TheStore] = r.store.fd()
-	}
-	return v
+	return plan.View{Plan: r.plan, PIDs: report.HostPIDs(r.plan.Tree, r.root.ID, r.inner()), Failed: r.failedOps(), Made: r.files.Made()}
 }

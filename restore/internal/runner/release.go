@@ -44,15 +44,15 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 	}
 	// At once, for as long as this process has an end of a pipe the tree does not learn
 	// that its last task has closed it; but not sooner, for 10,000 tasks wait 100 ms.
-	r.closeSlots()
-	if err := r.closeStore(); err != nil {
+	r.files.CloseFDs()
+	if err := r.files.CloseStore(); err != nil {
 		r.log.WithError(err).Warn("the store could not be closed") // the tree has all of it
 	}
-	if err := r.awaitPrograms(watch); err != nil {
+	if err := watch.awaitPrograms(); err != nil {
 		return nil, err
 	}
 	trace.LogOps(r.log, r.plan, r.arena)
-	return r.tree()
+	return r.newTree(), nil
 }
 
 // release makes the tree, and opens the gate once all is as it should be. Whatever
@@ -75,15 +75,18 @@ func (r *run) release(gate postfork.Gate, watch *watch) error {
 		return err
 	}
 	watch.rootFD(r.root.fd)
-	r.progress = r.reportProgress()
-	if err := r.await(watch, &h.Left); err != nil {
-		return err
+	r.progress = newReporter(&r.loaded, r.options.Progress)
+	if !gate.Wait() {
+		return watch.failure()
 	}
 	if r.options.Ready != nil {
 		if err := r.options.Ready(r.view()); err != nil {
 			return err
 		}
-		return r.await(watch, &h.Left) // a task may have died meanwhile
+		if !gate.Wait() { // a task may have died meanwhile
+			return watch.failure()
+		}
+		return nil
 	}
 	if err := r.commit(watch); err != nil {
 		return err
@@ -102,16 +105,16 @@ func (r *run) release(gate postfork.Gate, watch *watch) error {
 
 // commit does what cannot be undone, if nothing speaks against it.
 func (r *run) commit(watch *watch) error {
-	if err := r.noteFailure(); err != nil {
+	if err := r.firstError(); err != nil {
 		return err
 	}
-	if err := r.checkCommit(); err != nil {
+	if err := r.files.CheckCommit(); err != nil {
 		return err
 	}
 	if !watch.released() {
-		return r.failure(watch)
+		return watch.failure()
 	}
-	return r.carryOut(&r.plan.Commit)
+	return r.files.Commit()
 }
 
 func (r *run) spawn(maps []proc.Mapping) error {
@@ -148,72 +151,12 @@ func (r *run) spawn(maps []proc.Mapping) error {
 	return e
 }
 
-// await waits until a count of tasks is down to zero.
-func (r *run) await(w *watch, count *uint32) error {
-	for {
-		v := postfork.Load(count)
-		if v&program.AbortBit != 0 {
-			return r.failure(w)
-		}
-		if v == 0 {
-			return nil
-		}
-		postfork.Wait(count, v, time.Second)
-	}
-}
-
-// awaitHeld waits until every task without a program holds, or was killed after
-// release before it could: then nobody counts for it.
-func (r *run) awaitHeld(w *watch) error {
-	h := r.arena.Head()
-	for {
-		v := postfork.Load(&h.Started)
-		if v&program.AbortBit != 0 {
-			return r.failure(w)
-		}
-		if v == 0 || w.stopsWaiting() {
-			return nil
-		}
-		waiting := false
-		for i, task := range r.plan.Tree.Tasks() {
-			rec := r.arena.Record(i)
-			if task.Holds() && postfork.Load(&rec.Holds) == 0 && postfork.Load(&rec.Word)&program.FutexDead == 0 {
-				waiting = true
-				break
-			}
-		}
-		if !waiting {
-			return nil
-		}
-		postfork.Wait(&h.Started, v, 20*time.Millisecond)
-	}
-}
-
-// awaitPrograms waits until every task holds or has begun its program.
-func (r *run) awaitPrograms(w *watch) error {
-	h := r.arena.Head()
-	if err := r.awaitHeld(w); err != nil {
-		return err
-	}
-	for i, task := range r.plan.Tree.Tasks() {
-		if task.Holds() {
-			continue
-		}
-		rec := r.arena.Record(i)
-		for {
-			word := postfork.Load(&rec.Word)
-			if postfork.Load(&h.Started)&program.AbortBit != 0 {
-				return r.failure(w)
-			}
-			if word&program.FutexDead != 0 || i == 0 && w.rootDied() || w.stopsWaiting() {
-				break
-			}
-			postfork.Raise(&rec.Word, program.FutexWaiters)
-			postfork.Wait(&rec.Word, word|program.FutexWaiters, 100*time.Millisecond)
-		}
-	}
-	if postfork.Load(&h.Started)&program.AbortBit != 0 {
-		return r.failure(w)
-	}
-	return nil
+// end kills what there is of the tree, and waits until it is gone. The root was made.
+func (r *run) end() {
+	// The gate is decided. Tasks that it has let go and that have not looked yet end
+	// sooner by this.
+	postfork.Raise(&r.arena.Head().Left, program.AbortBit)
+	_ = r.root.identify() // without a descriptor the pidfd alone must do
+	r.family.end(r.root.ID, r.root.fd, r.madePIDs)
+	_ = unix.Close(r.root.fd)
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -18,7 +17,7 @@ import (
 	"regrow/internal/proc"
 	"regrow/restore/internal/host"
 	"regrow/restore/internal/plan"
-	"regrow/restore/internal/postfork"
+	"regrow/restore/internal/prepare"
 	"regrow/restore/internal/safepath"
 	"regrow/restore/internal/trace"
 	"regrow/tasktree"
@@ -71,45 +70,37 @@ type Joined struct {
 	Once func(p *plan.Plan) *plan.Plan
 }
 
-// run is one restore under way.
+// run is one restore under way: what is done in which order. What it works with are its
+// parts.
 type run struct {
-	plan     *plan.Plan
+	loaded // the plan, and its arena
+
 	joined   Joined
 	options  Options
 	log      logrus.FieldLogger
-	arena    *postfork.Arena
+	trace    *trace.Trace // nil if nobody asked for one
 	opener   *safepath.Opener
-	store    keeper // nil if no open file goes through one
-	slots    []slot
-	stuck    <-chan error // from an op of prepare that has not come back, nil: there is none
-	lent     map[int]bool // numbers that the root fills with open files, nil: not asked for yet
-	aside    int          // no number below is free and not one of lent
-	gaveUp   atomic.Bool
-	short    bool       // of a store, of room in it, or of a number in the table, before the clone
-	mu       sync.Mutex // for made, as long as prepare runs
-	made     madeFiles
-	found    map[uint64]foundProgram // programs that were looked up, by address of their places
+	undo     *prepare.Undo
+	files    *prepare.Files // nil before the arena is mapped
 	family   *family
 	root     root
-	deadline time.Time // of the release, if Options.Timeout is set
+	progress *reporter // nil before the clone, or if nobody asked for it
+
+	stuck    <-chan error // from an op of prepare that has not come back, nil: there is none
+	short    bool         // of a store, of room in it, or of a number in the table, before the clone
+	deadline time.Time    // of the release, if Options.Timeout is set
 	started  time.Time
 	elapsed  time.Duration
-	trace    *trace.Trace // nil if nobody asked for one
-	progress *reporter    // nil before the clone, or if nobody asked for it
-}
-
-// slot holds a descriptor that the runner made, or borrowed from the caller.
-type slot struct {
-	fd       int
-	open     bool
-	borrowed bool
 }
 
 // starting lets one restore of this process at a time go from clone to release:
 // the robust list belongs to a thread, the subreaper to the process.
 var starting sync.Mutex
 
-// Start is [Start] below the face.
+// Start carries a plan out. It returns when every task holds or has begun its program, or
+// with an error when nothing of the tree is left; of the errors see package restore. The
+// caller owns the [Tree]. One restore of a process at a time goes from here to release;
+// others wait.
 func Start(ctx context.Context, p *plan.Plan, o Options, by Joined) (*Tree, error) {
 	starting.Lock()
 	defer starting.Unlock()
@@ -128,7 +119,10 @@ func Start(ctx context.Context, p *plan.Plan, o Options, by Joined) (*Tree, erro
 		if p = r.leaner(); p == nil {
 			r.writeTrace(err)
 			tree, err = r.leave(tree, err)
-			return tree, r.withAllPaths(ctx, err)
+			if r.stuck != nil {
+				return tree, err
+			}
+			return tree, withAllPaths(ctx, r.plan, err)
 		}
 		r.log.WithError(err).Info("planned again: each message brings an open file once")
 		if _, left := r.leave(nil, nil); left != nil {
@@ -149,12 +143,13 @@ func (r *run) writeTrace(failed error) {
 }
 
 func newRun(p *plan.Plan, o Options, by Joined) *run {
-	r := &run{plan: p, joined: by, options: o, log: o.Log, opener: safepath.New(p.Host.OldOpen), root: root{fd: -1, namespace: p.Tree.HasNamespace(tasktree.NamespacePID)}, deadline: o.Began.Add(o.Timeout)}
+	r := &run{loaded: loaded{plan: p}, joined: by, options: o, log: o.Log, opener: safepath.New(p.Host.OldOpen), root: root{fd: -1, namespace: p.Tree.HasNamespace(tasktree.NamespacePID)}, deadline: o.Began.Add(o.Timeout)}
 	if r.log == nil {
 		quiet := logrus.New()
 		quiet.SetOutput(io.Discard)
 		r.log = quiet
 	}
+	r.undo = prepare.NewUndo(r.log)
 	if o.Trace != nil {
 		r.trace = trace.New()
 	}
@@ -181,10 +176,10 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 		plan.SortLacks(lacks)
 		return nil, &plan.HostError{Source: r.plan.Tree.Source, Lacks: lacks}
 	}
-	if err := r.childrenStay(); err != nil {
+	if err := childrenStay(r.plan); err != nil {
 		return nil, err
 	}
-	r.readyThreads(room)
+	readyThreads(room, len(r.plan.Tasks))
 	family, err := newFamily(r.options.Alone)
 	if err != nil {
 		return nil, err
@@ -194,14 +189,12 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 	r.short = r.short || !r.root.made() && lacksRoom(err)
 	if err != nil || r.options.Ready != nil {
 		if r.root.made() { // before the sweep: a service is a child, too
-			err = errors.Join(err, r.closeStore())
-			r.closeSlots() // the sweep reads /proc, and our table may be full
-		}
-		r.end()
-		if r.root.made() {
+			err = errors.Join(err, r.files.CloseStore())
+			r.files.CloseFDs() // the sweep reads /proc, and our table may be full
+			r.end()
 			trace.LogFailed(r.log, r.plan, r.arena, r.taskError)
 		}
-		r.giveUp()
+		r.undo.GiveUp()
 		r.family.leave()
 	}
 	return tree, err
@@ -210,13 +203,13 @@ func (r *run) attempt(ctx context.Context) (*Tree, error) {
 // childrenStay makes sure that tasks which are killed can be seen: where SIGCHLD is
 // ignored the kernel waits for children itself, and the root sets it to its default
 // only if the plan knows.
-func (r *run) childrenStay() error {
+func childrenStay(p *plan.Plan) error {
 	const bit = 1 << (unix.SIGCHLD - 1)
 	ignored, err := proc.SignalMask(proc.Caller, "SigIgn")
-	if err != nil || ignored&bit == 0 || r.plan.Host.Ignored&bit != 0 {
+	if err != nil || ignored&bit == 0 || p.Host.Ignored&bit != 0 {
 		return nil //nolint:nilerr // whoever has no /proc has been told
 	}
-	return r.errorf("SIGCHLD is ignored here, which the plan's Host does not say: call ThisHost again, and plan with that")
+	return fmt.Errorf("%s: restore: SIGCHLD is ignored here, which the plan's Host does not say: call ThisHost again, and plan with that", p.Tree.Source)
 }
 
 // leaner gives the plan with which no message brings an open file more than once, if
@@ -259,26 +252,16 @@ func (r *run) leave(tree *Tree, err error) (*Tree, error) {
 
 // free lets go of what only the restore needed.
 func (r *run) free() (err error) {
-	r.closeSlots()
-	err = r.closeStore()
-	if r.arena != nil {
-		err = errors.Join(err, r.arena.Unmap())
+	if r.files != nil {
+		r.files.CloseFDs()
+		err = r.files.CloseStore()
 	}
-	return err
-}
-
-// closeStore closes what keeps the open files, if it is still there.
-func (r *run) closeStore() (err error) {
-	if r.store != nil {
-		err = r.store.close()
-		r.store = nil
-	}
-	return err
+	return errors.Join(err, r.unload())
 }
 
 func (r *run) start(ctx context.Context) (*Tree, error) {
 	loaded := r.trace.Stage("load the plan")
-	if err := r.mapArena(); err != nil {
+	if err := r.load(r.joined.Rebase); err != nil {
 		return nil, err
 	}
 	loaded()
@@ -292,24 +275,21 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 		}
 		verified <- r.joined.Verify(p)
 	}(r.plan)
-	r.slots = make([]slot, r.plan.Slots)
 	var err error
-	if r.store, err = newKeeper(r.plan); err != nil {
+	if r.files, err = prepare.New(r.plan, r.arena, r.opener, r.undo, r.trace); err != nil {
 		r.short = true
-		return nil, r.noStore(err)
+		return nil, noStore(r.plan, err)
 	}
 	made := r.trace.Stage("make the shared files")
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
 	made()
-	if r.store != nil {
-		if err := r.store.seal(); err != nil {
-			return nil, fmt.Errorf("restore: %w", err)
-		}
+	if err := r.files.Seal(); err != nil {
+		return nil, fmt.Errorf("restore: %w", err)
 	}
 	r.log.WithFields(logrus.Fields{"files": r.plan.OpenFiles(), "messages": len(r.plan.Messages)}).Info("files made")
-	if err := r.fillHead(); err != nil {
+	if err := r.fillHead(r.files, r.opener); err != nil {
 		return nil, err
 	}
 	checked := r.trace.Stage("wait for the model")
@@ -320,29 +300,49 @@ func (r *run) start(ctx context.Context) (*Tree, error) {
 	return r.forkAndRelease(ctx)
 }
 
+// prepare makes the open files, fills the store and looks programs up. An open
+// may block without end (a lease of another process, a dead file server), so the
+// context and the timeout are looked at meanwhile.
+func (r *run) prepare(ctx context.Context) error {
+	prepared := make(chan error, 1)
+	go func() { prepared <- r.files.Prepare() }()
+	var late <-chan time.Time
+	if r.options.Timeout > 0 {
+		timer := time.NewTimer(time.Until(r.deadline))
+		defer timer.Stop()
+		late = timer.C
+	}
+	var err error
+	select {
+	case err := <-prepared:
+		return err
+	case <-ctx.Done():
+		err = r.errorf("%w: %w", plan.ErrCanceled, context.Cause(ctx))
+	case <-late:
+		err = r.errorf("%w, after %v: files are still being opened", plan.ErrTimeout, r.options.Timeout)
+	}
+	// Most ops do come back, and what they have made by then is removed. One
+	// that does not has made nothing.
+	const grace = 250 * time.Millisecond
+	r.undo.Stop()
+	select {
+	case end := <-prepared:
+		r.log.Debugf("after the restore was given up: %v", end)
+	case <-time.After(grace):
+		r.stuck = prepared
+	}
+	return err
+}
+
 // noStore says why there is no store.
-func (r *run) noStore(err error) error {
+func noStore(p *plan.Plan, err error) error {
 	for _, no := range []unix.Errno{unix.EPERM, unix.EACCES, unix.EAFNOSUPPORT} {
-		if r.plan.Options.Strategy == plan.StrategyFDStore && errors.Is(err, no) {
-			return &plan.HostError{Source: r.plan.Tree.Source, Lacks: []plan.Lack{{
-				Pos: r.plan.Tree.Root.Pos, Err: err,
+		if p.Options.Strategy == plan.StrategyFDStore && errors.Is(err, no) {
+			return &plan.HostError{Source: p.Tree.Source, Lacks: []plan.Lack{{
+				Pos: p.Tree.Root.Pos, Err: err,
 				Msg: "a sandbox (a seccomp filter) refuses Unix sockets, in which open files are kept for the tasks; allow AF_UNIX there, or restore with --strategy inherit",
 			}}}
 		}
 	}
 	return fmt.Errorf("restore: %w", err)
-}
-
-func (r *run) closeSlots() {
-	for i := range r.slots {
-		if s := &r.slots[i]; s.open && !s.borrowed {
-			_ = unix.Close(s.fd)
-			s.open = false
-		}
-	}
-}
-
-// errorf makes an error about the whole tree.
-func (r *run) errorf(format string, args ...any) error {
-	return fmt.Errorf(r.plan.Tree.Source+": restore: "+format, args...)
 }

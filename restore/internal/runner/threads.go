@@ -16,9 +16,9 @@ func threadsNeeded() int { return runtime.GOMAXPROCS(0) + blocked }
 // readyThreads makes the Go runtime start the threads that it may need, which it
 // keeps. Later there may be no pid left for one, since the tree has taken them all,
 // and a runtime that cannot start a thread ends the process. If they would take the
-// room that the tree needs, none are started: then the tree does not take all of it.
-func (r *run) readyThreads(room int) {
-	n, tasks := threadsNeeded(), len(r.plan.Tasks)
+// room that the tasks need, none are started: then the tree does not take all of it.
+func readyThreads(room, tasks int) {
+	n := threadsNeeded()
 	if room < n || tasks <= room && room-n < tasks || !spaceForThreads() {
 		return
 	}

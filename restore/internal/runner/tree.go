@@ -5,11 +5,11 @@ import (
 	"os"
 	"sync"
 
-	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
 	"regrow/internal/proc"
 	"regrow/restore/internal/plan"
+	"regrow/restore/internal/prepare"
 	"regrow/restore/internal/report"
 	"regrow/tasktree"
 )
@@ -21,29 +21,19 @@ type Tree struct {
 	plan   *plan.Plan
 	report report.Report
 	family *family
-	made   madeFiles
-	log    logrus.FieldLogger
+	undo   *prepare.Undo
 	root   proc.ID
 
 	mu     sync.Mutex
 	rootFD int // -1 when the root was reaped, or the tree let go
 }
 
-func (r *run) tree() (*Tree, error) {
+// newTree gives the tree that was released.
+func (r *run) newTree() *Tree {
 	_ = r.root.identify() // our files are closed by now
-	inner, host := r.pids()
-	return &Tree{
-		plan: r.plan, report: report.New(r.plan, inner, host, r.elapsed), family: r.family, made: r.made, log: r.log, root: r.root.ID, rootFD: r.root.fd,
-	}, nil
-}
-
-// pids gives the numbers of the tasks in the tree's pid namespace, and in that of this
-// process.
-func (r *run) pids() (inner, host []int) {
-	for i := range r.plan.Tasks {
-		inner = append(inner, r.plan.TaskPID(i, r.arena.Record(i).PID))
-	}
-	return inner, report.HostPIDs(r.plan.Tree, r.root.ID, inner)
+	inner := r.inner()
+	rep := report.New(r.plan, inner, report.HostPIDs(r.plan.Tree, r.root.ID, inner), r.elapsed)
+	return &Tree{plan: r.plan, report: rep, family: r.family, undo: r.undo, root: r.root.ID, rootFD: r.root.fd}
 }
 
 // Report says what was restored.
@@ -165,7 +155,7 @@ func (t *Tree) taskPIDs() []int {
 // that the restore has made are removed. It may follow Wait.
 func (t *Tree) Abort() {
 	t.End()
-	t.made.remove(t.log)
+	t.undo.GiveUp()
 }
 
 // Detach lets the tree live on by itself.

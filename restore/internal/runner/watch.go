@@ -14,7 +14,12 @@ import (
 // watch looks for what ends a restore from outside until the tree is released:
 // a task that dies, the context, the timeout. It then raises the abort flag.
 type watch struct {
-	r    *run
+	*loaded
+
+	root     *root
+	timeout  time.Duration // 0: none
+	deadline time.Time     // when it is over
+
 	once sync.Once
 	quit chan struct{}
 	done sync.WaitGroup
@@ -28,8 +33,9 @@ type watch struct {
 	still     stillness
 }
 
+// watch begins to look; [watch.stop] ends that.
 func (r *run) watch(ctx context.Context) *watch {
-	w := &watch{r: r, quit: make(chan struct{}), pidfd: -1}
+	w := &watch{loaded: &r.loaded, root: &r.root, timeout: r.options.Timeout, deadline: r.deadline, quit: make(chan struct{}), pidfd: -1}
 	w.done.Go(func() { w.context(ctx) })
 	w.done.Go(w.deaths)
 	return w
@@ -37,32 +43,33 @@ func (r *run) watch(ctx context.Context) *watch {
 
 // context waits for the end of the caller's patience.
 func (w *watch) context(ctx context.Context) {
-	var timeout <-chan time.Time
-	if w.r.options.Timeout > 0 {
-		timer := time.NewTimer(time.Until(w.r.deadline))
+	var over <-chan time.Time
+	if w.timeout > 0 {
+		timer := time.NewTimer(time.Until(w.deadline))
 		defer timer.Stop()
-		timeout = timer.C
+		over = timer.C
 	}
 	for {
 		select {
 		case <-w.quit:
 			return
 		case <-ctx.Done():
-			w.abort(w.r.errorf("%w: %w", plan.ErrCanceled, context.Cause(ctx)))
+			w.abort(w.errorf("%w: %w", plan.ErrCanceled, context.Cause(ctx)))
 			w.mu.Lock()
 			w.impatient = true
 			w.mu.Unlock()
 			return
-		case <-timeout:
-			w.abort(w.timeout())
-			timeout = nil
+		case <-over:
+			w.abort(w.late())
+			over = nil
 		}
 	}
 }
 
-func (w *watch) timeout() error {
-	return w.r.errorf("%w, after %v: %d of %d tasks are not ready", plan.ErrTimeout, w.r.options.Timeout,
-		postfork.Load(&w.r.arena.Head().Left)&program.CountMask, len(w.r.plan.Tasks))
+// late gives the error of a restore that takes too long.
+func (w *watch) late() error {
+	return w.errorf("%w, after %v: %d of %d tasks are not ready", plan.ErrTimeout, w.timeout,
+		postfork.Load(&w.arena.Head().Left)&program.CountMask, len(w.plan.Tasks))
 }
 
 // deaths waits on Head.Bell. The kernel wakes it when a task ends or execs,
@@ -70,7 +77,7 @@ func (w *watch) timeout() error {
 // word is 0 (kernel/futex, handle_futex_death; since Linux 5.5). A wake that
 // comes between a look and the next wait is lost, so the wait is bounded.
 func (w *watch) deaths() {
-	h := w.r.arena.Head()
+	h := w.arena.Head()
 	for {
 		select {
 		case <-w.quit:
@@ -93,15 +100,15 @@ func (w *watch) look() {
 		return
 	}
 	if w.rootGone {
-		w.raise(0)
+		w.died(0)
 		return
 	}
 	var fresh []int
 	forked := 0
-	for i := range w.r.plan.Tasks {
-		rec := w.r.arena.Record(i)
+	for i := range w.plan.Tasks {
+		rec := w.arena.Record(i)
 		if postfork.Load(&rec.Word)&program.FutexDead != 0 {
-			w.raise(i)
+			w.died(i)
 			return
 		}
 		// The root is watched by its pidfd.
@@ -112,10 +119,10 @@ func (w *watch) look() {
 			}
 		}
 	}
-	left := int(postfork.Load(&w.r.arena.Head().Left))
+	left := int(postfork.Load(&w.arena.Head().Left))
 	if w.still.stands([3]int{forked, len(fresh), left}) && len(fresh) > 0 {
 		if dead := w.stillborn(fresh); dead > 0 {
-			w.raise(dead)
+			w.died(dead)
 		}
 	}
 }
@@ -128,12 +135,12 @@ func (w *watch) look() {
 // that is not listed may live: what /proc lists as children need not be complete while
 // some of them come and go, see proc_pid_task(5).
 func (w *watch) stillborn(fresh []int) int {
-	ended, err := w.r.root.ended()
+	ended, err := w.root.ended()
 	if err != nil {
 		return 0 // not known
 	}
 	for _, i := range fresh {
-		if ended[int(w.r.arena.Record(i).PID)] {
+		if ended[int(w.arena.Record(i).PID)] {
 			return i
 		}
 	}
@@ -163,23 +170,15 @@ func (s *stillness) stands(now [3]int) bool {
 	return true
 }
 
-// raise aborts because a task has ended. The one that failed by itself has told
+// died aborts because a task has ended. The one that failed by itself has told
 // why; another was killed.
-func (w *watch) raise(task int) {
-	rec := w.r.arena.Record(task)
+func (w *watch) died(task int) {
+	rec := w.arena.Record(task)
 	if rec.Errno == 0 && w.err == nil {
-		t := w.r.plan.Tree.Tasks()[task]
-		w.err = &plan.OpError{Source: w.r.plan.Tree.Source, Pos: t.Pos, Task: t.Name, PID: int(rec.PID), Err: plan.ErrTaskDied}
+		t := w.plan.Tree.Tasks()[task]
+		w.err = &plan.OpError{Source: w.plan.Tree.Source, Pos: t.Pos, Task: t.Name, PID: int(rec.PID), Err: plan.ErrTaskDied}
 	}
-	w.raiseFlag()
-}
-
-func (w *watch) raiseFlag() {
-	h := w.r.arena.Head()
-	for _, word := range []*uint32{&h.Left, &h.Started} {
-		postfork.Raise(word, program.AbortBit)
-		postfork.Wake(word)
-	}
+	w.raise()
 }
 
 // abort ends the restore for a reason from outside. After release there is a
@@ -194,7 +193,7 @@ func (w *watch) abort(err error) {
 	if w.err == nil {
 		w.err = err
 	}
-	w.raiseFlag()
+	w.raise()
 }
 
 func (w *watch) rootFD(fd int) {
@@ -206,12 +205,12 @@ func (w *watch) rootFD(fd int) {
 // released marks the commit point. It reports false if the restore was aborted
 // before it, or comes too late although nobody has noticed yet.
 func (w *watch) released() bool {
-	if w.r.options.Timeout > 0 && time.Now().After(w.r.deadline) {
-		w.abort(w.timeout())
+	if w.timeout > 0 && time.Now().After(w.deadline) {
+		w.abort(w.late())
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.open = postfork.Load(&w.r.arena.Head().Left)&program.AbortBit == 0
+	w.open = postfork.Load(&w.arena.Head().Left)&program.AbortBit == 0
 	return w.open
 }
 
@@ -238,7 +237,7 @@ func (w *watch) cause() error {
 func (w *watch) stop() {
 	w.once.Do(func() {
 		close(w.quit)
-		postfork.Wake(&w.r.arena.Head().Bell)
+		postfork.Wake(&w.arena.Head().Bell)
 		w.done.Wait()
 	})
 }

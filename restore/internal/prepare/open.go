@@ -1,4 +1,4 @@
-package runner
+package prepare
 
 import (
 	"errors"
@@ -12,13 +12,14 @@ import (
 	"regrow/tasktree/recipe"
 )
 
-// How the runner opens paths. Tasks do the same by ops, see package postfork.
+// paths opens paths for the runner. Tasks do the same by ops, see package postfork.
+type paths struct{ opener *safepath.Opener }
 
 // refuse looks at an open file: whether its type is one of those refused, and whether
 // it would mean another process.
-func (r *run) refuse(fd int, types recipe.FileTypes) opFailure {
+func (p paths) refuse(fd int, types recipe.FileTypes) opFailure {
 	var st unix.Stat_t
-	if err := r.opener.Refuse(fd, &st); err != nil {
+	if err := p.opener.Refuse(fd, &st); err != nil {
 		return opFailure{err: err}
 	}
 	switch kind := st.Mode & unix.S_IFMT; {
@@ -43,15 +44,15 @@ const settable = unix.O_APPEND | unix.O_ASYNC | unix.O_DIRECT | unix.O_NOATIME
 // opened, and demands that it leads to what look has open. O_NONBLOCK is among the
 // flags: a FIFO may have come there meanwhile. It is taken away afterwards, unless it
 // stays.
-func (r *run) reopenAt(path string, flags, look int, stays bool) (int64, opFailure) {
-	fd, err := r.opener.Open(path, flags, 0)
+func (p paths) reopenAt(path string, flags, look int, stays bool) (int64, opFailure) {
+	fd, err := p.opener.Open(path, flags, 0)
 	const tries = 8
 	for i := 0; errors.Is(err, unix.EAGAIN) && i < tries; i++ {
 		// Somebody has a lease (F_SETLEASE in fcntl(2)). Without O_NONBLOCK
 		// the kernel waits until that is over.
 		if fd, err = reopen(look, flags&^(unix.O_NOFOLLOW|unix.O_NONBLOCK)); err == nil {
 			_ = unix.Close(fd)
-			fd, err = r.opener.Open(path, flags, 0)
+			fd, err = p.opener.Open(path, flags, 0)
 		}
 	}
 	if err != nil {
@@ -73,11 +74,29 @@ func (r *run) reopenAt(path string, flags, look int, stays bool) (int64, opFailu
 }
 
 // way looks where a path leads, as a task will that has the same rights.
-func (r *run) way(path string, flags int) error {
+func (p paths) way(path string, flags int) error {
 	var st unix.Stat_t
-	fd, err := r.opener.Look(path, flags&^(unix.O_PATH|unix.O_CLOEXEC), &st)
+	fd, err := p.opener.Look(path, flags&^(unix.O_PATH|unix.O_CLOEXEC), &st)
 	if err != nil {
 		return err
 	}
 	return unix.Close(fd)
+}
+
+// openThere opens a file that was there before: looked at first, since opening
+// a FIFO would block or let its other side through.
+func (p paths) openThere(path string, flags int, types recipe.FileTypes) (int64, opFailure) {
+	look, err := p.opener.Open(path, unix.O_PATH|unix.O_CLOEXEC|flags&unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return 0, opFailure{err: err}
+	}
+	defer unix.Close(look)
+	if f := p.refuse(look, types); f.err != nil || f.reason != "" {
+		return 0, f
+	}
+	if flags&unix.O_NOFOLLOW != 0 {
+		return p.reopenAt(path, flags|unix.O_NONBLOCK, look, flags&unix.O_NONBLOCK != 0)
+	}
+	fd, err := reopen(look, flags)
+	return int64(fd), opFailure{err: err}
 }

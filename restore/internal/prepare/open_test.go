@@ -1,4 +1,4 @@
-package runner
+package prepare
 
 import (
 	"errors"
@@ -26,7 +26,7 @@ func TestReopenAt(t *testing.T) {
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := &run{opener: safepath.New(false)}
+	p := paths{safepath.New(false)}
 	const flags = unix.O_RDWR | unix.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 	for _, c := range []struct {
 		path, looks string
@@ -44,7 +44,7 @@ func TestReopenAt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fd, f := r.reopenAt(c.path, flags, look, c.stays)
+		fd, f := p.reopenAt(c.path, flags, look, c.stays)
 		_ = unix.Close(look)
 		if f.reason != c.reason || !errors.Is(f.err, c.err) {
 			t.Errorf("%s: %v %q, want %v %q", c.path, f.err, f.reason, c.err, c.reason)
