@@ -1,7 +1,7 @@
 // Package house_test holds the rules of the house that a compiler does not:
-// which package may import which, where unsafe code stands, who reads /proc, that
-// every package says what it is for, and that nobody waits for a process he did not
-// start.
+// which package may import which, where unsafe code stands, who reads /proc, how large
+// rooms and types may grow, that every package says what it is for, and that nobody
+// waits for a process he did not start.
 //
 // It reads the source as it lies there, every file for every system and build
 // tag, so that a rule is held in what this machine does not compile, too.
@@ -13,7 +13,6 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
-	"maps"
 	"os"
 	"path"
 	"regexp"
@@ -106,18 +105,8 @@ var rules = map[string]rule{
 	"importable": importable,
 	"sizes":      sizes,
 	"procReader": procReader,
+	"methods":    methods,
 }
-
-// largest is how many lines a room below restore may have, tests apart, and a file of
-// kinds: what grows beyond is to be split.
-var largest = map[string]int{
-	"restore/internal/runner":  1800,
-	"restore/internal/planner": 2950,
-	"restore/internal":         2000, // each other room
-	"restore":                  600,  // the face
-}
-
-const largestKind = 400
 
 // TestHouse applies the rules to this module.
 func TestHouse(t *testing.T) {
@@ -237,64 +226,6 @@ func direction(files []file) (problems []string) {
 // rawCall matches the calls that step around what a package of calls checks.
 var rawCall = regexp.MustCompile(`^(Raw)?(Vfork)?Syscall(6|9|NoError|n)?$`)
 
-// sizes holds how large rooms and kinds may be.
-func sizes(files []file) (problems []string) {
-	lines := map[string]int{}
-	for _, f := range files {
-		if f.test() {
-			continue
-		}
-		n := f.fset.Position(f.ast.FileEnd).Line
-		lines[f.dir()] += n
-		if f.dir() == "tasktree/kind" && n > largestKind {
-			problems = append(problems, f.at(f.ast, "%d lines, a kind has %d at most", n, largestKind))
-		}
-	}
-	for dir, n := range lines {
-		most, own := largest[dir]
-		if !own && path.Dir(dir) == "restore/internal" {
-			most = largest["restore/internal"]
-		}
-		if most > 0 && n > most {
-			problems = append(problems, fmt.Sprintf("%s: %d lines, more than %d: split it by what it holds", dir, n, most))
-		}
-	}
-	return problems
-}
-
-// procRoom is the one reader of /proc. The others that name paths there, by file or
-// room, do not read by them, or may not import it.
-const procRoom = "internal/proc"
-
-var namesProc = map[string]string{
-	"fdstore":                               "a library of its own, which imports nothing of regrow",
-	"restore/internal/program/layout.go":    "tasks open their descriptors anew, where no Go runs",
-	"restore/internal/program/table.go":     "words for what they do",
-	"restore/internal/planner/namespace.go": "the root task writes its own maps of users: data of the plan",
-	"test":                                  "programs under test, and what looks at them from outside",
-}
-
-// procReader holds that nobody else has the path of a file of /proc in a string.
-func procReader(files []file) (problems []string) {
-	for _, f := range files {
-		if f.test() || f.dir() == procRoom || slices.ContainsFunc(slices.Collect(maps.Keys(namesProc)), func(name string) bool {
-			return f.path == name || strings.HasPrefix(f.path, name+"/")
-		}) {
-			continue
-		}
-		for n := range ast.Preorder(f.ast) {
-			lit, ok := n.(*ast.BasicLit)
-			if !ok || lit.Kind != token.STRING {
-				continue
-			}
-			if s, err := strconv.Unquote(lit.Value); err == nil && (s == "/proc" || strings.HasPrefix(s, "/proc/")) {
-				problems = append(problems, f.at(lit, "%q: %s reads /proc, and nobody else: give it a function for this", s, procRoom))
-			}
-		}
-	}
-	return problems
-}
-
 // fence holds that unsafe code and raw system calls stand in *_unsafe.go and
 // *_unsafe_test.go only.
 func fence(files []file) (problems []string) {
@@ -408,6 +339,14 @@ func text(e ast.Expr) string {
 	return ""
 }
 
+// numbered writes a line n times, with the numbers from 0.
+func numbered(line string, n int) (all string) {
+	for i := range n {
+		all += fmt.Sprintf(line, i)
+	}
+	return all
+}
+
 // TestRules shows each rule what it must find, and what it must let pass.
 func TestRules(t *testing.T) {
 	for _, c := range []struct {
@@ -497,6 +436,22 @@ func TestRules(t *testing.T) {
 			"a large kind", "sizes", "tasktree/kind/a.go", "package kind" + strings.Repeat("\n", 401),
 			[]string{"tasktree/kind/a.go:1: 401 lines, a kind has 400 at most"},
 		},
+		{
+			"a type that holds too much", "methods", "restore/a.go", "package restore\ntype T[P any] struct{}\n" + numbered("func (t *T[P]) M%d() {}\n", 25) + "func (T[P]) A() {}\n",
+			[]string{"restore.T: 26 methods, more than 25: split it by what it holds"},
+		},
+		{"a type that holds enough", "methods", "restore/a.go", "package restore\n" + numbered("func (T) M%d() {}\n", 25), nil},
+		{"a method for each system", "methods", "restore/a.go", "package restore\n" + strings.Repeat("func (T) A() {}\n", 30), nil},
+		{"a test's type", "methods", "restore/a_test.go", "package restore\n" + numbered("func (T) M%d() {}\n", 30), nil},
+		{
+			"an exception that grows", "methods", "restore/internal/planner/a.go", "package planner\n" + numbered("func (p *taskPlanner) M%d() {}\n", 90),
+			[]string{"restore/internal/planner.taskPlanner: 90 methods, more than 60: split it by what it holds"},
+		},
+		{
+			"an exception that is over", "methods", "restore/internal/planner/a.go", "package planner\nfunc (p *taskPlanner) A() {}\n",
+			[]string{"restore/internal/planner.taskPlanner: 1 methods: it needs no exception in manyMethods any more"},
+		},
+
 		{
 			"another reader of /proc", "procReader", "restore/a.go", "package restore\nvar a, b = os.Open(\"/proc/self/stat\")",
 			[]string{`restore/a.go:2: "/proc/self/stat": internal/proc reads /proc, and nobody else: give it a function for this`},
