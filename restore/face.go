@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"regrow/internal/proc"
 	"regrow/restore/internal/host"
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/observe"
@@ -131,7 +132,7 @@ func Init() { prepare.Init() }
 // Children lists the children of the calling process, or nothing where /proc is
 // not its own. A process that has children when it calls [Start] cannot tell all
 // orphans of the tree from theirs, see [Options.Alone].
-func Children() (pids []int) { return runner.Children() }
+func Children() (pids []int) { return proc.OwnChildren() }
 
 // The strategies. Each has a careful form, which places its own descriptors so that none
 // is ever in the way, and a naive one ([PlanOptions].Naive).

@@ -22,6 +22,20 @@ func Children(of ID) (all []Status, missed int) {
 	return parent.children()
 }
 
+// OwnChildren lists the children of the calling process by their numbers, or nothing
+// where /proc is not its own.
+func OwnChildren() (pids []int) {
+	self, err := Self()
+	if err != nil {
+		return nil
+	}
+	all, _ := Children(self)
+	for _, p := range all {
+		pids = append(pids, p.PID)
+	}
+	return pids
+}
+
 // Descendants lists everything below a process, parents first. Some may be missing
 // while others come and go, see [Below].
 func Descendants(of ID) []Status {

@@ -26,11 +26,15 @@ var everyCalls = []everyCall{
 	{
 		name: "prctl(PR_SET_CHILD_SUBREAPER)", need: "orphans of the tree come to regrow", refusal: 0,
 		try: func() error {
-			var is int32
-			if err := proc.Subreaper(&is); err != nil {
-				return nil // said already
+			is, err := proc.IsSubreaper()
+			if err != nil {
+				return nil //nolint:nilerr // said already
 			}
-			return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, uintptr(is), 0, 0, 0)
+			same := uintptr(0)
+			if is {
+				same = 1
+			}
+			return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, same, 0, 0, 0)
 		},
 	},
 	{

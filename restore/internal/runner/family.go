@@ -2,9 +2,7 @@ package runner
 
 import (
 	"fmt"
-	"os"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,45 +34,14 @@ func newFamily(alone bool) (*family, error) {
 		f.foreign[p.ID] = true
 	}
 	f.alone = alone && len(f.foreign) == 0
-	return f, subreaper.enter()
+	if err := proc.EnterSubreaper(); err != nil {
+		return nil, fmt.Errorf("restore: %w", err)
+	}
+	return f, nil
 }
 
 // leave makes the process what it was before.
-func (f *family) leave() { subreaper.leave() }
-
-// subreaper counts the trees for which this process is a child subreaper.
-var subreaper subreaping
-
-type subreaping struct {
-	mu    sync.Mutex
-	trees int
-	was   bool // one before
-}
-
-func (s *subreaping) enter() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.trees == 0 {
-		var was int32
-		if err := proc.Subreaper(&was); err != nil {
-			return err
-		}
-		s.was = was != 0
-		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-			return fmt.Errorf("restore: %w", os.NewSyscallError("prctl(PR_SET_CHILD_SUBREAPER)", err))
-		}
-	}
-	s.trees++
-	return nil
-}
-
-func (s *subreaping) leave() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.trees--; s.trees == 0 && !s.was {
-		_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
-	}
-}
+func (f *family) leave() { proc.LeaveSubreaper() }
 
 // note notes that the tree is released, before any of its numbers can be another's.
 func (f *family) note() {
@@ -158,19 +125,4 @@ func (f *family) children(ours map[proc.ID]bool, tasks func() []int) (all []proc
 		known := ours[p.ID] || forked[p.PID] && f.owns(p.ID)
 		return !known
 	}), missed
-}
-
-// Children lists the children of the calling process, or nothing where /proc is
-// not its own. A process that has children when it calls [Start] cannot tell all
-// orphans of the tree from theirs, see [Options.Alone].
-func Children() (pids []int) {
-	self, err := proc.Self()
-	if err != nil {
-		return nil
-	}
-	all, _ := proc.Children(self)
-	for _, p := range all {
-		pids = append(pids, p.PID)
-	}
-	return pids
 }

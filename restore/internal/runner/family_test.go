@@ -45,11 +45,11 @@ func lives(pid int) bool {
 
 func isSubreaper(t *testing.T) bool {
 	t.Helper()
-	var is int32
-	if err := proc.Subreaper(&is); err != nil {
+	is, err := proc.IsSubreaper()
+	if err != nil {
 		t.Fatal(err)
 	}
-	return is != 0
+	return is
 }
 
 // TestOwnChildren has a program that starts a child of its own while a tree lives.
@@ -78,7 +78,7 @@ func TestOwnChildren(t *testing.T) {
 	if err, ok := errors.AsType[*exec.ExitError](own.Wait()); !ok || err.Sys().(syscall.WaitStatus).Signal() != unix.SIGKILL {
 		t.Errorf("a child of the program's own: %v", err)
 	}
-	if left := Children(); len(left) > 0 {
+	if left := proc.OwnChildren(); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
@@ -101,7 +101,7 @@ func TestTwoTrees(t *testing.T) {
 		t.Error("no subreaper, and the second tree has not ended")
 	}
 	second.End()
-	if left := Children(); len(left) > 0 {
+	if left := proc.OwnChildren(); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 	if isSubreaper(t) {
@@ -125,7 +125,7 @@ func TestKilledParent(t *testing.T) {
 		if err != nil || status.Signal != unix.SIGKILL {
 			t.Errorf("alone %v: %v, %v", alone, status, err)
 		}
-		if slices.ContainsFunc(orphans, lives) || len(Children()) > 0 {
+		if slices.ContainsFunc(orphans, lives) || len(proc.OwnChildren()) > 0 {
 			t.Errorf("alone %v: orphans live on", alone)
 		}
 	}
@@ -144,7 +144,7 @@ func TestAlone(t *testing.T) {
 		if err != nil || status.ExitStatus() != 7 {
 			t.Errorf("alone %v: %v, %v", alone, status, err)
 		}
-		left := Children()
+		left := proc.OwnChildren()
 		for _, pid := range left {
 			_ = unix.Kill(pid, unix.SIGKILL)
 			_, _ = unix.Wait4(pid, nil, 0, nil)

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/internal/proc"
 	"regrow/restore/internal/host"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
@@ -159,7 +160,7 @@ func snapshot(t testing.TB, dir string) string {
 			fmt.Fprintf(&b, "mount %s\n", line)
 		}
 	}
-	fmt.Fprintf(&b, "children %v\n", Children())
+	fmt.Fprintf(&b, "children %v\n", proc.OwnChildren())
 	return b.String()
 }
 

@@ -130,7 +130,7 @@ func TestHelperEnds(t *testing.T) {
 	if want := `crowd.yaml:1:1: restore: task "root"`; !strings.HasPrefix(err.Error(), want) || !errors.Is(err, plan.ErrTaskDied) || !strings.Contains(err.Error(), "wait4(helper): died before release (a process that forks beside the task was killed)") {
 		t.Error(err)
 	}
-	if left := Children(); len(left) > 0 {
+	if left := proc.OwnChildren(); len(left) > 0 {
 		t.Errorf("processes are left: %v", left)
 	}
 }
