@@ -11,6 +11,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"regrow/images/internal/syntax"
 	"regrow/tasktree"
 )
 
@@ -74,7 +75,7 @@ func decode(text []byte, source, dir string, least int) (*tasktree.Tree, error) 
 	if len(d.problems) == 0 {
 		return d.tree, nil
 	}
-	lines := splitLines(string(text))
+	lines := syntax.Lines(string(text))
 	for i := range d.problems {
 		d.problems[i].Pos = within(lines, d.problems[i].Pos)
 	}
@@ -133,28 +134,25 @@ func (d *decoder) parse(text []byte) *yaml.Node {
 		d.report(tasktree.Pos{}, node{}, "the description is longer than %d MiB", MaxBytes>>20)
 		return nil
 	}
-	if pos, what := junk(text); what != "" {
-		d.report(pos, node{}, "%s", what)
+	if p, ok := syntax.Junk(text); !ok {
+		d.broke(p)
 		return nil
 	}
-	reader := &lineReader{text: text}
-	dec := yaml.NewDecoder(reader)
+	dec := yaml.NewDecoder(bytes.NewReader(text))
 	var doc yaml.Node
 	switch err := dec.Decode(&doc); {
 	case errors.Is(err, io.EOF):
 		d.report(tasktree.Pos{Line: 1, Col: 1}, node{}, "the description is empty; write version: 1, files and tasks")
 		return nil
 	case err != nil:
-		pos, msg := syntaxError(text, reader.at, err)
-		d.report(pos, node{}, "%s", msg)
+		d.broke(syntax.Locate(text, err))
 		return nil
 	}
 	var second yaml.Node // what is wrong with the first is of interest all the same
 	switch err := dec.Decode(&second); {
 	case errors.Is(err, io.EOF):
 	case err != nil:
-		pos, msg := syntaxError(text, reader.at, err)
-		d.report(pos, node{}, "%s", msg)
+		d.broke(syntax.Locate(text, err))
 	default:
 		pos := tasktree.Pos{Line: second.Line, Col: second.Column}
 		d.report(pos, node{}, "a second document begins here; a file holds one description")
@@ -164,6 +162,11 @@ func (d *decoder) parse(text []byte) *yaml.Node {
 		return nil
 	}
 	return root
+}
+
+// broke reports a text that is no YAML.
+func (d *decoder) broke(p syntax.Problem) {
+	d.report(tasktree.Pos{Line: p.Line, Col: p.Col}, node{}, "%s", p.Msg)
 }
 
 // affordable walks everything as the decoder will, aliases followed, and

@@ -1,6 +1,9 @@
 // Package images decodes descriptions of process trees into the model of
 // package tasktree, and encodes them back. It knows one format, YAML, version 1.
 //
+// Where yaml.v3 refuses a text, package syntax says where and what to write (decision
+// 24).
+//
 // yaml.v3 only parses; every value is then decoded by rules of this package
 // from the source text of its node, because the library's own conversions are
 // too lenient for a description that has to mean one thing (1.5 becomes 1, yes

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
+	"regrow/images/internal/syntax"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 )
@@ -67,7 +68,7 @@ func FuzzDecode(f *testing.F) {
 		if !ok || len(invalid.Problems) == 0 {
 			t.Fatalf("got %v", err)
 		}
-		lines := len(splitLines(text))
+		lines := len(syntax.Lines(text))
 		for _, p := range invalid.Problems {
 			if p.Pos.Line > lines {
 				t.Errorf("%v is behind the text's %d lines", p, lines)

@@ -2,46 +2,13 @@ package images
 
 import (
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"unicode/utf8"
-
-	"gopkg.in/yaml.v3"
 
 	"regrow/tasktree"
 )
-
-// FuzzLocate holds that what is found is in the text, and that nothing is found in
-// what the parser takes.
-func FuzzLocate(f *testing.F) {
-	for _, text := range descriptions(f) {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		if _, odd := junk([]byte(text)); odd != "" {
-			return
-		}
-		lines := splitLines(text)
-		pos, what := locate(lines, true, "")
-		if what != "" && (pos.Line < 1 || pos.Line > len(lines) || pos.Col < 1 || pos.Col > utf8.RuneCountInString(lines[pos.Line-1])+1) {
-			t.Errorf("%v: %s, behind\n%s", pos, what, text)
-		}
-		dec := yaml.NewDecoder(strings.NewReader(text))
-		var err error
-		for err == nil {
-			err = dec.Decode(new(yaml.Node))
-		}
-		if !errors.Is(err, io.EOF) {
-			return
-		}
-		if what != "" {
-			t.Errorf("%v: %s in\n%s", pos, what, text)
-		}
-	})
-}
 
 // TestLocateLine makes one mistake in each line of the examples. Messages must be
 // about that line.

@@ -11,6 +11,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"regrow/images/internal/syntax"
 	"regrow/tasktree"
 	"regrow/tasktree/schema"
 )
@@ -80,7 +81,7 @@ type piece struct {
 // quarter of that. It reports false if the whole text has to be parsed in one;
 // nothing that it has done counts then.
 func (d *decoder) decodePieces(text []byte, least int) bool {
-	if _, odd := junk(text); odd != "" || len(text) < least || len(text) > MaxBytes {
+	if _, ok := syntax.Junk(text); !ok || len(text) < least || len(text) > MaxBytes {
 		return false
 	}
 	runs := findRuns(text, least)

@@ -53,7 +53,7 @@ var rooms = map[string][]string{
 	"restore/internal/host":    {"restore/internal/plan", "restore/internal/planner", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "restore/internal/execcheck", "fdstore/execfd", "internal/proc", "tasktree", "tasktree/recipe"},
 	"restore/restoretest":      {"restore", "images", "internal/proc"},
 
-	"restore/internal/plantest": {"restore/internal/plan", "tasktree", "tasktree/recipe", "tasktree/kind", "tasktree/recipe", "tasktree/schema"},
+	"restore/internal/plantest": {"restore/internal/plan", "tasktree", "tasktree/kind", "tasktree/recipe", "tasktree/schema"},
 	"restore/internal/trace":    {"restore/internal/plan", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "tasktree"},
 	"restore/internal/report":   {"restore/internal/plan", "internal/proc", "tasktree"},
 	"restore/internal/observe":  {"restore/internal/plan", "restore/internal/report", "internal/proc"},
@@ -66,7 +66,7 @@ var rooms = map[string][]string{
 	"restore/internal/safepath":  {"internal/proc"},
 	"restore/internal/execcheck": {},
 
-	"images":          {"tasktree", "tasktree/kind", "tasktree/schema"},
+	"images":          {"images/internal/syntax", "tasktree", "tasktree/kind", "tasktree/schema"},
 	"tasktree":        {"tasktree/schema", "tasktree/recipe"},
 	"tasktree/kind":   {"tasktree", "tasktree/schema", "tasktree/recipe"},
 	"tasktree/recipe": {"tasktree/schema"},
@@ -82,6 +82,8 @@ var rooms = map[string][]string{
 
 	"fdstore/internal/borrow": {},
 
+	"images/internal/syntax": {},
+
 	"fdstore/handover": {"fdstore"},
 	"examples":         {"fdstore", "fdstore/handover"},
 	"internal/service": {"internal/proc"},
@@ -89,8 +91,8 @@ var rooms = map[string][]string{
 
 const testRoom = "test"
 
-// yamlRoom is the only one that knows how a description is written, beside what
-// holds it against yaml.v3 itself.
+// yamlRoom is the only one that knows how a description is written, with the room
+// below it for what is no YAML, and beside what holds it against yaml.v3 itself.
 const yamlRoom = "images"
 
 // rule gives what is wrong in files, each with its place.
@@ -208,7 +210,7 @@ func direction(files []file) (problems []string) {
 			continue
 		}
 		for spec, p := range f.imports {
-			if strings.HasPrefix(p, "gopkg.in/yaml.") && room != yamlRoom && room != testRoom {
+			if isYAML(p) && room != yamlRoom && room != yamlRoom+"/internal/syntax" && room != testRoom {
 				problems = append(problems, f.at(spec, "only %s imports %s", yamlRoom, p))
 			}
 			ours, ok := strings.CutPrefix(p, "regrow/")
@@ -221,6 +223,11 @@ func direction(files []file) (problems []string) {
 		}
 	}
 	return problems
+}
+
+// isYAML reports whether a package is a version of the library.
+func isYAML(p string) bool {
+	return strings.HasPrefix(p, "gopkg.in/yaml.") || strings.HasPrefix(p, "go.yaml.in/yaml/")
 }
 
 // rawCall matches the calls that step around what a package of calls checks.
@@ -373,7 +380,7 @@ func TestRules(t *testing.T) {
 		{"within a room", "direction", "restore/a.go", "package restore; import _ \"regrow/restore/internal/x\"", nil},
 		{
 			"under another system's name", "direction", "images/a_windows.go", "package images; import _ \"regrow/cmd/x\"",
-			[]string{"images/a_windows.go:1: images must not import cmd/x, only [tasktree tasktree/kind tasktree/schema]"},
+			[]string{"images/a_windows.go:1: images must not import cmd/x, only [images/internal/syntax tasktree tasktree/kind tasktree/schema]"},
 		},
 		{"allowed", "direction", "images/a.go", "package images; import (_ \"regrow/tasktree/kind\"; _ \"gopkg.in/yaml.v3\")", nil},
 		{
@@ -394,6 +401,11 @@ func TestRules(t *testing.T) {
 			"yaml elsewhere", "direction", "restore/a_test.go", "package restore; import _ \"gopkg.in/yaml.v3\"",
 			[]string{"restore/a_test.go:1: only images imports gopkg.in/yaml.v3"},
 		},
+		{
+			"the other yaml elsewhere", "direction", "restore/a_test.go", "package restore; import _ \"go.yaml.in/yaml/v4\"",
+			[]string{"restore/a_test.go:1: only images imports go.yaml.in/yaml/v4"},
+		},
+		{"the other yaml", "direction", "images/internal/syntax/a.go", "package syntax; import _ \"go.yaml.in/yaml/v4\"", nil},
 		{
 			"no room", "direction", "junk/a.go", "package junk",
 			[]string{"junk/a.go:1: package junk is in no room: say in rooms what it may import"},

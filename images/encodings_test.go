@@ -2,30 +2,10 @@ package images
 
 import (
 	"bytes"
-	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"unicode/utf16"
-
-	"pgregory.net/rapid"
 )
-
-// TestSplitLines holds the lines of any text against what a regular expression
-// splits.
-func TestSplitLines(t *testing.T) {
-	end := regexp.MustCompile("\r\n|[" + lineBreaks + "]")
-	rapid.Check(t, func(t *rapid.T) {
-		piece := rapid.SampledFrom([]string{"a", "\n", "\r", "\r\n", "\u0085", "\u2028", "\u2029", "\u2027", "é", "\xc2", "\xe2\x80", "\x85", " "})
-		text := ""
-		for _, p := range rapid.SliceOf(piece).Draw(t, "pieces") {
-			text += p
-		}
-		if got, want := splitLines(text), end.Split(text, -1); !slices.Equal(got, want) {
-			t.Fatalf("%q: %q, want %q", text, got, want)
-		}
-	})
-}
 
 // TestEncodings holds what is said of texts that are not UTF-8, with and without a
 // mark at their begin.

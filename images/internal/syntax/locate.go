@@ -1,0 +1,133 @@
+package syntax
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v4"
+	v3 "gopkg.in/yaml.v3"
+)
+
+// What yaml.v4 may cost: 1 ms of a processor and 1 MiB for each KiB of the worst text.
+const (
+	window = 64 << 10 // bytes of what yaml.v3 has read that it is given at most
+	ahead  = 10       // lines behind that
+	masks  = 4        // times that it may refuse what yaml.v3 takes
+)
+
+// Locate gives the place in a text that yaml.v3 refuses with an error, and the cure.
+func Locate(text []byte, err error) Problem {
+	m := fromV3.FindStringSubmatch(strings.TrimSpace(err.Error()))
+	line, _ := strconv.Atoi(m[1])
+	msg, end := m[2], reach(text)
+	read := at(text, end, "invalid YAML: %s", msg)
+	lines := Lines(string(text))
+	if f := ask(lines, read.Line, msg); f != nil {
+		return f.problem()
+	}
+	// What yaml.v4 takes.
+	if i := bytes.LastIndexByte(text[:end], '?'); i >= 0 && strings.Contains(msg, "',' or") {
+		return at(text, i, "? inside brackets begins a key; put quotes around the text")
+	}
+	for i := max(0, line-1); i < read.Line && strings.Contains(msg, "cannot start any token"); i++ {
+		if m := tab.FindString(lines[i]); m != "" {
+			return Problem{i + 1, len(m), "a tab in the indentation; use spaces"}
+		}
+	}
+	if line > 0 && line < read.Line && !ofParser.MatchString(msg) {
+		read.Line = line
+	}
+	for read.Line > 1 && strings.TrimSpace(lines[read.Line-1]) == "" {
+		read.Line--
+	}
+	return Problem{read.Line, 1, fmt.Sprintf("invalid YAML near line %d: %s", read.Line, msg)}
+}
+
+var (
+	fromV3 = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
+	tab    = regexp.MustCompile(`^[ -]*\t`)
+	// Messages with the line where something larger began.
+	ofParser = regexp.MustCompile(`^did not find expected (?:key|'-' indicator|',' or|node content|<)`)
+)
+
+// reach gives the byte at which yaml.v3 refuses a text, or a few more.
+func reach(text []byte) int {
+	rest := bytes.NewReader(text)
+	dec := v3.NewDecoder(byByte{rest})
+	for err := error(nil); err == nil; {
+		err = dec.Decode(new(v3.Node))
+	}
+	return len(text) - rest.Len()
+}
+
+// byByte gives one byte a time.
+type byByte struct{ io.Reader }
+
+func (r byByte) Read(p []byte) (int, error) { return r.Reader.Read(p[:min(1, len(p))]) }
+
+var newLoader = yaml.NewLoader // but for tests
+
+// ask asks yaml.v4 about a text of which yaml.v3 has read so many lines. It gives nil
+// if yaml.v4 takes what yaml.v3 does not, or has something else against a part.
+func ask(lines []string, read int, msg string) (found *finding) {
+	defer func() {
+		if recover() != nil { // a bug of yaml.v4, which is asked for the place only
+			found = nil
+		}
+	}()
+	from := start(lines[:read])
+	part := append([]string{}, lines[from:min(len(lines), read+ahead)]...)
+	for range masks {
+		loader, err := newLoader(strings.NewReader(strings.Join(part, "\n")))
+		for n := 0; n < 2 && err == nil; n++ { // documents, as many as yaml.v3 was asked for
+			err = loader.Load(new(yaml.Node))
+		}
+		e, ok := errors.AsType[*yaml.LoadError](err)
+		if !ok || e.Mark.Line < 1 {
+			return nil
+		}
+		f := &finding{lines: part, msg: e.Message, at: e.Mark, begin: e.ContextMark}
+		before, rest := f.split(f.at)
+		switch { // what yaml.v3 takes
+		case strings.HasPrefix(f.msg, "found unknown escape") && strings.HasPrefix(rest, `\'`):
+			part[f.at.Line-1] = before + "  " + rest[2:]
+		case strings.HasPrefix(f.msg, "found a comment without"):
+			part[f.at.Line-1] = before
+		default:
+			f.lines = lines
+			f.at.Line += from
+			f.begin.Line += from
+			if f.at.Line > read+1 || from > 0 && f.msg != msg && f.at.Line < read-ahead {
+				return nil
+			}
+			if last := len(lines); f.at.Line > last { // the end of the text
+				f.at = yaml.Mark{Line: last, Column: utf8.RuneCountInString(lines[last-1]) + 1}
+			}
+			return f
+		}
+	}
+	return nil
+}
+
+// start gives the first line of what yaml.v4 is given of long texts: one whose
+// indentation no other has less than, as if the text began there. It is not one of the
+// last, which may have the mistake.
+func start(lines []string) int {
+	from, least, size := len(lines), window, 0
+	for i := len(lines) - 1; i >= 0; i-- {
+		if size += len(lines[i]) + 1; size > window {
+			return from
+		}
+		text := strings.TrimLeft(lines[i], " ")
+		if n := len(lines[i]) - len(text); n <= least && i < len(lines)-2 && text != "" && text[0] != '#' {
+			from, least = i, n
+		}
+	}
+	return 0
+}

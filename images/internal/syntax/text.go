@@ -1,0 +1,71 @@
+package syntax
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Problem is what is wrong with a text. Line and Col count from 1, columns in
+// characters.
+type Problem struct {
+	Line, Col int
+	Msg       string
+}
+
+// lineEnds replaces what ends a line for yaml.v3: the characters of YAML 1.1, which
+// 1.2 cut down to the first two. "\r\n" is one end.
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n")
+
+// Lines gives a text's lines without their ends, numbered as yaml.v3 does.
+func Lines(text string) []string { return strings.Split(lineEnds.Replace(text), "\n") }
+
+// at is a problem at a byte of a text.
+func at(text []byte, i int, format string, args ...any) Problem {
+	before := lineEnds.Replace(string(text[:i]))
+	line := before[strings.LastIndexByte(before, '\n')+1:]
+	return Problem{strings.Count(before, "\n") + 1, utf8.RuneCountInString(line) + 1, fmt.Sprintf(format, args...)}
+}
+
+// Junk finds bytes that no description has: not UTF-8, or control characters. ok
+// says that there are none.
+func Junk(text []byte) (p Problem, ok bool) {
+	if name := otherEncoding(text); name != "" {
+		return at(text, 0, "the text is %s; save it as UTF-8", name), false
+	}
+	for i := 0; i < len(text); {
+		if c := text[i]; c >= ' ' && c < 0x7f { // nearly all
+			i++
+			continue
+		}
+		c, size := utf8.DecodeRune(text[i:])
+		switch {
+		case c == utf8.RuneError && size == 1:
+			return at(text, i, "byte 0x%02x is not UTF-8; write such a value as !!binary with base64", text[i]), false
+		case c < ' ' && c != '\t' && c != '\n' && c != '\r', c >= 0x7f && c < 0xa0 && c != 0x85, c == 0xfffe, c == 0xffff:
+			return at(text, i, "control character U+%04X; write it as an escape in double quotes", c), false
+		}
+		i += size
+	}
+	return Problem{}, true
+}
+
+// otherEncoding names the encoding of a text that begins with the mark of one, or
+// has bytes of zero in the first character, as no UTF-8 has. "" means that it may be
+// UTF-8.
+func otherEncoding(text []byte) string {
+	for _, mark := range []struct{ bytes, name string }{
+		{"\xff\xfe\x00\x00", "UTF-32"}, {"\x00\x00\xfe\xff", "UTF-32"}, // the first begins as UTF-16 does
+		{"\xff\xfe", "UTF-16"}, {"\xfe\xff", "UTF-16"},
+	} {
+		if bytes.HasPrefix(text, []byte(mark.bytes)) {
+			return mark.name
+		}
+	}
+	zeros := ""
+	for _, c := range text[:min(4, len(text))] {
+		zeros += map[bool]string{true: "0", false: "x"}[c == 0]
+	}
+	return map[string]string{"x000": "probably UTF-32", "000x": "probably UTF-32", "x0x0": "probably UTF-16", "0x0x": "probably UTF-16"}[zeros]
+}
