@@ -78,7 +78,7 @@ func (f *finding) refine() {
 	above := f.above()
 	before, rest := f.split(f.at)
 	_, line := f.split(above)
-	first := strings.TrimLeft(before, " ") == "" && rest != ""
+	first := strings.TrimLeft(before, " ") == "" && strings.TrimLeft(rest, ",]}") == rest && rest != ""
 	is := func(part string) bool { return strings.Contains(f.msg, part) }
 	switch {
 	case is("hexadecimal"), is("escape code"):

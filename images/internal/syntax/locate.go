@@ -28,8 +28,8 @@ func Locate(text []byte, err error) Problem {
 	msg, end := m[2], reach(text)
 	read := at(text, end, "invalid YAML: %s", msg)
 	lines := Lines(string(text))
-	if f := ask(lines, read.Line, msg); f != nil {
-		return f.problem()
+	if p := ask(lines, read.Line, msg); p != nil {
+		return *p
 	}
 	// What yaml.v4 takes.
 	if i := bytes.LastIndexByte(text[:end], '?'); i >= 0 && strings.Contains(msg, "',' or") {
@@ -66,7 +66,7 @@ func reach(text []byte) int {
 	return len(text) - rest.Len()
 }
 
-// byByte gives one byte a time.
+// byByte gives one byte at a time.
 type byByte struct{ io.Reader }
 
 func (r byByte) Read(p []byte) (int, error) { return r.Reader.Read(p[:min(1, len(p))]) }
@@ -75,10 +75,10 @@ var newLoader = yaml.NewLoader // but for tests
 
 // ask asks yaml.v4 about a text of which yaml.v3 has read so many lines. It gives nil
 // if yaml.v4 takes what yaml.v3 does not, or has something else against a part.
-func ask(lines []string, read int, msg string) (found *finding) {
+func ask(lines []string, read int, msg string) (p *Problem) {
 	defer func() {
 		if recover() != nil { // a bug of yaml.v4, which is asked for the place only
-			found = nil
+			p = nil
 		}
 	}()
 	from := start(lines[:read])
@@ -93,6 +93,9 @@ func ask(lines []string, read int, msg string) (found *finding) {
 			return nil
 		}
 		f := &finding{lines: part, msg: e.Message, at: e.Mark, begin: e.ContextMark}
+		if f.begin.Line < 1 {
+			f.begin = f.at
+		}
 		before, rest := f.split(f.at)
 		switch { // what yaml.v3 takes
 		case strings.HasPrefix(f.msg, "found unknown escape") && strings.HasPrefix(rest, `\'`):
@@ -109,7 +112,8 @@ func ask(lines []string, read int, msg string) (found *finding) {
 			if last := len(lines); f.at.Line > last { // the end of the text
 				f.at = yaml.Mark{Line: last, Column: utf8.RuneCountInString(lines[last-1]) + 1}
 			}
-			return f
+			p := f.problem()
+			return &p
 		}
 	}
 	return nil
