@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -124,12 +125,12 @@ func ask(lines []string, read int, msg string) (p *Problem) {
 // last, which may have the mistake.
 func start(lines []string) int {
 	from, least, size := len(lines), window, 0
-	for i := len(lines) - 1; i >= 0; i-- {
-		if size += len(lines[i]) + 1; size > window {
+	for i, line := range slices.Backward(lines) {
+		if size += len(line) + 1; size > window {
 			return from
 		}
-		text := strings.TrimLeft(lines[i], " ")
-		if n := len(lines[i]) - len(text); n <= least && i < len(lines)-2 && text != "" && text[0] != '#' {
+		text := strings.TrimLeft(line, " ")
+		if n := len(line) - len(text); n <= least && i < len(lines)-2 && text != "" && text[0] != '#' {
 			from, least = i, n
 		}
 	}

@@ -63,9 +63,11 @@ func otherEncoding(text []byte) string {
 			return mark.name
 		}
 	}
-	zeros := ""
-	for _, c := range text[:min(4, len(text))] {
-		zeros += map[bool]string{true: "0", false: "x"}[c == 0]
-	}
-	return map[string]string{"x000": "probably UTF-32", "000x": "probably UTF-32", "x0x0": "probably UTF-16", "0x0x": "probably UTF-16"}[zeros]
+	zeros := bytes.Map(func(c rune) rune {
+		if c == 0 {
+			return '0'
+		}
+		return 'x'
+	}, text[:min(4, len(text))])
+	return map[string]string{"x000": "probably UTF-32", "000x": "probably UTF-32", "x0x0": "probably UTF-16", "0x0x": "probably UTF-16"}[string(zeros)]
 }
