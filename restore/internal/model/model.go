@@ -41,6 +41,7 @@ type Model struct {
 	collisions []collision
 	seen       map[*event]bool
 	wrong      []bool
+	life       []life
 	helpers    []int // by task: most helper descriptors at a time
 	own        []int // by task: helpers that a sharer has in its owner's table now
 	top        int   // highest number that any table ever had, and one
@@ -86,7 +87,7 @@ func New(p *plan.Plan) *Model {
 	n := len(p.Tasks)
 	m := &Model{
 		plan: p, Tables: make([]*Table, n), wants: make([][]*tasktree.Descriptor, n), pcs: make([]int, n), Failed: make([]Failure, n),
-		working: make([]map[uint64]bool, n), helpers: make([]int, n), own: make([]int, n), wrong: make([]bool, n),
+		working: make([]map[uint64]bool, n), helpers: make([]int, n), own: make([]int, n), wrong: make([]bool, n), life: make([]life, n),
 		waiting: map[uint64][]int{}, counts: map[uint64]uint32{}, lentAt: map[uint64]plan.FileEnd{}, seen: map[*event]bool{},
 	}
 	for _, l := range p.Lent {
@@ -97,6 +98,9 @@ func New(p *plan.Plan) *Model {
 
 // Run carries all programs out.
 func (m *Model) Run() error {
+	if err := checkRunner(m.plan); err != nil {
+		return err
+	}
 	m.begin(0, &Table{m: m})
 	for len(m.runnable) > 0 {
 		last := len(m.runnable) - 1
@@ -133,6 +137,7 @@ func (m *Model) name(task int) string { return m.plan.Tree.Tasks()[task].Name }
 // begin lets a task run with a table.
 func (m *Model) begin(i int, t *Table) {
 	m.Tables[i] = t
+	m.born(i)
 	m.runnable = append(m.runnable, i)
 }
 
@@ -167,8 +172,11 @@ func (m *Model) goOn(i int) error {
 func (m *Model) step(i int, op *program.Op, note program.Note) error {
 	t := m.Tables[i]
 	m.task, m.at = i, m.pcs[i]
+	if m.life[i].over {
+		return errors.New("the task has become a program, or holds: no op can follow")
+	}
 	clear(t.changed)
-	err := m.op(t, op, note)
+	err := step{m, t, op, note}.apply()
 	if fails, ok := errors.AsType[opFails](err); ok {
 		switch {
 		case op.Allow != 0 && fails.errno == unix.Errno(op.Allow):

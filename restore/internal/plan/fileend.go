@@ -52,6 +52,15 @@ type Lent struct {
 	Cell   uint64 // address of the number that it has in the runner
 }
 
+// OwnFile stands in a Use for the open file of the op's note.
+const OwnFile = -100
+
+// Use says that an argument of a call is the number of an open file.
+type Use struct {
+	Arg  int
+	What FileEnd
+}
+
 // Learned is a number that is known only when the files are made, for the report.
 type Learned struct {
 	File int32 // index into Tree.Files
@@ -66,4 +75,5 @@ type Extra struct {
 	Short string // message for ReasonUnwanted
 	Hints []recipe.Hint
 	Path  string // that the call opens
+	Uses  []Use
 }

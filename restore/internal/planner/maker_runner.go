@@ -152,6 +152,7 @@ func (m *runnerMaker) Call(c recipe.Call) {
 }
 
 func (m *runnerMaker) FD(c recipe.Call) recipe.Ref {
+	c.Effect = recipe.GivesFD
 	return m.keep(m.recipe(program.OpCall, c))
 }
 
@@ -163,6 +164,7 @@ func (m *runnerMaker) keep(op *program.Op) recipe.Ref {
 }
 
 func (m *runnerMaker) Pair(c recipe.Call) (recipe.Ref, recipe.Ref) {
+	c.Effect = recipe.GivesPair
 	op := m.recipe(program.OpPair, c)
 	m.note().Makes = 2
 	op.Out = m.slot()
@@ -174,9 +176,11 @@ func (m *runnerMaker) recipe(kind program.OpKind, c recipe.Call) *program.Op {
 	return m.writer.recipe(kind, c, m.slotArg)
 }
 
-func (m *runnerMaker) slotArg(op *program.Op, i int, ref recipe.Ref) {
+// slotArg puts in a slot. What is in it the model knows without being told.
+func (m *runnerMaker) slotArg(op *program.Op, i int, ref recipe.Ref) int {
 	op.Args[i] = uint64(ref)
 	op.SetMode(i, program.ModeSlot)
+	return 0
 }
 
 func (m *runnerMaker) Own(end int) recipe.Ref { return m.own[end] }

@@ -17,6 +17,7 @@ type taskMaker struct {
 	*taskPlanner
 	file    *tasktree.OpenFile
 	numbers []int        // by Ref
+	ends    []int        // by Ref
 	own     []recipe.Ref // by end, once made
 }
 
@@ -33,6 +34,7 @@ func (m *taskMaker) Call(c recipe.Call) {
 }
 
 func (m *taskMaker) FD(c recipe.Call) recipe.Ref {
+	c.Effect = recipe.GivesFD
 	op := m.recipe(program.OpCall, c)
 	return m.lands(op)
 }
@@ -44,22 +46,24 @@ func (m *taskMaker) lands(op *program.Op) recipe.Ref {
 	m.inTable(n)
 	m.want(op, int64(n))
 	m.note().Makes = 1
-	return m.took(n)
+	return m.took(n, 0)
 }
 
-func (m *taskMaker) took(n int) recipe.Ref {
+func (m *taskMaker) took(n, end int) recipe.Ref {
 	m.table.Take(n, plan.Helper)
 	m.numbers = append(m.numbers, n)
+	m.ends = append(m.ends, end)
 	return recipe.Ref(len(m.numbers) - 1)
 }
 
 func (m *taskMaker) Pair(c recipe.Call) (recipe.Ref, recipe.Ref) {
+	c.Effect = recipe.GivesPair
 	op := m.recipe(program.OpPair, c)
 	numbers := m.table.Land(nil, 2)
 	m.inTable(numbers[1])
 	m.want(op, int64(numbers[0])|int64(numbers[1])<<32)
 	m.note().Makes = 2
-	return m.took(numbers[0]), m.took(numbers[1])
+	return m.took(numbers[0], 0), m.took(numbers[1], 1)
 }
 
 // recipe appends a call of the recipe.
@@ -67,8 +71,10 @@ func (m *taskMaker) recipe(kind program.OpKind, c recipe.Call) *program.Op {
 	return m.writer.recipe(kind, c, m.numberArg)
 }
 
-func (m *taskMaker) numberArg(op *program.Op, i int, ref recipe.Ref) {
+// numberArg puts in the number of a descriptor, and gives the end that it is.
+func (m *taskMaker) numberArg(op *program.Op, i int, ref recipe.Ref) int {
 	op.Args[i] = uint64(m.numbers[ref])
+	return m.ends[ref]
 }
 
 func (m *taskMaker) Own(end int) recipe.Ref { return m.own[end] }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"regrow/fdstore"
 	"regrow/restore/internal/plan"
@@ -290,11 +291,23 @@ func (pl *planner) message(files []plan.FileEnd, depth int) fdstore.ID {
 
 // extra gives the index of an extra.
 func (pl *planner) extra(e plan.Extra) int32 {
-	key := fmt.Sprint(e)
-	id, ok := pl.extraIDs[key]
+	key := pl.scratch.key[:0]
+	for _, s := range []string{e.Name, e.Short, e.Path} {
+		key = append(append(key, s...), 0)
+	}
+	for _, h := range e.Hints {
+		key = append(append(strconv.AppendInt(key, int64(h.Errno), 10), h.Text...), 0)
+	}
+	for _, u := range e.Uses {
+		for _, n := range [...]int{u.Arg, int(u.What.File), int(u.What.End)} {
+			key = append(strconv.AppendInt(key, int64(n), 10), ',')
+		}
+	}
+	pl.scratch.key = key
+	id, ok := pl.extraIDs[string(key)]
 	if !ok {
 		id = int32(len(pl.plan.Extras))
-		pl.extraIDs[key] = id
+		pl.extraIDs[string(key)] = id
 		pl.plan.Extras = append(pl.plan.Extras, e)
 	}
 	return id

@@ -60,6 +60,7 @@ func (w *writer) note() *program.Note { return &w.prog.Notes[len(w.prog.Notes)-1
 func (w *writer) call(nr uint32, args ...uint64) *program.Op {
 	op := w.add(program.OpCall, args...)
 	op.Nr = nr
+	w.note().Effect, _ = program.EffectOf(op)
 	op.Flags |= retry(nr)
 	if nr == unix.SYS_CLOSE {
 		op.Allow = uint16(unix.EINTR) // of what the file's last writes met; the number is free all the same, see close(2)
@@ -82,9 +83,25 @@ func retry(nr uint32) program.OpFlags {
 	return 0
 }
 
+// effects are those that recipes declare.
+var effects = [...]program.Effect{
+	recipe.Undeclared: program.EffectUndeclared,
+	recipe.Nothing:    program.EffectNothing,
+	recipe.GivesFD:    program.EffectGivesFD,
+	recipe.GivesPair:  program.EffectGivesPair,
+	recipe.Closes:     program.EffectCloses,
+	recipe.Session:    program.EffectSession,
+	recipe.Group:      program.EffectGroup,
+	recipe.User:       program.EffectUser,
+	recipe.Limit:      program.EffectLimit,
+	recipe.Namespace:  program.EffectNamespace,
+	recipe.Folder:     program.EffectFolder,
+	recipe.Ends:       program.EffectEnds,
+}
+
 // recipe appends a call of a recipe; setRef puts in what an earlier call has
-// given.
-func (w *writer) recipe(kind program.OpKind, c recipe.Call, setRef func(op *program.Op, i int, ref recipe.Ref)) *program.Op {
+// given, and gives the end of the file that it is.
+func (w *writer) recipe(kind program.OpKind, c recipe.Call, setRef func(op *program.Op, i int, ref recipe.Ref) (end int)) *program.Op {
 	structs := w.structs(c.Args, setRef)
 	op := w.add(kind)
 	op.Nr = uint32(c.Nr)
@@ -95,6 +112,7 @@ func (w *writer) recipe(kind program.OpKind, c recipe.Call, setRef func(op *prog
 		op.Flags |= program.FlagRetry
 	}
 	op.Allow = uint16(c.Allow)
+	var uses []plan.Use
 	for i, a := range c.Args {
 		switch a.Kind {
 		case recipe.ArgInt:
@@ -102,7 +120,7 @@ func (w *writer) recipe(kind program.OpKind, c recipe.Call, setRef func(op *prog
 		case recipe.ArgData:
 			op.Args[i] = w.pl.plan.Arena.Bytes(a.Data)
 		case recipe.ArgFD:
-			setRef(op, i, a.Ref)
+			uses = used(uses, i, setRef(op, i, a.Ref))
 		case recipe.ArgPair:
 			op.Args[i] = w.pl.plan.Arena.Private() + program.PrivPair
 		case recipe.ArgCell:
@@ -117,14 +135,29 @@ func (w *writer) recipe(kind program.OpKind, c recipe.Call, setRef func(op *prog
 	if c.HasWant {
 		w.want(op, c.Want)
 	}
-	w.note().Extra = w.pl.extra(plan.Extra{Name: c.Name, Short: c.Short, Hints: c.Hints})
+	w.note().Effect = effects[c.Effect]
+	w.note().Extra = w.pl.extra(plan.Extra{Name: c.Name, Short: c.Short, Hints: c.Hints, Uses: uses})
 	return op
+}
+
+// ownUse has the uses of most calls, which have one open file, as argument 0.
+var ownUse = [...][]plan.Use{
+	{{Arg: 0, What: plan.FileEnd{File: plan.OwnFile, End: 0}}},
+	{{Arg: 0, What: plan.FileEnd{File: plan.OwnFile, End: 1}}},
+}
+
+// used adds an argument that is an end of the recipe's own file.
+func used(uses []plan.Use, arg, end int) []plan.Use {
+	if uses == nil && arg == 0 && end < len(ownUse) {
+		return ownUse[end]
+	}
+	return append(slices.Clip(uses), plan.Use{Arg: arg, What: plan.FileEnd{File: plan.OwnFile, End: int32(end)}})
 }
 
 // structs puts the structs among the arguments of a call into the arena, and gives
 // their addresses, by argument. What is known only when the call is made is stored
 // there by ops of its own, before.
-func (w *writer) structs(args []recipe.Arg, setRef func(op *program.Op, i int, ref recipe.Ref)) (at [6]uint64) {
+func (w *writer) structs(args []recipe.Arg, setRef func(op *program.Op, i int, ref recipe.Ref) int) (at [6]uint64) {
 	for i, a := range args {
 		if a.Kind != recipe.ArgStruct {
 			continue
@@ -162,7 +195,7 @@ func (w *writer) structs(args []recipe.Arg, setRef func(op *program.Op, i int, r
 }
 
 // message appends a message of a recipe.
-func (w *writer) message(m recipe.Message, setRef func(op *program.Op, i int, ref recipe.Ref)) {
+func (w *writer) message(m recipe.Message, setRef func(op *program.Op, i int, ref recipe.Ref) int) {
 	a := w.pl.plan.Arena
 	var control uint64
 	var length int

@@ -182,9 +182,10 @@ type Note struct {
 	FD        int32 // the descriptor of the description, NoFD if none
 	File      int32 // index into Tree.Files, NoFile if none
 	End       int8
-	Makes     int8  // how many descriptors of File's ends the op makes, from End on
-	Verb      Verb  // what the op is for
-	Extra     int32 // index into Plan.Extras, 0 if none: call's name and hints
+	Makes     int8   // how many descriptors of File's ends the op makes, from End on
+	Verb      Verb   // what the op is for
+	Effect    Effect // of a call: what it changes
+	Extra     int32  // index into Plan.Extras, 0 if none: call's name and hints
 }
 
 // Verb says what an op is for, in words of messages: "install fd 5".

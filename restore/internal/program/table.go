@@ -62,30 +62,35 @@ type CallRow struct {
 	// Args has the form of each argument, see package words. "-" is not shown; what is
 	// no form stands there as it is. Default: the call is shown by its name.
 	Args string
+	// Effect is what the call changes. Undeclared: see EffectOf, or a recipe says.
+	Effect Effect
+	// OnFD: argument 0 is a descriptor.
+	OnFD bool
 }
 
 var callRows = map[uint32]CallRow{
-	unix.SYS_CHDIR:          {"chdir", "s"},
-	unix.SYS_CLOSE:          {"close", "n"},
-	unix.SYS_CLOSE_RANGE:    {"close_range", "n,n"},
-	unix.SYS_DUP3:           {"dup3", "n,n,c"},
-	unix.SYS_EXECVE:         {"execve", "p"},
-	unix.SYS_FCNTL:          {"fcntl", "n,n,n"},
-	unix.SYS_LSEEK:          {"lseek", "n,n,n"},
-	unix.SYS_OPENAT:         {"openat", "-,s,f"},
-	unix.SYS_OPENAT2:        {"openat2", "-,s,h"},
-	unix.SYS_PIPE2:          {"pipe2", "-,c"},
-	unix.SYS_PRCTL:          {"prctl", "PR_SET_NAME,s"},
-	unix.SYS_PRLIMIT64:      {"prlimit64", "-,RLIMIT_NOFILE,l"},
-	unix.SYS_RT_SIGACTION:   {"rt_sigaction", "n,SIG_DFL"},
-	unix.SYS_RT_SIGPROCMASK: {"rt_sigprocmask", "SIG_SETMASK,none"},
-	unix.SYS_SENDMSG:        {"sendmsg", "n,r"},
-	unix.SYS_SETSID:         {"setsid", ""},
-	unix.SYS_SETSOCKOPT:     {"setsockopt", "n,SO_RCVTIMEO"},
-	unix.SYS_SIGALTSTACK:    {"sigaltstack", "SS_DISABLE"},
-	unix.SYS_SOCKETPAIR:     {"socketpair", "AF_UNIX,SOCK_SEQPACKET"},
-	unix.SYS_UNSHARE:        {"unshare", "CLONE_FILES"},
-	unix.SYS_WRITE:          {"write", "n,t,n"},
+	unix.SYS_CHDIR:          {"chdir", "s", EffectFolder, false},
+	unix.SYS_CLOSE:          {"close", "n", EffectCloses, true},
+	unix.SYS_CLOSE_RANGE:    {"close_range", "n,n", EffectClosesRange, false},
+	unix.SYS_DUP3:           {"dup3", "n,n,c", EffectReplaces, true},
+	unix.SYS_EXECVE:         {"execve", "p", EffectBecomes, false},
+	unix.SYS_EXIT_GROUP:     {"exit_group", "n", EffectEnds, false},
+	unix.SYS_FCNTL:          {"fcntl", "n,n,n", EffectUndeclared, true},
+	unix.SYS_LSEEK:          {"lseek", "n,n,n", EffectNothing, true},
+	unix.SYS_OPENAT:         {"openat", "-,s,f", EffectGivesFD, false},
+	unix.SYS_OPENAT2:        {"openat2", "-,s,h", EffectGivesFD, false},
+	unix.SYS_PIPE2:          {"pipe2", "-,c", EffectGivesPair, false},
+	unix.SYS_PRCTL:          {"prctl", "PR_SET_NAME,s", EffectUndeclared, false},
+	unix.SYS_PRLIMIT64:      {"prlimit64", "-,RLIMIT_NOFILE,l", EffectLimit, false},
+	unix.SYS_RT_SIGACTION:   {"rt_sigaction", "n,SIG_DFL", EffectNothing, false},
+	unix.SYS_RT_SIGPROCMASK: {"rt_sigprocmask", "SIG_SETMASK,none", EffectNothing, false},
+	unix.SYS_SENDMSG:        {"sendmsg", "n,r", EffectNothing, true},
+	unix.SYS_SETSID:         {"setsid", "", EffectSession, false},
+	unix.SYS_SETSOCKOPT:     {"setsockopt", "n,SO_RCVTIMEO", EffectNothing, true},
+	unix.SYS_SIGALTSTACK:    {"sigaltstack", "SS_DISABLE", EffectNothing, false},
+	unix.SYS_SOCKETPAIR:     {"socketpair", "AF_UNIX,SOCK_SEQPACKET", EffectGivesPair, false},
+	unix.SYS_UNSHARE:        {"unshare", "CLONE_FILES", EffectUndeclared, false},
+	unix.SYS_WRITE:          {"write", "n,t,n", EffectNothing, true},
 }
 
 // CallRowOf gives what is said of the system call with a number.

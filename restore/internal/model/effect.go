@@ -1,0 +1,170 @@
+package model
+
+import (
+	"fmt"
+	"math"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/plan"
+	"regrow/restore/internal/program"
+)
+
+// call applies a system call: by what it is declared to change, not by its number. One
+// of which nobody has declared that is an error of the plan, and so is one that is
+// declared to be what it is not.
+func (s step) call() error {
+	if fixed, known := program.EffectOf(s.op); known && fixed != s.note.Effect {
+		return fmt.Errorf("the call is declared to have effect %d and has %d", s.note.Effect, fixed)
+	}
+	if err := s.uses(); err != nil {
+		return err
+	}
+	switch a := s.op.Args; s.note.Effect {
+	case program.EffectUndeclared:
+		return fmt.Errorf("nobody has declared what the call changes")
+	case program.EffectNothing:
+		if s.op.Nr == unix.SYS_SENDMSG && s.note.File == program.NoFile || s.note.Verb == program.VerbPull || s.note.Verb == program.VerbChannel {
+			return s.service()
+		}
+	case program.EffectGivesFD:
+		return s.makes()
+	case program.EffectCopies:
+		c, _ := s.t.Cells.Get(int(a[0]))
+		c.Cloexec = a[1] == unix.F_DUPFD_CLOEXEC
+		s.own[s.task]++
+		return s.lands(int(s.op.Want), c)
+	case program.EffectReplaces:
+		return s.dup()
+	case program.EffectCloses:
+		return s.close(int(a[0]))
+	case program.EffectClosesRange:
+		if a[0] > a[1] {
+			return opFails{unix.EINVAL}
+		}
+		for _, n := range s.t.Cells.Numbers() {
+			if uint64(n) >= a[0] && uint64(n) <= a[1] {
+				s.t.drop(n)
+			}
+		}
+	case program.EffectCloexec:
+		c, _ := s.t.Cells.Get(int(a[0]))
+		c.Cloexec = a[2]&unix.FD_CLOEXEC != 0
+		s.t.put(int(a[0]), c)
+	case program.EffectOwnTable:
+		s.Tables[s.task] = s.t.copyFor(s.wantOf(s.plan.Tree.Tasks()[s.task].Table()))
+	case program.EffectSession:
+		if s.life[s.task].leads {
+			return fmt.Errorf("the task leads a session already")
+		}
+		s.life[s.task].leads = true
+	case program.EffectLimit:
+		return s.limit()
+	case program.EffectBecomes, program.EffectEnds:
+		s.life[s.task].over = true
+	case program.EffectFolder, program.EffectGroup, program.EffectUser, program.EffectNamespace:
+		// They do not change what numbers a task has.
+	default: // GivesPair is an op of its own
+		return fmt.Errorf("the call cannot have the effect %d", s.note.Effect)
+	}
+	return nil
+}
+
+// uses holds that each argument that is an open file's number is one now.
+func (s step) uses() error {
+	if program.CallRowOf(s.op.Nr).OnFD && s.op.Mode(0) == program.ModeValue && s.op.Nr != unix.SYS_DUP3 {
+		if err := needs(s.t, int(s.op.Args[0])); err != nil {
+			return err
+		}
+	}
+	for _, u := range s.plan.Extras[s.note.Extra].Uses {
+		n, what := int(s.op.Args[u.Arg]), u.What
+		if what.File == plan.OwnFile {
+			what.File = s.note.File
+		}
+		switch c, ok := s.t.Cells.Get(n); {
+		case !ok && s.plan.Options.Naive:
+			return opFails{unix.EBADF}
+		case !ok:
+			return fmt.Errorf("number %d is free, and not file %q", n, s.plan.EndName(what))
+		case c.What != what && !s.plan.Options.Naive:
+			return fmt.Errorf("number %d is %s, and not file %q", n, s.plan.EndName(c.What), s.plan.EndName(what))
+		}
+	}
+	return nil
+}
+
+// service has what a task says to a service.
+func (s step) service() error {
+	switch s.op.Nr {
+	case unix.SYS_SENDMSG:
+		return s.send()
+	case unix.SYS_SETSOCKOPT:
+		return s.needsHelper(int(s.op.Args[0]), plan.TheChannel)
+	}
+	return nil
+}
+
+func (s step) close(n int) error {
+	if s.note.Verb == program.VerbHelper {
+		s.expect(s.t, n, plan.TheStore, func() string { return fmt.Sprintf("the helper of task %q", s.name(s.task)) })
+		s.own[s.task]--
+	}
+	if err := needs(s.t, n); err != nil {
+		return err
+	}
+	s.t.drop(n)
+	return nil
+}
+
+// limit lowers or raises the soft limit of descriptors: from now on no number is given
+// that is not below it.
+func (s step) limit() error {
+	if s.op.Args[0] != 0 || s.op.Args[1] != unix.RLIMIT_NOFILE {
+		return nil // of something that is not in the table
+	}
+	soft := program.WordsAt(s.plan.Arena.Base, s.plan.Arena.Data(), s.op.Args[2], 1)
+	if soft == nil {
+		return fmt.Errorf("the limit is not in the arena")
+	}
+	s.life[s.task].limit = soft[0]
+	return nil
+}
+
+// life is what the model knows of a task beside its table.
+type life struct {
+	limit uint64 // numbers are below it: the soft RLIMIT_NOFILE
+	leads bool   // a session
+	over  bool   // it is a program now, holds, or is gone: no op follows
+}
+
+// born has a task begin as the copy of its parent that fork makes.
+func (m *Model) born(task int) {
+	m.life[task] = life{limit: math.MaxUint64}
+	if parent := m.plan.Tree.Tasks()[task].Parent; parent != nil {
+		m.life[task].limit = m.life[parent.Index].limit
+	}
+}
+
+// dup applies a dup3: from a number, or of what the root takes from the runner.
+func (s step) dup() error {
+	from, to := int(s.op.Args[0]), int(s.op.Args[1])
+	source := Cell{What: plan.TheStore}
+	if s.op.Mode(0) == program.ModeValue {
+		if s.note.Verb == program.VerbInstall {
+			what := plan.FileEnd{File: s.note.File, End: int32(s.note.End)}
+			s.expect(s.t, from, what, func() string { return fmt.Sprintf("file %q, still to be installed as fd %d", s.plan.EndName(what), to) })
+		}
+		if err := needs(s.t, from); err != nil {
+			return err
+		}
+		source, _ = s.t.Cells.Get(from)
+	} else if fe, lent := s.lentAt[s.op.Args[0]]; lent {
+		source.What = fe
+	}
+	if was, taken := s.t.Cells.Get(to); !s.plan.Options.Naive && taken && !was.Look && wants(s.t.want, to, was.What) {
+		return fmt.Errorf("number %d already holds what it shall hold", to)
+	}
+	source.Cloexec = s.op.Args[2]&unix.O_CLOEXEC != 0
+	return s.place(to, source)
+}

@@ -1,0 +1,90 @@
+package model
+
+import (
+	"fmt"
+
+	"regrow/restore/internal/plan"
+	"regrow/restore/internal/program"
+	"regrow/restore/internal/words"
+)
+
+// The runner's own programs: its table cannot be planned, so what it makes has slots
+// in place of numbers.
+
+// runner says which slots hold an open file.
+type runner struct {
+	plan *plan.Plan
+	made []bool
+}
+
+// checkRunner holds that the programs of the runner use what is there, and that everything
+// is there in the end that the tasks get.
+func checkRunner(p *plan.Plan) error {
+	m := runner{p, make([]bool, p.Slots)}
+	for _, prog := range []*program.Program{&m.plan.Prepare, &m.plan.Commit} {
+		for i := range prog.Ops {
+			if err := m.step(&prog.Ops[i], prog.Notes[i]); err != nil {
+				return fmt.Errorf("restore: bug: the runner's op %d (%s): %w", i, words.OpName(&prog.Ops[i]), err)
+			}
+		}
+	}
+	for fe, slot := range m.plan.SlotsOf {
+		if !m.made[slot] {
+			return fmt.Errorf("restore: bug: the runner does not have file %q in the end", m.plan.EndName(fe))
+		}
+	}
+	return nil
+}
+
+func (m runner) step(op *program.Op, note program.Note) error {
+	for i := range op.Args {
+		if op.Mode(i) != program.ModeSlot {
+			continue
+		}
+		if slot := op.Args[i]; slot >= uint64(len(m.made)) || !m.made[slot] {
+			return fmt.Errorf("argument %d is the open file #%d, which is not there", i, slot)
+		}
+	}
+	outs := 0
+	switch op.Kind {
+	case program.OpCall, program.OpPoll:
+		if fixed, known := program.EffectOf(op); known && fixed != note.Effect {
+			return fmt.Errorf("the call is declared to have effect %d and has %d", note.Effect, fixed)
+		}
+		switch note.Effect {
+		case program.EffectNothing:
+		case program.EffectGivesFD:
+			outs = 1
+		case program.EffectCloses:
+			if op.Mode(0) == program.ModeSlot {
+				m.made[op.Args[0]] = false
+			}
+		case program.EffectUndeclared:
+			return fmt.Errorf("nobody has declared what the call changes")
+		default:
+			return fmt.Errorf("the process that restores must not make a call with the effect %d", note.Effect)
+		}
+	case program.OpPair:
+		outs = 2
+	case program.OpReopen, program.OpReopenAt, program.OpCreate, program.OpCaller:
+		outs = 1
+	case program.OpAdd:
+		for _, slot := range program.Int32sAt(m.plan.Arena.Base, m.plan.Arena.Data(), op.Args[0], int(op.Args[1])) {
+			if slot < 0 || int(slot) >= len(m.made) || !m.made[slot] {
+				return fmt.Errorf("the open file #%d is not there", slot)
+			}
+		}
+	case program.OpLend:
+		if slot := op.Args[0]; slot >= uint64(len(m.made)) || !m.made[slot] {
+			return fmt.Errorf("the open file #%d is not there", slot)
+		}
+	default: // they make nothing
+	}
+	if (outs > 0) != (op.Out != program.NoSlot) {
+		return fmt.Errorf("%d new descriptors go to the slot %d", outs, op.Out)
+	}
+	for i := range outs {
+		m.made[int(op.Out)+i] = true
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package program
+
+import "golang.org/x/sys/unix"
+
+// Effect is what a call changes of what the model of descriptor tables knows. A
+// plan with a call that has none declared is refused: nobody has thought of it.
+type Effect uint8
+
+// The effects. The first of them are those of package recipe.
+const (
+	EffectUndeclared Effect = iota
+	EffectNothing           // only the open files and the memory that the arguments name
+	EffectGivesFD           // the result is a new descriptor, the lowest that is free
+	EffectGivesPair         // the same of two
+	EffectCloses            // argument 0 is free then
+	EffectSession           // the task leads a session of its own
+	EffectGroup             // it is in another process group
+	EffectUser              // it has other rights
+	EffectLimit             // a resource limit is another
+	EffectNamespace         // it is in another namespace
+	EffectFolder            // its folder is another
+	EffectEnds              // it is gone
+
+	EffectCopies      // the result is a new descriptor of what argument 0 has open
+	EffectReplaces    // argument 1 becomes a descriptor of what argument 0 has open
+	EffectClosesRange // arguments 0 to 1 are free then
+	EffectCloexec     // argument 0 has another close-on-exec flag
+	EffectOwnTable    // the task has a copy of the table that it shared
+	EffectBecomes     // the task is another program, if all goes well
+)
+
+// EffectOf gives the effect that a system call has whatever its purpose is. ok is
+// false for calls whose effect depends on more than their number and command: a
+// recipe says.
+func EffectOf(op *Op) (e Effect, ok bool) {
+	switch op.Nr {
+	case unix.SYS_FCNTL:
+		switch op.Args[1] {
+		case unix.F_DUPFD, unix.F_DUPFD_CLOEXEC:
+			return EffectCopies, true
+		case unix.F_SETFD:
+			return EffectCloexec, true
+		}
+		return EffectUndeclared, false
+	case unix.SYS_UNSHARE:
+		if op.Args[0] == unix.CLONE_FILES {
+			return EffectOwnTable, true
+		}
+		return EffectNamespace, true
+	case unix.SYS_PRCTL:
+		if op.Args[0] == unix.PR_SET_NAME {
+			return EffectNothing, true
+		}
+		return EffectUndeclared, false
+	}
+	e = callRows[op.Nr].Effect
+	return e, e != EffectUndeclared
+}
