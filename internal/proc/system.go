@@ -36,19 +36,38 @@ type Mount struct {
 	Point string // where, from the root folder of the process
 }
 
+const mountInfo = root + "/thread-self/mountinfo" // since Linux 3.17
+
 // Mounts lists the mounts of one kind of file system ("proc", "tmpfs") that the calling
 // thread sees, in the order in which they were mounted.
 func Mounts(kind string) ([]Mount, error) {
-	const path = root + "/thread-self/mountinfo" // since Linux 3.17
-	text, err := read(path, make([]byte, 0, 16<<10))
+	text, err := read(mountInfo, make([]byte, 0, 16<<10))
 	if err != nil {
 		return nil, err
 	}
 	mounts, err := parseMounts(string(text), kind)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", mountInfo, err)
 	}
 	return mounts, nil
+}
+
+// MountKinds gives the kind of file system ("ext4", "fuse.sshfs") of each mount that the
+// calling thread sees, by mount point; of several at one point the last one.
+func MountKinds() (map[string]string, error) {
+	text, err := read(mountInfo, make([]byte, 0, 16<<10))
+	if err != nil {
+		return nil, err
+	}
+	mounts, err := mountinfo.GetMountsFromReader(bytes.NewReader(text), nil)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", mountInfo, err)
+	}
+	kinds := make(map[string]string, len(mounts))
+	for _, m := range mounts {
+		kinds[m.Mountpoint] = m.FSType
+	}
+	return kinds, nil
 }
 
 func parseMounts(text, kind string) (all []Mount, err error) {
