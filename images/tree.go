@@ -131,6 +131,10 @@ func (ts *tasks) Add()                        { *ts = append(*ts, &tasktree.Task
 func (ts *tasks) Item(i int, f schema.Fields) { (*task)((*ts)[i]).Fields(f) }
 func (ts *tasks) Splice(from any)             { *ts = append(*ts, *from.(*tasks)...) }
 
+// TaskFields gives a task with its keys, to be compared, for example. The keys fds and
+// children visit all that is below them.
+func TaskFields(t *tasktree.Task) schema.Fielder { return (*task)(t) }
+
 // task is a task with its keys.
 type task tasktree.Task
 
@@ -163,15 +167,17 @@ func (t *task) Fields(f schema.Fields) {
 		Doc: "list: the program and its arguments. A name without a slash is looked up in the task's own PATH (without one, as after `env_clear`, in `/bin:/usr/bin`), " +
 			"whose relative folders start at `cwd`; a relative one with a slash starts at the description's folder, as all [paths](#paths) do, and not at `cwd`",
 		Default: "none: the task holds until it is killed",
+		Moves:   true,
 	})
 	f.Map("env", (*environment)(&t.Env), schema.Help{
 		Want: "a mapping from names of variables to values, such as {LANG: C}",
 		Doc: "mapping; added to the caller's environment. The caller's `LISTEN_PID`, `LISTEN_FDS`, `LISTEN_FDNAMES` and `LISTEN_PIDFDID` " +
 			"([sd_listen_fds(3)](https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html)) are about regrow's descriptors and never reach the tree; " +
 			"a task that has the sockets says its own here",
+		Moves: true,
 	})
 	envClear := schema.Bool{Value: t.EnvClear}
-	f.Bool("env_clear", &envClear, schema.Help{Doc: "`true`: start from nothing", Default: "`false`"})
+	f.Bool("env_clear", &envClear, schema.Help{Compare: schema.Ignore, Doc: "`true`: start from nothing", Default: "`false`"})
 	if envClear.Pos.IsValid() {
 		t.EnvClear = envClear.Value
 	}
@@ -196,10 +202,10 @@ func (p *program) Grow(n int) { *p = make(program, 0, n) }
 
 func (p *program) Item(i int, f schema.Fields) {
 	if i == 0 {
-		f.Text("", &(*p)[0], schema.Help{Want: "a program"})
+		f.Text("", &(*p)[0], schema.Help{Want: "a program", Moves: true})
 		return
 	}
-	f.Arg("", &(*p)[i], schema.Help{Want: `an argument ("" for an empty one)`})
+	f.Arg("", &(*p)[i], schema.Help{Want: `an argument ("" for an empty one)`, Moves: true})
 }
 
 // environment has the variables of a task.
@@ -217,7 +223,7 @@ func (e *environment) Add(name schema.Text, _ func(string, ...any)) bool {
 
 func (e *environment) Item(i int, f schema.Fields) {
 	v := schema.Text{Value: (*e)[i].Value, Set: true}
-	f.Arg("", &v, schema.Help{Want: "a variable's value"})
+	f.Arg("", &v, schema.Help{Want: "a variable's value", Moves: true})
 	if v.Pos.IsValid() {
 		(*e)[i].Value = v.Value
 	}

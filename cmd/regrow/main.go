@@ -101,7 +101,7 @@ each of them has open, at which numbers, and which of these files they share.`,
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newRestore(), newCheck(), newPlan(), newConflicts(), newSchema(), newVersion())
+	root.AddCommand(newRestore(), newCheck(), newPlan(), newConflicts(), newSchema(), newVerify(), newVersion())
 	return root
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -37,13 +36,12 @@ func Look(pid int) (Status, error) {
 	return s, ErrHidden
 }
 
-// ChildPIDs lists the numbers of a process's children, of all its threads, those that
-// /proc hides included: see proc_tid_children(5). Some may be missing where others come
+// ChildPIDs lists the numbers of a process's children, those of each of its threads in
+// the order in which it has made them, and those that /proc hides, too: see
+// proc_tid_children(5). Some may be missing where others come
 // and go.
 func ChildPIDs(of Status) []int {
-	pids := of.numbers()
-	slices.Sort(pids)
-	return slices.Compact(pids)
+	return of.numbers()
 }
 
 // Arguments gives the argument list of a process, empty for one that has ended. The

@@ -14,6 +14,10 @@ type Kind struct {
 	Name string   // the word after "type:"
 	Also []string // other words that people try for it, for a hint
 	New  func() tasktree.Spec
+
+	// Is reports whether an open file of a live tree is of this kind, by what costs
+	// nothing; nil: none ever is. At most one kind says yes.
+	Is func(e LiveEnd) bool
 }
 
 // Flag and Flags are short for the ones of package schema, which every kind has.
@@ -44,6 +48,26 @@ func Meant(word string) string {
 		}
 	}
 	return tasktree.Nearest(word, Names())
+}
+
+// Of gives the kind of an open file of a live tree.
+func Of(e LiveEnd) (Kind, bool) {
+	for _, name := range Names() {
+		if k := registry[name]; k.Is != nil && k.Is(e) {
+			return k, true
+		}
+	}
+	return Kind{}, false
+}
+
+// visible gives the flags of a table that an open file has, out of those that the
+// kernel shows: it has others for itself, such as O_LARGEFILE.
+func visible(table []Flag, bits int) Flags {
+	mask := 0
+	for _, f := range table {
+		mask |= f.Bits
+	}
+	return Flags{Bits: bits & mask, Set: true}
 }
 
 // Names lists the words that a description may use as a type, sorted.

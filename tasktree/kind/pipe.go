@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -45,6 +46,7 @@ func init() {
 		Name: "pipe",
 		Also: []string{"pipe2", "fifo"},
 		New:  func() tasktree.Spec { return &Pipe{} },
+		Is:   func(e LiveEnd) bool { return strings.HasPrefix(e.Link(), "pipe:[") },
 	})
 }
 
@@ -53,7 +55,7 @@ func (p *Pipe) Fields(f schema.Fields) {
 	f.Int("capacity", &p.Capacity, schema.Int{Lo: 1, Hi: maxPipe, Unit: "bytes", Help: schema.Help{
 		Compare: schema.AtLeast, Doc: "bytes, rounded up as the kernel does (a power of two pages)", Default: "the kernel's, usually 65536",
 	}})
-	f.Bytes("content", &p.Content, schema.Help{Doc: "bytes that wait in the pipe, at most its capacity", Default: "none"})
+	f.Bytes("content", &p.Content, schema.Help{Moves: true, Doc: "bytes that wait in the pipe, at most its capacity", Default: "none"})
 	f.Group("flags", &p.FlagsPos, func(f schema.Fields) {
 		f.Flags("r", &p.ReadEnd, pipeFlags, schema.Help{})
 		f.Flags("w", &p.WriteEnd, pipeFlags, schema.Help{})
@@ -176,6 +178,97 @@ func (p *Pipe) Shape(_ *tasktree.Tree, m recipe.Maker) {
 			Args: []recipe.Arg{recipe.FD(m.Own(i)), recipe.Int(unix.F_SETFL), recipe.Int(int64(end.Bits & settable))},
 		})
 	}
+}
+
+// End implements [Readable].
+func (*Pipe) End(e LiveEnd) int {
+	if e.Flags()&unix.O_ACCMODE == unix.O_WRONLY {
+		return 1
+	}
+	return 0
+}
+
+// Hint implements [Readable].
+func (*Pipe) Hint() string { return "pipe" }
+
+// Made implements [Readable].
+func (p *Pipe) Made(*tasktree.Tree) tasktree.Spec {
+	made := *p
+	if made.Capacity.Value > 0 {
+		made.Capacity.Value = roundPipe(made.Capacity.Value)
+	}
+	made.Content.Set = true
+	for _, end := range []*Flags{&made.ReadEnd, &made.WriteEnd} {
+		if !end.Pos.IsValid() {
+			end.Pos = p.FlagsPos
+		}
+		*end = Flags{Bits: end.Bits, Pos: end.Pos, Set: true}
+	}
+	return &made
+}
+
+// Read implements [Readable]. Of an end that the tree does not have nothing is said.
+func (p *Pipe) Read(l Live) (unseen []Unseen) {
+	for _, e := range l.Ends() {
+		*[]*Flags{&p.ReadEnd, &p.WriteEnd}[p.End(e)] = visible(pipeFlags, e.Flags())
+	}
+	ends := l.Ends()
+	first := ends[0]
+	for _, e := range ends {
+		if p.End(e) == 0 {
+			first = e // a content can only be read from here
+		}
+	}
+	wants := func(key string) bool { return l.Wants(key) }
+	if !wants("capacity") && !wants("content") {
+		return nil
+	}
+	lost := func(key, format string, args ...any) {
+		if wants(key) {
+			unseen = append(unseen, Unseen{Key: key, Why: fmt.Sprintf(format, args...)})
+		}
+	}
+	err := first.Copy(func(c LiveCopy) error {
+		size, err := c.Fcntl(unix.F_GETPIPE_SZ)
+		if err != nil {
+			lost("capacity", "fcntl(F_GETPIPE_SZ): %v", err)
+		}
+		p.Capacity = tasktree.Number{Value: int64(size), Set: err == nil}
+		if wants("content") {
+			p.readContent(c, p.End(first) == 0, lost)
+		}
+		return nil
+	})
+	if err != nil {
+		lost("capacity", "%v", err)
+		lost("content", "%v", err)
+	}
+	return unseen
+}
+
+// readContent reads what waits, without taking it.
+func (p *Pipe) readContent(c LiveCopy, readEnd bool, lost func(key, format string, args ...any)) {
+	waiting, err := c.Waiting()
+	switch {
+	case err != nil:
+		lost("content", "ioctl(FIONREAD): %v", err)
+		return
+	case waiting > 0 && !readEnd:
+		lost("content", "%d bytes wait in the pipe, and no task has its read end", waiting)
+		return
+	case waiting > 0:
+		content, whole, err := c.Tee()
+		if err != nil {
+			lost("content", "%d bytes wait in the pipe: tee: %v", waiting, err)
+			return
+		}
+		if !whole {
+			lost("content", "more waits in the pipe than this process may copy at once (fs.pipe-max-size): %d bytes of %d", len(content), waiting)
+			return
+		}
+		p.Content.Value = string(content)
+	}
+	p.Content.Set = true
 }
 
 // roundPipe rounds a capacity up as the kernel does: a power of two pages of

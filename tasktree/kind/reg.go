@@ -3,6 +3,7 @@ package kind
 import (
 	"fmt"
 	"math"
+	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -58,6 +59,7 @@ func init() {
 		Name: "reg",
 		Also: []string{"file", "regular", "dir", "directory", "folder", "dev", "device", "path"},
 		New:  func() tasktree.Spec { return &Reg{} },
+		Is:   isReg,
 	})
 }
 
@@ -70,7 +72,7 @@ func (r *Reg) Fields(f schema.Fields) {
 	f.Mode("mode", &r.Mode, schema.Help{
 		Compare: schema.Ignore, Doc: "octal with a leading `0` or `0o`, or in quotes: permissions of a file that is made, exactly (no umask)", Default: "`0644`",
 	})
-	f.Int("offset", &r.Offset, schema.Int{Hi: math.MaxInt64, Unit: "bytes", Help: schema.Help{Doc: "bytes from the start", Default: "0"}})
+	f.Int("offset", &r.Offset, schema.Int{Hi: math.MaxInt64, Unit: "bytes", Help: schema.Help{Moves: true, Doc: "bytes from the start", Default: "0"}})
 	f.Bytes("content", &r.Content, schema.Help{
 		Compare: schema.Ignore, Doc: "what a file that is made holds; it is an error if the file is there already",
 	})
@@ -210,4 +212,47 @@ func (r *Reg) Make(t *tasktree.Tree, m recipe.Maker) []recipe.Ref {
 		})
 	}
 	return []recipe.Ref{f}
+}
+
+// isReg reports whether open(2) has made an open file of a path. Memory files have
+// links that look like paths, and no path.
+func isReg(e LiveEnd) bool {
+	switch e.Mode() & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFDIR, unix.S_IFCHR, unix.S_IFBLK, unix.S_IFLNK:
+		return strings.HasPrefix(e.Link(), "/") && !strings.HasPrefix(e.Link(), "/memfd:")
+	default: // a FIFO or a socket has only a place, with O_PATH, which is refused
+		return false
+	}
+}
+
+// deleted ends the link of a file that has no name any more, see proc_pid_fd(5).
+const deleted = " (deleted)"
+
+// End implements [Readable].
+func (*Reg) End(LiveEnd) int { return 0 }
+
+// Hint implements [Readable].
+func (r *Reg) Hint() string { return path.Base(strings.TrimSuffix(r.Path.Value, deleted)) }
+
+// Made implements [Readable]. A file that O_APPEND writes to has any offset.
+func (r *Reg) Made(t *tasktree.Tree) tasktree.Spec {
+	made := *r
+	made.Path.Value = r.path(t)
+	const once = unix.O_CREAT | unix.O_EXCL | unix.O_NOCTTY | unix.O_TRUNC // open(2) forgets them
+	made.Flags = Flags{Bits: r.Flags.Bits &^ once, Pos: r.Flags.Pos, Set: true}
+	made.Offset.Set = !r.has(unix.O_APPEND)
+	return &made
+}
+
+// Read implements [Readable]. It asks for nothing but what is free: a copy of a file
+// whose server is silent could never be closed.
+func (r *Reg) Read(l Live) []Unseen {
+	e := l.Ends()[0]
+	r.Flags = visible(regFlags, e.Flags())
+	r.Path = tasktree.Text{Value: e.Link(), Set: true}
+	if r.has(unix.O_TMPFILE) { // its path is the folder that it was made in
+		r.Path.Value = path.Dir(e.Link())
+	}
+	r.Offset = tasktree.Number{Value: e.Offset(), Set: true}
+	return nil
 }

@@ -5,11 +5,12 @@ type Difference struct {
 	Path        string // "flags.r", "targets[2].fd"
 	Pos         Pos    // of the first one's value; not valid if it has none
 	First, Then string // as they are shown; "" for what is not there
+	Moves       bool   // programs change the value as they run: see Help.Moves
 }
 
 // Compare lists what then has otherwise than first says. Both are of one type.
-// What first does not say is not compared; [Help.Compare] says what counts as
-// equal.
+// What one of them does not say is not compared, but for entries of a list that
+// the other has more; [Help.Compare] says what counts as equal.
 func Compare(first, then Fielder) []Difference {
 	var found []Difference
 	there := map[string]entry{}
@@ -23,14 +24,14 @@ func Compare(first, then Fielder) []Difference {
 			continue
 		}
 		got, ok := there[e.path]
-		if ok && (got.text == e.text || e.want == AtLeast && got.num >= e.num) {
+		if ok && (!got.said || got.text == e.text || e.want == AtLeast && got.num >= e.num) {
 			continue
 		}
-		found = append(found, Difference{Path: e.path, Pos: e.pos, First: e.text, Then: got.text})
+		found = append(found, Difference{Path: e.path, Pos: e.pos, First: e.text, Then: got.text, Moves: e.moves})
 	}
 	for _, e := range entriesOf(then) { // more entries of a list
 		if !said[e.path] && e.said && e.want != Ignore {
-			found = append(found, Difference{Path: e.path, Then: e.text})
+			found = append(found, Difference{Path: e.path, Then: e.text, Moves: e.moves})
 		}
 	}
 	return found

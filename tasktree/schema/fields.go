@@ -100,6 +100,10 @@ type Help struct {
 	// Compare says what a comparison demands.
 	Compare Demand
 
+	// Moves: programs change the value as they run: an offset, what waits in a
+	// pipe. It is compared only where none has run.
+	Moves bool
+
 	// Lines: it is written over several lines, not in braces or brackets.
 	Lines bool
 
@@ -212,6 +216,17 @@ func (l *texts) Item(i int, f Fields) { f.Text("", &(*l)[i], Help{}) }
 func Said(data Fielder) (paths []string) {
 	for _, e := range entriesOf(data) {
 		if e.said {
+			paths = append(paths, e.path)
+		}
+	}
+	return paths
+}
+
+// Moving lists the keys that programs change as they run, see [Help.Moves], with those
+// of mappings inside of it.
+func Moving(data Fielder) (paths []string) {
+	for _, e := range entriesOf(data) {
+		if e.moves {
 			paths = append(paths, e.path)
 		}
 	}

@@ -17,6 +17,7 @@ type Flags struct {
 	Bits  int // all bits or'ed together
 	Pos   Pos
 	Items []FlagItem // as listed
+	Set   bool       // no flags at all are meant; as in Value, only a program needs it
 }
 
 // FlagItem is one entry of a list of flags.
@@ -31,7 +32,7 @@ func (f Flags) Has(name string) bool {
 }
 
 // Said reports whether a description has such a list, or a program has set one.
-func (f Flags) Said() bool { return f.Pos.IsValid() || f.Bits != 0 || len(f.Items) > 0 }
+func (f Flags) Said() bool { return f.Set || f.Pos.IsValid() || f.Bits != 0 || len(f.Items) > 0 }
 
 // Names gives the flags by name, as they were listed, or for flags that a program
 // has made, those of the bits. Bits that no name of the table covers are left.

@@ -13,6 +13,7 @@ type entry struct {
 	said  bool
 	pos   Pos
 	want  Demand
+	moves bool
 	num   int64     // for AtLeast
 	ref   *Referent // of a Ref
 	value *Text     // of a Ref
@@ -44,7 +45,7 @@ func (r record) path(key string) string {
 }
 
 func (r record) add(key, text string, said bool, pos Pos, h Help) *entry {
-	*r.all = append(*r.all, entry{path: r.path(key), text: text, said: said, pos: pos, want: h.Compare})
+	*r.all = append(*r.all, entry{path: r.path(key), text: text, said: said, pos: pos, want: h.Compare, moves: h.Moves})
 	return &(*r.all)[len(*r.all)-1]
 }
 
@@ -80,6 +81,11 @@ func (r record) Flags(key string, v *Flags, table []Flag, h Help) {
 	names, left := Flags{Bits: v.Bits}.Names(table)
 	if left != 0 {
 		names = append(names, fmt.Sprintf("%#x", left))
+	}
+	for _, flag := range table { // O_RDONLY is no bit
+		if flag.Bits == 0 && flag.Refuse == "" && len(names) == 0 {
+			names = append(names, flag.Name)
+		}
 	}
 	r.add(key, "["+strings.Join(names, ", ")+"]", v.Said(), v.Pos, h)
 }

@@ -80,6 +80,9 @@ func TestCompare(t *testing.T) {
 		{"entry differs", func(_, then *box) { then.Targets[0].FD = number(5) }, []schema.Difference{{Path: "targets[0].fd", Pos: schema.Pos{Line: 4, Col: 1}, First: "4", Then: "5"}}},
 		{"entry is missing", func(_, then *box) { then.Words = then.Words[:1] }, []schema.Difference{{Path: "words[1]", First: `"y"`}}},
 		{"entry more", func(first, _ *box) { first.Words = first.Words[:1] }, []schema.Difference{{Path: "words[1]", Then: `"y"`}}},
+		{"not read", func(_, then *box) { then.Name, then.Flags = text(""), schema.Flags{} }, nil},
+		{"no flags", func(_, then *box) { then.Flags = schema.Flags{Set: true} }, []schema.Difference{{Path: "flags", First: "[THREE]", Then: "[]"}}},
+		{"no flags are meant", func(first, _ *box) { first.Flags = schema.Flags{Set: true} }, []schema.Difference{{Path: "flags", First: "[]", Then: "[THREE]"}}},
 		{"in a group", func(_, then *box) { then.Inner = text("j") }, []schema.Difference{{Path: "lid.inner", First: `"i"`, Then: `"j"`}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -37,8 +37,8 @@ import (
 //
 // Tests may import what they need, and so may the programs under test.
 var rooms = map[string][]string{
-	"cmd/fdhold": {"fdstore", "fdstore/activation", "fdstore/execfd"}, // the store for those who write no Go
-	"cmd":        {"restore", "images", "tasktree", "internal/proc"},  // it hands the tree from one to the other
+	"cmd/fdhold": {"fdstore", "fdstore/activation", "fdstore/execfd"},               // the store for those who write no Go
+	"cmd":        {"restore", "images", "images/live", "tasktree", "internal/proc"}, // it hands the tree from one to the other
 	"restore": {
 		"restore/internal/plan", "restore/internal/runner", "restore/internal/observe", "restore/internal/report", "restore/internal/prepare", "restore/internal/plantest", "restore/internal/host", "restore/internal/memory", "restore/internal/planner", "restore/internal/show", "restore/internal/model", "restore/internal/table", "restore/internal/words", "restore/internal/program", "restore/internal/postfork",
 		"restore/internal/safepath", "restore/internal/execcheck",
@@ -70,6 +70,7 @@ var rooms = map[string][]string{
 	"tasktree":        {"tasktree/schema", "tasktree/recipe"},
 	"tasktree/kind":   {"tasktree", "tasktree/schema", "tasktree/recipe"},
 	"tasktree/recipe": {"tasktree/schema"},
+	"images/live":     {"images", "tasktree", "tasktree/kind", "tasktree/schema", "internal/proc"},
 	"tasktree/schema": {},
 	"fdstore":         {"fdstore/wire", "fdstore/internal/borrow"},
 	"fdstore/wire":    {},

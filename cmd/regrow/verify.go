@@ -1,0 +1,237 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"regrow/images/live"
+	"regrow/tasktree"
+)
+
+// levelOf is how much is compared.
+type levelOf live.Level
+
+// String implements pflag.Value.
+func (f *levelOf) String() string { return string(*f) }
+
+// Type implements pflag.Value.
+func (f *levelOf) Type() string { return "L" }
+
+// Set implements pflag.Value.
+func (f *levelOf) Set(s string) error {
+	for _, l := range live.Levels {
+		if s == string(l) {
+			*f = levelOf(l)
+			return nil
+		}
+	}
+	return fmt.Errorf("expected one of %s%s", strings.Join(levelWords(), ", "), tasktree.DidYouMean(s, levelWords()))
+}
+
+func levelWords() (words []string) {
+	for _, l := range live.Levels {
+		words = append(words, string(l))
+	}
+	return words
+}
+
+func newVerify() *cobra.Command {
+	var asJSON bool
+	var level levelOf
+	cmd := &cobra.Command{
+		Use:   "verify TREE.yaml PID",
+		Short: "Compare a process tree that runs with its description",
+		Long: `Compare the tree of process PID with a description: tasks, descriptors, which of
+them are one open file, what these are and in what state. Every difference is a
+line, FILE:LINE:COL: ..., with what is described and what there is. It needs the
+right to look at the processes (their owner's, or CAP_SYS_PTRACE), and changes
+nothing of them.
+
+Without --level all that the description can say is compared where tasks hold;
+tasks with a program, and open files that such tasks have, are compared in what a
+program keeps: their offsets, contents and arguments are not, nor what programs
+have opened and started by themselves. --level shape compares tasks, numbers,
+sharing, kinds and close-on-exec, state also flags, paths, capacities, folders and
+pids, exact everything.
+
+Exit status: 0 if they are equal, 1 if not or if no process has this PID, 2 for
+wrong usage or an invalid description, 3 if there is no difference, but something
+is not visible to this user.`,
+		Example: `  regrow restore -d --pidfile tree.pid tree.yaml
+  regrow verify tree.yaml $(cat tree.pid)`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return fmt.Errorf("verify takes one TREE.yaml (- for standard input) and one PID, not %d arguments; see regrow verify --help", len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			pid, err := strconv.Atoi(args[1])
+			if err != nil || pid < 1 || pid > tasktree.MaxPID {
+				return fmt.Errorf("verify: %q is not a PID; write the number of the root task, from 1 to %d", args[1], tasktree.MaxPID)
+			}
+			return verify(cmd, args[0], pid, live.Level(level), asJSON)
+		},
+		ValidArgsFunction: yamlFile,
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead of the lines")
+	cmd.Flags().Var(&level, "level", "how much to compare: shape, state or exact")
+	completeFlags(cmd, map[string][]string{"level": levelWords()})
+	return cmd
+}
+
+func verify(cmd *cobra.Command, path string, pid int, level live.Level, asJSON bool) error {
+	d, err := load(path, cmd.InOrStdin(), false)
+	if err != nil {
+		return err
+	}
+	tree := d.tree
+	warn(cmd.ErrOrStderr(), tree)
+	seen, err := live.Look(pid, live.Options{Wants: live.Wants(tree, level)})
+	var verdict *live.Verdict
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		verdict = &live.Verdict{Level: level, Unseen: []live.Finding{{Pos: tree.Root.Pos, Task: tree.Root.Name, PID: pid, FD: -1, Why: err.Error()}}}
+	case errors.Is(err, live.ErrGone):
+		verdict = &live.Verdict{Level: level, Differences: []live.Finding{{
+			Pos: tree.Root.Pos, Task: tree.Root.Name, PID: pid, FD: -1, Described: "the root", Real: "no such process",
+		}}}
+	case err != nil:
+		return &exitError{exitHost, err}
+	default:
+		verdict = live.Compare(tree, seen, level)
+	}
+	if asJSON {
+		err = verifyJSON(cmd.OutOrStdout(), tree, pid, verdict)
+	} else {
+		err = verifyText(cmd.OutOrStdout(), tree, pid, verdict)
+	}
+	switch {
+	case err != nil:
+		return &exitError{exitNo, fmt.Errorf("verify: %w", err)}
+	case len(verdict.Differences) > 0:
+		return &exitError{exitNo, nil}
+	case len(verdict.Unseen) > 0:
+		return &exitError{exitHost, nil}
+	}
+	return nil
+}
+
+// verifyText prints a line for each finding, and what was compared.
+func verifyText(w io.Writer, tree *tasktree.Tree, pid int, v *live.Verdict) error {
+	var b strings.Builder
+	for _, f := range append(v.Differences, v.Unseen...) {
+		fmt.Fprintf(&b, "%s: %s\n", tasktree.At(tree.Source, f.Pos), f)
+	}
+	fmt.Fprintf(&b, "process %d: ", pid)
+	switch {
+	case len(v.Differences) > 0:
+		fmt.Fprintf(&b, "%s from %s", count(len(v.Differences), "difference"), tree.Source)
+		if n := len(v.Unseen); n > 0 {
+			fmt.Fprintf(&b, ", and %d not visible", n)
+		}
+	case len(v.Unseen) > 0:
+		fmt.Fprintf(&b, "no difference from %s, but %d not visible", tree.Source, len(v.Unseen))
+	default:
+		fmt.Fprintf(&b, "as described by %s", tree.Source)
+	}
+	fmt.Fprintf(&b, " (%s)\n", compared(v))
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// compared says how much was.
+func compared(v *live.Verdict) string {
+	switch {
+	case v.Level != live.Auto:
+		return "level " + string(v.Level)
+	case v.Programs == 0:
+		return "exactly, since every task holds"
+	}
+	text := fmt.Sprintf("%s: without offsets, contents and arguments there", count(v.Programs, "task runs a program", "tasks run programs"))
+	var more []string
+	if n := v.More.FDs; n > 0 {
+		more = append(more, count(n, "descriptor"))
+	}
+	if n := v.More.Tasks; n > 0 {
+		more = append(more, count(n, "task"))
+	}
+	if len(more) > 0 {
+		text += ", and " + strings.Join(more, " and ") + " of programs are not described"
+	}
+	return text
+}
+
+// count gives a number with its word, and the word for several if adding an s is not
+// enough.
+func count(n int, one string, several ...string) string {
+	many := one + "s"
+	if len(several) > 0 {
+		many = several[0]
+	}
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// verifyReport is what regrow verify prints with --json.
+type verifyReport struct {
+	Version     int             `json:"version"` // 1
+	Source      string          `json:"source"`
+	PID         int             `json:"pid"`
+	Level       string          `json:"level"` // shape, state, exact or auto
+	Equal       bool            `json:"equal"` // there is no difference, and nothing that is not visible
+	Programs    int             `json:"programs"`
+	Differences []verifyFinding `json:"differences"`
+	Unseen      []verifyFinding `json:"unseen"`
+	MoreFDs     int             `json:"more_fds,omitempty"`
+	MoreTasks   int             `json:"more_tasks,omitempty"`
+}
+
+// verifyFinding is a difference, or something that is not visible.
+type verifyFinding struct {
+	Line      int    `json:"line,omitempty"`
+	Col       int    `json:"col,omitempty"`
+	Task      string `json:"task,omitempty"`
+	PID       int    `json:"pid,omitempty"`
+	FD        *int   `json:"fd,omitempty"`
+	File      string `json:"file,omitempty"`
+	Key       string `json:"key,omitempty"`
+	Described string `json:"described,omitempty"`
+	Real      string `json:"real,omitempty"`
+	Why       string `json:"why,omitempty"`
+	Text      string `json:"text"`
+}
+
+func verifyJSON(w io.Writer, tree *tasktree.Tree, pid int, v *live.Verdict) error {
+	level := v.Level
+	if level == live.Auto {
+		level = "auto"
+	}
+	return json.NewEncoder(w).Encode(verifyReport{
+		Version: 1, Source: tree.Source, PID: pid, Level: string(level), Equal: len(v.Differences)+len(v.Unseen) == 0, Programs: v.Programs,
+		Differences: findings(tree, v.Differences), Unseen: findings(tree, v.Unseen), MoreFDs: v.More.FDs, MoreTasks: v.More.Tasks,
+	})
+}
+
+func findings(tree *tasktree.Tree, all []live.Finding) []verifyFinding {
+	out := make([]verifyFinding, len(all))
+	for i, f := range all {
+		out[i] = verifyFinding{
+			Line: f.Pos.Line, Col: f.Pos.Col, Task: f.Task, PID: f.PID, File: f.File, Key: f.Key, Described: f.Described, Real: f.Real, Why: f.Why,
+			Text: tasktree.At(tree.Source, f.Pos) + ": " + f.String(),
+		}
+		if f.FD >= 0 {
+			out[i].FD = &f.FD
+		}
+	}
+	return out
+}

@@ -1,0 +1,232 @@
+package live
+
+import (
+	"fmt"
+	"slices"
+
+	"regrow/tasktree"
+	"regrow/tasktree/kind"
+	"regrow/tasktree/schema"
+)
+
+// descriptors compares the table of a task.
+func (c *comparison) descriptors(t *tasktree.Task, p *process) {
+	if p.table == nil || p.table.err != nil {
+		if p.table != nil && !gone(p.table.err) {
+			c.unseen(c.about(t, t.Pos, "fds"), "%v", p.table.err)
+		}
+		return
+	}
+	if t.Owner != nil && t.Holds() && p.table.owner != p && c.task[p.table.owner] != nil &&
+		c.task[p.table.owner].Table() == t.Table() && c.task[p.table.owner].Holds() {
+		return // said of the owner
+	}
+	wanted := map[int]bool{}
+	fds := t.Table().FDs
+	for i := range fds {
+		d := &fds[i]
+		if d.Cloexec && !t.Holds() {
+			continue // exec has closed it
+		}
+		wanted[d.FD] = true
+		c.descriptor(t, p, d)
+	}
+	for i := range p.table.fds {
+		d := &p.table.fds[i]
+		if wanted[d.fd] {
+			continue
+		}
+		if !t.Holds() && c.level != Exact {
+			c.verdict.More.FDs++
+			continue
+		}
+		f := c.about(t, t.Pos, "")
+		f.FD = d.fd
+		c.differs(f, "nothing", d.class.String())
+	}
+}
+
+// descriptor compares one that is described.
+func (c *comparison) descriptor(t *tasktree.Task, p *process, d *tasktree.Descriptor) {
+	e := end{d.Open, d.End}
+	f := c.about(t, d.Pos, "")
+	f.FD, f.File = d.FD, e.name()
+	live := p.table.find(d.FD)
+	if live == nil {
+		c.differs(f, "open", "the number is closed")
+		return
+	}
+	if d.Cloexec != live.cloexec {
+		f.Key = "cloexec"
+		c.differs(f, fmt.Sprint(d.Cloexec), fmt.Sprint(live.cloexec))
+	}
+	u := use{t, p, d, live.class}
+	first, met := c.first[e]
+	before, taken := c.uses[u.class]
+	if !met {
+		c.first[e] = u
+	}
+	if !taken {
+		c.uses[u.class] = u
+	}
+	f.Key = "sharing"
+	switch {
+	case met && first.class != u.class:
+		c.differs(f, "the open file of "+first.String(), "another one: "+u.class.String())
+	case !met && !taken, taken && isInherit(before.d.Open) && isInherit(e.file):
+	case u.class.blind != nil:
+		if !c.blind[e] {
+			c.blind[e] = true
+			c.unseen(f, "whether it is the open file of %s: %v", before, u.class.blind)
+		}
+	case !met:
+		c.differs(f, "another open file than "+before.String(), "the same one: "+u.class.String())
+	}
+}
+
+func isInherit(f *tasktree.OpenFile) bool {
+	_, ok := f.Spec.(*kind.Inherit)
+	return ok
+}
+
+// String names a live open file.
+func (c *class) String() string {
+	if c.err != nil {
+		return "an open file that is not visible"
+	}
+	if c.entry.known != nil {
+		if ends := c.entry.spec.Ends(); len(ends) > 0 {
+			return fmt.Sprintf("%s (end %s)", c.link, ends[c.end])
+		}
+	}
+	return c.link
+}
+
+// sharing compares which open files belong together: the ends of a pipe.
+func (c *comparison) sharing() {
+	for _, f := range c.tree.Files {
+		for i := range max(1, len(f.Spec.Ends())) {
+			u, met := c.first[end{f, i}]
+			if !met || u.class.entry == nil || u.class.entry.known == nil {
+				continue
+			}
+			e := u.class.entry
+			at := c.about(u.task, u.d.Pos, "")
+			at.FD, at.File = u.d.FD, f.EndName(i)
+			switch other := c.entries[f]; {
+			case other == nil:
+				c.entries[f] = e
+			case other != e && other.kind == e.kind:
+				c.differs(at, "the other end of "+other.first().link, u.class.String())
+			}
+			if isInherit(f) {
+				continue
+			}
+			if other := c.files[e]; other != nil && other != f && len(f.Spec.Ends()) > 0 {
+				c.differs(at, fmt.Sprintf("another one than file %q", other.Name), "the same one: "+u.class.String())
+			}
+			c.files[e] = f
+		}
+	}
+}
+
+// file compares an open file, once, with the descriptor that was met first.
+func (c *comparison) file(f *tasktree.OpenFile) {
+	r, ok := f.Spec.(kind.Readable)
+	if !ok {
+		return
+	}
+	var e *entry
+	var at Finding
+	for i := range max(1, len(f.Spec.Ends())) {
+		u, met := c.first[end{f, i}]
+		if !met {
+			continue
+		}
+		here := c.about(u.task, u.d.Pos, "")
+		here.FD, here.File = u.d.FD, f.EndName(i)
+		switch {
+		case u.class.err != nil && gone(u.class.err):
+			c.differs(here, "open", "it was closed while it was looked at")
+			continue
+		case u.class.err != nil:
+			c.unseen(here, "%v", u.class.err)
+			continue
+		case u.class.entry.kind != f.Spec.Kind():
+			here.Key = "type"
+			c.differs(here, f.Spec.Kind(), u.class.String())
+			continue
+		case u.class.end != i:
+			c.differs(here, "the end "+f.Spec.Ends()[i], u.class.String())
+			continue
+		}
+		if e == nil {
+			e, at = u.class.entry, here
+			at.File = f.Name
+		}
+	}
+	if e == nil || c.level == Shape {
+		return
+	}
+	c.values(f, r.Made(c.tree), e, at)
+}
+
+// values compares the keys of an open file.
+func (c *comparison) values(f *tasktree.OpenFile, made tasktree.Spec, e *entry, at Finding) {
+	moves := c.level == Exact || c.level == Auto && c.rests(f, e)
+	said := map[string]bool{}
+	for _, key := range schema.Said(made) {
+		said[key] = true
+	}
+	for _, d := range schema.Compare(made, e.spec) {
+		if d.Moves && !moves {
+			continue
+		}
+		here := at
+		here.Key, here.Pos = d.Path, d.Pos
+		if !d.Pos.IsValid() {
+			here.Pos = f.Pos
+		}
+		if d.Path == "path" {
+			same, why := c.paths.leads(f.Spec.Traits(c.tree).Path, e.spec.Traits(c.tree).Path)
+			if same {
+				continue
+			}
+			if why != "" {
+				c.unseen(here, "%s", why)
+				continue
+			}
+		}
+		c.differs(here, d.First, d.Then)
+	}
+	for _, u := range e.unseen {
+		if said[u.Key] && (moves || !slices.Contains(schema.Moving(made), u.Key)) {
+			here := at
+			here.Key, here.Pos = u.Key, f.Pos
+			c.unseen(here, "%s", u.Why)
+		}
+	}
+}
+
+// rests reports whether only tasks that hold have an open file, so that nobody has
+// changed it.
+func (c *comparison) rests(f *tasktree.OpenFile, e *entry) bool {
+	for _, u := range f.Uses {
+		if !u.Task.Holds() {
+			return false
+		}
+	}
+	for _, class := range e.ends {
+		if class == nil {
+			continue
+		}
+		for _, h := range class.holders {
+			for _, p := range append([]*process{h.table.owner}, h.table.sharers...) {
+				if t := c.task[p]; t == nil || !t.Holds() {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}

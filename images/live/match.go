@@ -1,0 +1,113 @@
+package live
+
+import (
+	"path"
+	"slices"
+
+	"regrow/tasktree"
+)
+
+// matching says which process is which described task.
+type matching struct {
+	process map[*tasktree.Task]*process
+	task    map[*process]*tasktree.Task
+}
+
+// match finds the process of each task: that of the root is given, and below each
+// parent those are one another's that have the pid, else the name, else the program, in
+// their order; else, since a name may be what is wrong, the same numbers of descriptors.
+func match(tree *tasktree.Tree, root *process) matching {
+	m := matching{map[*tasktree.Task]*process{}, map[*process]*tasktree.Task{}}
+	m.are(tree.Root, root)
+	for _, t := range tree.Tasks() {
+		if p := m.process[t]; p != nil {
+			m.children(tree, t.Children, p.children)
+		}
+	}
+	return m
+}
+
+func (m matching) are(t *tasktree.Task, p *process) { m.process[t], m.task[p] = p, t }
+
+func (m matching) children(tree *tasktree.Tree, tasks []*tasktree.Task, processes []*process) {
+	for _, same := range []func(*tasktree.Task, *process) bool{
+		func(t *tasktree.Task, p *process) bool { return t.PID.Value > 0 && int64(p.inner(tree)) == t.PID.Value },
+		hasName, runs, sameNumbers,
+	} {
+		next := 0 // most children come in the order of the description
+		for _, t := range tasks {
+			if m.process[t] != nil {
+				continue
+			}
+			for i := range processes {
+				p := processes[(next+i)%len(processes)]
+				if m.task[p] == nil && same(t, p) {
+					m.are(t, p)
+					next = (next + i + 1) % len(processes)
+					break
+				}
+			}
+		}
+	}
+}
+
+// inner gives the number of a process that descriptions of the tree mean.
+func (p *process) inner(tree *tasktree.Tree) int {
+	if tree.HasNamespace(tasktree.NamespacePID) && len(p.pids) > 1 {
+		return p.pids[1]
+	}
+	return p.PID
+}
+
+func hasName(t *tasktree.Task, p *process) bool {
+	return t.Holds() && p.Name == comm(t.Name) && (len(p.args) == 0 || p.args[0] == t.Name)
+}
+
+// comm gives what the kernel keeps of a name.
+func comm(name string) string {
+	const most = 15 // bytes, TASK_COMM_LEN without the NUL
+	return name[:min(most, len(name))]
+}
+
+// runs reports whether a process has a task's program and its arguments. Those of a
+// script come behind its interpreter's.
+func runs(t *tasktree.Task, p *process) bool {
+	return !t.Holds() && slices.Equal(argumentsOf(t, p), textsOf(t.Run))
+}
+
+// argumentsOf gives the arguments of a process as its description would say them: from
+// the script on, and the program as it is called there where only the folder differs.
+func argumentsOf(t *tasktree.Task, p *process) []string {
+	args := slices.Clone(p.args)
+	program := t.Run[0].Value
+	if n := len(args) - len(t.Run); n > 0 && path.Base(args[n]) == path.Base(program) {
+		args = args[n:]
+	}
+	if len(args) > 0 && path.Base(args[0]) == path.Base(program) {
+		args[0] = program
+	}
+	return args
+}
+
+func textsOf(texts []tasktree.Text) (all []string) {
+	for _, t := range texts {
+		all = append(all, t.Value)
+	}
+	return all
+}
+
+func sameNumbers(t *tasktree.Task, p *process) bool {
+	if p.table == nil || p.table.err != nil || !t.Holds() {
+		return false
+	}
+	fds := t.Table().FDs
+	if len(fds) != len(p.table.fds) {
+		return false
+	}
+	for i := range fds {
+		if p.table.find(fds[i].FD) == nil {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,76 @@
+package kind
+
+import "regrow/tasktree"
+
+// Live is what the reader of live trees shows a kind of one entry: all open files
+// that belong together, such as both ends of a pipe. A kind asks it and makes no
+// system call of its own; package images/live implements it.
+type Live interface {
+	// Ends lists the open files of the entry that the tree has, at least one.
+	Ends() []LiveEnd
+
+	// Wants reports whether anybody asks for a key. Reading what nobody wants would
+	// cost calls.
+	Wants(key string) bool
+}
+
+// LiveEnd is one open file of a live tree. Everything but Copy costs nothing, and
+// asks no file's server.
+type LiveEnd interface {
+	// Link is what the descriptor leads to, in the words of proc_pid_fd(5): a path,
+	// or a kind and a number like "pipe:[4711]".
+	Link() string
+
+	// Mode is the file's type and permissions, st_mode of inode(7).
+	Mode() uint32
+
+	// Flags are those of open(2) that the open file has now, without O_CLOEXEC,
+	// which belongs to descriptors.
+	Flags() int
+
+	// Offset is in bytes from the start.
+	Offset() int64
+
+	// Copy lends a copy of the descriptor, which is closed when use returns, soon:
+	// meanwhile a pipe's reader gets no end of file. The error is that of use, or
+	// says why there is no copy. Regular files and folders have none, since to close
+	// it asks a server that may never answer.
+	Copy(use func(c LiveCopy) error) error
+}
+
+// LiveCopy makes calls on the copy of a descriptor that change nothing.
+type LiveCopy interface {
+	// Fcntl is fcntl(2) without an argument: F_GETPIPE_SZ.
+	Fcntl(command int) (int, error)
+
+	// Waiting is how many bytes can be read: FIONREAD of ioctl(2).
+	Waiting() (int, error)
+
+	// Tee copies what waits in a pipe, and leaves it there: see tee(2). The copy is
+	// that of a read end. whole reports whether that was all.
+	Tee() (content []byte, whole bool, err error)
+}
+
+// Unseen is a key that could not be read, and why.
+type Unseen struct {
+	Key string // "content"; "" for the whole entry
+	Why string // "kcmp: operation not permitted"
+}
+
+// Readable is a [tasktree.Spec] that live trees can be read into.
+type Readable interface {
+	// Read fills in all keys from the ends of a live entry, and changes nothing
+	// there. It never fails: what it cannot see it says.
+	Read(l Live) []Unseen
+
+	// Made gives what Read finds of an entry that was made as this one says: the
+	// defaults filled in, without flags and keys that only say how it comes to be.
+	// What is not said and may be anything stays unsaid.
+	Made(t *tasktree.Tree) tasktree.Spec
+
+	// End tells which of Spec.Ends an open file is, 0 for a kind without ends.
+	End(e LiveEnd) int
+
+	// Hint proposes a name for an entry that was read, any text.
+	Hint() string
+}
