@@ -38,6 +38,10 @@ func (d *document) Fields(f schema.Fields) {
 	fieldsOfScenario(&d.scenario, f)
 }
 
+// TreeFields gives a description with all its keys. The keys files and tasks visit all
+// that is below them.
+func TreeFields(t *tasktree.Tree) schema.Fielder { return documentOf(t) }
+
 // tree takes over what the document holds.
 func (d *document) tree(t *tasktree.Tree) {
 	for _, n := range d.namespaces {
@@ -222,11 +226,9 @@ func (e *environment) Add(name schema.Text, _ func(string, ...any)) bool {
 }
 
 func (e *environment) Item(i int, f schema.Fields) {
-	v := schema.Text{Value: (*e)[i].Value, Set: true}
+	v := schema.Text{Value: (*e)[i].Value, Pos: (*e)[i].Pos, Set: true}
 	f.Arg("", &v, schema.Help{Want: "a variable's value", Moves: true})
-	if v.Pos.IsValid() {
-		(*e)[i].Value = v.Value
-	}
+	(*e)[i].Value = v.Value
 }
 
 // table has the descriptors of a task.

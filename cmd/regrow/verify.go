@@ -118,7 +118,7 @@ func verify(cmd *cobra.Command, path string, pid int, level live.Level, asJSON b
 		return &exitError{exitNo, fmt.Errorf("verify: %w", err)}
 	case len(verdict.Differences) > 0:
 		return &exitError{exitNo, nil}
-	case len(verdict.Unseen) > 0:
+	case verdict.Hidden() > 0:
 		return &exitError{exitHost, nil}
 	}
 	return nil
@@ -128,17 +128,19 @@ func verify(cmd *cobra.Command, path string, pid int, level live.Level, asJSON b
 func verifyText(w io.Writer, tree *tasktree.Tree, pid int, v *live.Verdict) error {
 	var b strings.Builder
 	for _, f := range append(v.Differences, v.Unseen...) {
-		fmt.Fprintf(&b, "%s: %s\n", tasktree.At(tree.Source, f.Pos), f)
+		if !f.Always {
+			fmt.Fprintf(&b, "%s: %s\n", tasktree.At(tree.Source, f.Pos), f)
+		}
 	}
 	fmt.Fprintf(&b, "process %d: ", pid)
 	switch {
 	case len(v.Differences) > 0:
 		fmt.Fprintf(&b, "%s from %s", count(len(v.Differences), "difference"), tree.Source)
-		if n := len(v.Unseen); n > 0 {
+		if n := v.Hidden(); n > 0 {
 			fmt.Fprintf(&b, ", and %d not visible", n)
 		}
-	case len(v.Unseen) > 0:
-		fmt.Fprintf(&b, "no difference from %s, but %d not visible", tree.Source, len(v.Unseen))
+	case v.Hidden() > 0:
+		fmt.Fprintf(&b, "no difference from %s, but %d not visible", tree.Source, v.Hidden())
 	default:
 		fmt.Fprintf(&b, "as described by %s", tree.Source)
 	}
@@ -188,7 +190,7 @@ type verifyReport struct {
 	Source      string          `json:"source"`
 	PID         int             `json:"pid"`
 	Level       string          `json:"level"` // shape, state, exact or auto
-	Equal       bool            `json:"equal"` // there is no difference, and nothing that is not visible
+	Equal       bool            `json:"equal"` // there is no difference, and nothing that is not visible to this user
 	Programs    int             `json:"programs"`
 	Differences []verifyFinding `json:"differences"`
 	Unseen      []verifyFinding `json:"unseen"`
@@ -208,6 +210,7 @@ type verifyFinding struct {
 	Described string `json:"described,omitempty"`
 	Real      string `json:"real,omitempty"`
 	Why       string `json:"why,omitempty"`
+	Always    bool   `json:"always,omitempty"` // nobody can see it
 	Text      string `json:"text"`
 }
 
@@ -217,7 +220,7 @@ func verifyJSON(w io.Writer, tree *tasktree.Tree, pid int, v *live.Verdict) erro
 		level = "auto"
 	}
 	return json.NewEncoder(w).Encode(verifyReport{
-		Version: 1, Source: tree.Source, PID: pid, Level: string(level), Equal: len(v.Differences)+len(v.Unseen) == 0, Programs: v.Programs,
+		Version: 1, Source: tree.Source, PID: pid, Level: string(level), Equal: len(v.Differences)+v.Hidden() == 0, Programs: v.Programs,
 		Differences: findings(tree, v.Differences), Unseen: findings(tree, v.Unseen), MoreFDs: v.More.FDs, MoreTasks: v.More.Tasks,
 	})
 }
@@ -226,7 +229,7 @@ func findings(tree *tasktree.Tree, all []live.Finding) []verifyFinding {
 	out := make([]verifyFinding, len(all))
 	for i, f := range all {
 		out[i] = verifyFinding{
-			Line: f.Pos.Line, Col: f.Pos.Col, Task: f.Task, PID: f.PID, File: f.File, Key: f.Key, Described: f.Described, Real: f.Real, Why: f.Why,
+			Line: f.Pos.Line, Col: f.Pos.Col, Task: f.Task, PID: f.PID, File: f.File, Key: f.Key, Described: f.Described, Real: f.Real, Why: f.Why, Always: f.Always,
 			Text: tasktree.At(tree.Source, f.Pos) + ": " + f.String(),
 		}
 		if f.FD >= 0 {

@@ -42,7 +42,7 @@ func Compare(tree *tasktree.Tree, seen *Seen, level Level) *Verdict {
 		tree: tree, seen: seen, level: level, verdict: &Verdict{Level: level}, matching: match(tree, seen.procs[0]),
 		first: map[end]use{}, uses: map[*class]use{}, blind: map[end]bool{},
 		entries: map[*tasktree.OpenFile]*entry{}, files: map[*entry]*tasktree.OpenFile{},
-		sharers: map[*tasktree.Task]*tasktree.Task{}, lost: map[int][]Unseen{},
+		sharers: map[*tasktree.Task]*tasktree.Task{}, compared: map[tablePair]bool{}, lost: map[int][]Unseen{},
 	}
 	for _, u := range seen.Unseen {
 		c.lost[u.PID] = append(c.lost[u.PID], u)
@@ -93,7 +93,9 @@ type comparison struct {
 	files   map[*entry]*tasktree.OpenFile
 
 	sharers map[*tasktree.Task]*tasktree.Task // by owner: the first that has the table and keeps it
-	lost    map[int][]Unseen                  // by process
+
+	compared map[tablePair]bool // tables of tasks that hold
+	lost     map[int][]Unseen   // by process
 }
 
 // end is an open file of the description.

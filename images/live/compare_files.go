@@ -9,6 +9,12 @@ import (
 	"regrow/tasktree/schema"
 )
 
+// tablePair is a live table, and the owner of the one that it is described by.
+type tablePair struct {
+	live  *table
+	owner *tasktree.Task
+}
+
 // descriptors compares the table of a task.
 func (c *comparison) descriptors(t *tasktree.Task, p *process) {
 	if p.table == nil || p.table.err != nil {
@@ -17,9 +23,11 @@ func (c *comparison) descriptors(t *tasktree.Task, p *process) {
 		}
 		return
 	}
-	if t.Owner != nil && t.Holds() && p.table.owner != p && c.task[p.table.owner] != nil &&
-		c.task[p.table.owner].Table() == t.Table() && c.task[p.table.owner].Holds() {
-		return // said of the owner
+	if pair := (tablePair{p.table, t.Table()}); t.Holds() {
+		if c.compared[pair] {
+			return // said of another task that has it
+		}
+		c.compared[pair] = true
 	}
 	wanted := map[int]bool{}
 	fds := t.Table().FDs
@@ -107,7 +115,7 @@ func (c *comparison) sharing() {
 	for _, f := range c.tree.Files {
 		for i := range max(1, len(f.Spec.Ends())) {
 			u, met := c.first[end{f, i}]
-			if !met || u.class.entry == nil || u.class.entry.known == nil {
+			if !met || !c.is(u, f, i) || u.class.entry.known == nil {
 				continue
 			}
 			e := u.class.entry
@@ -130,6 +138,13 @@ func (c *comparison) sharing() {
 	}
 }
 
+// is reports whether a live open file was first met as this one of the description. If
+// not, that was said of the descriptor.
+func (c *comparison) is(u use, f *tasktree.OpenFile, end int) bool {
+	first := c.uses[u.class].d
+	return first.Open == f && first.End == end
+}
+
 // file compares an open file, once, with the descriptor that was met first.
 func (c *comparison) file(f *tasktree.OpenFile) {
 	r, ok := f.Spec.(kind.Readable)
@@ -146,6 +161,8 @@ func (c *comparison) file(f *tasktree.OpenFile) {
 		here := c.about(u.task, u.d.Pos, "")
 		here.FD, here.File = u.d.FD, f.EndName(i)
 		switch {
+		case !c.is(u, f, i):
+			continue
 		case u.class.err != nil && gone(u.class.err):
 			c.differs(here, "open", "it was closed while it was looked at")
 			continue
@@ -202,7 +219,7 @@ func (c *comparison) values(f *tasktree.OpenFile, made tasktree.Spec, e *entry, 
 	for _, u := range e.unseen {
 		if said[u.Key] && (moves || !slices.Contains(schema.Moving(made), u.Key)) {
 			here := at
-			here.Key, here.Pos = u.Key, f.Pos
+			here.Key, here.Pos, here.Always = u.Key, f.Pos, u.Always
 			c.unseen(here, "%s", u.Why)
 		}
 	}

@@ -40,7 +40,7 @@ func (l *look) entries() {
 		e.unseen = e.known.Read(&entryLive{l, e})
 		at := e.first().holders[0]
 		for _, u := range e.unseen {
-			l.unseen(at.table.owner, at.fd, u.Key, "%s", u.Why)
+			l.seen.Unseen = append(l.seen.Unseen, Unseen{PID: at.table.owner.PID, FD: at.fd, Key: u.Key, Why: u.Why, Always: u.Always})
 		}
 	}
 }

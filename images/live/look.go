@@ -60,6 +60,8 @@ type Unseen struct {
 	FD  int    // of a descriptor, else -1
 	Key string // "fds", "cwd", "content", "sharing"
 	Why string // "readlink /proc/7/cwd: permission denied"
+
+	Always bool // nobody can see it, with whatever rights
 }
 
 // ErrGone says that there is no process with this number. It matches

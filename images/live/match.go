@@ -15,7 +15,9 @@ type matching struct {
 
 // match finds the process of each task: that of the root is given, and below each
 // parent those are one another's that have the pid, else the name, else the program, in
-// their order; else, since a name may be what is wrong, the same numbers of descriptors.
+// their order. A name may be what is wrong, and a program may have become another one:
+// what is left is matched by the numbers of its descriptors, and last, below a parent that
+// starts nothing by itself, programs by their order.
 func match(tree *tasktree.Tree, root *process) matching {
 	m := matching{map[*tasktree.Task]*process{}, map[*process]*tasktree.Task{}}
 	m.are(tree.Root, root)
@@ -32,7 +34,8 @@ func (m matching) are(t *tasktree.Task, p *process) { m.process[t], m.task[p] = 
 func (m matching) children(tree *tasktree.Tree, tasks []*tasktree.Task, processes []*process) {
 	for _, same := range []func(*tasktree.Task, *process) bool{
 		func(t *tasktree.Task, p *process) bool { return t.PID.Value > 0 && int64(p.inner(tree)) == t.PID.Value },
-		hasName, runs, sameNumbers,
+		hasName, runs, hasProgram, sameNumbers,
+		func(t *tasktree.Task, _ *process) bool { return !t.Holds() && t.Parent.Holds() },
 	} {
 		next := 0 // most children come in the order of the description
 		for _, t := range tasks {
@@ -96,18 +99,22 @@ func textsOf(texts []tasktree.Text) (all []string) {
 	return all
 }
 
+// hasProgram is runs for a program that shows other arguments.
+func hasProgram(t *tasktree.Task, p *process) bool {
+	return !t.Holds() && p.Name == comm(path.Base(t.Run[0].Value))
+}
+
+// sameNumbers reports whether a process has just the numbers of a task that holds, or
+// at least those that exec has left a program.
 func sameNumbers(t *tasktree.Task, p *process) bool {
-	if p.table == nil || p.table.err != nil || !t.Holds() {
+	if p.table == nil || p.table.err != nil {
 		return false
 	}
 	fds := t.Table().FDs
-	if len(fds) != len(p.table.fds) {
-		return false
-	}
 	for i := range fds {
-		if p.table.find(fds[i].FD) == nil {
+		if (t.Holds() || !fds[i].Cloexec) && p.table.find(fds[i].FD) == nil {
 			return false
 		}
 	}
-	return true
+	return !t.Holds() || len(fds) == len(p.table.fds)
 }

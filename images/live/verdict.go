@@ -50,6 +50,16 @@ type Verdict struct {
 	More struct{ FDs, Tasks int }
 }
 
+// Hidden counts what is not visible to this user, and may be to another one.
+func (v *Verdict) Hidden() (n int) {
+	for _, f := range v.Unseen {
+		if !f.Always {
+			n++
+		}
+	}
+	return n
+}
+
 // Finding is one difference, or one thing that is not visible.
 type Finding struct {
 	Pos       tasktree.Pos // of what is described, or of the nearest thing
@@ -61,6 +71,7 @@ type Finding struct {
 	Described string       // what the description says
 	Real      string       // what there is
 	Why       string       // why it is not visible, "" for a difference
+	Always    bool         // nobody can see it, with whatever rights
 }
 
 // String says it in one line, without the position.

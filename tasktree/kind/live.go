@@ -55,6 +55,9 @@ type LiveCopy interface {
 type Unseen struct {
 	Key string // "content"; "" for the whole entry
 	Why string // "kcmp: operation not permitted"
+
+	// Always: nobody can see it, with whatever rights.
+	Always bool
 }
 
 // Readable is a [tasktree.Spec] that live trees can be read into.

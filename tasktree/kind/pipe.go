@@ -219,12 +219,11 @@ func (p *Pipe) Read(l Live) (unseen []Unseen) {
 			first = e // a content can only be read from here
 		}
 	}
-	wants := func(key string) bool { return l.Wants(key) }
-	if !wants("capacity") && !wants("content") {
+	if !l.Wants("capacity") && !l.Wants("content") {
 		return nil
 	}
 	lost := func(key, format string, args ...any) {
-		if wants(key) {
+		if l.Wants(key) {
 			unseen = append(unseen, Unseen{Key: key, Why: fmt.Sprintf(format, args...)})
 		}
 	}
@@ -234,8 +233,11 @@ func (p *Pipe) Read(l Live) (unseen []Unseen) {
 			lost("capacity", "fcntl(F_GETPIPE_SZ): %v", err)
 		}
 		p.Capacity = tasktree.Number{Value: int64(size), Set: err == nil}
-		if wants("content") {
-			p.readContent(c, p.End(first) == 0, lost)
+		if !l.Wants("content") {
+			return nil
+		}
+		if n := p.readContent(c, p.End(first) == 0, lost); n > 0 {
+			unseen = append(unseen, Unseen{Key: "content", Why: fmt.Sprintf("%d bytes wait in the pipe, and no task has its read end", n), Always: true})
 		}
 		return nil
 	})
@@ -246,29 +248,30 @@ func (p *Pipe) Read(l Live) (unseen []Unseen) {
 	return unseen
 }
 
-// readContent reads what waits, without taking it.
-func (p *Pipe) readContent(c LiveCopy, readEnd bool, lost func(key, format string, args ...any)) {
+// readContent reads what waits, without taking it. beyond is how many bytes wait that
+// can be read from no end of the tree.
+func (p *Pipe) readContent(c LiveCopy, readEnd bool, lost func(key, format string, args ...any)) (beyond int) {
 	waiting, err := c.Waiting()
 	switch {
 	case err != nil:
 		lost("content", "ioctl(FIONREAD): %v", err)
-		return
+		return 0
 	case waiting > 0 && !readEnd:
-		lost("content", "%d bytes wait in the pipe, and no task has its read end", waiting)
-		return
+		return waiting
 	case waiting > 0:
 		content, whole, err := c.Tee()
 		if err != nil {
 			lost("content", "%d bytes wait in the pipe: tee: %v", waiting, err)
-			return
+			return 0
 		}
 		if !whole {
 			lost("content", "more waits in the pipe than this process may copy at once (fs.pipe-max-size): %d bytes of %d", len(content), waiting)
-			return
+			return 0
 		}
 		p.Content.Value = string(content)
 	}
 	p.Content.Set = true
+	return 0
 }
 
 // roundPipe rounds a capacity up as the kernel does: a power of two pages of

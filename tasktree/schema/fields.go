@@ -233,6 +233,17 @@ func Moving(data Fielder) (paths []string) {
 	return paths
 }
 
+// Compared lists the keys that a comparison looks at, with those of mappings inside of
+// the data.
+func Compared(data Fielder) (paths []string) {
+	for _, e := range entriesOf(data) {
+		if e.want != Ignore {
+			paths = append(paths, e.path)
+		}
+	}
+	return paths
+}
+
 // Keys lists the keys of some data, not those of mappings inside of it.
 func Keys(data Fielder) (keys []string) {
 	for _, row := range Rows(data) {

@@ -2,12 +2,14 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"regrow/images"
 	"regrow/restore"
 	"regrow/test/inflight"
 	"regrow/test/interrupt"
@@ -301,7 +304,39 @@ func detached(t testing.TB, path string, flags ...string) restore.Report {
 	t.Helper()
 	rep := report(t, run(t, append(append([]string{"restore", "-d", "--json"}, flags...), path)...))
 	t.Cleanup(func() { endTree(t) })
+	if !slices.Contains(flags, "--inherit-fd") {
+		verifyRight(t, path, rep)
+	}
 	return rep
+}
+
+// verifyRight holds that regrow finds a tree as its description says it, if all of its
+// tasks hold: programs may have ended by now.
+func verifyRight(t rapid.TB, path string, rep restore.Report) {
+	t.Helper()
+	tree, err := images.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tree.Tasks() {
+		if !task.Holds() {
+			return
+		}
+	}
+	if status, out := verify(t, path, rep.Tasks[0].HostPID); status != 0 {
+		t.Errorf("verify: status %d:\n%s", status, out)
+	}
+}
+
+// verify runs regrow verify.
+func verify(t rapid.TB, path string, pid int, flags ...string) (status int, out string) {
+	t.Helper()
+	cmd := exec.Command(regrow, append(append([]string{"verify"}, flags...), path, strconv.Itoa(pid))...)
+	text, err := cmd.CombinedOutput()
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), string(text)
 }
 
 // report reads the report of a restore that went well.
