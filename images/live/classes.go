@@ -40,6 +40,7 @@ type hash struct {
 // bucket has the open files of one hash, in the order of kcmp(2).
 type bucket struct {
 	files []*class
+	last  int   // which of them came last: often the next one is the same
 	one   bool  // there can be only one: a socket cannot be opened again
 	blind error // why they cannot be told apart; then they are in the order in which they came
 }
@@ -79,13 +80,13 @@ func (l *look) place(b *bucket, t *table, d *descriptor) {
 		h := c.holders[0]
 		return proc.CompareFiles(h.table.owner.PID, t.owner.PID, h.fd, d.fd)
 	}
-	if same := parents(t, d.fd); same != nil && same.bucket == b { // what fork has left it
+	if same := parents(t, d.fd); same != nil && same.bucket == b && same != b.files[b.last] { // what fork has left it
 		if order, err := compare(same); err == nil && order == 0 {
 			d.class = same
 			return
 		}
 	}
-	at, known, err := search(len(b.files), func(i int) (int, error) { return compare(b.files[i]) })
+	at, known, err := search(len(b.files), b.last, func(i int) (int, error) { return compare(b.files[i]) })
 	switch {
 	case err != nil && !gone(err):
 		b.blind = err
@@ -95,11 +96,11 @@ func (l *look) place(b *bucket, t *table, d *descriptor) {
 		d.class = l.guess(b, t, d)
 		return
 	case known:
-		d.class = b.files[at]
+		d.class, b.last = b.files[at], at
 		return
 	}
 	d.class = l.file(b, t, d)
-	b.files = slices.Insert(b.files, at, d.class)
+	b.files, b.last = slices.Insert(b.files, at, d.class), at
 	b.one = len(b.files) == 1 && cannotReopen(d.class.link)
 }
 

@@ -14,7 +14,20 @@ import (
 )
 
 // resolver follows symbolic links where no file's server is asked.
-type resolver struct{ mounts map[string]string } // kinds of file systems, by mount point
+type resolver struct {
+	mounts map[string]string // kinds of file systems, by mount point
+	known  map[toResolve]resolved
+}
+
+type toResolve struct {
+	path   string
+	follow bool
+}
+
+type resolved struct {
+	path string
+	err  error
+}
 
 // own are the kinds of file systems that answer by themselves. Others have a server,
 // which may be silent.
@@ -30,12 +43,20 @@ func (r *resolver) leads(described, shown string) (same bool, why string) {
 		return true, ""
 	}
 	for _, follow := range []bool{true, false} { // O_PATH|O_NOFOLLOW is the link itself
-		path, err := r.resolve(described, follow)
-		if path == shown {
+		what := toResolve{described, follow}
+		got, ok := r.known[what]
+		if !ok {
+			got.path, got.err = r.resolve(described, follow)
+			if r.known == nil {
+				r.known = map[toResolve]resolved{}
+			}
+			r.known[what] = got
+		}
+		if got.path == shown {
 			return true, ""
 		}
-		if err != nil {
-			why = err.Error()
+		if got.err != nil {
+			why = got.err.Error()
 		}
 	}
 	return false, why

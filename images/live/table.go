@@ -47,7 +47,7 @@ func (l *look) tables() {
 		t := l.table(p)
 		if t.err == nil && len(t.fds) > 0 {
 			list := same[t.key]
-			at, known, err := search(len(list), func(i int) (int, error) { return proc.CompareTables(list[i].owner.PID, p.PID) })
+			at, known, err := search(len(list), 0, func(i int) (int, error) { return proc.CompareTables(list[i].owner.PID, p.PID) })
 			switch {
 			case err != nil && !gone(err):
 				t.blind, list[0].blind = err, err
@@ -96,12 +96,14 @@ func (l *look) table(p *process) *table {
 }
 
 // search finds the one that compare calls equal (0) among n in their order (1: it is
-// before what is searched, 2: behind it), or where that would be inserted. The first
-// error ends it.
-func search(n int, compare func(i int) (int, error)) (at int, found bool, err error) {
+// before what is searched, 2: behind it), or where that would be inserted. It begins
+// with the one at first, if there is such. The first error ends it.
+func search(n, first int, compare func(i int) (int, error)) (at int, found bool, err error) {
 	low, high := 0, n
-	for low < high {
-		middle := (low + high) / 2
+	for middle := first; low < high; middle = (low + high) / 2 {
+		if middle >= high {
+			middle = (low + high) / 2
+		}
 		order, err := compare(middle)
 		switch {
 		case err != nil:

@@ -28,7 +28,7 @@ func ReadFDInfo(pid, fd int) (FDInfo, error) {
 
 func readFDInfo(path string) (info FDInfo, err error) {
 	var room [1024]byte
-	text, err := read(path, room[:0])
+	text, err := readRecord(path, room[:0])
 	if err != nil {
 		return info, err
 	}

@@ -90,7 +90,13 @@ func parseStat(text []byte) (s Status, ok bool) {
 
 // read appends a file of /proc to b. Such files are read thousands at a time, so it does
 // without the poller and a look at the size.
-func read(path string, b []byte) ([]byte, error) {
+func read(path string, b []byte) ([]byte, error) { return readFile(path, b, false) }
+
+// readRecord does so for a file that the kernel writes at once (single_open in
+// fs/seq_file.c), where a call that does not fill the room has read all of it.
+func readRecord(path string, b []byte) ([]byte, error) { return readFile(path, b, true) }
+
+func readFile(path string, b []byte, record bool) ([]byte, error) {
 	fd, err := again(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
@@ -110,6 +116,9 @@ func read(path string, b []byte) ([]byte, error) {
 			return b, nil
 		}
 		b = b[:len(b)+n]
+		if record && len(b) < cap(b) {
+			return b, nil
+		}
 	}
 }
 

@@ -231,8 +231,9 @@ func (p *Pipe) Read(l Live) (unseen []Unseen) {
 		size, err := c.Fcntl(unix.F_GETPIPE_SZ)
 		if err != nil {
 			lost("capacity", "fcntl(F_GETPIPE_SZ): %v", err)
+		} else {
+			p.Capacity = tasktree.Number{Value: int64(size), Set: true}
 		}
-		p.Capacity = tasktree.Number{Value: int64(size), Set: err == nil}
 		if !l.Wants("content") {
 			return nil
 		}

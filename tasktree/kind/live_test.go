@@ -1,0 +1,237 @@
+package kind_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/tasktree"
+	"regrow/tasktree/kind"
+	"regrow/tasktree/schema"
+)
+
+// fakeLive is an entry of a live tree.
+type fakeLive struct {
+	ends  []kind.LiveEnd
+	wants []string // nil: all
+}
+
+func (l fakeLive) Ends() []kind.LiveEnd { return l.ends }
+func (l fakeLive) Wants(key string) bool {
+	return l.wants == nil || slices.Contains(l.wants, key)
+}
+
+// fakeEnd is an open file, and its own copy.
+type fakeEnd struct {
+	link   string
+	mode   uint32
+	flags  int
+	offset int64
+
+	size, waiting int
+	content       string
+	part          bool
+	copyErr, err  error
+	copies        *int
+}
+
+func (e fakeEnd) Link() string  { return e.link }
+func (e fakeEnd) Mode() uint32  { return e.mode }
+func (e fakeEnd) Flags() int    { return e.flags }
+func (e fakeEnd) Offset() int64 { return e.offset }
+
+func (e fakeEnd) Copy(use func(kind.LiveCopy) error) error {
+	if e.copies != nil {
+		*e.copies++
+	}
+	if e.copyErr != nil {
+		return e.copyErr
+	}
+	return use(e)
+}
+
+func (e fakeEnd) Fcntl(int) (int, error)     { return e.size, e.err }
+func (e fakeEnd) Waiting() (int, error)      { return e.waiting, e.err }
+func (e fakeEnd) Tee() ([]byte, bool, error) { return []byte(e.content), !e.part, nil }
+
+// TestOf holds which open files a kind takes for its own, and that no two do.
+func TestOf(t *testing.T) {
+	for _, c := range []struct {
+		end  fakeEnd
+		want string
+	}{
+		{fakeEnd{link: "/etc/passwd", mode: unix.S_IFREG}, "reg"},
+		{fakeEnd{link: "/tmp/x (deleted)", mode: unix.S_IFREG}, "reg"},
+		{fakeEnd{link: "/etc", mode: unix.S_IFDIR}, "reg"},
+		{fakeEnd{link: "/dev/null", mode: unix.S_IFCHR}, "reg"},
+		{fakeEnd{link: "/dev/sda", mode: unix.S_IFBLK}, "reg"},
+		{fakeEnd{link: "/lib", mode: unix.S_IFLNK}, "reg"},
+		{fakeEnd{link: "pipe:[12]", mode: unix.S_IFIFO}, "pipe"},
+		{fakeEnd{link: "/tmp/fifo", mode: unix.S_IFIFO}, ""},
+		{fakeEnd{link: "/run/socket", mode: unix.S_IFSOCK}, ""},
+		{fakeEnd{link: "/memfd:x (deleted)", mode: unix.S_IFREG}, ""},
+		{fakeEnd{link: "socket:[12]", mode: unix.S_IFSOCK}, ""},
+		{fakeEnd{link: "anon_inode:[eventpoll]"}, ""},
+		{fakeEnd{link: "net:[4026531840]", mode: unix.S_IFREG}, ""},
+		{fakeEnd{}, ""},
+	} {
+		k, ok := kind.Of(c.end)
+		if k.Name != c.want || ok != (c.want != "") {
+			t.Errorf("%+v is %q", c.end, k.Name)
+		}
+		yes := 0
+		for _, name := range kind.Names() {
+			if k, _ := kind.Lookup(name); k.Is != nil && k.Is(c.end) {
+				yes++
+			}
+		}
+		if yes > 1 {
+			t.Errorf("%+v is of %d kinds", c.end, yes)
+		}
+	}
+}
+
+// TestMadeIsRead holds for every flag that a file may have that it is read as it was
+// made, and that its lack is seen.
+func TestMadeIsRead(t *testing.T) {
+	tree := &tasktree.Tree{}
+	forgotten := []string{"O_CREAT", "O_EXCL", "O_NOCTTY", "O_TRUNC"}
+	const large = 0o100000 // the kernel's own
+	regFlags := tablesOf(&kind.Reg{})["flags"]
+	if len(regFlags) == 0 {
+		t.Fatal("no flags")
+	}
+	for _, f := range regFlags {
+		if f.Bits == 0 || f.Refuse != "" {
+			continue
+		}
+		said := &kind.Reg{Path: tasktree.Text{Value: "/x"}, Flags: kind.Flags{Bits: f.Bits}}
+		link := "/x"
+		if f.Bits&unix.O_TMPFILE == unix.O_TMPFILE {
+			link = "/x/#12 (deleted)"
+		}
+		kept := f.Bits
+		if slices.Contains(forgotten, f.Name) {
+			kept = 0
+		}
+		for _, c := range []struct {
+			flags int
+			equal bool
+		}{{kept | large, true}, {large, kept == 0}, {kept | large | unix.O_APPEND, f.Name == "O_APPEND"}} {
+			var got kind.Reg
+			got.Read(fakeLive{ends: []kind.LiveEnd{fakeEnd{link: link, mode: unix.S_IFREG, flags: c.flags}}})
+			got.Path.Value = "/x"
+			if diff := schema.Compare(said.Made(tree), &got); (len(diff) == 0) != c.equal {
+				t.Errorf("%s, flags %#o: %+v", f.Name, c.flags, diff)
+			}
+		}
+	}
+	for i, end := range []string{"flags.r", "flags.w"} {
+		for _, f := range tablesOf(&kind.Pipe{})[end] {
+			if f.Refuse != "" {
+				continue
+			}
+			said := &kind.Pipe{}
+			*[]*kind.Flags{&said.ReadEnd, &said.WriteEnd}[i] = kind.Flags{Bits: f.Bits}
+			access := []int{unix.O_RDONLY, unix.O_WRONLY}[i]
+			for _, c := range []struct {
+				flags int
+				equal bool
+			}{{f.Bits, true}, {0, false}} {
+				var got kind.Pipe
+				got.Read(fakeLive{ends: []kind.LiveEnd{fakeEnd{link: "pipe:[1]", mode: unix.S_IFIFO, flags: access | c.flags}}})
+				if diff := schema.Compare(said.Made(tree), &got); (len(diff) == 0) != c.equal {
+					t.Errorf("%s %s, flags %#o: %+v", end, f.Name, c.flags, diff)
+				}
+			}
+		}
+	}
+}
+
+// tablesOf gives the tables of flags of a kind, by key.
+func tablesOf(data schema.Fielder) map[string][]kind.Flag {
+	all := tables{}
+	data.Fields(flagsOnly{&entry{}, "", all})
+	return all
+}
+
+type tables map[string][]kind.Flag
+
+type flagsOnly struct {
+	schema.Fields
+	at  string
+	all tables
+}
+
+func (f flagsOnly) Text(string, *schema.Text, schema.Help)   {}
+func (f flagsOnly) Bytes(string, *schema.Text, schema.Help)  {}
+func (f flagsOnly) Int(string, *schema.Number, schema.Int)   {}
+func (f flagsOnly) Mode(string, *schema.Number, schema.Help) {}
+func (f flagsOnly) Flags(key string, _ *schema.Flags, table []schema.Flag, _ schema.Help) {
+	f.all[f.at+key] = table
+}
+
+func (f flagsOnly) Group(key string, _ *schema.Pos, body func(schema.Fields), _ schema.Help) {
+	body(flagsOnly{f.Fields, key + ".", f.all})
+}
+
+// TestReadPipe holds what is said of a pipe, and of what cannot be seen of it.
+func TestReadPipe(t *testing.T) {
+	r := fakeEnd{link: "pipe:[1]", mode: unix.S_IFIFO, size: 4096, waiting: 3, content: "abc"}
+	w := r
+	w.flags = unix.O_WRONLY | unix.O_NONBLOCK
+	broken, refused, part := r, r, r
+	broken.err, refused.copyErr, part.part = unix.EIO, unix.EPERM, true
+	empty := w
+	empty.waiting = 0
+	for _, c := range []struct {
+		name   string
+		ends   []kind.LiveEnd
+		wants  []string
+		said   []string
+		unseen []string
+	}{
+		{"both ends", []kind.LiveEnd{w, r}, nil, []string{"capacity", "content", "flags.r", "flags.w"}, nil},
+		{"only the read end", []kind.LiveEnd{r}, nil, []string{"capacity", "content", "flags.r"}, nil},
+		{"only the write end", []kind.LiveEnd{w}, nil, []string{"capacity", "flags.w"}, []string{"content: 3 bytes wait in the pipe, and no task has its read end, always"}},
+		{"only the write end of an empty one", []kind.LiveEnd{empty}, nil, []string{"capacity", "content", "flags.w"}, nil},
+		{"not asked for", []kind.LiveEnd{refused}, []string{}, []string{"flags.r"}, nil},
+		{"the content is not asked for", []kind.LiveEnd{part}, []string{"capacity"}, []string{"capacity", "flags.r"}, nil},
+		{"no copy", []kind.LiveEnd{refused}, nil, []string{"flags.r"}, []string{"capacity: operation not permitted", "content: operation not permitted"}},
+		{"calls fail", []kind.LiveEnd{broken}, nil, []string{"flags.r"}, []string{"capacity: fcntl(F_GETPIPE_SZ): input/output error", "content: ioctl(FIONREAD): input/output error"}},
+		{"only a part", []kind.LiveEnd{part}, nil, []string{"capacity", "flags.r"}, []string{"content: more waits in the pipe than this process may copy at once (fs.pipe-max-size): 3 bytes of 3"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var p kind.Pipe
+			var unseen []string
+			for _, u := range p.Read(fakeLive{ends: c.ends, wants: c.wants}) {
+				text := u.Key + ": " + u.Why
+				if u.Always {
+					text += ", always"
+				}
+				unseen = append(unseen, text)
+			}
+			said := schema.Said(&p)
+			slices.Sort(said)
+			if !slices.Equal(said, c.said) || !slices.Equal(unseen, c.unseen) {
+				t.Errorf("said %v, want %v; unseen %q, want %q", said, c.said, unseen, c.unseen)
+			}
+			if slices.Contains(said, "content") && len(c.ends) == 2 && p.Content.Value != "abc" {
+				t.Errorf("content %q", p.Content.Value)
+			}
+		})
+	}
+}
+
+// TestReadRegCopiesNothing holds that a file with a server is never copied.
+func TestReadRegCopiesNothing(t *testing.T) {
+	copies := 0
+	var r kind.Reg
+	e := fakeEnd{link: "/mnt/x.log", mode: unix.S_IFREG, offset: 7, copies: &copies, copyErr: errors.New("never")}
+	if unseen := r.Read(fakeLive{ends: []kind.LiveEnd{e}}); copies != 0 || len(unseen) != 0 || r.Offset.Value != 7 || !strings.HasSuffix(r.Hint(), "x.log") {
+		t.Errorf("%d copies, %v, %+v", copies, unseen, r)
+	}
+}
