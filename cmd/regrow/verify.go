@@ -144,6 +144,9 @@ func verifyText(w io.Writer, tree *tasktree.Tree, pid int, v *live.Verdict) erro
 	default:
 		fmt.Fprintf(&b, "as described by %s", tree.Source)
 	}
+	if v.Hidden() > 0 {
+		b.WriteString("; who has CAP_SYS_PTRACE, or is their user, may see more")
+	}
 	fmt.Fprintf(&b, " (%s)\n", compared(v))
 	_, err := io.WriteString(w, b.String())
 	return err

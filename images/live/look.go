@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -172,8 +173,8 @@ func (l *look) below(root *process) (missed int) {
 				p.children = append(p.children, &process{Status: s, parent: p})
 			}
 		}
-		for i := len(p.children) - 1; i >= 0; i-- {
-			stack = append(stack, p.children[i])
+		for _, child := range slices.Backward(p.children) {
+			stack = append(stack, child)
 		}
 	}
 	return missed

@@ -239,7 +239,8 @@ tasks: [{name: root, fds: {3: a, 4: p.r}, cwd: /, children: [{name: child, fds: 
 		{"root without CAP_SYS_PTRACE", ptrace, path, -1, nil, "described"},
 		{
 			"hidden", append([]string{"unshare", "--mount", "--propagation", "private", "sh", "-c", `mount -t proc -o hidepid=2 proc /proc && exec "$0" "$@"`}, other...), path, 3,
-			[]string{`task "root" \(pid ` + root + `\): not visible: .*hidepid`}, "described|no such",
+			[]string{`task "root" \(pid ` + root + `\): not visible: .*hidepid`},
+			"described|no such",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
