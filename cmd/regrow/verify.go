@@ -2,10 +2,8 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
@@ -94,19 +92,9 @@ func verify(cmd *cobra.Command, path string, pid int, level live.Level, asJSON b
 	}
 	tree := d.tree
 	warn(cmd.ErrOrStderr(), tree)
-	seen, err := live.Look(pid, live.Options{Wants: live.Wants(tree, level)})
-	var verdict *live.Verdict
-	switch {
-	case errors.Is(err, os.ErrPermission):
-		verdict = &live.Verdict{Level: level, Unseen: []live.Finding{{Pos: tree.Root.Pos, Task: tree.Root.Name, PID: pid, FD: -1, Why: err.Error()}}}
-	case errors.Is(err, live.ErrGone):
-		verdict = &live.Verdict{Level: level, Differences: []live.Finding{{
-			Pos: tree.Root.Pos, Task: tree.Root.Name, PID: pid, FD: -1, Described: "the root", Real: "no such process",
-		}}}
-	case err != nil:
+	verdict, err := live.Verify(tree, pid, level)
+	if err != nil {
 		return &exitError{exitHost, err}
-	default:
-		verdict = live.Compare(tree, seen, level)
 	}
 	if asJSON {
 		err = verifyJSON(cmd.OutOrStdout(), tree, pid, verdict)

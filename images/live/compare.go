@@ -1,7 +1,10 @@
 package live
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 
 	"regrow/images"
@@ -33,6 +36,61 @@ func Wants(tree *tasktree.Tree, level Level) func(of, key string) bool {
 		}
 	}
 	return func(of, key string) bool { return level != Shape && wanted[of+"."+key] }
+}
+
+// looksToCompare is how often a tree is looked at, at most.
+const looksToCompare = 3
+
+// Verify looks at the tree of a process and says how it differs from its description,
+// which has passed [tasktree.Tree.Check]. A tree may change while it is looked at: what
+// is a difference was one in two looks.
+//
+// The error says that /proc cannot be used at all. That the process is not there is a
+// difference, that it is hidden is not visible.
+func Verify(tree *tasktree.Tree, pid int, level Level) (*Verdict, error) {
+	v, err := verify(tree, pid, level)
+	for i := 1; i < looksToCompare && err == nil && len(v.Differences) > 0; i++ {
+		before := map[place]bool{}
+		for _, f := range v.Differences {
+			before[f.place()] = true
+		}
+		n := len(before)
+		if v, err = verify(tree, pid, level); err != nil {
+			return nil, err
+		}
+		v.Differences = slices.DeleteFunc(v.Differences, func(f Finding) bool { return !before[f.place()] })
+		if len(v.Differences) >= n {
+			break
+		}
+	}
+	return v, err
+}
+
+// place is what a difference is about, whatever the difference is.
+type place struct {
+	pos        tasktree.Pos
+	task, file string
+	fd         int
+	key        string
+}
+
+func (f Finding) place() place { return place{f.Pos, f.Task, f.File, f.FD, f.Key} }
+
+// verify does it with one look.
+func verify(tree *tasktree.Tree, pid int, level Level) (*Verdict, error) {
+	seen, err := Look(pid, Options{Wants: Wants(tree, level)})
+	root := Finding{Pos: tree.Root.Pos, Task: tree.Root.Name, PID: pid, FD: -1}
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		root.Why = err.Error()
+		return &Verdict{Level: level, Unseen: []Finding{root}}, nil
+	case errors.Is(err, ErrGone):
+		root.Described, root.Real = "the root", "no such process"
+		return &Verdict{Level: level, Differences: []Finding{root}}, nil
+	case err != nil:
+		return nil, err
+	}
+	return Compare(tree, seen, level), nil
 }
 
 // Compare says how a live tree differs from its description, which has passed

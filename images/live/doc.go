@@ -4,6 +4,8 @@
 //	/proc/PID ──Look──▶ Seen{Tree, Processes, Unseen}
 //	description + Seen ──Compare──▶ Verdict: differences, what is not visible
 //
+// Verify does both, again where the tree has changed meanwhile.
+//
 // # A look
 //
 // Look walks the children of a process, reads the descriptors of each table once, tells

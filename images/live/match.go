@@ -32,19 +32,27 @@ func match(tree *tasktree.Tree, root *process) matching {
 func (m matching) are(t *tasktree.Task, p *process) { m.process[t], m.task[p] = p, t }
 
 func (m matching) children(tree *tasktree.Tree, tasks []*tasktree.Task, processes []*process) {
-	for _, same := range []func(*tasktree.Task, *process) bool{
-		func(t *tasktree.Task, p *process) bool { return t.PID.Value > 0 && int64(p.inner(tree)) == t.PID.Value },
-		hasName, runs, hasProgram, sameNumbers,
-		func(t *tasktree.Task, _ *process) bool { return !t.Holds() && t.Parent.Holds() },
+	hasPID := func(t *tasktree.Task) bool { return t.PID.Value > 0 }
+	programs := func(t *tasktree.Task) bool { return !t.Holds() }
+	for _, by := range []struct {
+		of   func(*tasktree.Task) bool // whom it is for: there may be 10,000 tasks
+		same func(*tasktree.Task, *process) bool
+	}{
+		{hasPID, func(t *tasktree.Task, p *process) bool { return int64(p.inner(tree)) == t.PID.Value }},
+		{(*tasktree.Task).Holds, hasName},
+		{programs, runs},
+		{programs, hasProgram},
+		{func(*tasktree.Task) bool { return true }, sameNumbers},
+		{programs, func(t *tasktree.Task, _ *process) bool { return t.Parent.Holds() }},
 	} {
 		next := 0 // most children come in the order of the description
 		for _, t := range tasks {
-			if m.process[t] != nil {
+			if m.process[t] != nil || !by.of(t) {
 				continue
 			}
 			for i := range processes {
 				p := processes[(next+i)%len(processes)]
-				if m.task[p] == nil && same(t, p) {
+				if m.task[p] == nil && by.same(t, p) {
 					m.are(t, p)
 					next = (next + i + 1) % len(processes)
 					break
@@ -63,7 +71,7 @@ func (p *process) inner(tree *tasktree.Tree) int {
 }
 
 func hasName(t *tasktree.Task, p *process) bool {
-	return t.Holds() && p.Name == comm(t.Name) && (len(p.args) == 0 || p.args[0] == t.Name)
+	return p.Name == comm(t.Name) && (len(p.args) == 0 || p.args[0] == t.Name)
 }
 
 // comm gives what the kernel keeps of a name.
@@ -75,7 +83,7 @@ func comm(name string) string {
 // runs reports whether a process has a task's program and its arguments. Those of a
 // script come behind its interpreter's.
 func runs(t *tasktree.Task, p *process) bool {
-	return !t.Holds() && slices.Equal(argumentsOf(t, p), textsOf(t.Run))
+	return slices.Equal(argumentsOf(t, p), textsOf(t.Run))
 }
 
 // argumentsOf gives the arguments of a process as its description would say them: from
@@ -101,7 +109,7 @@ func textsOf(texts []tasktree.Text) (all []string) {
 
 // hasProgram is runs for a program that shows other arguments.
 func hasProgram(t *tasktree.Task, p *process) bool {
-	return !t.Holds() && p.Name == comm(path.Base(t.Run[0].Value))
+	return p.Name == comm(path.Base(t.Run[0].Value))
 }
 
 // sameNumbers reports whether a process has just the numbers of a task that holds, or

@@ -290,3 +290,54 @@ tasks: [{name: root, fds: {3: a, 4: a, 5: b, 6: alone}, children: [{name: child,
 		t.Errorf("status %d:\n%s", res.status, res.out)
 	}
 }
+
+// TestVerifyHiddenChild looks at a process of one's own whose child is another user's
+// and hidden: the child is not gone.
+func TestVerifyHiddenChild(t *testing.T) {
+	needRoot(t)
+	if _, err := exec.LookPath("setpriv"); err != nil {
+		need(t, "setpriv")
+	}
+	dir := t.TempDir()
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "tree.yaml")
+	if err := os.WriteFile(path, []byte("version: 1\ntasks: [{name: a, run: [sleep, 1000], children: [{name: b, run: [sleep, 1000]}]}]\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-c", "sleep 1000 & exec setpriv --reuid=65534 --regid=65534 --clear-groups sleep 1000")
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer endTree(t)
+	becomes(t, cmd.Process.Pid, "sleep")
+	pid := strconv.Itoa(cmd.Process.Pid)
+	look := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", `mount -t proc -o hidepid=2 proc /proc && exec "$0" "$@"`,
+		"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", regrow, "verify", path, pid)
+	out, _ := look.CombinedOutput()
+	if status := look.ProcessState.ExitCode(); status != 3 || !regexp.MustCompile(`task "b": not visible: child \d+: /proc does not show it \(hidepid\)`).Match(out) {
+		t.Errorf("status %d:\n%s", status, out)
+	}
+	if status, out := verify(t, path, cmd.Process.Pid); status != 0 {
+		t.Errorf("by root: status %d:\n%s", status, out)
+	}
+}
+
+// TestVerifyManyOfOne holds that the search for shared open files stays one: what costs
+// n² for thousands of open files of one path, or descriptors of one, would take minutes.
+func TestVerifyManyOfOne(t *testing.T) {
+	needRoot(t)
+	const n = 3000
+	var files, opens, dups strings.Builder
+	for i := range n {
+		fmt.Fprintf(&files, "  f%d: {type: reg, path: /dev/null}\n", i)
+		fmt.Fprintf(&opens, "%d: f%d, ", i+10, i)
+		fmt.Fprintf(&dups, "%d: f0, ", i+10)
+	}
+	path := write(t, fmt.Sprintf("version: 1\nfiles:\n%stasks: [{name: a, fds: {%s}, children: [{name: b, fds: {%s}}]}]\n", files.String(), opens.String(), dups.String()))
+	detached(t, path)
+}
