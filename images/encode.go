@@ -172,6 +172,10 @@ func (w *writing) style(h schema.Help, depth int) yaml.Style {
 
 // List implements [schema.Fields].
 func (w *writing) List(key string, l schema.List, h schema.Help) {
+	if worded, ok := l.(schema.Worded); ok && worded.Word().Said() {
+		w.put(key, word(worded.Word().Value), h)
+		return
+	}
 	if l.Len() == 0 && !w.demands(key, h) {
 		return
 	}

@@ -151,9 +151,9 @@ tasks:
       - name: lister
         fds: {1: console, 3: far, 4: log, 5: jobs.r}
         run: [ls, -l, "", null, "a\nb: #", 8080]
+        cwd: /tmp
         env: {"B b": "", A: kept}
         env_clear: true
-        cwd: /tmp
       - name: 10
         shares: {files: root}
 `

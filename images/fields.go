@@ -246,7 +246,22 @@ func (m *visit) List(key string, l schema.List, h schema.Help) {
 		l.(schema.Splicer).Splice(r.list())
 		return
 	}
+	if w, ok := l.(schema.Worded); ok && h.Word != "" && f.value.plain() && f.value.n.Value == h.Word {
+		*w.Word() = schema.Text{Value: h.Word, Pos: f.value.pos()}
+		return
+	}
 	m.d.items(f.value, l, h)
+}
+
+// says reports whether the mapping has one of the keys.
+func (m *visit) says(keys []string) bool {
+	m.open()
+	for _, key := range keys {
+		if _, ok := m.got.find(key); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // items decodes the entries of a list.

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"regrow/tasktree"
+	_ "regrow/tasktree/attr" // its attributes
 	"regrow/tasktree/kind"
 	"regrow/tasktree/schema"
 )
@@ -158,9 +159,13 @@ func (t *task) Fields(f schema.Fields) {
 		Doc:     "the exact number; in use is an error that names the holder: a process (also one that has ended and was not waited for), a thread, or a session or process group whose leader is gone",
 		Default: "the kernel's choice",
 	}})
-	f.Map("fds", (*table)(&t.FDs), schema.Help{
+	f.Map("fds", (*table)(t), schema.Help{
 		Want: "a mapping from descriptors to open files, such as {1: log}",
 		Doc:  "mapping from descriptors to files: `3: jobs.r`, or `9: {file: log, cloexec: true}`", Default: "none",
+	})
+	f.List("cloexec", (*cloexec)(&t.Cloexec), schema.Help{
+		Word: "all", Want: "all, or a list of descriptors and ranges of them, such as [3, 4, 7-10]",
+		Doc: "`all`, or a list as `[3, 4, 7-10]`: these of `fds` are close-on-exec, beside those that say so themselves", Default: "none",
 	})
 	f.List("children", (*tasks)(&t.Children), schema.Help{
 		Want: "a list of tasks", Item: aTask, Def: "task", Lines: true, Last: true, Doc: "list of tasks", Default: "none",
@@ -173,19 +178,6 @@ func (t *task) Fields(f schema.Fields) {
 		Default: "none: the task holds until it is killed",
 		Moves:   true,
 	})
-	f.Map("env", (*environment)(&t.Env), schema.Help{
-		Want: "a mapping from names of variables to values, such as {LANG: C}",
-		Doc: "mapping; added to the caller's environment. The caller's `LISTEN_PID`, `LISTEN_FDS`, `LISTEN_FDNAMES` and `LISTEN_PIDFDID` " +
-			"([sd_listen_fds(3)](https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html)) are about regrow's descriptors and never reach the tree; " +
-			"a task that has the sockets says its own here",
-		Moves: true,
-	})
-	envClear := schema.Bool{Value: t.EnvClear}
-	f.Bool("env_clear", &envClear, schema.Help{Compare: schema.Ignore, Doc: "`true`: start from nothing", Default: "`false`"})
-	if envClear.Pos.IsValid() {
-		t.EnvClear = envClear.Value
-	}
-	f.Text("cwd", &t.Cwd, schema.Help{Want: "the path of a folder", Doc: "folder", Default: "the caller's"})
 	var shares schema.Pos
 	f.Group("shares", &shares, func(f schema.Fields) {
 		f.Ref("files", &t.SharesFiles, schema.ToTask, schema.Help{Required: true, Want: "the name of the task whose descriptor table this one has"})
@@ -193,7 +185,42 @@ func (t *task) Fields(f schema.Fields) {
 		Want: "a mapping of what the task shares, such as {files: TASK}",
 		Doc:  "`{files: TASK}`: the task has the descriptor table of that one (`CLONE_FILES` of clone(2)), and no `fds` of its own", Default: "a table of its own",
 	})
+	t.attributes(f)
 }
+
+// attributes binds the keys of all attributes, those of the task and those that it says
+// nothing of.
+func (t *task) attributes(f schema.Fields) {
+	m, decodes := f.(*visit)
+	for _, k := range tasktree.AttributeKinds() {
+		a := (*tasktree.Task)(t).Attribute(k)
+		if a != nil {
+			a.Fields(f)
+			continue
+		}
+		if decodes && !m.says(k.Keys) {
+			m.d.keys = append(m.d.keys, k.Keys...)
+			continue
+		}
+		a = k.New()
+		a.Fields(f)
+		if a.Said() {
+			t.Attributes = append(t.Attributes, a)
+		}
+	}
+}
+
+// cloexec lists descriptors that are close-on-exec.
+type cloexec tasktree.Cloexec
+
+var _ schema.Worded = (*cloexec)(nil)
+
+func (c *cloexec) Len() int { return len(c.Ranges) }
+func (c *cloexec) Add()     { c.Ranges = append(c.Ranges, schema.Text{}) }
+func (c *cloexec) Item(i int, f schema.Fields) {
+	f.Text("", &c.Ranges[i], schema.Help{Want: "a descriptor, or a range as 7-10"})
+}
+func (c *cloexec) Word() *schema.Text { return &c.All }
 
 // program is what a task runs: a program and its arguments.
 type program []tasktree.Text
@@ -212,35 +239,16 @@ func (p *program) Item(i int, f schema.Fields) {
 	f.Arg("", &(*p)[i], schema.Help{Want: `an argument ("" for an empty one)`, Moves: true})
 }
 
-// environment has the variables of a task.
-type environment []tasktree.EnvVar
-
-func (e *environment) Len() int         { return len(*e) }
-func (e *environment) Key(i int) string { return (*e)[i].Name }
-func (*environment) Keys() string       { return "" }
-func (e *environment) Drop()            { *e = (*e)[:len(*e)-1] }
-
-func (e *environment) Add(name schema.Text, _ func(string, ...any)) bool {
-	*e = append(*e, tasktree.EnvVar{Name: name.Value, Pos: name.Pos})
-	return true
-}
-
-func (e *environment) Item(i int, f schema.Fields) {
-	v := schema.Text{Value: (*e)[i].Value, Pos: (*e)[i].Pos, Set: true}
-	f.Arg("", &v, schema.Help{Want: "a variable's value", Moves: true})
-	(*e)[i].Value = v.Value
-}
-
 // table has the descriptors of a task.
-type table []tasktree.Descriptor
+type table tasktree.Task
 
-func (t *table) Len() int         { return len(*t) }
-func (t *table) Key(i int) string { return strconv.Itoa((*t)[i].FD) }
+func (t *table) Len() int         { return len(t.FDs) }
+func (t *table) Key(i int) string { return strconv.Itoa(t.FDs[i].FD) }
 func (*table) Keys() string       { return "^(0|[1-9][0-9]*)$" }
-func (t *table) Drop()            { *t = (*t)[:len(*t)-1] }
+func (t *table) Drop()            { t.FDs = t.FDs[:len(t.FDs)-1] }
 
 // Grow implements [schema.Grower].
-func (t *table) Grow(n int) { *t = make(table, 0, n) }
+func (t *table) Grow(n int) { t.FDs = make([]tasktree.Descriptor, 0, n) }
 
 func (t *table) Add(key schema.Text, bad func(string, ...any)) bool {
 	n, err := strconv.Atoi(key.Value)
@@ -248,15 +256,15 @@ func (t *table) Add(key schema.Text, bad func(string, ...any)) bool {
 		bad("%q is not a descriptor; write a number from 0 to %d, without a sign or leading zero", abbreviate(key.Value), tasktree.MaxFD)
 		return false
 	}
-	*t = append(*t, tasktree.Descriptor{FD: n, Pos: key.Pos})
+	t.FDs = append(t.FDs, tasktree.Descriptor{FD: n, Pos: key.Pos})
 	return true
 }
 
 func (t *table) Item(i int, f schema.Fields) {
-	d := &(*t)[i]
-	f.Short("file", !d.Cloexec, schema.Help{Want: "the name of an open file, or {file: NAME, cloexec: true}"})
+	d := &t.FDs[i]
+	cloexec := schema.Bool{Value: d.Cloexec && !t.Cloexec.Covers(d.FD)}
+	f.Short("file", !cloexec.Value, schema.Help{Want: "the name of an open file, or {file: NAME, cloexec: true}"})
 	f.Ref("file", &d.File, schema.ToFile, schema.Help{Required: true})
-	cloexec := schema.Bool{Value: d.Cloexec}
 	f.Bool("cloexec", &cloexec, schema.Help{Doc: "close-on-exec: FD_CLOEXEC of fcntl(2)", Default: "`false`"})
 	if cloexec.Pos.IsValid() {
 		d.Cloexec = cloexec.Value

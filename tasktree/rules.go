@@ -205,7 +205,9 @@ func (c *checker) task(task, parent *Task, path *KeyPath, depth int) {
 	}
 	c.pid(task, path)
 	c.descriptors(task, path)
+	c.cloexec(task, path)
 	c.program(task, path)
+	c.attributes(task, path)
 	if depth >= MaxTaskDeep && len(task.Children) > 0 {
 		c.bad(task.Pos, path.Sub("children"), "the tree is too deep: at most %d levels", MaxTaskDeep)
 		return
@@ -339,27 +341,11 @@ func (c *checker) program(task *Task, path *KeyPath) {
 			c.bad(arg.Pos, path.Sub("run").Entry(i), "a NUL byte cannot be part of an argument")
 		}
 	}
-	for _, v := range task.Env {
-		switch {
-		case v.Name == "" || strings.ContainsAny(v.Name, "=\x00"):
-			c.bad(v.Pos, path.Sub("env"), "%q is not a variable name: it is empty, or has a = or a NUL byte", v.Name)
-		case strings.ContainsRune(v.Value, 0):
-			c.bad(v.Pos, path.Sub("env").Sub(v.Name), "a NUL byte cannot be part of a variable")
-		}
-	}
-	for _, p := range []struct {
-		key string
-		Text
-	}{{"cwd", task.Cwd}, {"run", firstOf(task.Run)}} {
-		if len(p.Value) > MaxPath {
-			c.bad(p.Pos, path.Sub(p.key), "the path has %d bytes; the kernel takes at most %d", len(p.Value), MaxPath)
-		} else if why := AnotherProcess(p.Value); why != "" {
-			why, _, _ = strings.Cut(why, ";")
-			c.bad(p.Pos, path.Sub(p.key), "%q %s", p.Value, why)
-		}
-	}
-	if strings.ContainsRune(task.Cwd.Value, 0) {
-		c.bad(task.Cwd.Pos, path.Sub("cwd"), "a NUL byte cannot be part of a path")
+	if p := firstOf(task.Run); len(p.Value) > MaxPath {
+		c.bad(p.Pos, path.Sub("run"), "the path has %d bytes; the kernel takes at most %d", len(p.Value), MaxPath)
+	} else if why := AnotherProcess(p.Value); why != "" {
+		why, _, _ = strings.Cut(why, ";")
+		c.bad(p.Pos, path.Sub("run"), "%q %s", p.Value, why)
 	}
 	if task.Holds() && (len(task.Env) > 0 || task.EnvClear) {
 		c.warn(task.Pos, path, "env has no effect without run")

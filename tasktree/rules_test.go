@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"regrow/tasktree"
+	_ "regrow/tasktree/attr" // its rules
 )
 
 // TestCheck holds each rule: where its problem stands and what it says.

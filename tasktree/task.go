@@ -14,6 +14,14 @@ type Task struct {
 	EnvClear bool     // start from an empty environment
 	Cwd      Text     // Value "": the caller's
 
+	// Attributes are the others that the description says something of, each
+	// kind once: see package attr.
+	Attributes []Attribute
+
+	// Cloexec says which of FDs are close-on-exec, beside those that say so
+	// themselves.
+	Cloexec Cloexec
+
 	// SharesFiles names the task whose descriptor table this one has, too
 	// (CLONE_FILES of clone(2)); it then has no FDs of its own. Value "": the
 	// table is the task's own.

@@ -236,4 +236,31 @@ const (
 	// PipePages is a pipe of N bytes, as the kernel rounds it: a new one if the
 	// description says no capacity.
 	PipePages Resource = iota
+	// NiceValue is the nice value N.
+	NiceValue
 )
+
+// Stage is a position in the program of a task at which a step may stand. It is no
+// meeting: tasks wait for one another only where a step needs it.
+type Stage uint8
+
+// The stages, in the order of a program. See package planner for what stands
+// between them.
+const (
+	Forked Stage = iota // the children are there, and the table is still empty
+	Wired               // the table is as described, and only that
+	Place               // what files and programs are looked up from: folder, mask; and what may be inherited by nobody
+	Rights              // credentials: nothing behind this needs a right that the task does not keep
+	Last                // behind the gate, before the task runs its program or holds
+	Stages              // how many there are
+)
+
+// Wirer takes the steps that a task makes for its attributes.
+type Wirer interface {
+	// At names the place of the description that asks for the steps that follow.
+	At(pos schema.Pos)
+
+	// Call makes one system call, in a stage. Calls of one stage are made in the
+	// order in which they are written.
+	Call(s Stage, c Call)
+}

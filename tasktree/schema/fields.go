@@ -85,6 +85,10 @@ type Help struct {
 	// cure; "" if nothing is.
 	Empty string
 
+	// Word is a scalar that may stand in place of a list, which must be [Worded]
+	// then; "" for none.
+	Word string
+
 	// Most is how many entries a list has at most, 0 for any number; More says
 	// what is wrong with one beyond.
 	Most int
@@ -157,6 +161,11 @@ type Map interface {
 
 	// Keys describes the keys: a regular expression, "" for any text.
 	Keys() string
+}
+
+// Worded is a [List] that a word may stand for: [Help.Word].
+type Worded interface {
+	Word() *Text
 }
 
 // Splicer is a [List] or a [Map] that takes over the entries of another of its

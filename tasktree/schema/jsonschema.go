@@ -144,6 +144,9 @@ func (o *object) List(key string, l List, h Help) {
 	if h.Most > 0 {
 		s["maxItems"] = h.Most
 	}
+	if h.Word != "" {
+		s = map[string]any{"oneOf": []any{map[string]any{"const": h.Word}, s}}
+	}
 	o.add(key, h, s)
 }
 

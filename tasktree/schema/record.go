@@ -90,7 +90,10 @@ func (r record) Flags(key string, v *Flags, table []Flag, h Help) {
 	r.add(key, "["+strings.Join(names, ", ")+"]", v.Said(), v.Pos, h)
 }
 
-func (r record) List(key string, l List, _ Help) {
+func (r record) List(key string, l List, h Help) {
+	if w, ok := l.(Worded); ok && w.Word().Said() {
+		r.Text(key, w.Word(), h)
+	}
 	for i := range l.Len() {
 		l.Item(i, record{r.path(key) + "[" + strconv.Itoa(i) + "]", r.all})
 	}

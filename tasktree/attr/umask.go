@@ -1,0 +1,48 @@
+package attr
+
+import (
+	"golang.org/x/sys/unix"
+
+	"regrow/tasktree"
+	"regrow/tasktree/recipe"
+	"regrow/tasktree/schema"
+)
+
+// Umask is the file mode creation mask of a task, see umask(2). It does not touch
+// the files that a restore makes, whose mode is exact.
+type Umask struct {
+	Mask tasktree.Number // 0 to 0777
+}
+
+func init() {
+	tasktree.RegisterAttribute(tasktree.AttributeKind{
+		Keys: []string{"umask"},
+		New:  func() tasktree.Attribute { return &Umask{} },
+	})
+}
+
+// Fields implements [schema.Fielder].
+func (u *Umask) Fields(f schema.Fields) {
+	f.Mode("umask", &u.Mask, schema.Help{Doc: "mask of the modes of files that the task makes, octal as a `mode`: `0027`", Default: "the caller's"})
+}
+
+// Key implements [tasktree.Attribute].
+func (*Umask) Key() string { return "umask" }
+
+// Said implements [tasktree.Attribute].
+func (u *Umask) Said() bool { return u.Mask.Said() }
+
+// Check implements [tasktree.Attribute].
+func (u *Umask) Check(_ *tasktree.Task, report func(tasktree.Problem)) {
+	if u.Mask.Value&^0o777 != 0 {
+		report(tasktree.Problem{Pos: u.Mask.Pos, Path: "umask", Msg: "a mask has 0777 at most: the kernel keeps nothing else of it"})
+	}
+}
+
+// Wire implements [tasktree.Attribute].
+func (u *Umask) Wire(w recipe.Wirer) {
+	w.At(u.Mask.Pos)
+	w.Call(recipe.Place, recipe.Call{
+		Name: "umask", Nr: unix.SYS_UMASK, Effect: recipe.Nothing, Args: []recipe.Arg{recipe.Int(u.Mask.Value)},
+	})
+}
