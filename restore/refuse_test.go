@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"regrow/restore/internal/lookup"
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
@@ -132,7 +133,7 @@ func TestPlaces(t *testing.T) {
 		t.Errorf("places %v, %v, want 3 3 3 1", counts, err)
 	}
 	const programs = 1000
-	folders, names := make([]string, planner.MaxPlaces/programs), make([]string, programs, programs+1)
+	folders, names := make([]string, lookup.MaxPlaces/programs), make([]string, programs, programs+1)
 	for i := range folders {
 		folders[i] = fmt.Sprintf("/%d", i)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"regrow/fdstore"
 	"regrow/fdstore/wire"
+	"regrow/restore/internal/lookup"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
@@ -79,8 +80,8 @@ func newPlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, erro
 		messageIDs: map[string]fdstore.ID{},
 		scratch:    newScratch(t),
 		extraIDs:   map[string]int32{},
-		readyPaths: map[string]string{},
 	}
+	pl.programs = lookup.For(pl.plan)
 	if err := pl.inherited(); err != nil {
 		return nil, err
 	}

@@ -9,33 +9,27 @@ import (
 	"strconv"
 
 	"regrow/fdstore"
+	"regrow/restore/internal/lookup"
 	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 )
 
 // planner carries what NewPlan needs while it works.
 type planner struct {
-	plan            *plan.Plan
-	stored          []bool // by file index: comes through the store
-	earlyLimit      bool   // the root sets RLIMIT_NOFILE for all, before it forks
-	exact           bool   // a task has an exact pid
-	callerFDs       map[string]int
-	meets           map[*tasktree.Task]*meeting // by owner of the table
-	messageIDs      map[string]fdstore.ID       // by content
-	extraIDs        map[string]int32
-	numberHint      int32 // the extra of ops whose number could be too high, 0: not yet made
-	forkHints       int32 // the same for forks
-	serviceHints    int32 // the same for requests to a service
-	scratch         scratch
-	readyPaths      map[string]string
-	envp            uint64 // for tasks that add nothing to it
-	callersEnv      []string
-	lookedUp        map[string]places
-	placeCount      int // see MaxPlaces
-	foldersOf       string
-	lastFolders     []string
-	relativeFolders bool
-	probe           uint64 // highest number that a task can need, see checkNumbers
+	plan         *plan.Plan
+	stored       []bool // by file index: comes through the store
+	earlyLimit   bool   // the root sets RLIMIT_NOFILE for all, before it forks
+	exact        bool   // a task has an exact pid
+	callerFDs    map[string]int
+	meets        map[*tasktree.Task]*meeting // by owner of the table
+	messageIDs   map[string]fdstore.ID       // by content
+	extraIDs     map[string]int32
+	numberHint   int32 // the extra of ops whose number could be too high, 0: not yet made
+	forkHints    int32 // the same for forks
+	serviceHints int32 // the same for requests to a service
+	scratch      scratch
+	programs     lookup.Programs
+	probe        uint64 // highest number that a task can need, see checkNumbers
 }
 
 // inherited finds the caller's descriptors that the tree asks for.
