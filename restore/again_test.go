@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"regrow/fdstore"
+	"regrow/restore/internal/landing"
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
@@ -92,7 +93,7 @@ func contents(message []plan.FileEnd) string {
 	if len(names) <= short {
 		return strings.Join(names, " ")
 	}
-	period := len(message) - planner.LongestBorder(message)
+	period := len(message) - landing.LongestBorder(message)
 	times := strings.TrimSuffix(fmt.Sprintf("%.1f", float64(len(message))/float64(period)), ".0")
 	return strings.Join(names[:period], " ") + " x" + times
 }
@@ -179,7 +180,7 @@ func TestPipesStay(t *testing.T) {
 		Files: []*tasktree.OpenFile{{Name: "p", Spec: &kind.Pipe{}}, {Name: "r", Spec: &kind.Reg{Path: plantest.Text("/dev/null")}}},
 		Root:  &tasktree.Task{Name: "root"},
 	}
-	for n := range 2 * planner.FewAgain {
+	for n := range 2 * landing.FewRepeated {
 		tree.Root.FDs = append(tree.Root.FDs, tasktree.Descriptor{FD: n, File: plantest.Text([]string{"p.r", "p.w", "r"}[n%3])})
 	}
 	if problems := tree.Check(); len(problems) > 0 {
@@ -203,7 +204,7 @@ func TestLongestBorder(t *testing.T) {
 				want = n
 			}
 		}
-		if got := planner.LongestBorder(files); got != want {
+		if got := landing.LongestBorder(files); got != want {
 			t.Errorf("%v: %d, want %d", files, got, want)
 		}
 	})

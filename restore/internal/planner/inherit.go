@@ -82,15 +82,15 @@ func (pl *planner) lend() {
 
 // gatherInherited notes where the files are that this task needs: they came
 // with the fork.
-func (tp *taskPlanner) gatherInherited() {
+func (g gatherer) gatherInherited() {
 	needed := map[plan.FileEnd]bool{}
-	for _, d := range tp.targets {
+	for _, d := range g.table.Targets {
 		needed[plan.EndOf(d)] = true
 	}
-	for _, l := range tp.pl.plan.Lent {
-		tp.cloexec.Set(l.Number, true)
+	for _, l := range g.pl.plan.Lent {
+		g.table.SetCloexec(l.Number, true)
 		if needed[l.FileEnd] {
-			tp.at.Set(l.FileEnd, l.Number)
+			g.table.SetPlace(l.FileEnd, l.Number)
 		}
 	}
 }

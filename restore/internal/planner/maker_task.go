@@ -14,7 +14,7 @@ import (
 // taskMaker writes the recipe of an open file that one task makes for itself.
 // It knows the task's table, so every number is known beforehand.
 type taskMaker struct {
-	*taskPlanner
+	*taskWriter
 	file    *tasktree.OpenFile
 	numbers []int        // by Ref
 	ends    []int        // by Ref

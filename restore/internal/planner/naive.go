@@ -14,7 +14,13 @@ import (
 // two seconds, with the pauses between them.
 const naivePulls = 256
 
-// naive fills the table as restorers did that did not look: each descriptor in
+// naive writes what restorers did that did not look.
+type naive struct {
+	gatherer
+	service client // if the strategy is that
+}
+
+// fill fills the table as restorers did that did not look: each descriptor in
 // the order of the description, each open file to whatever number the kernel
 // gives, dup3 over whatever is at the target, and the helpers closed in the end,
 // whatever is there by then.
@@ -27,49 +33,49 @@ const naivePulls = 256
 // The planner's view of the table stays what the kernel's will be, so every
 // number is known here, too. What it would not know in a restorer of that kind
 // does not guide it.
-func (tp *taskPlanner) naive() error {
-	tp.lenient = true
-	defer func() { tp.lenient = false }()
-	for _, l := range tp.pl.plan.Lent {
-		tp.cloexec.Set(l.Number, true)
+func (n *naive) fill() error {
+	n.lenient = true
+	defer func() { n.lenient = false }()
+	for _, l := range n.pl.plan.Lent {
+		n.table.SetCloexec(l.Number, true)
 	}
-	tp.channel = -1
-	if tp.pl.plan.Options.Strategy == plan.StrategyService && tp.pulls() {
-		tp.openChannel()
+	n.service.channel = -1
+	if n.pl.plan.Options.Strategy == plan.StrategyService && n.pulls() {
+		n.service = connect(n.taskWriter)
 	}
 	first := map[plan.FileEnd]int{} // where each file is since it was installed first
-	for i := range tp.task.FDs {
-		d := &tp.task.FDs[i]
+	for i := range n.task.FDs {
+		d := &n.task.FDs[i]
 		from, again := first[plan.EndOf(d)]
 		if !again {
-			if from = tp.fetch(d); from < 0 {
+			if from = n.fetch(d); from < 0 {
 				continue // the pull fails
 			}
 		}
-		tp.put(d, from, !again)
+		n.put(d, from, !again)
 		first[plan.EndOf(d)] = d.FD
 	}
-	if tp.full != nil {
-		return tp.full
+	if n.full != nil {
+		return n.full
 	}
-	tp.about(program.VerbClose, tp.task.Pos)
-	for _, n := range tp.naiveHelpers(first) {
-		tp.call(unix.SYS_CLOSE, uint64(n)).Allow = uint16(unix.EBADF) // a restorer that does not look does not mind
-		tp.table.Release(n)
+	n.about(program.VerbClose, n.task.Pos)
+	for _, helper := range n.helpers(first) {
+		n.call(unix.SYS_CLOSE, uint64(helper)).Allow = uint16(unix.EBADF) // a restorer that does not look does not mind
+		n.table.Release(helper)
 	}
 	return nil
 }
 
-// naiveHelpers lists the numbers that the task closes in the end.
-func (tp *taskPlanner) naiveHelpers(used map[plan.FileEnd]int) []int {
+// helpers lists the numbers that the task closes in the end.
+func (n *naive) helpers(used map[plan.FileEnd]int) []int {
 	var numbers []int
-	if tp.channel >= 0 {
-		numbers = append(numbers, tp.channel)
+	if n.service.channel >= 0 {
+		numbers = append(numbers, n.service.channel)
 	}
-	if tp.store >= 0 {
-		numbers = append(numbers, tp.store)
+	if n.store >= 0 {
+		numbers = append(numbers, n.store)
 	}
-	for _, l := range tp.pl.plan.Lent {
+	for _, l := range n.pl.plan.Lent {
 		if _, moved := used[l.FileEnd]; !moved {
 			numbers = append(numbers, l.Number)
 		}
@@ -79,47 +85,48 @@ func (tp *taskPlanner) naiveHelpers(used map[plan.FileEnd]int) []int {
 
 // fetch brings an open file into the table and gives the number where it is, -1
 // if that fails.
-func (tp *taskPlanner) fetch(d *tasktree.Descriptor) int {
+func (n *naive) fetch(d *tasktree.Descriptor) int {
 	fe := plan.EndOf(d)
 	switch {
-	case !tp.pl.stored[fe.File]:
-		if n, made := tp.at.Get(fe); made { // the other end was made with this one
-			return n
+	case !n.pl.stored[fe.File]:
+		at, made := n.table.Place(fe)
+		if !made { // nor was the other end, and this one with it
+			n.make(d)
+			at, _ = n.table.Place(fe)
 		}
-		tp.make(d)
-		return tp.place(fe)
-	case tp.pl.plan.Options.Strategy == plan.StrategyInherit:
-		i := slices.IndexFunc(tp.pl.plan.Lent, func(l plan.Lent) bool { return l.FileEnd == fe })
-		return tp.pl.plan.Lent[i].Number
+		return at
+	case n.pl.plan.Options.Strategy == plan.StrategyInherit:
+		i := slices.IndexFunc(n.pl.plan.Lent, func(l plan.Lent) bool { return l.FileEnd == fe })
+		return n.pl.plan.Lent[i].Number
 	}
-	n := tp.table.Lowest()
-	from, what, ops := tp.store, plan.TheStore, 1
-	if tp.pl.plan.Options.Strategy == plan.StrategyService {
-		from, what, ops = tp.channel, plan.TheChannel, 2
-		tp.popFile(fe, n)
+	at := n.table.Lowest()
+	from, what, ops := n.store, plan.TheStore, 1
+	if n.pl.plan.Options.Strategy == plan.StrategyService {
+		from, what, ops = n.service.channel, plan.TheChannel, 2
+		n.service.popFile(fe, at)
 	} else {
-		tp.pullMessage(from, tp.pl.plan.Layout.Place(tp.pl.message([]plan.FileEnd{fe}, 0), 1).Word, []plan.FileEnd{fe}, []int{n})
-		tp.prog.Ops[len(tp.prog.Ops)-1].Args[5] = naivePulls
+		n.pullMessage(from, n.pl.plan.Layout.Place(n.pl.message([]plan.FileEnd{fe}, 0), 1).Word, []plan.FileEnd{fe}, []int{at})
+		n.prog.Ops[len(n.prog.Ops)-1].Args[5] = naivePulls
 	}
 	for i := range ops {
-		note := &tp.prog.Notes[len(tp.prog.Notes)-1-i]
+		note := &n.prog.Notes[len(n.prog.Notes)-1-i]
 		note.FD, note.Line, note.Col = int32(d.FD), int32(d.Pos.Line), int32(d.Pos.Col)
 	}
-	if tp.table.Holds(from) != what || uint64(n) >= tp.pl.plan.Host.HardFiles {
-		tp.table.Release(n)
+	if n.table.Holds(from) != what || uint64(at) >= n.pl.plan.Host.HardFiles {
+		n.table.Release(at)
 		return -1
 	}
-	return n
+	return at
 }
 
 // put installs a descriptor from a number, and closes that one if it was only
 // the way.
-func (tp *taskPlanner) put(d *tasktree.Descriptor, from int, helper bool) {
-	tp.aboutDescriptor(program.VerbInstall, d)
-	what, taken := tp.table.At.Get(from)
+func (n *naive) put(d *tasktree.Descriptor, from int, helper bool) {
+	n.aboutDescriptor(program.VerbInstall, d)
+	what, taken := n.table.At.Get(from)
 	if from == d.FD {
-		if taken && tp.closes(from) != d.Cloexec {
-			tp.setCloexec(d)
+		if taken && n.table.Closes(from) != d.Cloexec {
+			n.setCloexec(d)
 		}
 		return
 	}
@@ -127,19 +134,19 @@ func (tp *taskPlanner) put(d *tasktree.Descriptor, from int, helper bool) {
 	if d.Cloexec {
 		flag = unix.O_CLOEXEC
 	}
-	tp.want(tp.call(unix.SYS_DUP3, uint64(from), uint64(d.FD), flag), int64(d.FD))
-	tp.numberHint()
+	n.want(n.call(unix.SYS_DUP3, uint64(from), uint64(d.FD), flag), int64(d.FD))
+	n.numberHint()
 	if taken {
-		tp.table.Take(d.FD, what)
-		tp.cloexec.Set(d.FD, d.Cloexec)
+		n.table.Take(d.FD, what)
+		n.table.SetCloexec(d.FD, d.Cloexec)
 	}
 	if helper {
-		tp.call(unix.SYS_CLOSE, uint64(from)).Allow = uint16(unix.EBADF)
-		tp.table.Release(from)
+		n.call(unix.SYS_CLOSE, uint64(from)).Allow = uint16(unix.EBADF)
+		n.table.Release(from)
 	}
 }
 
 // pulls reports whether the task gets any open file from the runner.
-func (tp *taskPlanner) pulls() bool {
-	return slices.ContainsFunc(tp.targets, func(d *tasktree.Descriptor) bool { return tp.pl.stored[d.Open.Index] })
+func (n *naive) pulls() bool {
+	return slices.ContainsFunc(n.table.Targets, func(d *tasktree.Descriptor) bool { return n.pl.stored[d.Open.Index] })
 }

@@ -6,7 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/plan"
-	"regrow/restore/internal/program"
 	"regrow/tasktree"
 	"regrow/tasktree/recipe"
 )
@@ -38,21 +37,6 @@ func idFiles(h *plan.Host) []idFile {
 		{"/proc/self/uid_map", fmt.Sprintf("0 %d 1", h.UID)},
 		{"/proc/self/gid_map", fmt.Sprintf("0 %d 1", h.GID)},
 	}
-}
-
-// mapUser makes the caller user 0 of the tree's user namespace. The root task
-// does it, before there are others, since it needs nobody's help for this one
-// map: so the runner need not wait for it nor it for the runner, and a failure is
-// that of an op like any other.
-func (tp *taskPlanner) mapUser() {
-	t := tp.pl.plan.Tree
-	if !t.HasNamespace(tasktree.NamespaceUser) {
-		return
-	}
-	tp.about(program.VerbMap, t.NamespacePos(tasktree.NamespaceUser))
-	n := tp.table.Lowest()
-	tp.inTable(n)
-	tp.writeIDs(n)
 }
 
 // writeIDs appends what writes the maps through descriptor fd, the lowest that is

@@ -31,7 +31,7 @@ func New(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, error) {
 	first, err := newPlan(t, host, o)
 	_, refused := errors.AsType[*plan.RefusedError](err)
 	over := err == nil && (overInFlight(first) || overFlat(first))
-	if !bringsAgain(o) || !refused && !over {
+	if !repeats(o) || !refused && !over {
 		return first, err
 	}
 	// Bringing files again saves calls, but it takes numbers early that a full table
@@ -44,9 +44,9 @@ func New(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, error) {
 	return once, onceErr
 }
 
-// bringsAgain reports whether messages may bring an open file more than once: the
+// repeats reports whether messages may bring an open file more than once: the
 // kernel installs what a message brings for a third of what a dup3 costs.
-func bringsAgain(o plan.Options) bool {
+func repeats(o plan.Options) bool {
 	return o.Strategy == plan.StrategyFDStore && !o.Naive && !o.Once
 }
 
@@ -78,7 +78,6 @@ func newPlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, erro
 			Words:  map[wire.Word]fdstore.ID{}, SlotsOf: map[plan.FileEnd]int32{},
 		},
 		messageIDs: map[string]fdstore.ID{},
-		scratch:    newScratch(t),
 		extraIDs:   map[string]int32{},
 	}
 	pl.programs = lookup.For(pl.plan)
@@ -86,6 +85,7 @@ func newPlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, erro
 		return nil, err
 	}
 	pl.place()
+	pl.scratch.prepare(pl.plan, pl.stored)
 	if err := pl.checkNumbers(); err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func Rebased(p *plan.Plan, base uint64) (*plan.Plan, error) {
 // Once plans the same tree so that no message brings an open file more than once. It is
 // nil if that is so already, or cannot be.
 func Once(p *plan.Plan) *plan.Plan {
-	if !bringsAgain(p.Options) {
+	if !repeats(p.Options) {
 		return nil
 	}
 	o := p.Options

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"regrow/fdstore"
+	"regrow/restore/internal/landing"
 	"regrow/restore/internal/lookup"
 	"regrow/restore/internal/plan"
 	"regrow/tasktree"
@@ -81,7 +82,7 @@ func (pl *planner) place() {
 		traits := f.Spec.Traits(t)
 		// Opened in a user namespace, a file would be opened with other rights.
 		pl.stored[i] = traits.ByRunner || f.Shared() || len(f.Refers) > 0 || len(f.Uses) == 0 || referred[i] || t.HasNamespace(tasktree.NamespaceUser) || pl.plan.Options.Strategy == plan.StrategyInherit ||
-			bringsAgain(pl.plan.Options) && len(f.Uses) >= FewAgain && len(f.Spec.Ends()) == 0
+			repeats(pl.plan.Options) && len(f.Uses) >= landing.FewRepeated && len(f.Spec.Ends()) == 0
 		if traits.Path != "" {
 			clean := traits.Path
 			if !filepath.IsAbs(clean) {

@@ -12,22 +12,6 @@ func raise(limit int) string {
 	return fmt.Sprintf("raise it to %d with ulimit -Hn, which needs CAP_SYS_RESOURCE", limit)
 }
 
-// fullTable refuses a task whose descriptors leave no room for what its restore
-// takes besides. inAll is how many numbers there would have to be.
-func (tp *taskPlanner) fullTable(pos tasktree.Pos, inAll int) *plan.RefusedError {
-	p, wanted := tp.pl.plan, len(tp.task.FDs)
-	inAll = max(inAll, wanted+1)
-	what := map[plan.Strategy]string{
-		plan.StrategyFDStore: "the store, or what a file is made with",
-		plan.StrategyService: "the way to the service, or what a file is made with",
-		plan.StrategyInherit: "to move files past each other",
-	}[p.Options.Strategy]
-	return &plan.RefusedError{Source: p.Tree.Source, Pos: pos, Msg: fmt.Sprintf(
-		"task %q wants %d numbers, and the strategy %s needs %d more at a time (%s), %d in all: the hard RLIMIT_NOFILE is %d (%s; "+
-			"or leave a descriptor out, or let two of them name one open file)",
-		tp.task.Name, wanted, p.Options.Strategy, inAll-wanted, what, inAll, p.Host.HardFiles, raise(inAll))}
-}
-
 // leastOwn is what the process that restores has open beside the tree's files in
 // any case: the standard descriptors, which Go opens if nobody else has, the
 // store, the root's pidfd.

@@ -1,33 +1,30 @@
-package planner
+package landing
 
 import (
 	"regrow/fdstore"
 	"regrow/restore/internal/plan"
 )
 
-// FewAgain is for how many numbers a message is not worth its two calls.
-const FewAgain = 16
+// FewRepeated is for how many numbers a message that brings nothing new is not worth its
+// two calls.
+const FewRepeated = 16
 
-// landingAgain chooses what the next message brings, and where that lands. A number
-// that it reaches gets what it wants of the store at once, also if the task has that
-// open file already:
+// repeating is Next where open files may come more than once. A number that the message
+// reaches gets what it wants of the store at once, also if the task has that open file
+// already:
 //
 //	wanted:   0 ─ log   1 ─ log   2 ─ log   3 ─ jobs.r
 //	message:  log, log, log, jobs.r            and no dup3
-//
-// It gives the files back that do not come with it. The next call uses the memory of
-// order and numbers.
-func (tp *taskPlanner) landingAgain(files []plan.FileEnd) (order []plan.FileEnd, numbers []int, rest []plan.FileEnd) {
-	sc := &tp.pl.scratch
-	order, numbers = sc.order[:0], sc.numbers[:0]
-	open := sc.open[:0]
-	waiting := tp.waiting(files)
+func (c *Chooser) repeating(files []plan.FileEnd) (order []plan.FileEnd, numbers []int, rest []plan.FileEnd) {
+	order, numbers = c.order[:0], c.numbers[:0]
+	open := c.open[:0]
+	waiting := c.waiting(files)
 	most := min(len(files), fdstore.MaxGroup)
-	for n := tp.table.Lowest(); len(numbers) < fdstore.MaxGroup; n++ {
-		if tp.table.At.Has(n) {
+	for n := c.table.Lowest(); len(numbers) < fdstore.MaxGroup; n++ {
+		if c.table.At.Has(n) {
 			continue
 		}
-		fe := tp.wantsStored(n)
+		fe := c.wantsStored(n)
 		if fe == plan.Nothing && len(numbers) >= most {
 			break
 		}
@@ -41,40 +38,35 @@ func (tp *taskPlanner) landingAgain(files []plan.FileEnd) (order []plan.FileEnd,
 		}
 		order, numbers = append(order, fe), append(numbers, n)
 	}
-	sc.order, sc.numbers, sc.open = order, numbers, open
+	c.order, c.numbers, c.open = order, numbers, open
 	return order, numbers, fillOpen(order, open, files, waiting)
 }
 
-// pullAgain brings open files that the task has by now to more of their numbers, as
-// long as a message is worth it.
-func (tp *taskPlanner) pullAgain() {
-	for {
-		way := tp.way()
-		order := tp.again()
-		if len(order) < FewAgain {
-			if n := len(way); n > 0 {
-				tp.table.Release(way[n-1])
-			}
-			return
-		}
-		numbers := tp.table.Land(tp.pl.scratch.numbers, len(order))
-		tp.pl.scratch.numbers = numbers
-		tp.takeMessage(way, order, numbers)
+// Repeat gives what a message brings that brings open files of the task to more of their
+// numbers, and where that lands; nothing if no message is worth it any more. The next
+// call uses the memory.
+func (c *Chooser) Repeat() (order []plan.FileEnd, numbers []int) {
+	if !c.repeats {
+		return nil, nil
 	}
+	if order = c.repeated(); len(order) < FewRepeated {
+		return nil, nil
+	}
+	return order, c.land(len(order))
 }
 
-// again gives what the next free numbers want of the store, as far as a message
-// should go. What wants nothing of it gets what the next one wants and is closed in
-// the end, so at most a third may be such. The next call uses the memory.
-func (tp *taskPlanner) again() []plan.FileEnd {
-	last := tp.targets[len(tp.targets)-1].FD
-	wanted := tp.pl.scratch.order[:0]
+// repeated gives what the next free numbers want of the store, as far as a message
+// should go. A number that wants nothing is filled with what the next one wants, and
+// closed afterwards; at most a third of a message may be such filler.
+func (c *Chooser) repeated() []plan.FileEnd {
+	last := c.table.Targets[len(c.table.Targets)-1].FD
+	wanted := c.order[:0]
 	count, worth := 0, 0
-	for n := tp.table.Lowest(); n <= last && len(wanted) < 2*fdstore.MaxGroup; n++ {
-		if tp.table.At.Has(n) {
+	for n := c.table.Lowest(); n <= last && len(wanted) < 2*fdstore.MaxGroup; n++ {
+		if c.table.At.Has(n) {
 			continue
 		}
-		fe := tp.wantsStored(n)
+		fe := c.wantsStored(n)
 		wanted = append(wanted, fe)
 		if fe == plan.Nothing {
 			continue
@@ -83,7 +75,7 @@ func (tp *taskPlanner) again() []plan.FileEnd {
 			worth = len(wanted)
 		}
 	}
-	tp.pl.scratch.order = wanted
+	c.order = wanted
 	wanted = wholePeriods(wanted[:worth])
 	for i := len(wanted) - 2; i >= 0; i-- {
 		if wanted[i] == plan.Nothing {
@@ -95,8 +87,8 @@ func (tp *taskPlanner) again() []plan.FileEnd {
 
 // wantsStored gives the open file that a number wants, or nothing if that does not
 // come out of the store.
-func (tp *taskPlanner) wantsStored(n int) plan.FileEnd {
-	if d := tp.wants(n); d != nil && tp.pl.stored[d.Open.Index] {
+func (c *Chooser) wantsStored(n int) plan.FileEnd {
+	if d := c.table.Wants(n); d != nil && c.stored[d.Open.Index] {
 		return plan.EndOf(d)
 	}
 	return plan.Nothing

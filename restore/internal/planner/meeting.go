@@ -87,75 +87,38 @@ func tablesOf(t *tasktree.Task) map[*tasktree.Task]bool {
 	return tables
 }
 
-// fork makes the children, while the table holds the store alone: what they
-// copy stays small and what they start with is known. Those that go on with a
-// shared table are made first, each table's after the other, and the task leaves
-// every table but its own:
-//
-//	forked with A ─ children with A ─ leave A ─ children with B ─ leave B
-//	─ children with the task's own ─ plain children, which get copies
-func (tp *taskPlanner) fork() {
-	task, own := tp.task, tp.task.Table()
-	var others []*tasktree.Task
-	for _, c := range task.Children {
-		if o := c.Carried; o != nil && o != own && o != task.Carried && !slices.Contains(others, o) {
-			others = append(others, o)
-		}
-	}
-	if task.Carried != nil && task.Carried != own {
-		others = append([]*tasktree.Task{task.Carried}, others...)
-	}
-	for _, table := range others {
-		tp.forkChildren(table)
-		tp.about(program.VerbMeet, task.Pos)
-		tp.call(unix.SYS_UNSHARE, unix.CLONE_FILES)
-		tp.meet(table, tp.pl.meets[table].start)
-	}
-	tp.forkChildren(own)
-	tp.forkWithHelp()
-}
-
-// forkChildren makes the children that go on with a table.
-func (tp *taskPlanner) forkChildren(table *tasktree.Task) {
-	for _, child := range tp.task.Children {
-		if child.Carried == table {
-			tp.forkChild(child)
-		}
-	}
-}
-
 // meet waits until the count of a table's tasks is down to value, and takes one
 // off.
-func (tp *taskPlanner) meet(table *tasktree.Task, value int) {
-	tp.add(program.OpMeet, tp.pl.meets[table].count, uint64(value))
+func (f forker) meet(m *meeting, value int) {
+	f.add(program.OpMeet, m.count, uint64(value))
 }
 
 // share is what a task does that has the table of another one.
-func (tp *taskPlanner) share() {
-	owner := tp.task.Owner
-	m := tp.pl.meets[owner]
-	tp.about(program.VerbMeet, tp.task.SharesFiles.Pos)
-	tp.meet(owner, m.start)
+func (f forker) share() {
+	owner := f.task.Owner
+	m := f.pl.meets[owner]
+	f.about(program.VerbMeet, f.task.SharesFiles.Pos)
+	f.meet(m, m.start)
 	if !m.turns {
 		return
 	}
-	k, n := slices.Index(m.sharers, tp.task), len(m.sharers)
-	helper := tp.pl.sharerHelper(k)
+	k, n := slices.Index(m.sharers, f.task), len(m.sharers)
+	helper := f.pl.sharerHelper(k)
 	take := m.first - 2*k
-	tp.meet(owner, take)
-	tp.lenient = true
-	tp.about(program.VerbHelper, tp.task.SharesFiles.Pos)
-	tp.want(tp.call(unix.SYS_FCNTL, uint64(tp.store), unix.F_DUPFD_CLOEXEC, 0), int64(helper))
-	tp.note().Extra = tp.pl.extra(plan.Extra{Name: "fcntl(F_DUPFD_CLOEXEC)"})
-	tp.about(program.VerbMeet, tp.task.SharesFiles.Pos)
-	tp.meet(owner, take-1)
+	f.meet(m, take)
+	f.lenient = true
+	f.about(program.VerbHelper, f.task.SharesFiles.Pos)
+	f.want(f.call(unix.SYS_FCNTL, uint64(f.store), unix.F_DUPFD_CLOEXEC, 0), int64(helper))
+	f.note().Extra = f.pl.extra(plan.Extra{Name: "fcntl(F_DUPFD_CLOEXEC)"})
+	f.about(program.VerbMeet, f.task.SharesFiles.Pos)
+	f.meet(m, take-1)
 	closing := 2*n - 2*k
-	tp.meet(owner, closing)
-	tp.about(program.VerbHelper, tp.task.SharesFiles.Pos)
-	tp.call(unix.SYS_CLOSE, uint64(helper)).Allow = uint16(unix.EBADF)
-	tp.about(program.VerbMeet, tp.task.SharesFiles.Pos)
-	tp.lenient = false
-	tp.meet(owner, closing-1)
+	f.meet(m, closing)
+	f.about(program.VerbHelper, f.task.SharesFiles.Pos)
+	f.call(unix.SYS_CLOSE, uint64(helper)).Allow = uint16(unix.EBADF)
+	f.about(program.VerbMeet, f.task.SharesFiles.Pos)
+	f.lenient = false
+	f.meet(m, closing-1)
 }
 
 // sharerHelper gives the number at which the k-th sharer of a naive plan has its
@@ -168,26 +131,26 @@ func (pl *planner) sharerHelper(k int) int {
 }
 
 // whileOthersWait lets the owner of a shared table fill it.
-func (tp *taskPlanner) whileOthersWait(fill func() error) error {
-	m := tp.pl.meets[tp.task]
+func (f forker) whileOthersWait(fill func() error) error {
+	m := f.pl.meets[f.task]
 	if m == nil {
 		return fill()
 	}
-	tp.about(program.VerbMeet, tp.task.Pos)
+	f.about(program.VerbMeet, f.task.Pos)
 	if !m.turns {
-		tp.meet(tp.task, 1)
+		f.meet(m, 1)
 		return fill()
 	}
 	n := len(m.sharers)
 	for k := range n {
-		tp.table.Take(tp.pl.sharerHelper(k), plan.TheStore)
+		f.table.Take(f.pl.sharerHelper(k), plan.TheStore)
 	}
-	tp.meet(tp.task, m.start)
-	tp.meet(tp.task, 2*n+2)
+	f.meet(m, m.start)
+	f.meet(m, 2*n+2)
 	if err := fill(); err != nil {
 		return err
 	}
-	tp.about(program.VerbMeet, tp.task.Pos)
-	tp.meet(tp.task, 2*n+1)
+	f.about(program.VerbMeet, f.task.Pos)
+	f.meet(m, 2*n+1)
 	return nil
 }

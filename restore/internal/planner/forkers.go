@@ -20,45 +20,45 @@ const leastToHelp = 16
 //
 // The rest is one child for each helper: there are never more processes at a time
 // than the tree has tasks, which may be all that a limit allows.
-func (tp *taskPlanner) forkWithHelp() {
+func (f forker) forkWithHelp() {
 	var plain []*tasktree.Task
-	for _, child := range tp.task.Children {
+	for _, child := range f.task.Children {
 		if child.Carried == nil {
 			plain = append(plain, child)
 		}
 	}
-	helpers := tp.pl.helpersFor(len(plain))
+	helpers := f.pl.helpersFor(len(plain))
 	part := (len(plain) - helpers) / (helpers + 1)
 	cells := make([]uint64, helpers)
 	for i := range cells {
-		cells[i] = tp.pl.plan.Arena.Cell()
-		tp.about(program.VerbFork, tp.task.Pos)
-		tp.help(part+1, cells[i])
+		cells[i] = f.pl.plan.Arena.Cell()
+		f.about(program.VerbFork, f.task.Pos)
+		f.help(part+1, cells[i])
 		for _, child := range plain[:part] {
-			tp.forkChild(child)
+			f.forkChild(child)
 		}
 		plain = plain[part:]
-		tp.about(program.VerbFork, tp.task.Pos)
-		tp.add(program.OpEnd)
+		f.about(program.VerbFork, f.task.Pos)
+		f.add(program.OpEnd)
 	}
 	own := len(plain) - helpers
 	for _, child := range plain[:own] {
-		tp.forkChild(child)
+		f.forkChild(child)
 	}
-	tp.about(program.VerbFork, tp.task.Pos)
+	f.about(program.VerbFork, f.task.Pos)
 	for _, cell := range cells {
-		tp.add(program.OpReap, cell)
+		f.add(program.OpReap, cell)
 	}
 	for _, child := range plain[own:] {
-		tp.forkChild(child)
+		f.forkChild(child)
 	}
 }
 
 // help makes a helper for the next so many ops.
-func (tp *taskPlanner) help(ops int, cell uint64) {
-	args := tp.pl.plan.Arena.Clone(program.CloneArgs{Signal: uint64(unix.SIGCHLD)})
-	op := tp.add(program.OpHelp, args, uint64(tp.task.Index), uint64(ops), cell)
-	if tp.pl.plan.Host.OldClone {
+func (f forker) help(ops int, cell uint64) {
+	args := f.pl.plan.Arena.Clone(program.CloneArgs{Signal: uint64(unix.SIGCHLD)})
+	op := f.add(program.OpHelp, args, uint64(f.task.Index), uint64(ops), cell)
+	if f.pl.plan.Host.OldClone {
 		op.Flags |= program.FlagOldClone
 	}
 }

@@ -1,0 +1,41 @@
+package planner
+
+import (
+	"regrow/restore/internal/landing"
+	"regrow/restore/internal/plan"
+	"regrow/restore/internal/program"
+	"regrow/restore/internal/table"
+	"regrow/tasktree"
+)
+
+// scratch is what planning a task works with: used again for the next task,
+// since most of a large tree's tasks are small and alike.
+type scratch struct {
+	table   table.Task
+	choice  landing.Chooser
+	uses    table.ByFile[int]
+	targets []*tasktree.Descriptor
+	ops     []program.Op
+	notes   []program.Note
+	key     []byte
+	way     []int
+	landed  []int32
+}
+
+// prepare makes the scratch for the tasks of a plan whose stored open files are known.
+func (sc *scratch) prepare(p *plan.Plan, stored []bool) {
+	ends := 1
+	for _, f := range p.Tree.Files {
+		ends = max(ends, len(f.Spec.Ends()))
+	}
+	n := len(p.Tree.Files)
+	sc.table = table.NewTask(n, ends, p.Host.HardFiles)
+	sc.choice = landing.NewChooser(&sc.table, stored, ends, repeats(p.Options))
+	sc.uses = table.NewByFile[int](n, ends)
+}
+
+// begin empties the scratch for a task.
+func (sc *scratch) begin(p *plan.Plan, task *tasktree.Task) {
+	sc.targets = p.Sorted(sc.targets, task)
+	sc.table.Begin(task, sc.targets)
+}
