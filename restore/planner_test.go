@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"regrow/fdstore"
+	"regrow/restore/internal/assign"
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
@@ -385,7 +386,7 @@ func TestNestedStore(t *testing.T) {
 			t.Fatal(problems)
 		}
 		p := plantest.Must(t)(planner.New(tree, plantest.Host, plan.Options{}))
-		if nested := p.Layout == fdstore.Nested; nested != (tasks > planner.FlatMessages) {
+		if nested := p.Layout == fdstore.Nested; nested != (tasks > assign.FlatMessages) {
 			t.Errorf("%d tasks: layout %d", tasks, p.Layout)
 		}
 		deepest := 0

@@ -33,6 +33,7 @@ import (
 //	           └──────▶ internal/service, fdstore ──▶ fdstore/wire
 //	cmd, restore, internal/service ──▶ internal/proc
 //	restore ──▶ plan ──▶ program, safepath       (restore/internal/...)
+//	        ──▶ planner ──▶ assign ──▶ landing ──▶ table;  limits, lookup
 //	        ──▶ runner ──▶ prepare, report, trace;  observe ──▶ report
 //
 // Tests may import what they need, and so may the programs under test.
@@ -40,7 +41,7 @@ var rooms = map[string][]string{
 	"cmd/fdhold": {"fdstore", "fdstore/activation", "fdstore/execfd"},               // the store for those who write no Go
 	"cmd":        {"restore", "images", "images/live", "tasktree", "internal/proc"}, // it hands the tree from one to the other
 	"restore": {
-		"restore/internal/plan", "restore/internal/runner", "restore/internal/observe", "restore/internal/report", "restore/internal/prepare", "restore/internal/plantest", "restore/internal/host", "restore/internal/memory", "restore/internal/planner", "restore/internal/lookup", "restore/internal/landing", "restore/internal/show", "restore/internal/model", "restore/internal/table", "restore/internal/words", "restore/internal/program", "restore/internal/postfork",
+		"restore/internal/plan", "restore/internal/runner", "restore/internal/observe", "restore/internal/report", "restore/internal/prepare", "restore/internal/plantest", "restore/internal/host", "restore/internal/memory", "restore/internal/planner", "restore/internal/show", "restore/internal/model", "restore/internal/table", "restore/internal/words", "restore/internal/program", "restore/internal/postfork",
 		"restore/internal/safepath", "restore/internal/execcheck",
 		"tasktree", "fdstore", "fdstore/wire", "internal/proc", "internal/service",
 	},
@@ -50,7 +51,9 @@ var rooms = map[string][]string{
 	"restore/internal/model":   {"restore/internal/plan", "restore/internal/words", "restore/internal/table", "restore/internal/program", "fdstore", "fdstore/wire", "tasktree"},
 	"restore/internal/show":    {"restore/internal/plan", "restore/internal/model", "restore/internal/words", "restore/internal/program", "tasktree"},
 	"restore/internal/lookup":  {"restore/internal/plan", "tasktree", "tasktree/recipe"},
-	"restore/internal/planner": {"restore/internal/lookup", "restore/internal/landing", "restore/internal/plan", "restore/internal/table", "restore/internal/program", "restore/internal/safepath", "fdstore", "fdstore/wire", "internal/service", "tasktree", "tasktree/recipe"},
+	"restore/internal/assign":  {"restore/internal/plan", "restore/internal/landing", "restore/internal/program", "fdstore", "tasktree"},
+	"restore/internal/limits":  {"restore/internal/plan", "tasktree"},
+	"restore/internal/planner": {"restore/internal/assign", "restore/internal/limits", "restore/internal/lookup", "restore/internal/landing", "restore/internal/plan", "restore/internal/table", "restore/internal/program", "restore/internal/safepath", "fdstore", "fdstore/wire", "internal/service", "tasktree", "tasktree/recipe"},
 	"restore/internal/memory":  {"internal/proc", "restore/internal/postfork", "restore/internal/program"},
 	"restore/internal/host":    {"restore/internal/plan", "restore/internal/planner", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "restore/internal/execcheck", "fdstore/execfd", "internal/proc", "tasktree", "tasktree/recipe"},
 	"restore/restoretest":      {"restore", "images", "internal/proc"},

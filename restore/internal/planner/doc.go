@@ -1,9 +1,10 @@
 // Package planner decides beforehand everything that restoring a tree will do: [New] makes
 // a plan of a checked tree and a host. It is pure.
 //
-//	order and numbers ─▶ runner's program ─▶ for each task: gather, install, fork, wait, exec
+//	what holds for the tree ─▶ runner's program ─▶ for each task: fork, gather, install, wait, exec
+//	assign, limits             runnerMaker         taskPlanner, with landing and lookup
 //
-// How open files get into a task's table is the strategy's: gather.go pulls from a store,
+// How open files get into a task's table is the strategy's: pull.go pulls from a store,
 // service.go asks a process, inherit.go takes what came with the fork, and naive.go does
 // each without looking.
 package planner

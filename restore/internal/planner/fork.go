@@ -39,7 +39,7 @@ func (f forker) fork() {
 		f.about(program.VerbMeet, task.Pos)
 		f.call(unix.SYS_UNSHARE, unix.CLONE_FILES)
 		m := f.pl.meets[table]
-		f.meet(m, m.start)
+		f.meet(m, m.Start)
 	}
 	f.forkChildren(own)
 	f.forkWithHelp()

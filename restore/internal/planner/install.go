@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/limits"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
@@ -90,7 +91,7 @@ func (i installer) breakCycle(d *tasktree.Descriptor) error {
 		to = i.store
 	}
 	if to < 0 {
-		return i.fullTable(d.Pos, 0)
+		return limits.FullTable(i.pl.plan, i.task, d.Pos, 0)
 	}
 	i.aboutDescriptor(program.VerbMove, d)
 	i.want(i.call(unix.SYS_DUP3, uint64(d.FD), uint64(to), unix.O_CLOEXEC), int64(to))

@@ -27,7 +27,7 @@ func (r root) begin() {
 	if r.pl.plan.Options.Detach {
 		r.call(unix.SYS_SETSID)
 	}
-	if h := r.pl.plan.Host; h.SoftFiles < h.HardFiles && r.pl.probe >= h.HardFiles-1 {
+	if h := r.pl.plan.Host; h.SoftFiles < h.HardFiles && r.pl.highest >= h.HardFiles-1 {
 		// The Go runtime has raised the soft limit, but not to the hard one: it
 		// left one number, see init in syscall/rlimit.go.
 		r.setLimit(h.HardFiles, h.HardFiles)

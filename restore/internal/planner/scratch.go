@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"regrow/restore/internal/assign"
 	"regrow/restore/internal/landing"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
@@ -30,7 +31,7 @@ func (sc *scratch) prepare(p *plan.Plan, stored []bool) {
 	}
 	n := len(p.Tree.Files)
 	sc.table = table.NewTask(n, ends, p.Host.HardFiles)
-	sc.choice = landing.NewChooser(&sc.table, stored, ends, repeats(p.Options))
+	sc.choice = landing.NewChooser(&sc.table, stored, ends, assign.Repeats(p.Options))
 	sc.uses = table.NewByFile[int](n, ends)
 }
 

@@ -3,8 +3,6 @@ package planner
 import (
 	"golang.org/x/sys/unix"
 
-	"regrow/fdstore"
-	"regrow/fdstore/wire"
 	"regrow/internal/service"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
@@ -116,12 +114,4 @@ func (pl *planner) serviceHint() int32 {
 		}})
 	}
 	return pl.serviceHints
-}
-
-// wordOf gives what a pull of a message asks for.
-func wordOf(p *plan.Plan, id fdstore.ID, files int) wire.Word {
-	if p.Options.Strategy == plan.StrategyService {
-		return wire.Word(service.PopWord(service.ID(id)))
-	}
-	return p.Layout.Place(id, files).Word
 }

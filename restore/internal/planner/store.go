@@ -3,6 +3,7 @@ package planner
 import (
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/limits"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 )
@@ -40,7 +41,7 @@ func (g gatherer) clearFull() error {
 	if numbers[plan.EndOf(here)] > 1 {
 		return nil
 	}
-	return g.fullTable(here.Pos, 0)
+	return limits.FullTable(g.pl.plan, g.task, here.Pos, 0)
 }
 
 // letGo closes the store, from which nothing more is pulled, before the task makes

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/limits"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/table"
@@ -31,24 +32,8 @@ type taskWriter struct {
 // inTable notes that the task's table has no room for number n.
 func (w *taskWriter) inTable(n int) {
 	if hard := w.pl.plan.Host.HardFiles; uint64(n) >= hard && w.full == nil {
-		w.full = w.fullTable(w.task.Pos, n+1)
+		w.full = limits.FullTable(w.pl.plan, w.task, w.task.Pos, n+1)
 	}
-}
-
-// fullTable refuses a task whose descriptors leave no room for what its restore
-// takes besides. inAll is how many numbers there would have to be.
-func (w *taskWriter) fullTable(pos tasktree.Pos, inAll int) *plan.RefusedError {
-	p, wanted := w.pl.plan, len(w.task.FDs)
-	inAll = max(inAll, wanted+1)
-	what := map[plan.Strategy]string{
-		plan.StrategyFDStore: "the store, or what a file is made with",
-		plan.StrategyService: "the way to the service, or what a file is made with",
-		plan.StrategyInherit: "to move files past each other",
-	}[p.Options.Strategy]
-	return &plan.RefusedError{Source: p.Tree.Source, Pos: pos, Msg: fmt.Sprintf(
-		"task %q wants %d numbers, and the strategy %s needs %d more at a time (%s), %d in all: the hard RLIMIT_NOFILE is %d (%s; "+
-			"or leave a descriptor out, or let two of them name one open file)",
-		w.task.Name, wanted, p.Options.Strategy, inAll-wanted, what, inAll, p.Host.HardFiles, raise(inAll))}
 }
 
 // setCloexec gives an installed descriptor its flag.

@@ -1,0 +1,79 @@
+package assign
+
+import (
+	"path/filepath"
+
+	"regrow/restore/internal/landing"
+	"regrow/restore/internal/plan"
+	"regrow/tasktree"
+)
+
+// Stored decides which open files the runner makes and puts in the store: the shared
+// ones; those that a task has so often that pulling them again is cheaper than dup3
+// (none with ends: as long as regrow has an end, the other end does not learn that the
+// task has closed it); those that only the runner can make; all files of one path if
+// one of them creates it, since then their order counts; and simply all if the tasks
+// have other rights.
+func Stored(p *plan.Plan) []bool {
+	t := p.Tree
+	stored := make([]bool, len(t.Files))
+	needed, referred := neededFiles(t)
+	byPath := map[string][]int{}
+	creates := map[string]bool{}
+	for i, f := range t.Files {
+		if !needed[i] {
+			continue
+		}
+		traits := f.Spec.Traits(t)
+		// Opened in a user namespace, a file would be opened with other rights.
+		stored[i] = traits.ByRunner || f.Shared() || len(f.Refers) > 0 || len(f.Uses) == 0 || referred[i] || t.HasNamespace(tasktree.NamespaceUser) || p.Options.Strategy == plan.StrategyInherit ||
+			Repeats(p.Options) && len(f.Uses) >= landing.FewRepeated && len(f.Spec.Ends()) == 0
+		if traits.Path != "" {
+			clean := traits.Path
+			if !filepath.IsAbs(clean) {
+				clean = p.Host.Cwd + "/" + clean
+			}
+			clean = filepath.Clean(clean)
+			byPath[clean] = append(byPath[clean], i)
+			creates[clean] = creates[clean] || traits.Creates
+		}
+	}
+	for path := range creates {
+		if !creates[path] {
+			continue
+		}
+		for _, i := range byPath[path] {
+			stored[i] = true
+		}
+	}
+	return stored
+}
+
+// neededFiles finds the open files that a task has, or that one of these is made out
+// of; and those among them that another one names.
+func neededFiles(t *tasktree.Tree) (needed, referred []bool) {
+	needed, referred = make([]bool, len(t.Files)), make([]bool, len(t.Files))
+	var need func(f *tasktree.OpenFile)
+	need = func(f *tasktree.OpenFile) {
+		if needed[f.Index] {
+			return
+		}
+		needed[f.Index] = true
+		for _, to := range f.Refers {
+			referred[to.Index] = true
+			need(to)
+		}
+	}
+	for _, f := range t.Files {
+		if len(f.Uses) > 0 {
+			need(f)
+		}
+	}
+	return needed, referred
+}
+
+// Repeats reports whether messages may bring an open file more than once: the
+// kernel installs what a message brings for a third of what a dup3 costs.
+func Repeats(o plan.Options) bool {
+	return o.Strategy == plan.StrategyFDStore && !o.Naive && !o.Once
+}
