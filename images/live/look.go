@@ -209,8 +209,7 @@ func (l *look) task(p *process) {
 // held gives the name of a task that holds, as regrow has left it: its argument list is
 // its name, its comm the beginning of that, and its program another one.
 func (p *process) held() (name string, ok bool) {
-	const comm = 15 // bytes that the kernel keeps, see TASK_COMM_LEN
-	if len(p.args) != 1 || p.args[0] == "" || p.Name != p.args[0][:min(comm, len(p.args[0]))] {
+	if len(p.args) != 1 || p.args[0] == "" || p.Name != comm(p.args[0]) {
 		return "", false
 	}
 	exe, err := proc.Program(p.PID)

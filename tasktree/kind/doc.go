@@ -3,8 +3,10 @@
 //
 // A new kind is one new file. It has a type that implements
 // [tasktree.Spec] and an init function that calls register with the kind's
-// word, its keys and its decode function. Nothing else has to change: package
-// images decodes by [Lookup], the planner makes files by Spec.Make.
+// word and a function that makes a zero one. Nothing else has to change: package
+// images decodes by [Lookup], the planner makes files by Spec.Make, and package
+// images/live finds the kind of a live open file by [Of] and lets it be read, if it
+// is [Readable].
 //
 // Like the model, the kinds are pure: a recipe is a list of system calls, not
 // their execution.
