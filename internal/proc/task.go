@@ -80,6 +80,9 @@ func taskLink(pid int, name string) (string, error) {
 	path := folder(pid) + "/" + name
 	var link [unix.PathMax]byte
 	n, err := again(func() (int, error) { return unix.Readlink(path, link[:]) })
+	if err == nil && n == 0 { // what some kernels say of a namespace to whom may not look
+		err = unix.EACCES
+	}
 	if err != nil {
 		return "", &fs.PathError{Op: "readlink", Path: path, Err: err}
 	}

@@ -42,7 +42,18 @@ func injected(pid int, nr uint64, args []uint64) (result int64, err error) {
 		return 0, fmt.Errorf("PTRACE_GETREGS: %w", err)
 	}
 	regs = was
-	regs.Rip -= 2 // the instruction that began the call it waits in: 0f 05
+	// The instruction that began the call it waits in, or that begins it again, where it
+	// has not yet done so since the last time.
+	var code [2]byte
+	if _, err := unix.PtracePeekText(pid, uintptr(regs.Rip), code[:]); err != nil {
+		return 0, fmt.Errorf("PTRACE_PEEKTEXT: %w", err)
+	}
+	if syscall := [2]byte{0x0f, 0x05}; code != syscall {
+		regs.Rip -= 2
+		if _, err := unix.PtracePeekText(pid, uintptr(regs.Rip), code[:]); err != nil || code != syscall {
+			return 0, fmt.Errorf("it waits in no call: % x, %v", code, err)
+		}
+	}
 	regs.Orig_rax = ^uint64(0)
 	regs.Rax, regs.Rdi, regs.Rsi, regs.Rdx, regs.R10, regs.R8, regs.R9 = nr, args[0], args[1], args[2], args[3], args[4], args[5]
 	if err := unix.PtraceSetRegs(pid, &regs); err != nil {
