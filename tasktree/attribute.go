@@ -33,6 +33,19 @@ type NeedyAttribute interface {
 	Host() []recipe.Need
 }
 
+// ReadableAttribute is an [Attribute] that a live task shows.
+type ReadableAttribute interface {
+	// Read takes the value of a live task, as one that is said. It disturbs nothing.
+	Read(l LiveTask) error
+}
+
+// LiveTask is a live task as an attribute may see it. The errors are those of /proc
+// and of the calls.
+type LiveTask interface {
+	Status(field string) (string, error) // of /proc/PID/status
+	Nice() (int, error)
+}
+
 // AttributeKind is what regrow knows of an attribute beside its data.
 type AttributeKind struct {
 	Keys []string // in a description, the first one is its name

@@ -8,9 +8,12 @@ import (
 	"regrow/tasktree/schema"
 )
 
-// references resolves the names of tasks and of open files that kinds have among
+// references resolves names.
+type references struct{ *checker }
+
+// resolve resolves the names of tasks and of open files that kinds have among
 // their keys.
-func (c *checker) references() {
+func (c references) resolve() {
 	c.referred = map[*OpenFile]bool{}
 	for _, f := range c.tree.Files {
 		f.Refers = nil
@@ -36,7 +39,7 @@ func (c *checker) references() {
 }
 
 // taskNamed reports a name that no task has.
-func (c *checker) taskNamed(name string, pos Pos, path *KeyPath) {
+func (c references) taskNamed(name string, pos Pos, path *KeyPath) {
 	if c.tasks[name] != nil {
 		return
 	}
@@ -49,7 +52,7 @@ func (c *checker) taskNamed(name string, pos Pos, path *KeyPath) {
 
 // fileNamed gives the open file that a name with its end stands for, or nil after a
 // report.
-func (c *checker) fileNamed(name string, pos Pos, path *KeyPath) *OpenFile {
+func (c references) fileNamed(name string, pos Pos, path *KeyPath) *OpenFile {
 	if named := c.named[name]; named != nil {
 		return named
 	}

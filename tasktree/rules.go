@@ -42,7 +42,7 @@ func (t *Tree) Check() []Problem {
 		c.shares()
 		c.standard()
 	}
-	c.references()
+	references{c}.resolve()
 	c.unused()
 	c.scenario()
 	t.byName = c.files

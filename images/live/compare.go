@@ -34,6 +34,9 @@ func Wants(tree *tasktree.Tree, level Level) func(of, key string) bool {
 		if len(t.Env) > 0 || t.EnvClear {
 			wanted[ofTask+".env"] = level == Exact
 		}
+		for _, a := range t.Attributes {
+			wanted[ofTask+"."+a.Key()] = true
+		}
 	}
 	return func(of, key string) bool { return level != Shape && wanted[of+"."+key] }
 }
@@ -258,7 +261,8 @@ func (c *comparison) attributes(t *tasktree.Task, p *process) {
 		c.namespaces(t, p)
 	}
 	want, got := *t, tasktree.Task{}
-	want.FDs, want.Children, want.SharesFiles = nil, nil, tasktree.Text{}
+	want.FDs, want.Children, want.SharesFiles, want.Cloexec = nil, nil, tasktree.Text{}, tasktree.Cloexec{}
+	want.Attributes, got.Attributes = c.readAttributes(t, p)
 	got.PID.Value = int64(p.inner(c.tree))
 	if t.Holds() {
 		got.Name = strings.Join(p.args, " ")
@@ -296,6 +300,28 @@ func (c *comparison) attributes(t *tasktree.Task, p *process) {
 			c.unseen(c.about(t, map[string]tasktree.Pos{"cwd": t.Cwd.Pos, "pid": t.PID.Pos}[u.Key], u.Key), "%s", u.Why)
 		}
 	}
+}
+
+// readAttributes gives those that are described and were read, and what was read of them.
+// Of one that was not, it is said that it is not visible.
+func (c *comparison) readAttributes(t *tasktree.Task, p *process) (want, got []tasktree.Attribute) {
+	for _, a := range t.Attributes {
+		i := slices.IndexFunc(p.attrs, func(b tasktree.Attribute) bool { return b.Key() == a.Key() })
+		if i >= 0 {
+			want, got = append(want, a), append(got, p.attrs[i])
+			continue
+		}
+		why := "a live task does not show it"
+		for _, u := range c.lost[p.PID] {
+			if u.Key == a.Key() {
+				why = u.Why
+			}
+		}
+		if c.level != Shape {
+			c.unseen(c.about(t, schema.Place(a), a.Key()), "%s", why)
+		}
+	}
+	return want, got
 }
 
 func or(s, otherwise string) string {

@@ -133,6 +133,7 @@ type process struct {
 	pids     []int // its numbers, from the caller's pid namespace down
 	cwd      string
 	env      []string
+	attrs    []tasktree.Attribute // what it shows of those that are wanted
 	table    *table
 	task     *tasktree.Task
 }
@@ -204,6 +205,33 @@ func (l *look) task(p *process) {
 		p.env, err = proc.Environment(p.PID)
 		lost("env", err)
 	}
+	for _, k := range tasktree.AttributeKinds() {
+		if k.New == nil || !l.options.wants(ofTask, k.Keys[0]) {
+			continue
+		}
+		a := k.New()
+		if r, ok := a.(tasktree.ReadableAttribute); ok {
+			if err := r.Read(liveTask(p.PID)); err != nil {
+				lost(a.Key(), err)
+				continue
+			}
+			p.attrs = append(p.attrs, a)
+		}
+	}
+}
+
+// liveTask is a task by its pid.
+type liveTask int
+
+var _ tasktree.LiveTask = liveTask(0)
+
+// Status implements [tasktree.LiveTask].
+func (pid liveTask) Status(field string) (string, error) { return proc.StatusField(int(pid), field) }
+
+// Nice implements [tasktree.LiveTask].
+func (pid liveTask) Nice() (int, error) {
+	raw, err := unix.Getpriority(unix.PRIO_PROCESS, int(pid))
+	return 20 - raw, os.NewSyscallError("getpriority", err) // raw: so that it is no errno
 }
 
 // held gives the name of a task that holds, as regrow has left it: its argument list is

@@ -48,7 +48,7 @@ func (l *look) tree() {
 		} else {
 			t.PID.Value = int64(p.PID)
 		}
-		t.Cwd = tasktree.Text{Value: p.cwd}
+		t.Cwd, t.Attributes = tasktree.Text{Value: p.cwd}, p.attrs
 		for _, v := range p.env {
 			name, value, _ := strings.Cut(v, "=")
 			t.Env = append(t.Env, tasktree.EnvVar{Name: name, Value: value})

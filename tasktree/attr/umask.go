@@ -1,6 +1,8 @@
 package attr
 
 import (
+	"strconv"
+
 	"golang.org/x/sys/unix"
 
 	"regrow/tasktree"
@@ -45,4 +47,15 @@ func (u *Umask) Wire(w recipe.Wirer) {
 	w.Call(recipe.Place, recipe.Call{
 		Name: "umask", Nr: unix.SYS_UMASK, Effect: recipe.Nothing, Args: []recipe.Arg{recipe.Int(u.Mask.Value)},
 	})
+}
+
+// Read implements [tasktree.ReadableAttribute]. /proc shows the mask since Linux 4.7.
+func (u *Umask) Read(l tasktree.LiveTask) error {
+	text, err := l.Status("Umask")
+	if err != nil {
+		return err
+	}
+	u.Mask.Value, err = strconv.ParseInt(text, 8, 32)
+	u.Mask.Set = err == nil
+	return err
 }

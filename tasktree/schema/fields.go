@@ -260,3 +260,14 @@ func Keys(data Fielder) (keys []string) {
 	}
 	return keys
 }
+
+// Place gives the place of the first value that some data says; not valid if none
+// comes from a description.
+func Place(data Fielder) Pos {
+	for _, e := range entriesOf(data) {
+		if e.pos.IsValid() {
+			return e.pos
+		}
+	}
+	return Pos{}
+}

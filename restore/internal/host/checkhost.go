@@ -43,6 +43,7 @@ func Lacking(t *tasktree.Tree, host plan.Host, ask probes) []plan.Lack {
 	c.pids()
 	c.pipes()
 	c.numbers()
+	c.attributes()
 	plan.SortLacks(c.lacks)
 	return c.lacks
 }
@@ -306,6 +307,27 @@ func (l *pagesLimit) note(ask probes, pos tasktree.Pos, file string, pages int64
 	}
 	if l.most > 0 && pages > l.most && l.file == "" {
 		l.pos, l.file = pos, file
+	}
+}
+
+// attributes has what the attributes of tasks need.
+func (c *hostCheck) attributes() {
+	for _, task := range c.tree.Tasks() {
+		task.EachAttribute(func(a tasktree.Attribute) {
+			needy, ok := a.(tasktree.NeedyAttribute)
+			if !ok {
+				return
+			}
+			for _, n := range needy.Host() {
+				if n.What != recipe.NiceValue {
+					continue
+				}
+				if now, err := c.ask.nice(int(n.N), c.tree.HasNamespace(tasktree.NamespaceUser)); err != nil {
+					c.lack(n.Pos, err, "task %q: nice %d is below the caller's, which is %d: that needs CAP_SYS_NICE in the first user namespace, or an RLIMIT_NICE of %d (ulimit -e); "+
+						"leave nice out, or ask for %d or more", task.Name, n.N, now, 20-n.N, now)
+				}
+			}
+		})
 	}
 }
 

@@ -37,6 +37,10 @@ type probes struct {
 	// pipe gives a pipe this capacity in bytes: F_SETPIPE_SZ, since Linux
 	// 2.6.35.
 	pipe func(size int64) error
+	// nice gives this process's nice value, and an error if a task cannot have
+	// that one: below it with RLIMIT_NICE, or with CAP_SYS_NICE, which a user
+	// namespace of its own does not give.
+	nice func(value int, userNamespace bool) (now int, err error)
 	// room gives how many processes there may be beside those that there are, and
 	// which limit says so.
 	Room func() (int, string)
@@ -51,6 +55,7 @@ type probes struct {
 // ThisKernel asks the kernel. A yes to clone is kept, because that costs a fork;
 // a no is asked for again, since limits change.
 var ThisKernel = probes{
+	nice:       mayBeNice,
 	closeRange: func() error { return unix.CloseRange(1<<31, 1<<31, 0) },
 	proc:       proc.Usable,
 	Clone:      tryCloneOnce,
@@ -177,3 +182,28 @@ func (e *probeError) Error() string { return e.call + ": " + e.err.Error() }
 
 // Unwrap gives the errno.
 func (e *probeError) Unwrap() error { return e.err }
+
+// mayBeNice tries a nice value with one thread, which goes back to what it had.
+func mayBeNice(value int, userNamespace bool) (now int, err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	raw, err := unix.Getpriority(unix.PRIO_PROCESS, 0) // 20 - nice, so that it is no errno
+	if err != nil {
+		return 0, os.NewSyscallError("getpriority", err)
+	}
+	now = 20 - raw
+	if value >= now {
+		return now, nil
+	}
+	var limit unix.Rlimit
+	if userNamespace {
+		if err := unix.Getrlimit(unix.RLIMIT_NICE, &limit); err != nil || uint64(20-value) > limit.Cur {
+			return now, os.NewSyscallError("setpriority", unix.EACCES)
+		}
+		return now, nil
+	}
+	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, value); err != nil {
+		return now, os.NewSyscallError("setpriority", err)
+	}
+	return now, os.NewSyscallError("setpriority", unix.Setpriority(unix.PRIO_PROCESS, 0, now))
+}

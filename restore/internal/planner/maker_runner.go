@@ -1,11 +1,11 @@
 package planner
 
 import (
-	"fmt"
 	"slices"
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/assign"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
@@ -28,7 +28,7 @@ type runnerMaker struct {
 // makeStored plans how the runner makes the open files of the store: each phase for
 // all of them, before the next begins.
 func (pl *planner) makeStored() error {
-	order, err := pl.makeOrder()
+	order, err := assign.Order(pl.plan.Tree, pl.stored)
 	if err != nil {
 		return err
 	}
@@ -80,43 +80,6 @@ func (m *runnerMaker) slots(made []recipe.Ref) {
 		}
 		m.pl.plan.SlotsOf[plan.FileEnd{File: int32(m.file.Index), End: int32(end)}] = int32(ends[end])
 	}
-}
-
-// makeOrder gives the files of the store in an order in which each is made after
-// those that its recipe uses: that of the description, as far as may be.
-func (pl *planner) makeOrder() ([]int, error) {
-	t := pl.plan.Tree
-	var order []int
-	const open, done = 1, 2
-	state := make([]uint8, len(t.Files))
-	var visit func(i int) error
-	visit = func(i int) error {
-		switch f := t.Files[i]; {
-		case state[i] == done || !pl.stored[i]:
-			return nil
-		case state[i] == open:
-			return &plan.RefusedError{Source: t.Source, Pos: f.Pos, Msg: fmt.Sprintf("file %q is made out of itself, by way of other files; one of them must be made first", f.Name)}
-		}
-		state[i] = open
-		if o, ok := t.Files[i].Spec.(recipe.Orderer); ok {
-			for _, name := range o.Needs() {
-				if needed := t.FileNamed(name); needed != nil {
-					if err := visit(needed.Index); err != nil {
-						return err
-					}
-				}
-			}
-		}
-		state[i] = done
-		order = append(order, i)
-		return nil
-	}
-	for i := range t.Files {
-		if err := visit(i); err != nil {
-			return nil, err
-		}
-	}
-	return order, nil
 }
 
 // addMessages plans how the runner fills the store, and closes what it has made.

@@ -8,6 +8,7 @@ import (
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 )
 
 // taskPlanner writes the program of one task.
@@ -17,7 +18,8 @@ import (
 //	fork all children ┘ (they start with the store alone)
 type taskPlanner struct {
 	taskWriter
-	pids []int32 // by task, 0: the kernel chooses
+	pids       []int32 // by task, 0: the kernel chooses
+	attributes wirer
 }
 
 func newTaskPlanner(pl *planner, task *tasktree.Task, pids []int32) *taskPlanner {
@@ -49,12 +51,14 @@ func (tp *taskPlanner) result() program.Program {
 }
 
 func (tp *taskPlanner) plan() error {
+	tp.collect()
 	tp.enter()
 	if tp.full != nil {
 		return tp.full
 	}
 	f := forker{&tp.taskWriter, tp.pids}
 	f.fork()
+	tp.stage(recipe.Forked)
 	if tp.task.Sharer() {
 		f.share()
 	} else if err := f.whileOthersWait(tp.fill); err != nil {
@@ -95,6 +99,7 @@ func (tp *taskPlanner) enter() {
 // finish makes the task ready and says what it does once released.
 func (tp *taskPlanner) finish() error {
 	a, task := tp.pl.plan.Arena, tp.task
+	tp.stage(recipe.Wired)
 	if !tp.pl.earlyLimit {
 		tp.limit()
 	}
@@ -105,6 +110,7 @@ func (tp *taskPlanner) finish() error {
 			return err
 		}
 	}
+	tp.stage(recipe.Place)
 	if task.Cwd.Value != "" {
 		tp.about(program.VerbChdir, task.Cwd.Pos)
 		path := tp.pl.plan.Tree.Join(task.Cwd.Value)
@@ -117,8 +123,11 @@ func (tp *taskPlanner) finish() error {
 		tp.call(unix.SYS_PRCTL, unix.PR_SET_NAME, name, 0, 0, 0)
 		tp.add(program.OpName, name, uint64(len(task.Name)))
 	}
+	tp.stage(recipe.Rights)
 	tp.about(program.VerbReady, task.Pos)
 	tp.add(program.OpReady)
+	tp.stage(recipe.Last)
+	tp.about(program.VerbReady, task.Pos)
 	const setMask, setSize = 2, 8
 	tp.call(unix.SYS_RT_SIGPROCMASK, setMask, a.Words([]uint64{0}), 0, setSize)
 	if task.Holds() {

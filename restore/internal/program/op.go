@@ -215,6 +215,7 @@ const (
 	VerbMap
 	VerbHelper
 	VerbChannel
+	VerbAttribute
 )
 
 // Program is what one task does, or what the runner does before and after.

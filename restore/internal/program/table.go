@@ -85,10 +85,12 @@ var callRows = map[uint32]CallRow{
 	unix.SYS_RT_SIGACTION:   {"rt_sigaction", "n,SIG_DFL", EffectNothing, false},
 	unix.SYS_RT_SIGPROCMASK: {"rt_sigprocmask", "SIG_SETMASK,none", EffectNothing, false},
 	unix.SYS_SENDMSG:        {"sendmsg", "n,r", EffectNothing, true},
+	unix.SYS_SETPRIORITY:    {"setpriority", "PRIO_PROCESS,-,n", EffectNothing, false},
 	unix.SYS_SETSID:         {"setsid", "", EffectSession, false},
 	unix.SYS_SETSOCKOPT:     {"setsockopt", "n,SO_RCVTIMEO", EffectNothing, true},
 	unix.SYS_SIGALTSTACK:    {"sigaltstack", "SS_DISABLE", EffectNothing, false},
 	unix.SYS_SOCKETPAIR:     {"socketpair", "AF_UNIX,SOCK_SEQPACKET", EffectGivesPair, false},
+	unix.SYS_UMASK:          {"umask", "o", EffectNothing, false},
 	unix.SYS_UNSHARE:        {"unshare", "CLONE_FILES", EffectUndeclared, false},
 	unix.SYS_WRITE:          {"write", "n,t,n", EffectNothing, true},
 }
@@ -144,6 +146,8 @@ var verbRows = map[Verb]VerbRow{
 	VerbMap:      {Words: "map the user to 0", Category: CategoryTask},
 	VerbHelper:   {Words: "a helper of its own in the shared table", Category: CategoryInstall},
 	VerbChannel:  {Words: "open a channel to the service", Category: CategoryStore},
+
+	VerbAttribute: {Words: "set attributes", Category: CategoryTask},
 }
 
 // Row gives what is said of the verb.

@@ -1,0 +1,46 @@
+package assign
+
+import (
+	"fmt"
+
+	"regrow/restore/internal/plan"
+	"regrow/tasktree"
+	"regrow/tasktree/recipe"
+)
+
+// Order gives the files that the runner makes, those that are stored, in an order in which each is made after
+// those that its recipe uses: that of the description, as far as may be. The error is a
+// [*plan.RefusedError]: a file is made out of itself.
+func Order(t *tasktree.Tree, stored []bool) ([]int, error) {
+	var order []int
+	const open, done = 1, 2
+	state := make([]uint8, len(t.Files))
+	var visit func(i int) error
+	visit = func(i int) error {
+		switch f := t.Files[i]; {
+		case state[i] == done || !stored[i]:
+			return nil
+		case state[i] == open:
+			return &plan.RefusedError{Source: t.Source, Pos: f.Pos, Msg: fmt.Sprintf("file %q is made out of itself, by way of other files; one of them must be made first", f.Name)}
+		}
+		state[i] = open
+		if o, ok := t.Files[i].Spec.(recipe.Orderer); ok {
+			for _, name := range o.Needs() {
+				if needed := t.FileNamed(name); needed != nil {
+					if err := visit(needed.Index); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		state[i] = done
+		order = append(order, i)
+		return nil
+	}
+	for i := range t.Files {
+		if err := visit(i); err != nil {
+			return nil, err
+		}
+	}
+	return order, nil
+}
