@@ -50,8 +50,11 @@ func injected(pid int, nr uint64, args []uint64) (result int64, err error) {
 	}
 	if syscall := [2]byte{0x0f, 0x05}; code != syscall {
 		regs.Rip -= 2
-		if _, err := unix.PtracePeekText(pid, uintptr(regs.Rip), code[:]); err != nil || code != syscall {
-			return 0, fmt.Errorf("it waits in no call: % x, %v", code, err)
+		if _, err := unix.PtracePeekText(pid, uintptr(regs.Rip), code[:]); err != nil {
+			return 0, fmt.Errorf("PTRACE_PEEKTEXT: %w", err)
+		}
+		if code != syscall {
+			return 0, fmt.Errorf("it waits in no call: % x", code)
 		}
 	}
 	regs.Orig_rax = ^uint64(0)
