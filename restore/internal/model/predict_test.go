@@ -1,8 +1,7 @@
-package restore
+package model_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -96,49 +95,15 @@ func TestPredictionJSON(t *testing.T) {
 	}
 }
 
-func TestParseStrategy(t *testing.T) {
-	for _, s := range plan.Strategies() {
-		if got, err := plan.ParseStrategy(s.String()); err != nil || got != s {
-			t.Errorf("%v: got %v, %v", s, got, err)
-		}
-	}
-	if _, err := plan.ParseStrategy("inherits"); err == nil || !strings.Contains(err.Error(), `did you mean "inherit"`) {
-		t.Errorf("got %v", err)
-	}
-}
-
 // BenchmarkPredict plans and predicts a tree of 1,000 tasks with every strategy,
 // careful and naive.
 func BenchmarkPredict(b *testing.B) {
-	tree := wideTree(b)
+	tree := plantest.Wide(b)
 	for b.Loop() {
 		for _, s := range plan.Strategies() {
 			for _, naive := range []bool{false, true} {
 				predict(b, tree, plan.Options{Strategy: s, Naive: naive})
 			}
-		}
-	}
-}
-
-// TestInheritNeedsNumbersTwice holds the limit below which the process that
-// restores has no room for the files and for the numbers that the root will fill.
-func TestInheritNeedsNumbersTwice(t *testing.T) {
-	tree := &tasktree.Tree{Source: "many.yaml", Root: &tasktree.Task{Name: "only"}}
-	for i := range 20 {
-		name := fmt.Sprintf("f%d", i)
-		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: name, Spec: &kind.Reg{Path: plantest.Text("/dev/null")}})
-		tree.Root.FDs = append(tree.Root.FDs, tasktree.Descriptor{FD: i, File: plantest.Text(name)})
-	}
-	if problems := tree.Check(); len(problems) > 0 {
-		t.Fatal(problems)
-	}
-	for limit, fits := range map[uint64]bool{44: false, 45: true} {
-		host := plantest.Host
-		host.SoftFiles, host.HardFiles = limit, limit
-		_, err := planner.New(tree, host, plan.Options{Strategy: plan.StrategyInherit})
-		refused, ok := errors.AsType[*plan.RefusedError](err)
-		if fits != (err == nil) || !fits && (!ok || !strings.Contains(refused.Error(), "needs 45 numbers")) {
-			t.Errorf("limit %d: %v", limit, err)
 		}
 	}
 }

@@ -1,8 +1,7 @@
-package restore
+package planner_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,7 +17,6 @@ import (
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
 	"regrow/restore/internal/plantest"
-	"regrow/restore/internal/program"
 	"regrow/restore/internal/show"
 	"regrow/restore/internal/words"
 	"regrow/tasktree"
@@ -157,89 +155,6 @@ func TestFullTable(t *testing.T) {
 	})
 }
 
-// smallPlan has a move, a shared pipe and a private file.
-func smallPlan(t testing.TB) *plan.Plan {
-	fd := func(n int, file string) tasktree.Descriptor {
-		return tasktree.Descriptor{FD: n, File: plantest.Text(file)}
-	}
-	tree := &tasktree.Tree{
-		Source: "small.yaml",
-		Files: []*tasktree.OpenFile{
-			{Name: "null", Spec: &kind.Reg{Path: plantest.Text("/dev/null")}},
-			{Name: "p", Spec: &kind.Pipe{Content: plantest.Text("x")}},
-		},
-		Root: &tasktree.Task{
-			Name: "init", FDs: []tasktree.Descriptor{fd(7, "p.w"), fd(9, "null")},
-			Children: []*tasktree.Task{{Name: "child", FDs: []tasktree.Descriptor{fd(0, "p.r")}}},
-		},
-	}
-	if problems := tree.Check(); len(problems) > 0 {
-		t.Fatal(problems)
-	}
-	return plantest.Must(t)(planner.New(tree, plantest.Host, plan.Options{}))
-}
-
-// TestModelRejects breaks a good plan in many ways: each must be noticed, or the
-// model would prove nothing.
-func TestModelRejects(t *testing.T) {
-	good := smallPlan(t)
-	if err := model.Verify(good); err != nil {
-		t.Fatal(err)
-	}
-	broken := 0
-	for task := range good.Tasks {
-		for i := range good.Tasks[task].Ops {
-			op := &good.Tasks[task].Ops[i]
-			descriptors := op.Kind == program.OpPull || op.Kind == program.OpFork ||
-				op.Kind == program.OpCall && (op.Nr == unix.SYS_DUP3 || op.Nr == unix.SYS_CLOSE && good.Tasks[task].Notes[i].Verb == program.VerbClose)
-			if !descriptors {
-				continue
-			}
-			broken++
-			saved := *op
-			*op = program.Op{Kind: program.OpCall, Nr: unix.SYS_CHDIR}
-			if err := model.Verify(good); err == nil {
-				t.Errorf("task %d: dropping op %d (%s) is not noticed", task, i, words.OpName(&saved))
-			}
-			*op = saved
-			if op.Kind == program.OpCall && op.Nr == unix.SYS_DUP3 {
-				op.Args[1]++
-				if err := model.Verify(good); err == nil {
-					t.Errorf("task %d: op %d to another number is not noticed", task, i)
-				}
-				*op = saved
-			}
-		}
-	}
-	if broken < 5 {
-		t.Errorf("only %d ops were broken", broken)
-	}
-}
-
-func TestPictureIsJSON(t *testing.T) {
-	p := smallPlan(t)
-	var out bytes.Buffer
-	if err := show.WriteJSON(p, &out); err != nil {
-		t.Fatal(err)
-	}
-	var pic show.Picture
-	if err := json.Unmarshal(out.Bytes(), &pic); err != nil {
-		t.Fatal(err)
-	}
-	if len(pic.Tasks) != 2 || pic.Tasks[1].Parent != "init" {
-		t.Errorf("tasks: %+v", pic.Tasks)
-	}
-	out.Reset()
-	if err := show.WriteText(p, &out); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{`task "init"`, `clone3 -> task "child"`, "at release: 7:p.w 9:null", `openat2("/dev/null"`} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("the picture has no %q:\n%s", want, out.String())
-		}
-	}
-}
-
 func TestUnknownKey(t *testing.T) {
 	tree := &tasktree.Tree{
 		Files: []*tasktree.OpenFile{{Name: "f", Spec: &kind.Inherit{Key: plantest.Text("lisener")}}},
@@ -331,39 +246,11 @@ func TestReplaced(t *testing.T) {
 	}
 }
 
-// wideTree has 1,000 tasks with 10 descriptors each, shared from 200 files.
-func wideTree(t testing.TB) *tasktree.Tree {
-	tree := &tasktree.Tree{Root: &tasktree.Task{Name: "root"}}
-	for i := range 200 {
-		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: fmt.Sprintf("f%d", i), Spec: &kind.Reg{Path: plantest.Text("/dev/null")}})
-	}
-	for i := range 1000 {
-		task := &tasktree.Task{Name: fmt.Sprintf("t%d", i)}
-		for j := range 10 {
-			task.FDs = append(task.FDs, tasktree.Descriptor{FD: 10 + j, File: plantest.Text(fmt.Sprintf("f%d", (i*7+j*13)%200))})
-		}
-		tree.Root.Children = append(tree.Root.Children, task)
-	}
-	if problems := tree.Check(); len(problems) > 0 {
-		t.Fatal(problems)
-	}
-	return tree
-}
-
 func BenchmarkPlan(b *testing.B) {
-	tree := wideTree(b)
+	tree := plantest.Wide(b)
 	b.ReportAllocs()
 	for b.Loop() {
 		plantest.Must(b)(planner.New(tree, plantest.Host, plan.Options{}))
-	}
-}
-
-func BenchmarkVerify(b *testing.B) {
-	p := plantest.Must(b)(planner.New(wideTree(b), plantest.Host, plan.Options{}))
-	for b.Loop() {
-		if err := model.Verify(p); err != nil {
-			b.Fatal(err)
-		}
 	}
 }
 

@@ -1,4 +1,4 @@
-package restore
+package planner_test
 
 import (
 	"encoding/json"
@@ -41,7 +41,7 @@ type counts struct {
 }
 
 // TestCounts compares the counts of plans with the committed ones. Whoever changes
-// them on purpose says so: go test ./restore -run TestCounts -accept.
+// them on purpose says so: go test ./restore/internal/planner -run TestCounts -accept.
 func TestCounts(t *testing.T) {
 	const path = "testdata/counts.json"
 	got := map[string]counts{}
@@ -82,7 +82,7 @@ func TestCounts(t *testing.T) {
 			}
 		}
 		if g != w {
-			t.Errorf("%s:\n got %+v\nwant %+v\nif that is meant: go test ./restore -run TestCounts -accept", name, g, w)
+			t.Errorf("%s:\n got %+v\nwant %+v\nif that is meant: go test ./restore/internal/planner -run TestCounts -accept", name, g, w)
 		}
 	}
 	if w := got["wide"]; w.PullsTask > 2 || w.InstallsFD > 1 {

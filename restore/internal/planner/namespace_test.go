@@ -1,4 +1,4 @@
-package restore
+package planner_test
 
 import (
 	"strings"

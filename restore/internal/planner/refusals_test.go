@@ -1,18 +1,15 @@
-package restore
+package planner_test
 
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
-	"regrow/restore/internal/lookup"
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
 	"regrow/restore/internal/plantest"
-	"regrow/restore/internal/program"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 )
@@ -101,52 +98,25 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestPlaces counts the places where programs are looked for: a folder twice in
-// PATH is one place, tasks with the same program and PATH share theirs, and more
-// than MaxPlaces are refused.
-func TestPlaces(t *testing.T) {
-	// planned gives the places of each task's program, or what NewPlan says.
-	planned := func(folders []string, programs ...string) ([]uint64, error) {
-		tree := &tasktree.Tree{Source: "places.yaml", Root: &tasktree.Task{Name: "root", Pos: tasktree.Pos{Line: 1, Col: 1}}}
-		for i, name := range programs {
-			run := plantest.Text(name)
-			run.Pos = tasktree.Pos{Line: 2 + i, Col: 7}
-			tree.Root.Children = append(tree.Root.Children, &tasktree.Task{Name: fmt.Sprintf("t%d", i), Pos: run.Pos, Run: []tasktree.Text{run}})
+// TestInheritNeedsNumbersTwice holds the limit below which the process that
+// restores has no room for the files and for the numbers that the root will fill.
+func TestInheritNeedsNumbersTwice(t *testing.T) {
+	tree := &tasktree.Tree{Source: "many.yaml", Root: &tasktree.Task{Name: "only"}}
+	for i := range 20 {
+		name := fmt.Sprintf("f%d", i)
+		tree.Files = append(tree.Files, &tasktree.OpenFile{Name: name, Spec: &kind.Reg{Path: plantest.Text("/dev/null")}})
+		tree.Root.FDs = append(tree.Root.FDs, tasktree.Descriptor{FD: i, File: plantest.Text(name)})
+	}
+	if problems := tree.Check(); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	for limit, fits := range map[uint64]bool{44: false, 45: true} {
+		host := plantest.Host
+		host.SoftFiles, host.HardFiles = limit, limit
+		_, err := planner.New(tree, host, plan.Options{Strategy: plan.StrategyInherit})
+		refused, ok := errors.AsType[*plan.RefusedError](err)
+		if fits != (err == nil) || !fits && (!ok || !strings.Contains(refused.Error(), "needs 45 numbers")) {
+			t.Errorf("limit %d: %v", limit, err)
 		}
-		if problems := tree.Check(); len(problems) > 0 {
-			t.Fatal(problems)
-		}
-		p, err := planner.New(tree, plan.Host{SoftFiles: 64, HardFiles: 64, Environ: []string{"PATH=" + strings.Join(folders, ":")}, Cwd: "/"}, plan.Options{})
-		if err != nil {
-			return nil, err
-		}
-		var counts []uint64
-		for _, op := range p.Prepare.Ops {
-			if op.Kind == program.OpFind {
-				counts = append(counts, op.Args[1])
-			}
-		}
-		return counts, nil
-	}
-	counts, err := planned([]string{"/a", "/b", "/a", "c", "/b"}, "x", "x", "y", "/bin/x")
-	if err != nil || !slices.Equal(counts, []uint64{3, 3, 3, 1}) {
-		t.Errorf("places %v, %v, want 3 3 3 1", counts, err)
-	}
-	const programs = 1000
-	folders, names := make([]string, lookup.MaxPlaces/programs), make([]string, programs, programs+1)
-	for i := range folders {
-		folders[i] = fmt.Sprintf("/%d", i)
-	}
-	for i := range names {
-		names[i] = fmt.Sprintf("x%d", i)
-	}
-	// As many as may be, and one of the programs a second time.
-	if _, err := planned(folders, append(names, "x0")...); err != nil {
-		t.Error(err)
-	}
-	const want = `places.yaml:1002:7: restore: task "t1000": its program "more" is looked for in the folders of PATH, and those of all programs are more than 500000 places `
-	_, err = planned(folders, append(names, "more")...)
-	if _, ok := errors.AsType[*plan.RefusedError](err); !ok || !strings.HasPrefix(err.Error(), want) {
-		t.Errorf("got %v, want %s", err, want)
 	}
 }
