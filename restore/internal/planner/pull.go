@@ -8,8 +8,8 @@ import (
 	"regrow/restore/internal/program"
 )
 
-// pull takes the open files out of the store, in as few messages as possible, and then
-// again to more of their numbers, as long as a message is worth it.
+// pull takes the open files out of the store, in as few messages as possible. Then it
+// brings them to more of their numbers, as long as a message is worth its calls.
 //
 //	message in the root     store ──▶ files
 //	message in a shard      store ──▶ shard ──▶ files, shard closed
@@ -78,6 +78,7 @@ func (g gatherer) pullSockets(p wire.Place, numbers []int) {
 	}
 }
 
+// pullMessage takes a message from a socket. Its files land on the numbers.
 func (g gatherer) pullMessage(from int, w wire.Word, files []plan.FileEnd, numbers []int) {
 	flag := uint64(unix.MSG_CMSG_CLOEXEC)
 	inPlace, without := 0, 0

@@ -22,6 +22,8 @@ type taskPlanner struct {
 	attributes wirer
 }
 
+// newTaskPlanner begins the program of a task, whose table holds what its parent's does
+// when it forks.
 func newTaskPlanner(pl *planner, task *tasktree.Task, pids []int32) *taskPlanner {
 	sc := &pl.scratch
 	sc.begin(pl.plan, task)
@@ -50,6 +52,7 @@ func (tp *taskPlanner) result() program.Program {
 	return program.Program{Ops: slices.Clone(tp.prog.Ops), Notes: slices.Clone(tp.prog.Notes)}
 }
 
+// plan writes the program. The error is a [*plan.RefusedError].
 func (tp *taskPlanner) plan() error {
 	tp.collect()
 	tp.enter()
@@ -84,7 +87,7 @@ func (tp *taskPlanner) fill() error {
 	return nil
 }
 
-// enter makes the task's death known.
+// enter makes the task's death known and, in the root, prepares what all inherit.
 func (tp *taskPlanner) enter() {
 	a := tp.pl.plan.Arena
 	const robustListHead = 24

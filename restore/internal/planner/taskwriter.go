@@ -18,7 +18,7 @@ import (
 //
 //	taskPlanner ─▶ root      what all tasks inherit
 //	            ─▶ forker    the children, and who meets whom at a shared table
-//	            ─▶ gatherer  open files: pulled, popped, inherited, made
+//	            ─▶ gatherer  open files: pulled, inherited, made; from a service by a client
 //	            ─▶ installer their numbers
 //	            ─▶ naive     both, without looking
 type taskWriter struct {
@@ -58,6 +58,7 @@ func (w *taskWriter) limit() {
 	w.setLimit(w.pl.plan.Host.SoftFiles, w.pl.plan.Host.HardFiles)
 }
 
+// setLimit gives the task another RLIMIT_NOFILE.
 func (w *taskWriter) setLimit(soft, hard uint64) {
 	w.about(program.VerbLimit, w.task.Pos)
 	w.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, w.pl.plan.Arena.Words([]uint64{soft, hard}), 0)
