@@ -2,6 +2,7 @@ package images
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -169,11 +170,9 @@ func (m *visit) Word(key string, v *schema.Text, words []string, h schema.Help) 
 	if !ok {
 		return
 	}
-	for _, w := range words {
-		if w == t.Value {
-			*v = t
-			return
-		}
+	if slices.Contains(words, t.Value) {
+		*v = t
+		return
 	}
 	n.bad("unknown word %q%s; expected one of %s", abbreviate(t.Value), m.d.didYouMean(t.Value, words), strings.Join(words, ", "))
 }
@@ -242,11 +241,13 @@ func (m *visit) List(key string, l schema.List, h schema.Help) {
 	if !ok {
 		return
 	}
-	if r := m.d.take(f); r != nil {
-		l.(schema.Splicer).Splice(r.list())
-		return
+	if into, ok := l.(schema.Splicer); ok {
+		if r := m.d.take(f); r != nil {
+			into.Splice(r.list())
+			return
+		}
 	}
-	if w, ok := l.(schema.Worded); ok && h.Word != "" && f.value.plain() && f.value.n.Value == h.Word {
+	if w, ok := l.(schema.Worded); ok && h.Word != "" && (f.value.plain() || f.value.quoted()) && f.value.n.Value == h.Word {
 		*w.Word() = schema.Text{Value: h.Word, Pos: f.value.pos()}
 		return
 	}
@@ -289,9 +290,11 @@ func (m *visit) Map(key string, into schema.Map, h schema.Help) {
 	if !ok {
 		return
 	}
-	if r := m.d.take(f); r != nil {
-		into.(schema.Splicer).Splice(r.mapping())
-		return
+	if whole, ok := into.(schema.Splicer); ok {
+		if r := m.d.take(f); r != nil {
+			whole.Splice(r.mapping())
+			return
+		}
 	}
 	m.d.entries(f.value, into, h)
 }

@@ -52,15 +52,15 @@ func (c *checker) cloexec(task *Task, path *KeyPath) {
 	for i, r := range task.Cloexec.Ranges {
 		lo, hi, ok := numbers(r.Value)
 		if !ok {
-			c.bad(r.Pos, path.Entry(i), "%q is no number and no range of numbers; write 7, or 7-10", r.Value)
+			c.bad(r.Pos, path.Entry(i), "%q is neither a number nor a range; write 7, or 7-10", r.Value)
 			continue
 		}
 		if !task.has(lo, hi) {
-			what := fmt.Sprintf("descriptor %d", lo)
+			what := fmt.Sprintf("descriptor %d is not among the task's fds", lo)
 			if lo != hi {
-				what = fmt.Sprintf("a descriptor from %d to %d", lo, hi)
+				what = fmt.Sprintf("none of the task's fds is from %d to %d", lo, hi)
 			}
-			c.bad(r.Pos, path.Entry(i), "the task has not %s among its fds", what)
+			c.bad(r.Pos, path.Entry(i), "%s", what)
 		}
 	}
 	for i := range task.FDs {

@@ -62,6 +62,8 @@ func (n *Nice) Wire(w recipe.Wirer) {
 // Read implements [tasktree.ReadableAttribute].
 func (n *Nice) Read(l tasktree.LiveTask) error {
 	value, err := l.Nice()
-	n.Value = tasktree.Number{Value: int64(value), Set: err == nil}
+	if err == nil {
+		n.Value = tasktree.Number{Value: int64(value), Set: true}
+	}
 	return err
 }

@@ -11,8 +11,8 @@ import (
 // pure are the packages whose tests ask nothing of a kernel that depends on its
 // version. Where kernels share the work, the newest runs them for all.
 var pure = []string{
-	"images", "restore/internal/landing", "restore/internal/lookup", "restore/internal/model", "restore/internal/plan",
-	"restore/internal/planner", "restore/internal/program", "restore/internal/show", "restore/internal/table", "tasktree", "tasktree/kind", "tasktree/shrink",
+	"images", "images/internal/syntax", "restore/internal/landing", "restore/internal/lookup", "restore/internal/model", "restore/internal/plan",
+	"restore/internal/planner", "restore/internal/program", "restore/internal/show", "restore/internal/table", "tasktree", "tasktree/attr", "tasktree/kind", "tasktree/schema", "tasktree/shrink",
 	"test/drawn", "test/house", "test/inflight", "test/rounds", "test/tally",
 }
 
