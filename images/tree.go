@@ -90,7 +90,11 @@ func (fs *files) Item(i int, f schema.Fields) {
 	f.Choice("type", (*fileKind)((*fs)[i]), schema.Help{Want: "a kind of open file"})
 }
 
-func (fs *files) Splice(from any) { *fs = append(*fs, *from.(*files)...) }
+func (fs *files) Splice(from any) {
+	if more, ok := from.(*files); ok {
+		*fs = append(*fs, *more...)
+	}
+}
 
 // fileKind is an open file, whose type says which keys it has.
 type fileKind tasktree.OpenFile
@@ -134,7 +138,12 @@ var _ schema.Splicer = (*tasks)(nil)
 func (ts *tasks) Len() int                    { return len(*ts) }
 func (ts *tasks) Add()                        { *ts = append(*ts, &tasktree.Task{}) }
 func (ts *tasks) Item(i int, f schema.Fields) { (*task)((*ts)[i]).Fields(f) }
-func (ts *tasks) Splice(from any)             { *ts = append(*ts, *from.(*tasks)...) }
+
+func (ts *tasks) Splice(from any) {
+	if more, ok := from.(*tasks); ok {
+		*ts = append(*ts, *more...)
+	}
+}
 
 // TaskFields gives a task with its keys, to be compared, for example. The keys fds and
 // children visit all that is below them.

@@ -30,6 +30,7 @@ type Attribute interface {
 
 // NeedyAttribute is an [Attribute] for which the host must have something.
 type NeedyAttribute interface {
+	// Host lists what that is.
 	Host() []recipe.Need
 }
 
@@ -42,7 +43,10 @@ type ReadableAttribute interface {
 // LiveTask is a live task as an attribute may see it. The errors are those of /proc
 // and of the calls.
 type LiveTask interface {
-	Status(field string) (string, error) // of /proc/PID/status
+	// Status gives a field of /proc/PID/status, "" where the kernel has none.
+	Status(field string) (string, error)
+
+	// Nice gives the nice value, -20 to 19.
 	Nice() (int, error)
 }
 

@@ -77,22 +77,26 @@ type (
 	// Filled is one that something waits in: it is written when all open files
 	// of the runner's exist.
 	Filled interface {
+		// Fill writes the steps to m.
 		Fill(t *Tree, m recipe.Maker)
 	}
 
 	// Shaped is one that gets its final form when all are filled.
 	Shaped interface {
+		// Shape writes the steps to m.
 		Shape(t *Tree, m recipe.Maker)
 	}
 
 	// Needy is one for which the host must have something.
 	Needy interface {
+		// Host lists what that is.
 		Host(t *Tree) []recipe.Need
 	}
 
 	// Taken is one that is not made but taken over: a descriptor of the caller's.
 	Taken interface {
-		CallerKey() string // by which the caller gives it
+		// CallerKey gives the key by which the caller gives it.
+		CallerKey() string
 	}
 )
 

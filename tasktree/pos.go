@@ -2,9 +2,11 @@ package tasktree
 
 import "regrow/tasktree/schema"
 
-// The values of a description, with their places: see package schema.
-type (
-	Pos    = schema.Pos
-	Text   = schema.Text
-	Number = schema.Number
-)
+// Pos is a place in a description, see [schema.Pos].
+type Pos = schema.Pos
+
+// Text is a text of a description with its place, see [schema.Value].
+type Text = schema.Text
+
+// Number is an integer of a description with its place, see [schema.Value].
+type Number = schema.Number

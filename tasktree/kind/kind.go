@@ -20,11 +20,11 @@ type Kind struct {
 	Is func(e LiveEnd) bool
 }
 
-// Flag and Flags are short for the ones of package schema, which every kind has.
-type (
-	Flag  = schema.Flag
-	Flags = schema.Flags
-)
+// Flag is short for the one of package schema, which every kind has.
+type Flag = schema.Flag
+
+// Flags is short for the ones of package schema.
+type Flags = schema.Flags
 
 // registry is written by the init functions of this package's files and only
 // read afterwards.

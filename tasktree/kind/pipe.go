@@ -3,7 +3,6 @@ package kind
 import (
 	"fmt"
 	"math/bits"
-	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -99,7 +98,7 @@ func (p *Pipe) Host(*tasktree.Tree) []recipe.Need {
 
 // newPipe is the capacity of a new pipe in bytes (PIPE_DEF_BUFFERS in
 // include/linux/pipe_fs_i.h), for a user who is below fs.pipe-user-pages-soft.
-func newPipe() int64 { return 16 * int64(os.Getpagesize()) }
+func newPipe() int64 { return 16 * int64(unix.Getpagesize()) }
 
 // first are the flags that both ends get when the pipe is made.
 func (p *Pipe) first() int {

@@ -219,7 +219,10 @@ type Message struct {
 
 // Orderer names the open files that a recipe uses in its phase make: they are made
 // before.
-type Orderer interface{ Needs() []string }
+type Orderer interface {
+	// Needs lists them by name, without their ends.
+	Needs() []string
+}
 
 // Need is something that a host must have, asked for before anything is started.
 type Need struct {

@@ -144,19 +144,29 @@ const (
 
 // List is a list as [Fields] sees it.
 type List interface {
+	// Len gives the number of entries.
 	Len() int
-	Add() // appends a zero entry
+
+	// Add appends a zero entry.
+	Add()
+
+	// Item binds the keys of an entry.
 	Item(i int, f Fields)
 }
 
 // Map is a mapping from chosen names, as [Fields] sees it.
 type Map interface {
+	// Len gives the number of entries.
 	Len() int
+
+	// Key gives the name of an entry.
 	Key(i int) string
 
 	// Add appends an entry with the given key. If the key cannot be one, it says
 	// so with bad, and gives false.
 	Add(key Text, bad func(format string, args ...any)) bool
+
+	// Item binds the keys of an entry.
 	Item(i int, f Fields)
 
 	// Keys describes the keys: a regular expression, "" for any text.
@@ -165,27 +175,47 @@ type Map interface {
 
 // Worded is a [List] that a word may stand for: [Help.Word].
 type Worded interface {
+	// Word is the variable that takes it.
 	Word() *Text
 }
 
 // Splicer is a [List] or a [Map] that takes over the entries of another of its
 // type: large descriptions are decoded in pieces.
-type Splicer interface{ Splice(from any) }
+type Splicer interface {
+	// Splice appends the entries of from, which is of the same type.
+	Splice(from any)
+}
 
 // Grower is a [List] or a [Map] that makes room for that many entries at once.
-type Grower interface{ Grow(n int) }
+type Grower interface {
+	// Grow is called before the first entry is added.
+	Grow(n int)
+}
 
 // Dropper is a [Map] that leaves out an entry whose value did not decode, so that
 // the rules do not find the same problem again.
-type Dropper interface{ Drop() } // the last entry
+type Dropper interface {
+	// Drop leaves out the last entry.
+	Drop()
+}
 
 // Choice is data of one of several types, each with a name and keys of its own.
 type Choice interface {
-	Names() []string // in the order of the reference page
+	// Names lists the types in the order of the reference page.
+	Names() []string
+
+	// Chosen gives the data with the name of its type, nil if there is none.
 	Chosen() (name string, data Fielder)
-	Choose(name string) (data Fielder, ok bool) // takes zero data of that type
-	Meant(name string) string                   // the name that was likely meant, or ""
-	Spoil()                                     // some values did not decode
+
+	// Choose takes zero data of a type, which is to be filled in. ok is false if
+	// there is no such type.
+	Choose(name string) (data Fielder, ok bool)
+
+	// Meant gives the name that was likely meant by another one, or "".
+	Meant(name string) string
+
+	// Spoil is told that some values of the data did not decode.
+	Spoil()
 }
 
 // Of makes a list of structs.

@@ -27,7 +27,7 @@ type box struct {
 	Mode    schema.Number
 	Shut    schema.Bool
 	After   schema.Time
-	Colour  schema.Text
+	Paint   schema.Text
 	Flags   schema.Flags
 	Targets []target
 	Words   []schema.Text
@@ -44,7 +44,7 @@ func (b *box) Fields(f schema.Fields) {
 	f.Mode("mode", &b.Mode, schema.Help{})
 	f.Bool("shut", &b.Shut, schema.Help{})
 	f.Time("after", &b.After, schema.Help{})
-	f.Word("colour", &b.Colour, []string{"red", "blue"}, schema.Help{})
+	f.Word("paint", &b.Paint, []string{"red", "blue"}, schema.Help{})
 	f.Flags("flags", &b.Flags, boxFlags, schema.Help{})
 	f.List("targets", schema.Of(&b.Targets), schema.Help{})
 	f.List("words", schema.Texts(&b.Words), schema.Help{Most: 2, Empty: "say one"})
@@ -137,7 +137,7 @@ func TestJSONSchema(t *testing.T) {
 	for key, want := range map[string]map[string]any{
 		"room":    {"type": "integer", "minimum": 1.0, "maximum": 100.0},
 		"shut":    {"type": "boolean"},
-		"colour":  {"enum": []any{"red", "blue"}},
+		"paint":   {"enum": []any{"red", "blue"}},
 		"flags":   {"type": "array", "uniqueItems": true, "items": map[string]any{"enum": []any{"ONE", "THREE"}}},
 		"words":   {"type": "array", "minItems": 1.0, "maxItems": 2.0, "items": map[string]any{"type": []any{"string", "number", "boolean", "null"}, "minLength": 1.0}},
 		"content": {"type": []any{"string", "number", "boolean", "null"}},

@@ -53,10 +53,14 @@ func (v Value[T]) Said() bool {
 	return v.Set || v.Pos.IsValid() || v.Value != zero
 }
 
-// The values that keys are bound to.
-type (
-	Text   = Value[string]
-	Number = Value[int64]
-	Bool   = Value[bool]
-	Time   = Value[time.Duration]
-)
+// Text is a text with its place.
+type Text = Value[string]
+
+// Number is an integer with its place.
+type Number = Value[int64]
+
+// Bool is true or false with its place.
+type Bool = Value[bool]
+
+// Time is a duration with its place.
+type Time = Value[time.Duration]

@@ -11,19 +11,15 @@ import (
 //	begin ─ fork ─ Forked ─ pull, make, install, clean ─ Wired ─ limit ─ look up program ─
 //	Place ─ folder ─ name ─ Rights ─ gate ═ commit ═ Last ─ mask ─ program, or hold
 //
-// A stage is a position and no meeting: a task without attributes has the program that
-// it had before there were stages.
+// A stage is a position and no meeting: a task without attributes makes no call more.
 
 // wirer collects the calls of a task's attributes.
 type wirer struct {
 	pos   tasktree.Pos
-	calls [recipe.Stages][]wired
-}
-
-// wired is a call of an attribute, and the place that asks for it.
-type wired struct {
-	pos  tasktree.Pos
-	call recipe.Call
+	calls [recipe.Stages][]struct {
+		pos  tasktree.Pos // that asks for the call
+		call recipe.Call
+	}
 }
 
 // At implements [recipe.Wirer].
@@ -35,7 +31,10 @@ func (w *wirer) At(pos tasktree.Pos) {
 
 // Call implements [recipe.Wirer].
 func (w *wirer) Call(s recipe.Stage, c recipe.Call) {
-	w.calls[s] = append(w.calls[s], wired{w.pos, c})
+	w.calls[s] = append(w.calls[s], struct {
+		pos  tasktree.Pos
+		call recipe.Call
+	}{w.pos, c})
 }
 
 // collect has the attributes of the task write their calls.
