@@ -6,16 +6,8 @@
 //	live, err := restore.Start(ctx, plan, restore.Options{})
 //	status, err := live.Wait()
 //
-// Planning is pure: a [Plan] is one program of system calls for each task and one for this
-// process, with every descriptor number decided beforehand, to be verified, predicted and
-// shown. [Start] carries it out:
-//
-//	here:   open shared files ─▶ fill the store ─▶ clone the root ─▶ wait ─▶ release
-//	                                                    │             ▲
-//	tasks:                              fork children, pull, open, install ─▶ hold or exec
-//
-// Release is the commit point: until then a failure, a signal or the death of this process
-// leaves no task behind. How open files get into the tasks is a [Strategy], each with a
-// naive form that loses descriptors as restorers did. [Observe] restores up to the commit
-// point and reads back what each descriptor really is.
+// A [Plan] decides every system call and descriptor number beforehand, and can be verified,
+// predicted and shown; planning is pure. [Start] carries it out. Until it releases the tree,
+// a failure, a signal or the death of this process leaves no task behind. Package parts
+// names what reports, predictions and errors are made of.
 package restore

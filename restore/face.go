@@ -32,11 +32,8 @@ type (
 	// this host. Nothing was started.
 	RefusedError = plan.RefusedError
 	// HostError says that the kernel, or the privileges of the caller, lack what the
-	// description needs. Nothing was started.
+	// description needs: Lacks. Nothing was started.
 	HostError = plan.HostError
-	// Lack is one thing that a line of the description needs and this host lacks:
-	// Pos, Msg, and Err, what the kernel answered, which may be nil.
-	Lack = plan.Lack
 	// OpError says which step of a restore failed: for whom, for which descriptor, which
 	// call, and why (Source, Pos, Task, PID, What, Call, Reason, Err). The tree has been
 	// ended and nothing of it is left.
@@ -48,41 +45,14 @@ type (
 	PathsError = plan.PathsError
 )
 
-// What the model of descriptor tables says of a plan.
+// What is known of a plan before it runs, as programs read it.
 type (
 	// Prediction is what a plan will do to descriptor tables, found by running it
 	// against a model of them. Nothing was started for it.
 	Prediction = model.Prediction
-	// TaskPrediction is what one task does, and what it has in the end.
-	TaskPrediction = model.TaskPrediction
-	// Outcome is the end of a task's restore: predicted, or what really was.
-	Outcome = plan.Outcome
-	// Held is what a descriptor is.
-	Held = plan.Held
-	// FailedOp is an op of a naive plan that fails.
-	FailedOp = plan.FailedOp
-	// Collision is a descriptor that was needed and that an op of a plan destroyed,
-	// by writing over it or by closing it.
-	Collision = model.Collision
-)
-
-// A plan in a form for programs.
-type (
 	// Picture is a plan in a form for programs: what [Plan.WriteJSON] writes.
 	Picture = show.Picture
-	// TaskOfPlan is what one task does.
-	TaskOfPlan = show.TaskOfPlan
-	// StepOfPlan is one op.
-	StepOfPlan = show.StepOfPlan
-	// CellOfPlan is what a number of a table holds, written as in a [Prediction].
-	CellOfPlan = show.CellOfPlan
-	// Replaced is an open file in whose place a descriptor of the caller's comes.
-	Replaced = plan.Replaced
 )
-
-// Replacements lists what is replaced in a tree, by [PlanOptions].Inherit or
-// [tasktree.Tree.Replace], in the order of the description.
-func Replacements(t *tasktree.Tree) []Replaced { return plan.Replacements(t) }
 
 // ThisHost reads the attributes of the calling process. With an error, which is that
 // /proc cannot be read, only Ignored is missing.
@@ -91,7 +61,7 @@ func ThisHost() (Host, error) { return host.ThisHost() }
 // CheckHost finds everything that a checked tree needs and this kernel, these
 // privileges or these limits lack: a [*HostError], or nil. It exercises the calls
 // and leaves nothing behind. What a path or a program can make fail is for
-// [CheckPaths]; what another process can, is not looked at. [Start] does the same first.
+// [Plan.CheckPaths]; what another process can, is not looked at. [Start] does the same first.
 //
 // Safe for several goroutines. Needs Linux 5.10 for all of it, and says what an
 // older one lacks.
@@ -107,22 +77,9 @@ type (
 	// Report says what was restored; its JSON form is fixed. Tasks, Store, Elapsed,
 	// Replaced, and Unseen: what the kernel did not tell.
 	Report = report.Report
-	// TaskReport is one task of a [Report]: Name, Parent, PID in the tree's pid
-	// namespace, HostPID as the caller sees it (0 if it had ended), FDs, of which a
-	// program has lost the close-on-exec ones, and Shares.
-	TaskReport = report.TaskReport
-	// SharesReport says whose descriptor table a task has.
-	SharesReport = report.SharesReport
-	// StoreReport says what kept the open files.
-	StoreReport = report.StoreReport
-	// Nanoseconds is a time that is written to JSON as a number.
-	Nanoseconds = report.Nanoseconds
 	// Observation is what the tables of a tree really were when every task was ready.
 	Observation = plan.Observation
 )
-
-// EndsWithInit says why pid 1 cannot let a tree live on ([PlanOptions].Detach).
-const EndsWithInit = runner.EndsWithInit
 
 // Init lets this program be started again as the process that [StrategyService] keeps
 // open files in. A program that plans with this strategy calls it first of all in main;
@@ -155,28 +112,19 @@ func Strategies() []Strategy { return plan.Strategies() }
 // are, and which one was probably meant.
 func ParseStrategy(name string) (Strategy, error) { return plan.ParseStrategy(name) }
 
-// JoinLacks gives one error for all that two errors of [CheckHost] and [CheckPaths] say:
-// a [*HostError], nil if there is nothing, or both joined if one is none of these.
-func JoinLacks(a, b error) error { return plan.JoinLacks(a, b) }
-
-// Programs reports whether programs are all that an error is about, and whether one of
-// them is not there.
-func Programs(err error) (all, notFound bool) { return plan.Programs(err) }
-
-// ErrAnotherProcess says that a path of the description would mean another file, folder
-// or program for each process that opens it: its way goes through a magic link of
-// procfs, or it is a process's own entry there, or the controlling terminal.
-var ErrAnotherProcess = plan.ErrAnotherProcess
-
-// Errors of [Start] that are no fault of one step.
+// Errors that are told by [errors.Is].
 var (
-	// ErrTimeout says that the tree was not released in time.
+	// ErrTimeout says that the tree was not released in time: by [Start].
 	ErrTimeout = plan.ErrTimeout
 	// ErrCanceled says that the context ended before release.
 	ErrCanceled = plan.ErrCanceled
 	// ErrTaskDied says that a task, or a helper of one, was killed from outside
 	// before release.
 	ErrTaskDied = plan.ErrTaskDied
+	// ErrAnotherProcess says that a path of the description would mean another file,
+	// folder or program for each process that opens it: its way goes through a magic
+	// link of procfs, or it is a process's own entry there, or the controlling terminal.
+	ErrAnotherProcess = plan.ErrAnotherProcess
 )
 
 // Plan is everything that restoring a tree will do, decided beforehand. It can be
@@ -235,20 +183,27 @@ func (p *Plan) WriteJSON(w io.Writer) error { return show.WriteJSON(p.plan, w) }
 // Picture gives the plan for programs, with the tables of the model.
 func (p *Plan) Picture() (*Picture, error) { return show.NewPicture(p.plan) }
 
-// CheckPaths finds every path, folder and program of a plan that restoring it would not
+// CheckPaths finds every path, folder and program of the plan that restoring it would not
 // find, may not open, or refuses: a [*HostError] with all of them, or nil. It opens
 // paths as mere places (O_PATH) and changes nothing. What it cannot tell beforehand it
 // does not report: it says nothing of a file that an earlier entry of the description
 // creates, nor of the rights that tasks have in a user namespace of their own.
 //
 // Safe for several goroutines.
-func CheckPaths(p *Plan) error { return host.CheckPaths(p.plan) }
+func (p *Plan) CheckPaths() error { return host.CheckPaths(p.plan) }
 
 // joined is what the runner is handed of the other rooms.
 var joined = runner.Joined{Verify: model.Verify, Rebase: planner.Rebased, Once: planner.Once}
 
 // Start carries a plan out. It returns when every task holds or has begun its
 // program, or with an error when nothing of the tree is left.
+//
+//	here:   open shared files ─▶ fill the store ─▶ clone the root ─▶ wait ─▶ release
+//	                                                    │             ▲
+//	tasks:                              fork children, pull, open, install ─▶ hold or exec
+//
+// Release is the commit point: until then a failure, a signal or the death of this
+// process leaves no task behind.
 //
 // The end of the context before release ends the restore; after it Start only
 // returns sooner, before every task holds or has begun its program.
@@ -269,7 +224,7 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 	return &Tree{tree}, nil
 }
 
-// Observe carries a plan out up to the commit point, when every task is ready,
+// Observe carries the plan out up to the commit point, when every task is ready,
 // looks what each descriptor really is (kcmp(2)), and ends the tree: no program
 // runs, no file is cut, what was made is removed. The kernel must have kcmp and
 // let this process look at its children; otherwise the error is a [*HostError].
@@ -280,7 +235,7 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 // which is meant, if it can be that one; without it the first name is taken.
 //
 // Errors are those of [Start]. A failed op of a naive plan is none.
-func Observe(ctx context.Context, p *Plan, o Options, predicted *Prediction) (*Observation, error) {
+func (p *Plan) Observe(ctx context.Context, o Options, predicted *Prediction) (*Observation, error) {
 	var hints []plan.Outcome
 	if predicted != nil {
 		for _, t := range predicted.Tasks {
@@ -302,12 +257,12 @@ func Observe(ctx context.Context, p *Plan, o Options, predicted *Prediction) (*O
 	return seen, nil
 }
 
-// Rehearse carries a plan out up to the commit point, when every task is ready, calls
+// Rehearse carries the plan out up to the commit point, when every task is ready, calls
 // during, and ends the tree: no program runs, no file is cut, what was made is removed.
 // The tree never is without this process: whatever ends it, the tasks end, too.
 // during may start, observe or rehearse another plan; it runs in a goroutine of its own.
 //
 // Errors are those of [Start], and that of during.
-func Rehearse(ctx context.Context, p *Plan, o Options, during func() error) error {
+func (p *Plan) Rehearse(ctx context.Context, o Options, during func() error) error {
 	return runner.Rehearse(ctx, p.plan, o.inner(), joined, during)
 }

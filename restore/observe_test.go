@@ -199,7 +199,7 @@ func predictionIsReality(t *testing.T, rt *rapid.T, here plan.Host, limit int, c
 	if err != nil {
 		rt.Fatal(err)
 	}
-	seen, err := Observe(t.Context(), &Plan{p}, Options{Timeout: patience}, pr)
+	seen, err := (&Plan{p}).Observe(t.Context(), Options{Timeout: patience}, pr)
 	if err != nil {
 		rt.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"regrow/restore"
+	"regrow/restore/parts"
 	"regrow/tasktree"
 )
 
@@ -84,7 +85,7 @@ func checkHost(tree *tasktree.Tree) error {
 	}
 	plan, err := restore.NewPlan(tree, host, restore.PlanOptions{Inherit: keys})
 	if err == nil {
-		return restore.JoinLacks(lacks, restore.CheckPaths(plan))
+		return parts.JoinLacks(lacks, plan.CheckPaths())
 	}
 	if lacks == nil {
 		return err
@@ -95,7 +96,7 @@ func checkHost(tree *tasktree.Tree) error {
 	if plan, err = restore.NewPlan(tree, host, restore.PlanOptions{Inherit: keys}); err != nil {
 		return lacks
 	}
-	return restore.JoinLacks(lacks, restore.CheckPaths(plan))
+	return parts.JoinLacks(lacks, plan.CheckPaths())
 }
 
 func newVersion() *cobra.Command {

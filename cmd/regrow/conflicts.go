@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"regrow/restore"
+	"regrow/restore/parts"
 	"regrow/tasktree"
 )
 
@@ -153,10 +154,10 @@ func untilSignal(cmd *cobra.Command, do func() error) error {
 
 // lab is what regrow conflicts prints with --json.
 type lab struct {
-	Version  int                `json:"version"` // 1
-	Source   string             `json:"source"`
-	Replaced []restore.Replaced `json:"replaced,omitempty"` // by descriptors of the caller's
-	Forms    []*labForm         `json:"forms"`
+	Version  int              `json:"version"` // 1
+	Source   string           `json:"source"`
+	Replaced []parts.Replaced `json:"replaced,omitempty"` // by descriptors of the caller's
+	Forms    []*labForm       `json:"forms"`
 }
 
 // labForm is what one strategy, in one form, does with the tree.
@@ -196,7 +197,7 @@ func (f *conflictsFlags) conflicts(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return &exitError{exitHost, err}
 	}
-	l := &lab{Version: 1, Source: tree.Source, Replaced: restore.Replacements(tree)}
+	l := &lab{Version: 1, Source: tree.Source, Replaced: parts.Replacements(tree)}
 	failed := false
 	for _, form := range f.forms() {
 		o := base
@@ -255,7 +256,7 @@ func (f *conflictsFlags) form(ctx context.Context, tree *tasktree.Tree, host res
 		return nil
 	}
 	const patience = time.Minute
-	form.Reality, err = restore.Observe(ctx, plan, restore.Options{Timeout: patience}, form.Prediction)
+	form.Reality, err = plan.Observe(ctx, restore.Options{Timeout: patience}, form.Prediction)
 	if err != nil {
 		return &exitError{statusOf(err, true), err}
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore"
+	"regrow/restore/parts"
 	"regrow/tasktree"
 )
 
@@ -136,7 +137,7 @@ func statusOf(err error, detach bool) int {
 	case detach:
 		return exitNo
 	}
-	switch programs, notFound := restore.Programs(err); {
+	switch programs, notFound := parts.Programs(err); {
 	case notFound:
 		return exitNotFound
 	case programs:

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"regrow/restore"
+	"regrow/restore/parts"
 	"regrow/tasktree"
 )
 
@@ -67,7 +68,7 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 	began := time.Now()
 	if needsStandIn() {
 		if f.detach && os.Getpid() == 1 {
-			return &exitError{exitHost, fmt.Errorf("restore: host: %s", restore.EndsWithInit)}
+			return &exitError{exitHost, fmt.Errorf("restore: host: %s", parts.EndsWithInit)}
 		}
 		return f.standIn()
 	}

@@ -11,6 +11,7 @@ import (
 
 	"regrow/images"
 	"regrow/restore"
+	"regrow/restore/parts"
 	"regrow/tasktree"
 	"regrow/tasktree/shrink"
 )
@@ -108,7 +109,7 @@ func (f *conflictsFlags) shrinkTree(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return &exitError{exitNo, err}
 	}
-	for _, r := range restore.Replacements(replaced) {
+	for _, r := range parts.Replacements(replaced) {
 		strategy += fmt.Sprintf("; %s", r)
 	}
 	if err := writeShrunk(cmd.OutOrStdout(), tree, small, strategy, last); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"regrow/restore"
+	"regrow/restore/parts"
 	"regrow/tasktree"
 )
 
@@ -149,7 +150,7 @@ func (t *trial) run(ctx context.Context, tree *tasktree.Tree, host restore.Host,
 	if err != nil {
 		return err
 	}
-	outcomes := make([]restore.Outcome, len(prediction.Tasks))
+	outcomes := make([]parts.Outcome, len(prediction.Tasks))
 	for i, task := range prediction.Tasks {
 		outcomes[i] = task.Outcome
 	}
@@ -159,7 +160,7 @@ func (t *trial) run(ctx context.Context, tree *tasktree.Tree, host restore.Host,
 	}
 	var seen *restore.Observation
 	err = beside(ctx, plan, max(int(tree.Scenario.Caller.Restores.Value), 1)-1, func() (err error) {
-		seen, err = restore.Observe(ctx, plan, restore.Options{Timeout: trialTimeout, Alone: true}, prediction)
+		seen, err = plan.Observe(ctx, restore.Options{Timeout: trialTimeout, Alone: true}, prediction)
 		return err
 	})
 	switch host, isHost := errors.AsType[*restore.HostError](err); {
@@ -182,13 +183,13 @@ func beside(ctx context.Context, plan *restore.Plan, n int, then func() error) e
 	if n == 0 {
 		return then()
 	}
-	return restore.Rehearse(ctx, plan, restore.Options{Timeout: trialTimeout, Alone: true}, func() error {
+	return plan.Rehearse(ctx, restore.Options{Timeout: trialTimeout, Alone: true}, func() error {
 		return beside(ctx, plan, n-1, then)
 	})
 }
 
 // judge compares tables with what is described.
-func judge(tree *tasktree.Tree, outcomes []restore.Outcome) verdict {
+func judge(tree *tasktree.Tree, outcomes []parts.Outcome) verdict {
 	v := verdict{Outcome: tasktree.Holds}
 	for i, task := range tree.Tasks() {
 		if failed := outcomes[i].Failed; failed != nil {
@@ -197,9 +198,9 @@ func judge(tree *tasktree.Tree, outcomes []restore.Outcome) verdict {
 		if task.Sharer() {
 			continue // its owner has the same table
 		}
-		want := map[int]restore.Held{}
+		want := map[int]parts.Held{}
 		for _, d := range task.FDs {
-			want[d.FD] = restore.Held{File: d.Open.EndName(d.End), Cloexec: d.Cloexec}
+			want[d.FD] = parts.Held{File: d.Open.EndName(d.End), Cloexec: d.Cloexec}
 		}
 		for _, n := range numbersOf(want, outcomes[i].Table) {
 			w, described := want[n]
@@ -213,7 +214,7 @@ func judge(tree *tasktree.Tree, outcomes []restore.Outcome) verdict {
 	return v
 }
 
-func numbersOf(tables ...map[int]restore.Held) (numbers []int) {
+func numbersOf(tables ...map[int]parts.Held) (numbers []int) {
 	for _, t := range tables {
 		for n := range t {
 			numbers = append(numbers, n)

@@ -13,6 +13,7 @@ import (
 
 	"regrow/images"
 	"regrow/restore"
+	"regrow/restore/parts"
 	"regrow/tasktree"
 )
 
@@ -123,10 +124,10 @@ tasks:
 			Naive      bool
 			Refused    string
 			Prediction struct {
-				Collisions []restore.Collision
+				Collisions []parts.Collision
 			}
 			Reality struct {
-				Tasks []restore.Outcome
+				Tasks []parts.Outcome
 			}
 			Disagree []string
 		}
@@ -142,11 +143,11 @@ tasks:
 			t.Errorf("%s, naive %v: refused %q, disagrees %v", f.Strategy, f.Naive, f.Refused, f.Disagree)
 			continue
 		}
-		want := map[int]restore.Held{9: {File: "log"}, 61: {File: "log"}, 7: {File: "far"}}
+		want := map[int]parts.Held{9: {File: "log"}, 61: {File: "log"}, 7: {File: "far"}}
 		if got := f.Reality.Tasks[0].Table; !f.Naive && !equalTables(got, want) {
 			t.Errorf("%s: %v, want %v", f.Strategy, got, want)
 		}
-		if hit := slices.ContainsFunc(f.Prediction.Collisions, func(c restore.Collision) bool { return c.FD == 9 && strings.HasPrefix(c.Was, "[") }); f.Naive && f.Strategy == "fdstore" && !hit {
+		if hit := slices.ContainsFunc(f.Prediction.Collisions, func(c parts.Collision) bool { return c.FD == 9 && strings.HasPrefix(c.Was, "[") }); f.Naive && f.Strategy == "fdstore" && !hit {
 			t.Errorf("naive fdstore: nothing happens to the store at 9: %v", f.Prediction.Collisions)
 		}
 	}
@@ -167,7 +168,7 @@ tasks:
 	}
 }
 
-func equalTables(a, b map[int]restore.Held) bool {
+func equalTables(a, b map[int]parts.Held) bool {
 	if len(a) != len(b) {
 		return false
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/restore"
+	"regrow/restore/parts"
 )
 
 const givenTree = `version: 1
@@ -76,7 +77,7 @@ func TestReplacedFiles(t *testing.T) {
 					t.Errorf("task %d: fd %d is what the caller gave: %v (%v)", c.task, c.fd, same, err)
 				}
 			}
-			want := []restore.Replaced{{File: "log", FD: 3, Line: 3}, {File: "jobs.r", FD: 4, Line: 4}, {File: "sub", FD: 5, Line: 6}}
+			want := []parts.Replaced{{File: "log", FD: 3, Line: 3}, {File: "jobs.r", FD: 4, Line: 4}, {File: "sub", FD: 5, Line: 6}}
 			if !slices.Equal(rep.Replaced, want) {
 				t.Errorf("the report has %v replaced, want %v", rep.Replaced, want)
 			}
