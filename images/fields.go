@@ -48,6 +48,7 @@ func (d *decoder) begin(v node, want string) *visit {
 func (d *decoder) end(m *visit) {
 	m.finish()
 	d.keys = d.keys[:m.keys]
+	*m = visit{} // it would keep the nodes of its piece of the text
 	d.spare = append(d.spare, m)
 }
 

@@ -156,3 +156,19 @@ func mixed(r *rand.Rand) string {
 	}
 	return text.String()
 }
+
+// TestNothingIsKept holds that a decoder lets go of the nodes that it has decoded:
+// those of a large description are many times its text.
+func TestNothingIsKept(t *testing.T) {
+	d := newDecoder("tree.yaml", "")
+	root := d.parse([]byte("version: 1\nfiles: {p: {type: pipe}}\ntasks: [{name: a, fds: {0: p.r}, run: [ls], shares: {files: b}}]\n"))
+	d.document(node{d: d, n: root})
+	if len(d.spare) < 3 {
+		t.Fatalf("%d visits", len(d.spare))
+	}
+	for _, m := range d.spare {
+		if m.v.n != nil || m.got != nil {
+			t.Errorf("a visit that has ended still has %+v", m)
+		}
+	}
+}

@@ -15,12 +15,13 @@ type references struct{ *checker }
 // their keys.
 func (c references) resolve() {
 	c.referred = map[*OpenFile]bool{}
+	var referrer schema.Referrer
 	for _, f := range c.tree.Files {
 		f.Refers = nil
 		if f.Spec == nil || c.files[f.Name] != f {
 			continue
 		}
-		for _, ref := range schema.References(f.Spec) {
+		for _, ref := range referrer.Of(f.Spec) {
 			path := (&KeyPath{Key: "files"}).Sub(f.Name).Sub(ref.Path)
 			name, pos := ref.Name.Value, ref.Name.Pos
 			if !pos.IsValid() {

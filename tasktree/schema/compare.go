@@ -36,21 +36,3 @@ func Compare(first, then Fielder) []Difference {
 	}
 	return found
 }
-
-// Reference is a name that some data refers to.
-type Reference struct {
-	Path string // of its key below the data
-	To   Referent
-	Name *Text // may be changed, to rename what it refers to
-}
-
-// References lists the names that the data refers to.
-func References(data Fielder) []Reference {
-	var found []Reference
-	for _, e := range entriesOf(data) {
-		if e.ref != nil && e.said {
-			found = append(found, Reference{Path: e.path, To: *e.ref, Name: e.value})
-		}
-	}
-	return found
-}

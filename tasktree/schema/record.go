@@ -14,9 +14,7 @@ type entry struct {
 	pos   Pos
 	want  Demand
 	moves bool
-	num   int64     // for AtLeast
-	ref   *Referent // of a Ref
-	value *Text     // of a Ref
+	num   int64 // for AtLeast
 }
 
 // record lists the values of some data.
@@ -56,10 +54,7 @@ func (r record) Arg(key string, v *Text, h Help)              { r.Text(key, v, h
 func (r record) Bytes(key string, v *Text, h Help)            { r.Text(key, v, h) }
 func (r record) Word(key string, v *Text, _ []string, h Help) { r.Text(key, v, h) }
 
-func (r record) Ref(key string, v *Text, to Referent, h Help) {
-	e := r.add(key, strconv.Quote(v.Value), v.Said(), v.Pos, h)
-	e.ref, e.value = &to, v
-}
+func (r record) Ref(key string, v *Text, _ Referent, h Help) { r.Text(key, v, h) }
 
 func (r record) Int(key string, v *Number, i Int) {
 	r.add(key, strconv.FormatInt(v.Value, 10), v.Said(), v.Pos, i.Help).num = v.Value

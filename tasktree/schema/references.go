@@ -1,0 +1,108 @@
+package schema
+
+import "strconv"
+
+// Reference is a name that some data refers to.
+type Reference struct {
+	Path string // of its key below the data
+	To   Referent
+	Name *Text // may be changed, to rename what it refers to
+}
+
+// References lists the names that the data refers to.
+func References(data Fielder) []Reference {
+	var r Referrer
+	return r.Of(data)
+}
+
+// Referrer finds references in many data without allocating for those that have none.
+// The zero value is ready. One goroutine at a time may use it.
+type Referrer struct {
+	found []Reference
+	at    string
+}
+
+var _ Fields = (*Referrer)(nil)
+
+// Of lists the names that the data refers to. The result is valid until the next call.
+func (r *Referrer) Of(data Fielder) []Reference {
+	r.found, r.at = r.found[:0], ""
+	data.Fields(r)
+	return r.found
+}
+
+func (r *Referrer) below(key string, visit func()) {
+	was := r.at
+	r.at = record{at: was}.path(key)
+	visit()
+	r.at = was
+}
+
+// Ref implements [Fields].
+func (r *Referrer) Ref(key string, v *Text, to Referent, _ Help) {
+	if v.Said() {
+		r.found = append(r.found, Reference{Path: record{at: r.at}.path(key), To: to, Name: v})
+	}
+}
+
+// List implements [Fields].
+func (r *Referrer) List(key string, l List, _ Help) {
+	for i := range l.Len() {
+		r.below(key, func() {
+			r.at += "[" + strconv.Itoa(i) + "]"
+			l.Item(i, r)
+		})
+	}
+}
+
+// Map implements [Fields].
+func (r *Referrer) Map(key string, m Map, _ Help) {
+	for i := range m.Len() {
+		r.below(key, func() { r.below(m.Key(i), func() { m.Item(i, r) }) })
+	}
+}
+
+// Group implements [Fields].
+func (r *Referrer) Group(key string, _ *Pos, body func(Fields), _ Help) {
+	r.below(key, func() { body(r) })
+}
+
+// Choice implements [Fields].
+func (r *Referrer) Choice(_ string, c Choice, _ Help) {
+	if _, data := c.Chosen(); data != nil {
+		data.Fields(r)
+	}
+}
+
+// Text implements [Fields].
+func (*Referrer) Text(string, *Text, Help) {}
+
+// Arg implements [Fields].
+func (*Referrer) Arg(string, *Text, Help) {}
+
+// Bytes implements [Fields].
+func (*Referrer) Bytes(string, *Text, Help) {}
+
+// Word implements [Fields].
+func (*Referrer) Word(string, *Text, []string, Help) {}
+
+// Int implements [Fields].
+func (*Referrer) Int(string, *Number, Int) {}
+
+// Mode implements [Fields].
+func (*Referrer) Mode(string, *Number, Help) {}
+
+// Bool implements [Fields].
+func (*Referrer) Bool(string, *Bool, Help) {}
+
+// Time implements [Fields].
+func (*Referrer) Time(string, *Time, Help) {}
+
+// Flags implements [Fields].
+func (*Referrer) Flags(string, *Flags, []Flag, Help) {}
+
+// Short implements [Fields].
+func (*Referrer) Short(string, bool, Help) {}
+
+// Place implements [Fields].
+func (*Referrer) Place(string, *Pos, *Pos) {}
