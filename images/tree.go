@@ -168,7 +168,7 @@ func (t *task) Fields(f schema.Fields) {
 		Doc:     "the exact number; in use is an error that names the holder: a process (also one that has ended and was not waited for), a thread, or a session or process group whose leader is gone",
 		Default: "the kernel's choice",
 	}})
-	f.Map("fds", (*table)(t), schema.Help{
+	f.Map("fds", &table{Task: (*tasktree.Task)(t)}, schema.Help{
 		Want: "a mapping from descriptors to open files, such as {1: log}",
 		Doc:  "mapping from descriptors to files: `3: jobs.r`, or `9: {file: log, cloexec: true}`", Default: "none",
 	})
@@ -249,7 +249,10 @@ func (p *program) Item(i int, f schema.Fields) {
 }
 
 // table has the descriptors of a task.
-type table tasktree.Task
+type table struct {
+	*tasktree.Task
+	covers func(fd int) bool // of its Cloexec, once asked for
+}
 
 func (t *table) Len() int         { return len(t.FDs) }
 func (t *table) Key(i int) string { return strconv.Itoa(t.FDs[i].FD) }
@@ -271,7 +274,13 @@ func (t *table) Add(key schema.Text, bad func(string, ...any)) bool {
 
 func (t *table) Item(i int, f schema.Fields) {
 	d := &t.FDs[i]
-	cloexec := schema.Bool{Value: d.Cloexec && !t.Cloexec.Covers(d.FD)}
+	cloexec := schema.Bool{Value: d.Cloexec}
+	if d.Cloexec { // never while it decodes
+		if t.covers == nil {
+			t.covers = t.Cloexec.Covers()
+		}
+		cloexec.Value = !t.covers(d.FD)
+	}
 	f.Short("file", !cloexec.Value, schema.Help{Want: "the name of an open file, or {file: NAME, cloexec: true}"})
 	f.Ref("file", &d.File, schema.ToFile, schema.Help{Required: true})
 	f.Bool("cloexec", &cloexec, schema.Help{Doc: "close-on-exec: FD_CLOEXEC of fcntl(2)", Default: "`false`"})

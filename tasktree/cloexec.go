@@ -2,6 +2,7 @@ package tasktree
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -13,17 +14,27 @@ type Cloexec struct {
 	Ranges []Text // "3", "7-10"; empty: those that say so themselves
 }
 
-// Covers reports whether a number is among them.
-func (c *Cloexec) Covers(fd int) bool {
+// Covers gives what reports whether a number is among them. There may be as many ranges
+// as descriptors, so both are not gone through for each other.
+func (c *Cloexec) Covers() func(fd int) bool {
 	if c.All.Said() {
-		return true
+		return func(int) bool { return true }
 	}
+	type span struct{ lo, hi int }
+	var spans []span
 	for _, r := range c.Ranges {
-		if lo, hi, ok := numbers(r.Value); ok && lo <= fd && fd <= hi {
-			return true
+		if lo, hi, ok := numbers(r.Value); ok {
+			spans = append(spans, span{lo, hi})
 		}
 	}
-	return false
+	slices.SortFunc(spans, func(a, b span) int { return a.lo - b.lo })
+	for i := 1; i < len(spans); i++ {
+		spans[i].hi = max(spans[i].hi, spans[i-1].hi) // of this one and all before
+	}
+	return func(fd int) bool {
+		behind, _ := slices.BinarySearchFunc(spans, fd+1, func(s span, fd int) int { return s.lo - fd })
+		return behind > 0 && fd <= spans[behind-1].hi
+	}
 }
 
 // numbers reads "3" or "7-10": plain decimal digits.
@@ -49,13 +60,14 @@ func (c *checker) cloexec(task *Task, path *KeyPath) {
 		return
 	}
 	path = path.Sub("cloexec")
+	has := task.numbersAmong()
 	for i, r := range task.Cloexec.Ranges {
 		lo, hi, ok := numbers(r.Value)
 		if !ok {
 			c.bad(r.Pos, path.Entry(i), "%q is neither a number nor a range; write 7, or 7-10", r.Value)
 			continue
 		}
-		if !task.has(lo, hi) {
+		if !has(lo, hi) {
 			what := fmt.Sprintf("descriptor %d is not among the task's fds", lo)
 			if lo != hi {
 				what = fmt.Sprintf("none of the task's fds is from %d to %d", lo, hi)
@@ -63,19 +75,23 @@ func (c *checker) cloexec(task *Task, path *KeyPath) {
 			c.bad(r.Pos, path.Entry(i), "%s", what)
 		}
 	}
+	covers := task.Cloexec.Covers()
 	for i := range task.FDs {
-		if d := &task.FDs[i]; task.Cloexec.Covers(d.FD) {
+		if d := &task.FDs[i]; covers(d.FD) {
 			d.Cloexec = true
 		}
 	}
 }
 
-// has reports whether the task has a descriptor from lo to hi.
-func (t *Task) has(lo, hi int) bool {
+// numbersAmong gives what reports whether the task has a descriptor from lo to hi.
+func (t *Task) numbersAmong() func(lo, hi int) bool {
+	all := make([]int, len(t.FDs))
 	for i := range t.FDs {
-		if fd := t.FDs[i].FD; lo <= fd && fd <= hi {
-			return true
-		}
+		all[i] = t.FDs[i].FD
 	}
-	return false
+	slices.Sort(all)
+	return func(lo, hi int) bool {
+		at, _ := slices.BinarySearch(all, lo)
+		return at < len(all) && all[at] <= hi
+	}
 }

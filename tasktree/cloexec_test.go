@@ -1,0 +1,72 @@
+package tasktree_test
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"regrow/tasktree"
+)
+
+func ranges(words ...string) (c tasktree.Cloexec) {
+	for _, w := range words {
+		c.Ranges = append(c.Ranges, tasktree.Text{Value: w})
+	}
+	return c
+}
+
+func TestCloexecCovers(t *testing.T) {
+	for _, c := range []struct {
+		words string
+		want  []int // of 0 to 12
+	}{
+		{"", nil},
+		{"3", []int{3}},
+		{"7-10 3 8", []int{3, 7, 8, 9, 10}},
+		{"2-9 3-4 6 11", []int{2, 3, 4, 5, 6, 7, 8, 9, 11}},
+		{"5 5 4-5", []int{4, 5}},
+		{"9-3 x 03 0", []int{0}}, // what is wrong covers nothing
+	} {
+		list := ranges(strings.Fields(c.words)...)
+		covers := list.Covers()
+		var got []int
+		for fd := range 13 {
+			if covers(fd) {
+				got = append(got, fd)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%q covers %v, want %v", c.words, got, c.want)
+		}
+	}
+	all := tasktree.Cloexec{All: tasktree.Text{Value: "all"}}
+	if covers := all.Covers(); !covers(0) || !covers(tasktree.MaxFD) {
+		t.Error("all does not cover all")
+	}
+}
+
+// TestCloexecMany has as many numbers as descriptors: a look through the one for each of
+// the other would take minutes.
+func TestCloexecMany(t *testing.T) {
+	const n = 50_000
+	many := &tasktree.Task{Name: "a"}
+	for i := range n {
+		many.FDs = append(many.FDs, tasktree.Descriptor{FD: n - 1 - i, File: tasktree.Text{Value: "f"}})
+		many.Cloexec.Ranges = append(many.Cloexec.Ranges, tasktree.Text{Value: strconv.Itoa(i)})
+	}
+	began := time.Now()
+	if problems := tree(many, file(5, "f", plain)).Check(); len(problems) > 0 {
+		t.Fatal(fmt.Sprint(problems[0]))
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	for _, d := range many.FDs {
+		if !d.Cloexec {
+			t.Fatalf("descriptor %d is not close-on-exec", d.FD)
+		}
+	}
+}
