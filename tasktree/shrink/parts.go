@@ -20,7 +20,9 @@ func parts(t *tasktree.Tree) tree {
 		Source: t.Source, Dir: t.Dir, Namespaces: t.Namespaces, Files: t.Files, Scenario: t.Scenario,
 	}}
 	for _, task := range t.Tasks() {
-		p.tasks = append(p.tasks, task)
+		each := *task
+		each.Cloexec = tasktree.Cloexec{} // the descriptors say it, each for itself: so any may go
+		p.tasks = append(p.tasks, &each)
 		up := -1
 		if task.Parent != nil {
 			up = task.Parent.Index
@@ -164,7 +166,7 @@ func (p tree) size() int {
 }
 
 func weight(t *tasktree.Task) int {
-	n := len(t.FDs) + len(t.Run) + len(t.Env)
+	n := len(t.FDs) + len(t.Run) + len(t.Env) + len(t.Attributes)
 	for _, d := range t.FDs {
 		n += ofBool(d.Cloexec)
 	}

@@ -1,13 +1,17 @@
 package shrink
 
-import "regrow/tasktree"
+import (
+	"slices"
+
+	"regrow/tasktree"
+)
 
 // Tree gives a small tree of which still is true, made of parts of t: t itself
 // is not changed, and if still(t) is false a copy of it is the answer.
 //
 // Nothing of the result can be left out alone: not a task (its children go to
-// its parent), not a descriptor, not a task's program, environment, folder or
-// pid, not a namespace, and no two open files of one kind can be made one. An
+// its parent), not a descriptor, not a task's program, environment, folder,
+// pid or another attribute, not a namespace, and no two open files of one kind can be made one. An
 // open file goes with its last descriptor. Descriptors keep their numbers, and
 // everything its position in the description.
 //
@@ -88,6 +92,10 @@ func (s *shrinker) attributes() {
 			if c, smaller := s.best.withTask(i, plainer); smaller {
 				s.try(c)
 			}
+		}
+		for j := len(s.best.tasks[i].Attributes) - 1; j >= 0; j-- {
+			c, _ := s.best.withTask(i, func(t *tasktree.Task) { t.Attributes = slices.Delete(slices.Clone(t.Attributes), j, j+1) })
+			s.try(c)
 		}
 		for j := range s.best.tasks[i].FDs {
 			if s.best.tasks[i].FDs[j].Cloexec {

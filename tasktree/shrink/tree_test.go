@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"regrow/tasktree"
+	"regrow/tasktree/attr"
 	"regrow/tasktree/kind"
 )
 
@@ -310,6 +311,35 @@ func TestTree(t *testing.T) {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestTreeAttributes leaves out attributes, and descriptors that a list of the task says
+// are close-on-exec.
+func TestTreeAttributes(t *testing.T) {
+	root := &tasktree.Task{
+		Name: "root", Cloexec: tasktree.Cloexec{Ranges: []tasktree.Text{text("3"), text("5-9")}},
+		Attributes: []tasktree.Attribute{&attr.Nice{Value: tasktree.Number{Value: 5}}, &attr.Umask{Mask: tasktree.Number{Value: 0o27}}},
+	}
+	for _, n := range []int{0, 3, 7} {
+		root.FDs = append(root.FDs, tasktree.Descriptor{FD: n, File: text("a")})
+	}
+	tree := &tasktree.Tree{Files: []*tasktree.OpenFile{{Name: "a", Spec: &kind.Reg{Path: text("/dev/null")}}}, Root: root}
+	if problems := tree.Check(); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	small := Tree(tree, func(tr *tasktree.Tree) bool {
+		nice := slices.ContainsFunc(tr.Root.Attributes, func(a tasktree.Attribute) bool { return a.Key() == "nice" })
+		return nice && some(tr, func(_ *tasktree.Task, d tasktree.Descriptor) bool { return d.FD == 7 && d.Cloexec })
+	})
+	if diff := cmp.Diff("file a reg\ntask root 7=a* run [] env [] false cwd \n", show(small)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if len(small.Root.Attributes) != 1 {
+		t.Errorf("%d attributes", len(small.Root.Attributes))
+	}
+	if len(tree.Root.Attributes) != 2 || len(tree.Root.Cloexec.Ranges) != 2 {
+		t.Error("the tree has changed")
 	}
 }
 
