@@ -45,7 +45,7 @@ func (l *look) tables() {
 			continue
 		}
 		t := l.table(p)
-		if t.err == nil && len(t.fds) > 0 {
+		if t.err == nil { // an empty one may be shared, too
 			list := same[t.key]
 			at, known, err := search(len(list), 0, func(i int) (int, error) { return proc.CompareTables(list[i].owner.PID, p.PID) })
 			switch {

@@ -341,3 +341,18 @@ func TestVerifyManyOfOne(t *testing.T) {
 	path := write(t, fmt.Sprintf("version: 1\nfiles:\n%stasks: [{name: a, fds: {%s}, children: [{name: b, fds: {%s}}]}]\n", files.String(), opens.String(), dups.String()))
 	detached(t, path)
 }
+
+// TestVerifySharedEmptyTable has a table without descriptors that two tasks share.
+func TestVerifySharedEmptyTable(t *testing.T) {
+	needRoot(t)
+	const text = "version: 1\ntasks:\n  - name: root\n    children:\n      - {name: a, shares: {files: root}}\n      - {name: b}\n"
+	path := write(t, text)
+	root := detached(t, path).Tasks[0].HostPID
+	if status, out := verify(t, path, root); status != 0 {
+		t.Errorf("status %d:\n%s", status, out)
+	}
+	other := write(t, strings.Replace(text, ", shares: {files: root}", "", 1))
+	if status, out := verify(t, other, root); status != 1 || !strings.Contains(out, ":5:16: ") || !strings.Contains(out, "shares.files: described a descriptor table of its own") {
+		t.Errorf("not shared: status %d:\n%s", status, out)
+	}
+}
