@@ -192,7 +192,7 @@ func (t *task) Fields(f schema.Fields) {
 		f.Ref("files", &t.SharesFiles, schema.ToTask, schema.Help{Required: true, Want: "the name of the task whose descriptor table this one has"})
 	}, schema.Help{
 		Want: "a mapping of what the task shares, such as {files: TASK}",
-		Doc:  "`{files: TASK}`: the task has the descriptor table of that one (`CLONE_FILES` of clone(2)), and no `fds` of its own", Default: "a table of its own",
+		Doc:  "`{files: TASK}`: the task has the descriptor table of that one (`CLONE_FILES` of clone(2)), and no `fds` and no `cloexec` of its own", Default: "a table of its own",
 	})
 	t.attributes(f)
 }

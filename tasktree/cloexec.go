@@ -14,6 +14,17 @@ type Cloexec struct {
 	Ranges []Text // "3", "7-10"; empty: those that say so themselves
 }
 
+// Said reports whether any are said to be.
+func (c *Cloexec) Said() bool { return c.All.Said() || len(c.Ranges) > 0 }
+
+// pos gives the place of the first.
+func (c *Cloexec) pos() Pos {
+	if c.All.Said() || len(c.Ranges) == 0 {
+		return c.All.Pos
+	}
+	return c.Ranges[0].Pos
+}
+
 // Covers gives what reports whether a number is among them. There may be as many ranges
 // as descriptors, so both are not gone through for each other.
 func (c *Cloexec) Covers() func(fd int) bool {
@@ -56,7 +67,7 @@ func numbers(s string) (lo, hi int, ok bool) {
 
 // cloexec marks the descriptors that the list of a task has.
 func (c *checker) cloexec(task *Task, path *KeyPath) {
-	if !task.Cloexec.All.Said() && len(task.Cloexec.Ranges) == 0 {
+	if !task.Cloexec.Said() || task.SharesFiles.Said() { // a table that is shared is described elsewhere, see shareRule
 		return
 	}
 	path = path.Sub("cloexec")

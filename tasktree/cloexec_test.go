@@ -70,3 +70,21 @@ func TestCloexecMany(t *testing.T) {
 		}
 	}
 }
+
+// TestCloexecOfSharer holds that a task without a table of its own says nothing of it:
+// nobody would do it.
+func TestCloexecOfSharer(t *testing.T) {
+	for name, list := range map[string]tasktree.Cloexec{
+		"all":    {All: tasktree.Text{Value: "all", Pos: at(7, 3)}},
+		"ranges": {Ranges: []tasktree.Text{{Value: "0", Pos: at(7, 3)}}},
+	} {
+		sharer := task(6, "b")
+		sharer.SharesFiles = tasktree.Text{Value: "a", Pos: at(6, 9)}
+		sharer.Cloexec = list
+		problems := tree(task(4, "a", fd(5, 0, "f"), sharer), file(2, "f", plain)).Check()
+		want := `7:3: tasks[0].children[0].cloexec: task "b" shares the table of task "a", where it is described; say there what is close-on-exec, and drop cloexec here`
+		if len(problems) != 1 || problems[0].String() != want {
+			t.Errorf("%s: %v", name, problems)
+		}
+	}
+}

@@ -63,6 +63,10 @@ func (c *checker) shareRule(t *Task) bool {
 		return bad("task %q has no table of its own but shares that of %q; write %q", owner.Name, end, end)
 	case len(t.FDs) > 0:
 		return bad("task %q shares the table of task %q, where it is described; drop fds here", t.Name, owner.Name)
+	case t.Cloexec.Said():
+		c.bad(t.Cloexec.pos(), c.paths[t.Index].Sub("cloexec"),
+			"task %q shares the table of task %q, where it is described; say there what is close-on-exec, and drop cloexec here", t.Name, owner.Name)
+		return false
 	}
 	t.Owner = owner
 	return true
