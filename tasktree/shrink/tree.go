@@ -93,7 +93,7 @@ func (s *shrinker) attributes() {
 				s.try(c)
 			}
 		}
-		for j := len(s.best.tasks[i].Attributes) - 1; j >= 0; j-- {
+		for j := range slices.Backward(s.best.tasks[i].Attributes) {
 			c, _ := s.best.withTask(i, func(t *tasktree.Task) { t.Attributes = slices.Delete(slices.Clone(t.Attributes), j, j+1) })
 			s.try(c)
 		}
