@@ -165,7 +165,11 @@ func (p *Pipe) Fill(_ *tasktree.Tree, m recipe.Maker) {
 func (p *Pipe) Shape(_ *tasktree.Tree, m recipe.Maker) {
 	const settable = unix.O_NONBLOCK | unix.O_DIRECT | unix.O_NOATIME | unix.O_ASYNC
 	for i, end := range []Flags{p.ReadEnd, p.WriteEnd} {
-		if end.Bits&settable == p.first() {
+		got := p.first()
+		if i == 0 {
+			got &^= unix.O_DIRECT // pipe2(2) gives it to the write end alone
+		}
+		if end.Bits&settable == got {
 			continue
 		}
 		if !end.Pos.IsValid() {

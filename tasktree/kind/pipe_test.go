@@ -96,7 +96,7 @@ func TestPipeMake(t *testing.T) {
 
 	cases := []makeCase{
 		{"plain", values{}, []any{pipe2(0), getSize}, ends},
-		{"both alike", values{"flags": [][]string{{"O_NONBLOCK", "O_DIRECT"}, {"O_DIRECT", "O_NONBLOCK"}}}, []any{pipe2(unix.O_NONBLOCK | unix.O_DIRECT), getSize}, ends},
+		{"both alike", values{"flags": [][]string{{"O_NONBLOCK", "O_DIRECT"}, {"O_DIRECT", "O_NONBLOCK"}}}, []any{pipe2(unix.O_NONBLOCK | unix.O_DIRECT), getSize, endPos(0), setFlags(r, unix.O_NONBLOCK|unix.O_DIRECT)}, ends},
 		{
 			"one end does not block",
 			values{"flags": [][]string{{"O_NONBLOCK"}, nil}},

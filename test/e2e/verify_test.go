@@ -356,3 +356,12 @@ func TestVerifySharedEmptyTable(t *testing.T) {
 		t.Errorf("not shared: status %d:\n%s", status, out)
 	}
 }
+
+// TestVerifyPacketPipe has O_DIRECT at both ends, which pipe2 gives to one.
+func TestVerifyPacketPipe(t *testing.T) {
+	needRoot(t)
+	for _, flags := range []string{"{r: [O_DIRECT], w: [O_DIRECT]}", "{r: [O_DIRECT]}", "{w: [O_DIRECT]}", "{r: [O_DIRECT], w: [O_DIRECT, O_NONBLOCK]}"} {
+		detached(t, write(t, "version: 1\nfiles:\n  p: {type: pipe, flags: "+flags+"}\ntasks: [{name: a, fds: {0: p.r, 1: p.w}}]\n"))
+		endTree(t)
+	}
+}
