@@ -125,7 +125,7 @@ func (w *writing) Int(key string, v *schema.Number, i schema.Int) {
 // Mode implements [schema.Fields].
 func (w *writing) Mode(key string, v *schema.Number, h schema.Help) {
 	if v.Said() || w.demands(key, h) {
-		w.put(key, word(fmt.Sprintf("0%o", v.Value)), h)
+		w.put(key, word(fmt.Sprintf("%#o", v.Value)), h) // 0 as it is
 	}
 }
 

@@ -298,7 +298,7 @@ func (v node) digits(want string, lo, hi int64) (tasktree.Number, bool) {
 		v.expected(want)
 		return tasktree.Number{}, false
 	case v.plain() && lo < 0 && decimal(strings.TrimPrefix(v.n.Value, "-")):
-	case v.quoted() && decimal(v.n.Value):
+	case v.quoted() && (decimal(v.n.Value) || lo < 0 && decimal(strings.TrimPrefix(v.n.Value, "-"))):
 		v.bad("write %s, without quotes", abbreviate(v.n.Value))
 		return tasktree.Number{}, false
 	case !v.plain() || !decimal(v.n.Value):
