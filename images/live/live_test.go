@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +30,28 @@ func child(t testing.TB, files []*os.File, args ...string) *exec.Cmd {
 		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // its group, which nobody has waited for yet
 		_ = cmd.Wait()
 	})
+	if args[0] == "sleep" {
+		sleeps(t, cmd.Process.Pid)
+	}
 	return cmd
+}
+
+// sleeps waits until a process sleeps: before, it opens files of its own.
+func sleeps(t testing.TB, pid int) {
+	t.Helper()
+	const patience = time.Minute
+	var call string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		call, _, _ = strings.Cut(string(text), " ")
+		if n, err := strconv.Atoi(call); err == nil && (n == unix.SYS_CLOCK_NANOSLEEP || n == unix.SYS_NANOSLEEP) {
+			return
+		}
+	}
+	t.Fatalf("after %v it is in the call %s", patience, call)
 }
 
 func lookAt(t testing.TB, pid int, o Options) *Seen {

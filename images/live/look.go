@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -192,7 +193,7 @@ func (l *look) task(p *process) {
 			l.unseen(p, -1, key, "%v", err)
 		}
 	}
-	if p.args, err = proc.Arguments(p.PID); err != nil {
+	if p.args, err = arguments(p.PID); err != nil {
 		lost("run", err)
 	}
 	p.pids, err = proc.PIDs(p.PID)
@@ -218,6 +219,22 @@ func (l *look) task(p *process) {
 			p.attrs = append(p.attrs, a)
 		}
 	}
+}
+
+// arguments gives the argument list of a process. One that is becoming another program
+// has none for a moment: execve(2) closes descriptors before the new list is there.
+func arguments(pid int) (args []string, err error) {
+	const tries = 50
+	for range tries {
+		if args, err = proc.Arguments(pid); err != nil || len(args) > 0 {
+			break
+		}
+		if s, err := proc.Stat(pid); err != nil || s.Ended() {
+			break
+		}
+		time.Sleep(100 * time.Microsecond) //nolint:forbidigo // nothing tells that an execve of another process is done
+	}
+	return args, err
 }
 
 // liveTask is a task by its pid.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -41,6 +42,9 @@ func TestHelpersFork(t *testing.T) {
 				}
 				const state, group, sid, exitSignal = 0, 2, 3, 35
 				got := fields(t, task.HostPID)
+				for deadline := time.Now().Add(patience); got[state] == "R" && time.Now().Before(deadline); got = fields(t, task.HostPID) {
+					time.Sleep(time.Millisecond) // it has said that it holds, and is about to
+				}
 				if got[exitSignal] != strconv.Itoa(int(unix.SIGCHLD)) || got[group] != session[group] || got[sid] != session[sid] || got[state] != "S" {
 					t.Errorf("%s: %v", task.Name, got)
 				}

@@ -193,6 +193,8 @@ func valid() []shape {
 			"}\ntasks: [{name: a, fds: {" + listed(6900, "%d: f%x") + "}}]"},
 		{"content by alias, as much as is allowed", head + "files: {f: {type: reg, path: a, flags: [O_CREAT], content: &c " + content + "}, " + listed(30, "f%x: {type: reg, path: a%x, flags: [O_CREAT], content: *c}") +
 			"}\ntasks: [{name: a, fds: {" + listed(30, "%d: f%x") + "}}]"},
+		{"a list of close-on-exec numbers", head + null + "tasks: [{name: r, fds: {" + listed(45_000, "%d: f") + "}, cloexec: [" + listed(45_000, "%d") + "]}]"},
+		{"tasks with attributes", format(head+null+childrens, "{name: %x, umask: 0, nice: 1, fds: {1: f}, cloexec: all},", "]}]")},
 		{"content in base64", same(head+"files: {f: {type: reg, path: a, flags: [O_CREAT], content: !!binary '", "AAAA ", "'}}\ntasks: [{name: a, fds: {0: f}}]")},
 		{"keys to inherit", head + "files: {" + listed(9000, "f%x: {type: inherit, key: stdib%x}") + "}\ntasks: [{name: a, fds: {" + listed(9000, "%d: f%x") + "}}]"},
 		{"deep", deep("")},
