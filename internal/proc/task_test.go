@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,7 +69,11 @@ func TestTask(t *testing.T) {
 	if err != nil || !slices.Contains(ChildPIDs(self), pid) {
 		t.Errorf("%d is not among %v (%v)", pid, ChildPIDs(self), err)
 	}
-	if got, err := Arguments(pid); err != nil || !slices.Equal(got, []string{"sleep", "1000"}) {
+	got, err := Arguments(pid)
+	for deadline := time.Now().Add(time.Minute); err == nil && len(got) == 0 && time.Now().Before(deadline); got, err = Arguments(pid) {
+		time.Sleep(time.Millisecond) // it is about to have them: execve(2) lets this process go on before
+	}
+	if err != nil || !slices.Equal(got, []string{"sleep", "1000"}) {
 		t.Errorf("arguments %q, %v", got, err)
 	}
 	if got, err := Environment(pid); err != nil || !slices.Equal(got, cmd.Env) {

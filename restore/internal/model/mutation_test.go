@@ -390,7 +390,7 @@ func TestMutations(t *testing.T) {
 		rounds.Check(t, "REGROW_TEST_MUTATIONS", 100, property)
 	}
 	t.Logf("%d mutations of %d change what a task has", changed, tried)
-	if changed < 50 {
+	if changed == 0 || changed < tried/10 {
 		t.Errorf("only %d mutations of %d change anything", changed, tried)
 	}
 }
