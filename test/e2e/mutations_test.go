@@ -130,7 +130,7 @@ var mutations = []mutation{
 	{key: "document.tasks", name: "the root is another process", find: `11:\d+: task "root" .*: name: described "root", real "other"`, restored: []string{"name: root", "name: other", "{files: root}", "{files: other}"}},
 	{key: "document.files", name: "the file of another entry", find: `12:\d+: .*fd 4: file "data": sharing: described another open file than fd 3`, restored: []string{"4: data", "4: log"}},
 	{key: "task.name", find: `18:\d+: task "exact" .*: name: described "exact", real `, change: func(t *testing.T, pids map[string]int) {
-		calls("exact", unix.SYS_PRCTL, unix.PR_SET_NAME, 0x400000)(t, pids) // whatever the program's header has
+		calls("exact", unix.SYS_PRCTL, unix.PR_SET_NAME, readable(t, pids["exact"])+1)(t, pids) // whatever stands there: perhaps its name
 	}},
 	{key: "task.pid", find: `19:\d+: task "exact" .*: pid: described \d+, real \d+`, restored: []string{"        pid: $PID\n", ""}},
 	{key: "task.fds", name: "a number is closed", find: `12:\d+: .*fd 4: file "data": described open, real the number is closed`, change: calls("root", unix.SYS_CLOSE, 4)},
@@ -208,6 +208,24 @@ var mutations = []mutation{
 	{key: "pipe.flags.r", find: `7:\d+: .*file "pipe": flags.r: described \[O_NONBLOCK\], real \[\]`, change: changes("root", 5, setFlags(0))},
 	{key: "pipe.flags.w", find: `7:\d+: .*file "pipe": flags.w: described \[O_DIRECT\], real \[O_NONBLOCK, O_DIRECT\]`, change: changes("root", 6, setFlags(unix.O_DIRECT|unix.O_NONBLOCK))},
 	{key: "pipe.flags.w", name: "which are not said", find: `8:\d+: .*file "more": flags.w: described \[\], real \[O_NONBLOCK\]`, change: changes("exact", 9, setFlags(unix.O_NONBLOCK))},
+}
+
+// readable gives an address that a task can read.
+func readable(t *testing.T, pid int) uint64 {
+	t.Helper()
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(maps)) {
+		var start, end uint64
+		var rights string
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &start, &end, &rights); err == nil && rights[0] == 'r' {
+			return start
+		}
+	}
+	t.Fatalf("process %d can read nothing:\n%s", pid, maps)
+	return 0
 }
 
 // end kills a task, and waits until it has ended: its parent, which holds, does not.
