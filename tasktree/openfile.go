@@ -17,6 +17,13 @@ type OpenFile struct {
 	Index  int         // position in Tree.Files
 	Uses   []Use       // every descriptor that names it, tasks in their order
 	Refers []*OpenFile // the open files that its Spec names, each once
+
+	// Needed: a task has it, or an open file that is needed names it. Others are
+	// not made.
+	Needed bool
+
+	// Named: another open file that is needed names it.
+	Named bool
 }
 
 // Use is one descriptor that names an open file.

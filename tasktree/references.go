@@ -14,10 +14,9 @@ type references struct{ *checker }
 // resolve resolves the names of tasks and of open files that kinds have among
 // their keys.
 func (c references) resolve() {
-	c.referred = map[*OpenFile]bool{}
 	var referrer schema.Referrer
 	for _, f := range c.tree.Files {
-		f.Refers = nil
+		f.Refers, f.Needed, f.Named = nil, false, false
 		if f.Spec == nil || c.files[f.Name] != f {
 			continue
 		}
@@ -33,9 +32,25 @@ func (c references) resolve() {
 			}
 			if to := c.fileNamed(name, pos, path); to != nil && !slices.Contains(f.Refers, to) {
 				f.Refers = append(f.Refers, to)
-				c.referred[to] = true
 			}
 		}
+	}
+	for _, f := range c.tree.Files {
+		if len(f.Uses) > 0 {
+			f.need()
+		}
+	}
+}
+
+// need marks what a task has, and what that names.
+func (f *OpenFile) need() {
+	if f.Needed {
+		return
+	}
+	f.Needed = true
+	for _, to := range f.Refers {
+		to.Named = true
+		to.need()
 	}
 }
 

@@ -85,9 +85,8 @@ type checker struct {
 	ends     []string             // the same names in the description's order
 	tasks    map[string]*Task
 	pids     map[int64]*Task
-	paths    []*KeyPath         // by Task.Index
-	names    []string           // of all tasks, once asked for
-	referred map[*OpenFile]bool // by another open file
+	paths    []*KeyPath // by Task.Index
+	names    []string   // of all tasks, once asked for
 	problems problemList
 	warnings problemList
 	compared int // bytes that were compared for hints
@@ -354,7 +353,7 @@ func (c *checker) program(task *Task, path *KeyPath) {
 
 func (c *checker) unused() {
 	for _, f := range c.tree.Files {
-		if len(f.Uses) == 0 && !c.referred[f] && f.Spec != nil && c.files[f.Name] == f {
+		if !f.Needed && f.Spec != nil && c.files[f.Name] == f {
 			c.warn(f.Pos, (&KeyPath{Key: "files"}).Sub(f.Name), "open file %q is used by no task and will not be made", f.Name)
 		}
 	}

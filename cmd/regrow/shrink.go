@@ -140,6 +140,6 @@ func sizeOf(t *tasktree.Tree) string {
 	for _, task := range t.Tasks() {
 		fds += len(task.FDs)
 	}
-	used := slices.DeleteFunc(slices.Clone(t.Files), func(f *tasktree.OpenFile) bool { return len(f.Uses) == 0 })
+	used := slices.DeleteFunc(slices.Clone(t.Files), func(f *tasktree.OpenFile) bool { return !f.Needed })
 	return fmt.Sprintf("tasks %d, descriptors %d, files %d", len(t.Tasks()), fds, len(used))
 }

@@ -32,18 +32,27 @@ func parts(t *tasktree.Tree) tree {
 	return p
 }
 
-// build puts a tree together, with the open files that some task uses, and
+// build puts a tree together, with the open files that it needs, and
 // reports whether it is valid. Nothing of it is the original's but what nobody
 // changes.
 func (p tree) build() (*tasktree.Tree, bool) {
 	t := p.head
 	tasks := make([]*tasktree.Task, len(p.tasks))
-	used := map[string]bool{}
+	needed := map[*tasktree.OpenFile]bool{}
+	var need func(f *tasktree.OpenFile)
+	need = func(f *tasktree.OpenFile) {
+		if !needed[f] {
+			needed[f] = true
+			for _, to := range f.Refers {
+				need(to)
+			}
+		}
+	}
 	for i, original := range p.tasks {
 		task := *original
 		task.FDs, task.Children = slices.Clone(original.FDs), nil
 		for _, d := range task.FDs {
-			used[d.Open.Name] = true
+			need(d.Open)
 		}
 		tasks[i] = &task
 		if up := p.parent[i]; up >= 0 {
@@ -54,7 +63,7 @@ func (p tree) build() (*tasktree.Tree, bool) {
 	}
 	t.Files = nil
 	for _, f := range p.head.Files {
-		if used[f.Name] {
+		if needed[f] {
 			file := *f
 			t.Files = append(t.Files, &file)
 		}

@@ -19,7 +19,7 @@ func CallerFDs(p *plan.Plan) (map[string]int, error) {
 	var problems []tasktree.Problem
 	for _, f := range p.Tree.Files {
 		key := tasktree.CallerKey(f.Spec)
-		if key == "" || len(f.Uses) == 0 {
+		if key == "" || !f.Needed {
 			continue
 		}
 		path := "files." + f.Name + ".key"

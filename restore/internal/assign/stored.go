@@ -17,16 +17,15 @@ import (
 func Stored(p *plan.Plan) []bool {
 	t := p.Tree
 	stored := make([]bool, len(t.Files))
-	needed, referred := neededFiles(t)
 	byPath := map[string][]int{}
 	creates := map[string]bool{}
 	for i, f := range t.Files {
-		if !needed[i] {
+		if !f.Needed {
 			continue
 		}
 		traits := f.Spec.Traits(t)
 		// Opened in a user namespace, a file would be opened with other rights.
-		stored[i] = traits.ByRunner || f.Shared() || len(f.Refers) > 0 || len(f.Uses) == 0 || referred[i] || t.HasNamespace(tasktree.NamespaceUser) || p.Options.Strategy == plan.StrategyInherit ||
+		stored[i] = traits.ByRunner || f.Shared() || len(f.Refers) > 0 || f.Named || t.HasNamespace(tasktree.NamespaceUser) || p.Options.Strategy == plan.StrategyInherit ||
 			Repeats(p.Options) && len(f.Uses) >= landing.FewRepeated && len(f.Spec.Ends()) == 0
 		if traits.Path != "" {
 			clean := traits.Path
@@ -47,29 +46,6 @@ func Stored(p *plan.Plan) []bool {
 		}
 	}
 	return stored
-}
-
-// neededFiles finds the open files that a task has, or that one of these is made out
-// of; and those among them that another one names.
-func neededFiles(t *tasktree.Tree) (needed, referred []bool) {
-	needed, referred = make([]bool, len(t.Files)), make([]bool, len(t.Files))
-	var need func(f *tasktree.OpenFile)
-	need = func(f *tasktree.OpenFile) {
-		if needed[f.Index] {
-			return
-		}
-		needed[f.Index] = true
-		for _, to := range f.Refers {
-			referred[to.Index] = true
-			need(to)
-		}
-	}
-	for _, f := range t.Files {
-		if len(f.Uses) > 0 {
-			need(f)
-		}
-	}
-	return needed, referred
 }
 
 // Repeats reports whether messages may bring an open file more than once: the

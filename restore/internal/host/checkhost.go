@@ -240,7 +240,7 @@ func (c *hostCheck) pipes() {
 	limits := []*pagesLimit{{name: "fs.pipe-user-pages-soft"}, {name: "fs.pipe-user-pages-hard"}}
 	for _, f := range c.tree.Files {
 		needy, ok := f.Spec.(tasktree.Needy)
-		if !ok || len(f.Uses) == 0 {
+		if !ok || !f.Needed {
 			continue
 		}
 		var size tasktree.Number

@@ -144,7 +144,7 @@ func (c *programCheck) writers() map[inode]int {
 	c.written = map[inode]int{}
 	paths := map[string]bool{}
 	for i, f := range c.plan.Tree.Files {
-		if len(f.Uses) == 0 {
+		if !f.Needed {
 			continue
 		}
 		traits := f.Spec.Traits(c.plan.Tree)

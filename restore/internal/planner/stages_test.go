@@ -1,0 +1,85 @@
+package planner_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/model"
+	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
+	"regrow/restore/internal/plantest"
+	"regrow/restore/internal/program"
+	"regrow/tasktree"
+	"regrow/tasktree/kind"
+	"regrow/tasktree/recipe"
+	"regrow/tasktree/schema"
+)
+
+// staged is an attribute with a call in each stage, which says its stage as argument.
+type staged struct{}
+
+func init() {
+	tasktree.RegisterAttribute(tasktree.AttributeKind{Keys: []string{"staged"}, New: func() tasktree.Attribute { return staged{} }})
+}
+
+func (staged) Fields(schema.Fields)                         {}
+func (staged) Key() string                                  { return "staged" }
+func (staged) Said() bool                                   { return true }
+func (staged) Check(*tasktree.Task, func(tasktree.Problem)) {}
+
+func (staged) Wire(w recipe.Wirer) {
+	for s := range recipe.Stages {
+		w.Call(s, recipe.Call{Name: "getpid", Nr: unix.SYS_GETPID, Effect: recipe.Nothing, Args: []recipe.Arg{recipe.Int(int64(s))}})
+	}
+}
+
+// TestStages holds where the stages stand in a program, whatever it does between them.
+func TestStages(t *testing.T) {
+	tree := &tasktree.Tree{
+		Files: []*tasktree.OpenFile{{Name: "p", Spec: &kind.Pipe{}}},
+		Root: &tasktree.Task{
+			Name: "root", FDs: []tasktree.Descriptor{{FD: 3, File: plantest.Text("p.r")}}, Cwd: plantest.Text("/tmp"),
+			Attributes: []tasktree.Attribute{staged{}}, Children: []*tasktree.Task{{Name: "child", FDs: []tasktree.Descriptor{{FD: 4, File: plantest.Text("p.w")}}}},
+		},
+	}
+	if problems := tree.Check(); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	for _, strategy := range plan.Strategies() {
+		p, err := planner.New(tree, plantest.Host, plan.Options{Strategy: strategy})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := model.Verify(p); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for i := range p.Tasks[0].Ops {
+			switch op := &p.Tasks[0].Ops[i]; {
+			case op.Kind == program.OpFork:
+				got = append(got, "fork")
+			case op.Kind == program.OpCall && op.Nr == unix.SYS_GETPID:
+				got = append(got, [...]string{"Forked", "Wired", "Place", "Rights", "Last"}[op.Args[0]])
+			case p.Tasks[0].Notes[i].Verb == program.VerbInstall && (len(got) == 0 || got[len(got)-1] != "install"):
+				got = append(got, "install")
+			case op.Nr == unix.SYS_CHDIR:
+				got = append(got, "folder")
+			case op.Kind == program.OpReady:
+				got = append(got, "gate")
+			case op.Kind == program.OpHold:
+				got = append(got, "hold")
+			}
+		}
+		want := []string{"fork", "Forked", "install", "Wired", "Place", "folder", "Rights", "gate", "Last", "hold"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", strategy, diff)
+		}
+		for i := range p.Tasks[1].Ops {
+			if p.Tasks[1].Ops[i].Nr == unix.SYS_GETPID {
+				t.Errorf("%v: the child has the attribute of its parent", strategy)
+			}
+		}
+	}
+}
