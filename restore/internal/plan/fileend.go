@@ -69,6 +69,18 @@ type Learned struct {
 	recipe.Part
 }
 
+// Number reads the number out of the memory of the arena, which begins at Base.
+func (l *Learned) Number(base uint64, memory []byte) (n uint64) {
+	for i, b := range memory[l.At-base:][:l.Size] {
+		if l.BigEndian {
+			n = n<<8 | uint64(b)
+		} else {
+			n |= uint64(b) << (8 * i) // of the machines that regrow runs on
+		}
+	}
+	return n
+}
+
 // Extra is what messages say of an op beyond its note.
 type Extra struct {
 	Name  string // of the call

@@ -20,6 +20,10 @@ type Report struct {
 	// came, nil for none.
 	Replaced []plan.Replaced `json:"replaced,omitempty"`
 
+	// Learned has the numbers that were known only when the files were made, by
+	// the names of these and by key; nil for none.
+	Learned map[string]map[string]uint64 `json:"learned,omitempty"`
+
 	// Unseen says what the report leaves out because the kernel did not tell,
 	// and why; nil: nothing.
 	Unseen []string `json:"-"`

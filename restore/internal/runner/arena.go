@@ -134,3 +134,20 @@ func (l *loaded) raise() {
 func (l *loaded) errorf(format string, args ...any) error {
 	return fmt.Errorf(l.plan.Tree.Source+": restore: "+format, args...)
 }
+
+// learned gives the numbers that were known only when the files were made, nil for none.
+func (l *loaded) learned() map[string]map[string]uint64 {
+	if len(l.plan.Learned) == 0 {
+		return nil
+	}
+	numbers := map[string]map[string]uint64{}
+	for i := range l.plan.Learned {
+		n := &l.plan.Learned[i]
+		name := l.plan.Tree.Files[n.File].Name
+		if numbers[name] == nil {
+			numbers[name] = map[string]uint64{}
+		}
+		numbers[name][n.Key] = n.Number(l.arena.Base, l.arena.Bytes())
+	}
+	return numbers
+}
