@@ -81,6 +81,12 @@ type Spec interface {
 
 // What a [Spec] may be besides. See package recipe for the phases.
 type (
+	// Ordered is one that is made out of other open files.
+	Ordered interface {
+		// Needs lists them by name, without their ends: they are made before.
+		Needs() []string
+	}
+
 	// Filled is one that something waits in: it is written when all open files
 	// of the runner's exist.
 	Filled interface {

@@ -142,7 +142,8 @@ type Maker interface {
 	Caller(key string) Ref
 
 	// Use gives an end of another open file of the description. In the phase
-	// make it must have been made before: [Orderer]. By the runner only.
+	// make it must have been made before, so the spec names it: Ordered of package
+	// tasktree. By the runner only.
 	Use(file string, end int) Ref
 
 	// Cell gives 8 bytes, zero, for a call to write to. By the runner only, as
@@ -215,13 +216,6 @@ type Message struct {
 	Data  []byte // nil sends an empty datagram
 	Files []Ref  // SCM_RIGHTS, at most 253
 	Hints []Hint
-}
-
-// Orderer names the open files that a recipe uses in its phase make: they are made
-// before.
-type Orderer interface {
-	// Needs lists them by name, without their ends.
-	Needs() []string
 }
 
 // Need is something that a host must have, asked for before anything is started.

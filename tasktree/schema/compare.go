@@ -13,8 +13,9 @@ type Difference struct {
 // the other has more; [Help.Compare] says what counts as equal.
 func Compare(first, then Fielder) []Difference {
 	var found []Difference
+	second := entriesOf(then)
 	there := map[string]entry{}
-	for _, e := range entriesOf(then) {
+	for _, e := range second {
 		there[e.path] = e
 	}
 	said := map[string]bool{}
@@ -29,7 +30,7 @@ func Compare(first, then Fielder) []Difference {
 		}
 		found = append(found, Difference{Path: e.path, Pos: e.pos, First: e.text, Then: got.text, Moves: e.moves})
 	}
-	for _, e := range entriesOf(then) { // more entries of a list
+	for _, e := range second { // more entries of a list
 		if !said[e.path] && e.said && e.want != Ignore {
 			found = append(found, Difference{Path: e.path, Then: e.text, Moves: e.moves})
 		}

@@ -203,12 +203,7 @@ func TestVerifyNotVisible(t *testing.T) {
 	if _, err := exec.LookPath("setpriv"); err != nil {
 		need(t, "setpriv")
 	}
-	dir := t.TempDir()
-	for _, d := range []string{dir, filepath.Dir(dir)} {
-		if err := os.Chmod(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := openFolder(t)
 	path := filepath.Join(dir, "tree.yaml")
 	const text = `version: 1
 files: {a: {type: reg, path: /dev/null}, p: {type: pipe, content: x}}
@@ -298,12 +293,7 @@ func TestVerifyHiddenChild(t *testing.T) {
 	if _, err := exec.LookPath("setpriv"); err != nil {
 		need(t, "setpriv")
 	}
-	dir := t.TempDir()
-	for _, d := range []string{dir, filepath.Dir(dir)} {
-		if err := os.Chmod(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := openFolder(t)
 	path := filepath.Join(dir, "tree.yaml")
 	if err := os.WriteFile(path, []byte("version: 1\ntasks: [{name: a, run: [sleep, 1000], children: [{name: b, run: [sleep, 1000]}]}]\n"), 0o644); err != nil {
 		t.Fatal(err)

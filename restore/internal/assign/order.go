@@ -5,7 +5,6 @@ import (
 
 	"regrow/restore/internal/plan"
 	"regrow/tasktree"
-	"regrow/tasktree/recipe"
 )
 
 // Order gives the files that the runner makes, those that are stored, in an order in which each is made after
@@ -24,7 +23,7 @@ func Order(t *tasktree.Tree, stored []bool) ([]int, error) {
 			return &plan.RefusedError{Source: t.Source, Pos: f.Pos, Msg: fmt.Sprintf("file %q is made out of itself, by way of other files; one of them must be made first", f.Name)}
 		}
 		state[i] = open
-		if o, ok := t.Files[i].Spec.(recipe.Orderer); ok {
+		if o, ok := t.Files[i].Spec.(tasktree.Ordered); ok {
 			for _, name := range o.Needs() {
 				if needed := t.FileNamed(name); needed != nil {
 					if err := visit(needed.Index); err != nil {

@@ -22,7 +22,6 @@ type runnerMaker struct {
 	*writer
 	file *tasktree.OpenFile
 	own  []recipe.Ref // by end, once made
-	last recipe.Ref   // that Open has made
 }
 
 // makeStored plans how the runner makes the open files of the store: each phase for
@@ -152,19 +151,19 @@ func (m *runnerMaker) Use(file string, end int) recipe.Ref {
 	return recipe.Ref(m.pl.plan.SlotsOf[plan.FileEnd{File: int32(m.pl.plan.Tree.FileNamed(file).Index), End: int32(end)}])
 }
 
-func (m *runnerMaker) Open(o recipe.Open) recipe.Ref {
-	if o.Truncate {
-		defer func() { m.truncate(m.last, o.TruncatePos) }()
-	}
+func (m *runnerMaker) Open(o recipe.Open) (f recipe.Ref) {
 	switch {
 	case o.Create:
-		m.last = m.create(o)
+		f = m.create(o)
 	case o.Flags&unix.O_PATH != 0:
-		m.last = m.lookAt(o, o.Flags&lookFlags)
+		f = m.lookAt(o, o.Flags&lookFlags)
 	default:
-		m.last = m.reopen(o.Path, m.lookAt(o, o.Flags&lookFlags), o.Flags)
+		f = m.reopen(o.Path, m.lookAt(o, o.Flags&lookFlags), o.Flags)
 	}
-	return m.last
+	if o.Truncate {
+		m.truncate(f, o.TruncatePos)
+	}
+	return f
 }
 
 func (m *runnerMaker) lookAt(o recipe.Open, flags int) recipe.Ref {

@@ -20,7 +20,7 @@ type Mailbox struct {
 var _ interface {
 	tasktree.Spec
 	tasktree.Filled
-	recipe.Orderer
+	tasktree.Ordered
 } = (*Mailbox)(nil)
 
 // Fields implements [schema.Fielder].
@@ -42,7 +42,7 @@ func (*Mailbox) Check(*tasktree.Tree, func(tasktree.Problem)) {}
 // Traits implements [tasktree.Spec].
 func (*Mailbox) Traits(*tasktree.Tree) tasktree.Traits { return tasktree.Traits{ByRunner: true} }
 
-// Needs implements [recipe.Orderer]: the file is there before the letter is, but the
+// Needs implements [tasktree.Ordered]: the file is there before the letter is, but the
 // order is a part of the test.
 func (b *Mailbox) Needs() []string { return []string{b.Holds.Value} }
 
