@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -180,7 +181,16 @@ func (f feature) try(t *testing.T) error {
 // freePID gives a pid that nobody has, far from those that come next.
 func freePID(t *testing.T) int {
 	t.Helper()
-	for pid := (os.Getpid() + 15_000) % 30_000; ; pid++ {
+	text, err := os.ReadFile("/proc/loadavg") // the last field is the pid that was given last
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(text))
+	last, err := strconv.Atoi(fields[len(fields)-1])
+	if err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	for pid := (last + 15_000) % 30_000; ; pid++ {
 		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); pid > 300 && err != nil {
 			return pid
 		}
