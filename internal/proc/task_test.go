@@ -69,11 +69,12 @@ func TestTask(t *testing.T) {
 	if err != nil || !slices.Contains(ChildPIDs(self), pid) {
 		t.Errorf("%d is not among %v (%v)", pid, ChildPIDs(self), err)
 	}
+	want := []string{"sleep", "1000"}
 	got, err := Arguments(pid)
-	for deadline := time.Now().Add(time.Minute); err == nil && len(got) == 0 && time.Now().Before(deadline); got, err = Arguments(pid) {
-		time.Sleep(time.Millisecond) // it is about to have them: execve(2) lets this process go on before
+	for deadline := time.Now().Add(time.Minute); err == nil && !slices.Equal(got, want) && time.Now().Before(deadline); got, err = Arguments(pid) {
+		time.Sleep(time.Millisecond) // execve(2) lets this process go on before it has them: it has this one's, or none
 	}
-	if err != nil || !slices.Equal(got, []string{"sleep", "1000"}) {
+	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("arguments %q, %v", got, err)
 	}
 	if got, err := Environment(pid); err != nil || !slices.Equal(got, cmd.Env) {
