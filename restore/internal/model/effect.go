@@ -60,8 +60,10 @@ func (s step) call() error {
 		s.life[s.task].leads = true
 	case program.EffectLimit:
 		return s.limit()
-	case program.EffectBecomes, program.EffectEnds:
+	case program.EffectBecomes:
 		s.life[s.task].over = true
+	case program.EffectEnds:
+		return s.end()
 	case program.EffectFolder, program.EffectGroup, program.EffectUser, program.EffectNamespace:
 		// They do not change what numbers a task has.
 	default: // GivesPair is an op of its own
@@ -76,6 +78,9 @@ func (s step) uses() error {
 		if err := needs(s.t, int(s.op.Args[0])); err != nil {
 			return err
 		}
+	}
+	if err := s.usesPIDs(); err != nil {
+		return err
 	}
 	for _, u := range s.plan.Extras[s.note.Extra].Uses {
 		n, what := int(s.op.Args[u.Arg]), u.What
@@ -133,14 +138,50 @@ func (s step) limit() error {
 
 // life is what the model knows of a task beside its table.
 type life struct {
-	limit uint64 // numbers are below it: the soft RLIMIT_NOFILE
-	leads bool   // a session
-	over  bool   // it is a program now, holds, or is gone: no op follows
+	limit   uint64 // numbers are below it: the soft RLIMIT_NOFILE
+	leads   bool   // a session
+	leaving bool   // it has said that it ends
+	over    bool   // it is a program now, holds, or is gone: no op follows
+	gone    bool
+}
+
+// leave has a task say that it ends.
+func (s step) leave() error {
+	if s.plan.Tree.Tasks()[s.task].Parent == nil {
+		return fmt.Errorf("the root ends, and the tree with it")
+	}
+	s.life[s.task].leaving = true
+	return nil
+}
+
+// end ends a task: the kernel closes what it has. A process that ends without having
+// said so is taken for one that was killed, and the restore fails.
+func (s step) end() error {
+	l := &s.life[s.task]
+	if !l.leaving {
+		return fmt.Errorf("the task ends and has not said so")
+	}
+	l.over, l.gone = true, true
+	if owner := s.plan.Tree.Tasks()[s.task].Table(); owner.Index == s.task {
+		for _, n := range s.t.Cells.Numbers() {
+			s.t.drop(n)
+		}
+	}
+	return nil
+}
+
+// ended holds that a task which has said that it ends does.
+func (m *Model) ended(task int) error {
+	if l := m.life[task]; l.leaving && !l.gone {
+		return fmt.Errorf("restore: bug: task %q has said that it ends, and does not", m.name(task))
+	}
+	return nil
 }
 
 // born has a task begin as the copy of its parent that fork makes.
 func (m *Model) born(task int) {
 	m.life[task] = life{limit: math.MaxUint64}
+	m.bornKnowing(task)
 	if parent := m.plan.Tree.Tasks()[task].Parent; parent != nil {
 		m.life[task].limit = m.life[parent.Index].limit
 	}

@@ -30,8 +30,7 @@ type Model struct {
 	wants    [][]*tasktree.Descriptor // by task, see wantOf
 	pcs      []int
 	runnable []int
-	waiting  map[uint64][]int  // tasks at an OpMeet, by its count
-	counts   map[uint64]uint32 // of OpMeet, by address
+	waits
 	sockets  map[wire.Word]wire.Word
 	lentAt   map[uint64]plan.FileEnd // by cell
 	working  []map[uint64]bool       // by task: cells of the helpers that it has not reaped
@@ -88,7 +87,7 @@ func New(p *plan.Plan) *Model {
 	m := &Model{
 		plan: p, Tables: make([]*Table, n), wants: make([][]*tasktree.Descriptor, n), pcs: make([]int, n), Failed: make([]Failure, n),
 		working: make([]map[uint64]bool, n), helpers: make([]int, n), own: make([]int, n), wrong: make([]bool, n), life: make([]life, n),
-		waiting: map[uint64][]int{}, counts: map[uint64]uint32{}, lentAt: map[uint64]plan.FileEnd{}, seen: map[*event]bool{},
+		waits: waits{waiting: map[uint64][]int{}, counts: map[uint64]uint32{}}, lentAt: map[uint64]plan.FileEnd{}, seen: map[*event]bool{},
 	}
 	for _, l := range p.Lent {
 		m.lentAt[l.Cell] = l.FileEnd
@@ -101,6 +100,7 @@ func (m *Model) Run() error {
 	if err := checkRunner(m.plan); err != nil {
 		return err
 	}
+	m.followPIDs()
 	m.begin(0, &Table{m: m})
 	for len(m.runnable) > 0 {
 		last := len(m.runnable) - 1
@@ -110,10 +110,8 @@ func (m *Model) Run() error {
 			return err
 		}
 	}
-	for addr, tasks := range m.waiting {
-		if len(tasks) > 0 {
-			return fmt.Errorf("restore: bug: task %q waits for ever: %d are still to come", m.name(tasks[0]), m.counts[addr])
-		}
+	if err := m.nobodyWaits(); err != nil {
+		return err
 	}
 	owners := map[*Table]*tasktree.Task{}
 	for i, t := range m.Tables {
@@ -125,6 +123,9 @@ func (m *Model) Run() error {
 			return fmt.Errorf("restore: bug: task %q does not have the table of %q, or not alone", m.name(i), owner.Name)
 		}
 		owners[t] = owner
+		if err := m.ended(i); err != nil {
+			return err
+		}
 		if err := m.compare(i, t); err != nil {
 			return fmt.Errorf("restore: bug: task %q: %w", m.name(i), err)
 		}
@@ -146,7 +147,7 @@ func (m *Model) goOn(i int) error {
 	prog := &m.plan.Tasks[i]
 	for ; m.pcs[i] < len(prog.Ops); m.pcs[i]++ {
 		op, note := &prog.Ops[m.pcs[i]], prog.Notes[m.pcs[i]]
-		if op.Kind == program.OpMeet && !m.meet(i, op) {
+		if !m.mayGoOn(i, op) {
 			return nil
 		}
 		if err := m.step(i, op, note); err != nil {
@@ -172,8 +173,11 @@ func (m *Model) goOn(i int) error {
 func (m *Model) step(i int, op *program.Op, note program.Note) error {
 	t := m.Tables[i]
 	m.task, m.at = i, m.pcs[i]
-	if m.life[i].over {
-		return errors.New("the task has become a program, or holds: no op can follow")
+	switch l := &m.life[i]; {
+	case l.over:
+		return errors.New("the task has become a program, holds or is gone: no op can follow")
+	case l.leaving && op.Kind != program.OpCall:
+		return errors.New("the task has said that it ends: only the calls for that can follow")
 	}
 	clear(t.changed)
 	err := step{m, t, op, note}.apply()
@@ -200,25 +204,6 @@ func (m *Model) step(i int, op *program.Op, note program.Note) error {
 		m.visit(i, m.at, t.changed)
 	}
 	return nil
-}
-
-// meet reports whether a task may go on at an OpMeet.
-func (m *Model) meet(i int, op *program.Op) bool {
-	addr := op.Args[0]
-	count, known := m.counts[addr]
-	if !known {
-		numbers := program.WordsAt(m.plan.Arena.Base, m.plan.Arena.Data(), addr, 1)
-		count = uint32(numbers[0])
-	}
-	if uint64(count) > op.Args[1] {
-		m.counts[addr] = count
-		m.waiting[addr] = append(m.waiting[addr], i)
-		return false
-	}
-	m.counts[addr] = count - 1
-	m.runnable = append(m.runnable, m.waiting[addr]...)
-	m.waiting[addr] = nil
-	return true
 }
 
 // wantOf gives the descriptors of the owner of a table, by number.

@@ -48,14 +48,20 @@ func (s step) apply() error {
 	case program.OpRefuse:
 		return needs(s.t, int(s.op.Args[0]))
 	case program.OpReopenAt:
-		if err := needs(s.t, int(s.op.Args[2])); err != nil {
+		look := int(s.op.Args[2])
+		if err := needs(s.t, look); err != nil {
 			return err
+		}
+		if c, _ := s.t.Cells.Get(look); !s.plan.Options.Naive && (!c.Look || c.What.File != s.note.File) {
+			return fmt.Errorf("number %d is %s, and no look at file %q", look, s.plan.EndName(c.What), s.plan.EndName(plan.FileEnd{File: s.note.File}))
 		}
 		return s.makes()
 	case program.OpHelp:
 		return s.help()
 	case program.OpHold:
 		s.life[s.task].over = true
+	case program.OpLeave:
+		return s.leave()
 	case program.OpCall:
 		return s.call()
 	default: // the others leave the table as it is

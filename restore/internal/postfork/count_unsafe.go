@@ -41,6 +41,42 @@ func meet(h *program.Head, counter *uint32, value uint64) syscall.Errno {
 	return 0
 }
 
+// await waits until a counter is zero, which the last OpPass wakes it for.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func await(h *program.Head, counter *uint32) syscall.Errno {
+	for {
+		v := load(counter)
+		if v == 0 {
+			return 0
+		}
+		if over(h) {
+			return program.ReasonCanceled
+		}
+		syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(counter)), futexWait, uintptr(v), uintptr(unsafe.Pointer(&h.Poll)), 0, 0)
+	}
+}
+
+// leave makes the end of this process one that is planned: the kernel tells nobody
+// of it, and the release does not wait for the task.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func leave(h *program.Head, begun *uint32) syscall.Errno {
+	_, _, e := syscall.RawSyscall6(syscall.SYS_SET_ROBUST_LIST, 0, unsafe.Sizeof(program.Robust{}), 0, 0, 0, 0)
+	if e != 0 {
+		return e
+	}
+	*begun = program.BegunToEnd // before it is counted: whoever waits tells from this who was killed instead
+	countDown(h, &h.Left)
+	return 0
+}
+
 // ready counts the task as ready and waits for the release.
 //
 //go:nosplit
@@ -61,7 +97,7 @@ func ready(h *program.Head) syscall.Errno {
 //go:noinline
 func begin(a *[6]uint64, begun *uint32) syscall.Errno {
 	_, _, e := syscall.RawSyscall6(syscall.SYS_SET_ROBUST_LIST, uintptr(a[0]), uintptr(a[1]), 0, 0, 0, 0)
-	*begun = 1
+	*begun = program.Begun
 	return e
 }
 

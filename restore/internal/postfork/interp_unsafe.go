@@ -117,8 +117,10 @@ func arguments(h *program.Head, priv unsafe.Pointer, op *program.Op) *[6]uint64 
 	modes := op.Modes
 	for i := uintptr(0); i < 6*8; i += 8 {
 		v := *(*uint64)(unsafe.Add(unsafe.Pointer(&op.Args), i))
-		if program.Mode(modes&15) == program.ModeLoad {
+		if m := program.Mode(modes & 15); m == program.ModeLoad {
 			v = *(*uint64)(at(h, v))
+		} else if m == program.ModeLoad32 {
+			v = uint64(int64(*(*int32)(at(h, v))))
 		}
 		*(*uint64)(unsafe.Add(priv, program.PrivArgs+i)) = v
 		modes >>= 4
@@ -253,6 +255,16 @@ func stage(h *program.Head, priv unsafe.Pointer, kind program.OpKind, a *[6]uint
 	if kind == program.OpMeet {
 		return meet(h, (*uint32)(at(h, a[0])), a[1])
 	}
+	if kind == program.OpPass {
+		countDown(h, (*uint32)(at(h, a[0])))
+		return 0
+	}
+	if kind == program.OpAwait {
+		return await(h, (*uint32)(at(h, a[0])))
+	}
+	if kind == program.OpLeave {
+		return leave(h, (*uint32)(at(h, a[0])))
+	}
 	if kind == program.OpEnd {
 		return end(priv)
 	}
@@ -327,6 +339,9 @@ func one(h *program.Head, priv unsafe.Pointer, rec *program.Record, op *program.
 		got, e = other(h, priv, op, a)
 	}
 	check(h, rec, op, got, e)
+	if op.Flags&program.FlagKeep != 0 {
+		*(*int64)(at(h, h.Base+8*uint64(op.Out))) = got
+	}
 	return (*program.Op)(unsafe.Add(unsafe.Pointer(op), program.OpSize))
 }
 

@@ -168,8 +168,15 @@ type Record struct {
 	Errno  int32  // why: an errno, or a Reason from ReasonFirst on
 	Got    int64  // the result that was not the one demanded
 	Holds  uint32 // 1 once the task holds
-	Begun  uint32 // 1 once the kernel tells of the task's death
+	Begun  uint32 // one of the Begun constants
 }
+
+// Values of Record.Begun.
+const (
+	BegunNot   = iota // nobody would learn of the task's death
+	Begun             // the kernel tells of it
+	BegunToEnd        // the task is about to end by plan: its death is no failure
+)
 
 // Offsets and size of Record.
 const (

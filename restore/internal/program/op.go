@@ -9,7 +9,7 @@ type Op struct {
 	Allow uint16 // errno that is no failure; 0: none
 	Modes uint32 // how each argument is taken, 4 bits an argument, see Mode
 	Nr    uint32 // SYS_ number of OpCall and OpPair
-	Out   int32  // slot for the result (runner only); NoSlot: none. OpPair fills Out and Out+1
+	Out   int32  // slot for the result (runner only); NoSlot: none. OpPair fills Out and Out+1. In a task with FlagKeep: see Op.Keep
 	Args  [6]uint64
 	Want  int64 // the result that is demanded if FlagWant is set
 	At    int64 // when a task began the op, CLOCK_MONOTONIC in ns; only in the arena of a traced restore
@@ -96,6 +96,14 @@ const (
 	// OpReap (cell) waits for the end of the helper whose pid is in the cell, 0:
 	// there was none. Its status goes to the high half.
 	OpReap
+	// OpPass (address of a counter) takes one off the counter and wakes the tasks that
+	// wait for zero.
+	OpPass
+	// OpAwait (address of a counter) waits until the counter is zero.
+	OpAwait
+	// OpLeave (address of Record.Begun) notes that the process ends by plan, and counts
+	// it as ready: its end is no failure from here on. The call that ends it follows.
+	OpLeave
 )
 
 // Ops that only the process which runs the restore can do. Their results go to
@@ -149,6 +157,8 @@ const (
 	// FlagUndo makes the runner note what the call has made at the path of its Extra,
 	// to remove it if the restore fails.
 	FlagUndo
+	// FlagKeep belongs to ops of tasks: the result is kept, see [Op.Keep].
+	FlagKeep
 )
 
 // Mode says how an argument of an op is taken.
@@ -156,10 +166,26 @@ type Mode uint32
 
 // The modes of arguments.
 const (
-	ModeValue Mode = iota // the number itself
-	ModeLoad              // the 64-bit number at that address in the arena
-	ModeSlot              // the result in that slot (runner only)
+	ModeValue  Mode = iota // the number itself
+	ModeLoad               // the 64-bit number at that address in the arena
+	ModeSlot               // the result in that slot (runner only)
+	ModeLoad32             // the signed 32-bit number at that address in the arena: a pid in a Record
 )
+
+// Keep makes an op of a task put its result into the 8 bytes at cell, in the arena that
+// begins at base.
+func (o *Op) Keep(base, cell uint64) {
+	o.Flags |= FlagKeep
+	o.Out = int32((cell - base) / 8)
+}
+
+// Kept gives the address of these 8 bytes, 0 if the result is not kept.
+func (o *Op) Kept(base uint64) uint64 {
+	if o.Flags&FlagKeep == 0 {
+		return 0
+	}
+	return base + 8*uint64(o.Out)
+}
 
 // SetMode sets the mode of argument i.
 func (o *Op) SetMode(i int, m Mode) {

@@ -39,6 +39,9 @@ var opRows = map[OpKind]OpRow{
 	OpHelp:     {Name: "clone3", Form: "{call} -> a helper, which forks {2:forks}"},
 	OpEnd:      {Name: "exit_group(helper)"},
 	OpReap:     {Name: "wait4(helper)"},
+	OpPass:     {Name: "pass"},
+	OpAwait:    {Name: "await"},
+	OpLeave:    {Name: "leave"},
 
 	OpReopen:   {Name: "openat", Form: `openat("/proc/self/fd/#{0:u}", {1:f})`},
 	OpCreate:   {Name: "openat", Form: "openat({0:s}, {1:f}|O_CREAT, {2:o})"},
