@@ -21,25 +21,41 @@ func (c references) resolve() {
 			continue
 		}
 		for _, ref := range referrer.Of(f.Spec) {
-			path := (&KeyPath{Key: "files"}).Sub(f.Name).Sub(ref.Path)
-			name, pos := ref.Name.Value, ref.Name.Pos
-			if !pos.IsValid() {
-				pos = f.Pos
-			}
-			if ref.To == schema.ToTask {
-				c.taskNamed(name, pos, path)
-				continue
-			}
-			if to := c.fileNamed(name, pos, path); to != nil && !slices.Contains(f.Refers, to) {
+			to := c.reference(ref, f.Pos, (&KeyPath{Key: "files"}).Sub(f.Name))
+			if to != nil && !slices.Contains(f.Refers, to) {
 				f.Refers = append(f.Refers, to)
 			}
 		}
+	}
+	for _, task := range c.tree.tasks {
+		task.EachAttribute(func(a Attribute) {
+			for _, ref := range referrer.Of(a) {
+				if to := c.reference(ref, task.Pos, c.paths[task.Index]); to != nil {
+					to.Named = true
+					to.need()
+				}
+			}
+		})
 	}
 	for _, f := range c.tree.Files {
 		if len(f.Uses) > 0 {
 			f.need()
 		}
 	}
+}
+
+// reference resolves one name. It gives the open file that it stands for, nil if it is
+// that of a task, or of nothing, which is reported.
+func (c references) reference(ref schema.Reference, pos Pos, path *KeyPath) *OpenFile {
+	if ref.Name.Pos.IsValid() {
+		pos = ref.Name.Pos
+	}
+	path = path.Sub(ref.Path)
+	if ref.To == schema.ToTask {
+		c.taskNamed(ref.Name.Value, pos, path)
+		return nil
+	}
+	return c.fileNamed(ref.Name.Value, pos, path)
 }
 
 // need marks what a task has, and what that names.

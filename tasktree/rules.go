@@ -45,7 +45,7 @@ func (t *Tree) Check() []Problem {
 	references{c}.resolve()
 	c.unused()
 	c.scenario()
-	t.byName = c.files
+	t.byName, t.taskBy = c.files, c.tasks
 	t.warnings = c.warnings.sorted()
 	return c.problems.sorted()
 }

@@ -16,6 +16,7 @@ type Tree struct {
 
 	tasks    []*Task // depth first, in the order of the description; set by Check
 	byName   map[string]*OpenFile
+	taskBy   map[string]*Task // by name
 	warnings []Problem
 	given    []Given // what Replace has replaced
 }
@@ -70,6 +71,9 @@ func (t *Tree) NamespacePos(n Namespace) Pos {
 // Warnings lists what Check found that is allowed but likely not meant, such as
 // an open file that no task uses. Sorted by position.
 func (t *Tree) Warnings() []Problem { return t.warnings }
+
+// TaskNamed gives the task of that name, or nil. It is nil before Check.
+func (t *Tree) TaskNamed(name string) *Task { return t.taskBy[name] }
 
 // FileNamed gives the open file of that name, or nil. It is nil before Check.
 func (t *Tree) FileNamed(name string) *OpenFile { return t.byName[name] }

@@ -73,6 +73,8 @@ func TestCheck(t *testing.T) {
 
 // noting is a Wirer that notes the calls, by stage.
 type noting struct {
+	recipe.Wirer // nil: these attributes need no more
+
 	at    []tasktree.Pos
 	stage []recipe.Stage
 	calls []recipe.Call

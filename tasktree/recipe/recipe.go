@@ -52,8 +52,8 @@ const (
 	GivesFD           // its result is a new descriptor
 	GivesPair         // it writes two new descriptors
 	Closes            // its first argument is a descriptor that is free then
-	Session           // setsid(2)
-	Group             // setpgid(2)
+	NewSession        // setsid(2)
+	NewGroup          // setpgid(2)
 	User              // credentials, capabilities
 	Limit             // a resource limit
 	Namespace         // unshare(2), setns(2)
@@ -68,7 +68,8 @@ type Arg struct {
 	Data  []byte
 	Ref   Ref
 	Cell  Cell
-	Parts []Arg // of ArgStruct
+	Task  string // the name of a task
+	Parts []Arg  // of ArgStruct
 }
 
 // ArgKind says which fields of an [Arg] count.
@@ -83,6 +84,7 @@ const (
 	ArgCell                  // the number in Cell
 	ArgOut                   // the address of the 8 bytes of Cell, which the call writes
 	ArgStruct                // the address of Parts one after the other, as they are when the call is made
+	ArgTask                  // the pid of the task Task
 )
 
 // Int is a plain number. In a struct it has 8 bytes, see [Int32].
@@ -103,6 +105,12 @@ func Number(c Cell) Arg { return Arg{Kind: ArgCell, Cell: c} }
 
 // Out is the address of a cell, which the call writes.
 func Out(c Cell) Arg { return Arg{Kind: ArgOut, Cell: c} }
+
+// PID is the pid of the task with that name, as the tree's pid namespace counts; in a
+// struct it has 4 bytes. It is for the steps of tasks, and for a task that exists then:
+// an ancestor, a child in the stages from Turns on, or one that was waited for
+// ([Wirer.After]). The root of a new pid namespace has none.
+func PID(task string) Arg { return Arg{Kind: ArgTask, Task: task} }
 
 // Struct is the address of its parts, which stand without gaps.
 func Struct(parts ...Arg) Arg { return Arg{Kind: ArgStruct, Parts: parts} }
@@ -238,18 +246,25 @@ const (
 )
 
 // Stage is a position in the program of a task at which a step may stand. It is no
-// meeting: tasks wait for one another only where a step needs it.
+// meeting: tasks wait for one another only where a step needs it ([Wirer.After]).
 type Stage uint8
 
 // The stages, in the order of a program. See package planner for what stands
 // between them.
 const (
-	Forked Stage = iota // the children are there, and the table is still empty
-	Wired               // the table is as described, and only that
-	Place               // what files and programs are looked up from: folder, mask; and what may be inherited by nobody
-	Rights              // credentials: nothing behind this needs a right that the task does not keep
-	Last                // behind the gate, before the task runs its program or holds
-	Stages              // how many there are
+	Enter     Stage = iota // the task has begun, and nothing else; what is done here its children inherit
+	Session                // the session, before the children are forked into it
+	Turns                  // the children are there: who adopts orphans
+	Groups                 // process groups; the table is still empty
+	Wired                  // the table is as described, and only that
+	Place                  // what files and programs are looked up from: folder, mask; and what may be inherited by nobody
+	Deaths                 // children that end by plan are waited for
+	Rights                 // credentials: nothing behind this needs a right that the task does not keep
+	LastFiles              // what sees or disturbs the steps before, or is done with the task's own credentials
+	Stops                  // who waits until another one is stopped; the last stage before the gate
+	Last                   // behind the gate: signals that wait, timers
+	End                    // behind the signal mask, before the task runs its program or holds: filters of calls
+	Stages                 // how many there are
 )
 
 // Wirer takes the steps that a task makes for its attributes.
@@ -260,4 +275,21 @@ type Wirer interface {
 	// Call makes one system call, in a stage. Calls of one stage are made in the
 	// order in which they are written.
 	Call(s Stage, c Call)
+
+	// Result makes one system call and keeps its result.
+	Result(s Stage, c Call) Cell
+
+	// Cell gives 8 bytes, zero, for a call to write to.
+	Cell() Cell
+
+	// After has the task wait, before its steps of stage s, until another task has
+	// done its steps of stage t. Tasks must not wait for one another in a circle, nor
+	// before the gate for what is behind it.
+	After(s Stage, task string, t Stage)
+
+	// Leave ends the task by plan, by a call with the effect [Ends], in place of the
+	// gate: after the stage Stops. The task is not waited for at the gate, so whoever
+	// must know that it has ended waits for that, as its parent does by waitid(2). The
+	// root cannot end.
+	Leave(c Call)
 }

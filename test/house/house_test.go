@@ -51,7 +51,7 @@ var rooms = map[string][]string{
 	"restore/internal/model":   {"restore/internal/plan", "restore/internal/words", "restore/internal/table", "restore/internal/program", "fdstore", "fdstore/wire", "tasktree"},
 	"restore/internal/show":    {"restore/internal/plan", "restore/internal/model", "restore/internal/words", "restore/internal/program", "tasktree"},
 	"restore/internal/lookup":  {"restore/internal/plan", "tasktree", "tasktree/recipe"},
-	"restore/internal/assign":  {"restore/internal/plan", "restore/internal/landing", "restore/internal/program", "fdstore", "tasktree"},
+	"restore/internal/assign":  {"restore/internal/plan", "restore/internal/landing", "restore/internal/program", "fdstore", "tasktree", "tasktree/recipe"},
 	"restore/internal/limits":  {"restore/internal/plan", "tasktree"},
 	"restore/internal/planner": {"restore/internal/assign", "restore/internal/limits", "restore/internal/lookup", "restore/internal/landing", "restore/internal/plan", "restore/internal/table", "restore/internal/program", "restore/internal/safepath", "fdstore", "fdstore/wire", "internal/service", "tasktree", "tasktree/recipe"},
 	"restore/internal/memory":  {"internal/proc", "restore/internal/postfork", "restore/internal/program"},

@@ -154,7 +154,7 @@ func (s step) leave() error {
 	return nil
 }
 
-// end ends a task: the kernel closes what it has. A process that ends without having
+// end ends a task: the kernel closes what it alone has. A process that ends without having
 // said so is taken for one that was killed, and the restore fails.
 func (s step) end() error {
 	l := &s.life[s.task]
@@ -162,10 +162,13 @@ func (s step) end() error {
 		return fmt.Errorf("the task ends and has not said so")
 	}
 	l.over, l.gone = true, true
-	if owner := s.plan.Tree.Tasks()[s.task].Table(); owner.Index == s.task {
-		for _, n := range s.t.Cells.Numbers() {
-			s.t.drop(n)
+	for i, t := range s.Tables {
+		if t == s.t && i != s.task {
+			return nil // the others go on with it
 		}
+	}
+	for _, n := range s.t.Cells.Numbers() {
+		s.t.drop(n)
 	}
 	return nil
 }

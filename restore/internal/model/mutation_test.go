@@ -91,7 +91,14 @@ func (k *kernel) canGoOn(i int) bool {
 		return true
 	}
 	op := &k.plan.Tasks[i].Ops[k.pcs[i]]
-	return op.Kind != program.OpMeet || uint64(k.count(op.Args[0])) <= op.Args[1]
+	switch op.Kind {
+	case program.OpMeet:
+		return uint64(k.count(op.Args[0])) <= op.Args[1]
+	case program.OpAwait:
+		return k.count(op.Args[0]) == 0
+	default:
+		return true
+	}
 }
 
 func (k *kernel) count(addr uint64) uint32 {
@@ -113,11 +120,11 @@ func (k *kernel) run(i int) (child int, err error) {
 		if k.over[i] {
 			return -1, errors.New("an op behind the end")
 		}
-		if op.Kind == program.OpMeet {
-			if !k.canGoOn(i) {
-				return -1, nil
-			}
-			k.counts[op.Args[0]]--
+		if !k.canGoOn(i) {
+			return -1, nil
+		}
+		if op.Kind == program.OpMeet || op.Kind == program.OpPass {
+			k.counts[op.Args[0]] = k.count(op.Args[0]) - 1
 		}
 		got, errno, child := k.op(i, op)
 		if errno != 0 && (op.Allow == 0 || unix.Errno(op.Allow) != errno) {
@@ -303,6 +310,9 @@ func (k *kernel) call(i int, op *program.Op) (int64, unix.Errno) {
 		k.limits[i] = soft[0]
 	case unix.SYS_EXECVE:
 		k.over[i] = true
+	case unix.SYS_EXIT_GROUP:
+		k.over[i] = true
+		k.tables[i] = map[int]held{}
 	}
 	return 0, 0
 }
@@ -354,6 +364,7 @@ func TestMutations(t *testing.T) {
 	property := func(t *rapid.T) {
 		tree := plantest.DrawTree(t, 8)
 		plantest.DrawShares(t, tree)
+		plantest.DrawWaits(t, tree)
 		given := map[string]int{}
 		if tree.Takes("given") {
 			given["given"] = 3
@@ -367,7 +378,7 @@ func TestMutations(t *testing.T) {
 		}
 		right := outcome(p)
 		if strings.HasPrefix(right, "fails") {
-			t.Fatalf("a good plan %s", right)
+			t.Fatalf("a good plan %s; the model says %v", right, model.Verify(p))
 		}
 		for range 10 {
 			q, said := mutate(t, p)

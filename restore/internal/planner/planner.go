@@ -81,6 +81,9 @@ type planner struct {
 	earlyLimit   bool   // the root sets RLIMIT_NOFILE for all, before it forks
 	exact        bool   // a task has an exact pid
 	callerFDs    map[string]int
+	attributes   []*wirer // by task; nil: it has none
+	waits        []assign.Wait
+	counters     assign.Counters
 	meets        map[*tasktree.Task]*assign.Meeting // by owner of the table
 	messageIDs   map[string]fdstore.ID              // by content
 	extraIDs     map[string]int32
@@ -131,15 +134,15 @@ func newPlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, erro
 	pl.exact = slices.ContainsFunc(pids, func(pid int32) bool { return pid != 0 })
 	pl.plan.RootClone = pl.clone(t.Root, pids[0])
 	pl.plan.ForkHints = pl.forkHint()
+	if err := pl.collect(); err != nil {
+		return nil, err
+	}
 	for _, task := range t.Tasks() {
 		tp := newTaskPlanner(pl, task, pids)
 		if err := tp.plan(); err != nil {
 			return nil, err
 		}
 		pl.plan.Tasks[task.Index] = tp.result()
-		if task.Holds() {
-			pl.plan.Held++
-		}
 	}
 	pl.addMessages()
 	pl.plan.Arena.Forget()

@@ -1,25 +1,36 @@
 package planner
 
 import (
+	"regrow/restore/internal/assign"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 	"regrow/tasktree/recipe"
 )
 
-// The program of a task, with the stages at which the calls of attributes stand:
+// The program of a task, with the stages at which the steps of attributes stand:
 //
-//	begin ─ fork ─ Forked ─ pull, make, install, clean ─ Wired ─ limit ─ look up program ─
-//	Place ─ folder ─ name ─ Rights ─ gate ═ commit ═ Last ─ mask ─ program, or hold
+//	begin ─ Enter ─ Session ─ fork ─ Turns ─ Groups ─ pull, make, install, clean ─ Wired ─ limit ─
+//	look up program ─ Place ─ folder ─ name ─ Deaths ─ Rights ─ LastFiles ─ Stops ─
+//	gate ═ commit ═ Last ─ mask ─ End ─ program, or hold
+//	└ or it ends here, by plan
 //
-// A stage is a position and no meeting: a task without attributes makes no call more.
+// A stage is a position and no meeting: a task without attributes makes no call more,
+// and waits for nobody but at the gate.
 
-// wirer collects the calls of a task's attributes.
+// wirer collects the steps of a task's attributes.
 type wirer struct {
+	pl    *planner
+	task  *tasktree.Task
 	pos   tasktree.Pos
-	calls [recipe.Stages][]struct {
-		pos  tasktree.Pos // that asks for the call
-		call recipe.Call
-	}
+	steps [recipe.Stages][]wiring
+	ends  []wiring // the call by which the task ends by plan
+}
+
+// wiring is one call, and the place that asks for it.
+type wiring struct {
+	pos  tasktree.Pos
+	call recipe.Call
+	keep uint64 // the address for its result, 0: none
 }
 
 // At implements [recipe.Wirer].
@@ -31,29 +42,88 @@ func (w *wirer) At(pos tasktree.Pos) {
 
 // Call implements [recipe.Wirer].
 func (w *wirer) Call(s recipe.Stage, c recipe.Call) {
-	w.calls[s] = append(w.calls[s], struct {
-		pos  tasktree.Pos
-		call recipe.Call
-	}{w.pos, c})
+	w.steps[s] = append(w.steps[s], wiring{w.pos, c, 0})
 }
 
-// collect has the attributes of the task write their calls.
-func (tp *taskPlanner) collect() {
-	tp.task.EachAttribute(func(a tasktree.Attribute) {
-		tp.attributes.pos = tp.task.Pos
-		a.Wire(&tp.attributes)
+// Result implements [recipe.Wirer].
+func (w *wirer) Result(s recipe.Stage, c recipe.Call) recipe.Cell {
+	cell := w.Cell()
+	w.steps[s] = append(w.steps[s], wiring{w.pos, c, uint64(cell)})
+	return cell
+}
+
+// Cell implements [recipe.Wirer].
+func (w *wirer) Cell() recipe.Cell { return recipe.Cell(w.pl.plan.Arena.Cell()) }
+
+// After implements [recipe.Wirer].
+func (w *wirer) After(s recipe.Stage, task string, t recipe.Stage) {
+	w.pl.waits = append(w.pl.waits, assign.Wait{
+		Before: assign.Point{Task: w.task.Index, Stage: s},
+		Until:  assign.Point{Task: w.pl.plan.Tree.TaskNamed(task).Index, Stage: t},
+		Pos:    w.pos,
 	})
 }
 
-// stage writes the calls of the attributes that stand here.
+// Leave implements [recipe.Wirer].
+func (w *wirer) Leave(c recipe.Call) { w.ends = append(w.ends, wiring{w.pos, c, 0}) }
+
+// collect has the attributes of all tasks write their steps, and plans who waits for
+// whom: a task may be waited for by any other one.
+func (pl *planner) collect() (err error) {
+	pl.attributes = make([]*wirer, len(pl.plan.Tasks))
+	for _, task := range pl.plan.Tree.Tasks() {
+		task.EachAttribute(func(a tasktree.Attribute) {
+			w := pl.attributes[task.Index]
+			if w == nil {
+				w = &wirer{pl: pl, task: task}
+				pl.attributes[task.Index] = w
+			}
+			w.pos = task.Pos
+			a.Wire(w)
+		})
+	}
+	pl.counters, err = assign.CountersOf(pl.plan, pl.waits, func(task int) bool { w := pl.attributes[task]; return w != nil && len(w.ends) > 0 })
+	return err
+}
+
+// stage writes the steps of the attributes that stand here.
 func (tp *taskPlanner) stage(s recipe.Stage) {
-	for _, x := range tp.attributes.calls[s] {
+	here := assign.Point{Task: tp.task.Index, Stage: s}
+	for _, counter := range tp.pl.counters.Await[here] {
+		tp.about(program.VerbMeet, tp.pl.counters.Pos[counter])
+		tp.add(program.OpAwait, counter)
+	}
+	if tp.attributes != nil {
+		tp.steps(tp.attributes.steps[s])
+	}
+	for _, counter := range tp.pl.counters.Pass[here] {
+		tp.about(program.VerbMeet, tp.pl.counters.Pos[counter])
+		tp.add(program.OpPass, counter)
+	}
+}
+
+func (tp *taskPlanner) steps(steps []wiring) {
+	for _, x := range steps {
 		if !tp.pl.plan.Host.Holds(x.call.When) {
 			continue
 		}
 		tp.about(program.VerbAttribute, x.pos)
-		tp.recipe(program.OpCall, x.call, func(*program.Op, int, recipe.Ref) int {
+		op := tp.recipe(program.OpCall, x.call, func(*program.Op, int, recipe.Ref) int {
 			panic("restore: bug: an attribute has no open file of its own")
 		})
+		if x.keep != 0 {
+			op.Keep(tp.pl.plan.Arena.Base, x.keep)
+		}
 	}
+}
+
+// leave ends a task that ends by plan, and reports whether this one does.
+func (tp *taskPlanner) leave() bool {
+	if tp.attributes == nil || len(tp.attributes.ends) == 0 {
+		return false
+	}
+	tp.about(program.VerbLeave, tp.attributes.ends[0].pos)
+	tp.add(program.OpLeave, tp.pl.plan.Arena.Record(tp.task.Index)+program.RecordBegun)
+	tp.steps(tp.attributes.ends)
+	return true
 }

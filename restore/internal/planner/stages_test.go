@@ -14,22 +14,10 @@ import (
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 	"regrow/tasktree/recipe"
-	"regrow/tasktree/schema"
 )
 
-// staged is an attribute with a call in each stage, which says its stage as argument.
-type staged struct{}
-
-func init() {
-	tasktree.RegisterAttribute(tasktree.AttributeKind{Keys: []string{"staged"}, New: func() tasktree.Attribute { return staged{} }})
-}
-
-func (staged) Fields(schema.Fields)                         {}
-func (staged) Key() string                                  { return "staged" }
-func (staged) Said() bool                                   { return true }
-func (staged) Check(*tasktree.Task, func(tasktree.Problem)) {}
-
-func (staged) Wire(w recipe.Wirer) {
+// staged has a call in each stage, which says its stage as argument.
+func staged(w recipe.Wirer) {
 	for s := range recipe.Stages {
 		w.Call(s, recipe.Call{Name: "getpid", Nr: unix.SYS_GETPID, Effect: recipe.Nothing, Args: []recipe.Arg{recipe.Int(int64(s))}})
 	}
@@ -41,7 +29,7 @@ func TestStages(t *testing.T) {
 		Files: []*tasktree.OpenFile{{Name: "p", Spec: &kind.Pipe{}}},
 		Root: &tasktree.Task{
 			Name: "root", FDs: []tasktree.Descriptor{{FD: 3, File: plantest.Text("p.r")}}, Cwd: plantest.Text("/tmp"),
-			Attributes: []tasktree.Attribute{staged{}}, Children: []*tasktree.Task{{Name: "child", FDs: []tasktree.Descriptor{{FD: 4, File: plantest.Text("p.w")}}}},
+			Attributes: plantest.Script(staged), Children: []*tasktree.Task{{Name: "child", FDs: []tasktree.Descriptor{{FD: 4, File: plantest.Text("p.w")}}}},
 		},
 	}
 	if problems := tree.Check(); len(problems) > 0 {
@@ -61,9 +49,11 @@ func TestStages(t *testing.T) {
 			case op.Kind == program.OpFork:
 				got = append(got, "fork")
 			case op.Kind == program.OpCall && op.Nr == unix.SYS_GETPID:
-				got = append(got, [...]string{"Forked", "Wired", "Place", "Rights", "Last"}[op.Args[0]])
+				got = append(got, [...]string{"Enter", "Session", "Turns", "Groups", "Wired", "Place", "Deaths", "Rights", "LastFiles", "Stops", "Last", "End"}[op.Args[0]])
 			case p.Tasks[0].Notes[i].Verb == program.VerbInstall && (len(got) == 0 || got[len(got)-1] != "install"):
 				got = append(got, "install")
+			case op.Nr == unix.SYS_RT_SIGPROCMASK:
+				got = append(got, "mask")
 			case op.Nr == unix.SYS_CHDIR:
 				got = append(got, "folder")
 			case op.Kind == program.OpReady:
@@ -72,7 +62,7 @@ func TestStages(t *testing.T) {
 				got = append(got, "hold")
 			}
 		}
-		want := []string{"fork", "Forked", "install", "Wired", "Place", "folder", "Rights", "gate", "Last", "hold"}
+		want := []string{"Enter", "Session", "fork", "Turns", "Groups", "install", "Wired", "Place", "folder", "Deaths", "Rights", "LastFiles", "Stops", "gate", "Last", "mask", "End", "hold"}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%v (-want +got):\n%s", strategy, diff)
 		}

@@ -19,7 +19,7 @@ import (
 type taskPlanner struct {
 	taskWriter
 	pids       []int32 // by task, 0: the kernel chooses
-	attributes wirer
+	attributes *wirer  // nil: it has none
 }
 
 // newTaskPlanner begins the program of a task, whose table holds what its parent's does
@@ -34,7 +34,7 @@ func newTaskPlanner(pl *planner, task *tasktree.Task, pids []int32) *taskPlanner
 			table:  &sc.table,
 			store:  pl.plan.StoreFD,
 		},
-		pids: pids,
+		pids: pids, attributes: pl.attributes[task.Index],
 	}
 	if tp.store >= 0 {
 		tp.table.Take(tp.store, plan.TheStore)
@@ -54,14 +54,16 @@ func (tp *taskPlanner) result() program.Program {
 
 // plan writes the program. The error is a [*plan.RefusedError].
 func (tp *taskPlanner) plan() error {
-	tp.collect()
 	tp.enter()
 	if tp.full != nil {
 		return tp.full
 	}
 	f := forker{&tp.taskWriter, tp.pids}
+	tp.stage(recipe.Enter)
+	tp.stage(recipe.Session)
 	f.fork()
-	tp.stage(recipe.Forked)
+	tp.stage(recipe.Turns)
+	tp.stage(recipe.Groups)
 	if tp.task.Sharer() {
 		f.share()
 	} else if err := f.whileOthersWait(tp.fill); err != nil {
@@ -126,14 +128,21 @@ func (tp *taskPlanner) finish() error {
 		tp.call(unix.SYS_PRCTL, unix.PR_SET_NAME, name, 0, 0, 0)
 		tp.add(program.OpName, name, uint64(len(task.Name)))
 	}
-	tp.stage(recipe.Rights)
+	for s := recipe.Deaths; s <= recipe.Stops; s++ {
+		tp.stage(s)
+	}
+	if tp.leave() {
+		return nil
+	}
 	tp.about(program.VerbReady, task.Pos)
 	tp.add(program.OpReady)
 	tp.stage(recipe.Last)
 	tp.about(program.VerbReady, task.Pos)
 	const setMask, setSize = 2, 8
 	tp.call(unix.SYS_RT_SIGPROCMASK, setMask, a.Words([]uint64{0}), 0, setSize)
+	tp.stage(recipe.End)
 	if task.Holds() {
+		tp.pl.plan.Held++
 		tp.about(program.VerbHold, task.Pos)
 		tp.add(program.OpHold, a.Record(task.Index)+program.RecordHolds)
 		return nil

@@ -90,8 +90,8 @@ var effects = [...]program.Effect{
 	recipe.GivesFD:    program.EffectGivesFD,
 	recipe.GivesPair:  program.EffectGivesPair,
 	recipe.Closes:     program.EffectCloses,
-	recipe.Session:    program.EffectSession,
-	recipe.Group:      program.EffectGroup,
+	recipe.NewSession: program.EffectSession,
+	recipe.NewGroup:   program.EffectGroup,
 	recipe.User:       program.EffectUser,
 	recipe.Limit:      program.EffectLimit,
 	recipe.Namespace:  program.EffectNamespace,
@@ -130,6 +130,9 @@ func (w *writer) recipe(kind program.OpKind, c recipe.Call, setRef func(op *prog
 			op.Args[i] = uint64(a.Cell)
 		case recipe.ArgStruct:
 			op.Args[i] = structs[i]
+		case recipe.ArgTask:
+			op.Args[i] = w.pid(a.Task)
+			op.SetMode(i, program.ModeLoad32)
 		}
 	}
 	if c.HasWant {
@@ -172,7 +175,7 @@ func (w *writer) structs(args []recipe.Arg, setRef func(op *program.Op, i int, r
 				data = append(data, part.Data...)
 			case recipe.ArgOut:
 				data = binary.NativeEndian.AppendUint64(data, uint64(part.Cell))
-			case recipe.ArgFD, recipe.ArgCell:
+			case recipe.ArgFD, recipe.ArgCell, recipe.ArgTask:
 				stored[len(data)] = part
 				data = append(data, 0, 0, 0, 0)
 			default:
@@ -183,15 +186,24 @@ func (w *writer) structs(args []recipe.Arg, setRef func(op *program.Op, i int, r
 		for _, offset := range slices.Sorted(maps.Keys(stored)) {
 			part := stored[offset]
 			op := w.add(program.OpStore, 0, at[i]+uint64(offset))
-			if part.Kind == recipe.ArgFD {
+			switch part.Kind {
+			case recipe.ArgFD:
 				setRef(op, 0, part.Ref)
-			} else {
+			case recipe.ArgTask:
+				op.Args[0] = w.pid(part.Task)
+				op.SetMode(0, program.ModeLoad32)
+			default:
 				op.Args[0] = uint64(part.Cell)
 				op.SetMode(0, program.ModeLoad)
 			}
 		}
 	}
 	return at
+}
+
+// pid gives the address where the pid of a task is once that is forked.
+func (w *writer) pid(task string) uint64 {
+	return w.pl.plan.Arena.Record(w.pl.plan.Tree.TaskNamed(task).Index) + program.RecordPID
 }
 
 // message appends a message of a recipe.

@@ -9,6 +9,7 @@ import (
 
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
+	"regrow/tasktree/recipe"
 )
 
 // Reference uses every op of a plan, every kind of open file, and files that
@@ -49,8 +50,10 @@ func Reference(t testing.TB, dir string, namespaces ...tasktree.Namespace) *task
 			Children: []*tasktree.Task{{Name: "below", Pos: at(), FDs: []tasktree.Descriptor{fd(0, "made", false)}}},
 		},
 		{Name: "shares", Pos: at(), SharesFiles: word("holds")},
-		{Name: "second", Pos: at()}, // with the next one enough for a helper
-		{Name: "third", Pos: at()},
+		{Name: "second", Pos: at(), Attributes: Script(first("root"))}, // with the next one enough for a helper
+		{Name: "third", Pos: at(), Attributes: Script(then("second", "ends")), Children: []*tasktree.Task{
+			{Name: "ends", Pos: at(), Attributes: Script(func(w recipe.Wirer) { w.Leave(LeaveCall(EndStatus)) })},
+		}},
 	}}
 	for _, n := range namespaces {
 		tree.Namespaces = append(tree.Namespaces, tasktree.NamespaceItem{Name: n, Pos: at()})

@@ -255,6 +255,10 @@ func stage(h *program.Head, priv unsafe.Pointer, kind program.OpKind, a *[6]uint
 	if kind == program.OpMeet {
 		return meet(h, (*uint32)(at(h, a[0])), a[1])
 	}
+	if kind == program.OpStore {
+		*(*uint32)(at(h, a[1])) = uint32(a[0])
+		return 0
+	}
 	if kind == program.OpPass {
 		countDown(h, (*uint32)(at(h, a[0])))
 		return 0

@@ -126,7 +126,7 @@ const (
 	// OpTruncate (fd) cuts a regular file to length 0, at the commit point.
 	OpTruncate
 	// OpStore (number, address) writes a number to 4 bytes of the arena: that of a
-	// descriptor into a message, for one.
+	// descriptor into a message, for one. Tasks can do it, too.
 	OpStore
 	// OpPoll makes the system call Nr with its first four arguments again and again,
 	// until the number in the cell (fifth argument) is at least the sixth.
@@ -242,6 +242,7 @@ const (
 	VerbHelper
 	VerbChannel
 	VerbAttribute
+	VerbLeave
 )
 
 // Program is what one task does, or what the runner does before and after.

@@ -145,11 +145,12 @@ var verbRows = map[Verb]VerbRow{
 	VerbFind:     {Words: "look up program", Category: CategoryTask, For: 3},
 	VerbTruncate: {Words: "truncate file {file}", Category: CategoryMake},
 	VerbLend:     {Words: "lend file {file} to the root", Category: CategoryMake},
-	VerbMeet:     {Words: "meet the other tasks of the table", Category: CategoryBarrier},
+	VerbMeet:     {Words: "wait for other tasks", Category: CategoryBarrier},
 	VerbMap:      {Words: "map the user to 0", Category: CategoryTask},
 	VerbHelper:   {Words: "a helper of its own in the shared table", Category: CategoryInstall},
 	VerbChannel:  {Words: "open a channel to the service", Category: CategoryStore},
 
+	VerbLeave:     {Words: "end by plan", Category: CategoryTask},
 	VerbAttribute: {Words: "set attributes", Category: CategoryTask},
 }
 

@@ -26,7 +26,7 @@ func (w *watch) awaitHeld() error {
 		waiting := false
 		for i, task := range w.plan.Tree.Tasks() {
 			rec := w.arena.Record(i)
-			if task.Holds() && postfork.Load(&rec.Holds) == 0 && postfork.Load(&rec.Word)&program.FutexDead == 0 {
+			if task.Holds() && postfork.Load(&rec.Holds) == 0 && postfork.Load(&rec.Begun) != program.BegunToEnd && postfork.Load(&rec.Word)&program.FutexDead == 0 {
 				waiting = true
 				break
 			}

@@ -1,0 +1,73 @@
+package model_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"regrow/restore/internal/model"
+	"regrow/restore/internal/plan"
+	"regrow/restore/internal/planner"
+	"regrow/restore/internal/plantest"
+	"regrow/restore/internal/program"
+)
+
+// TestWaits spoils how tasks wait and end: the model refuses each.
+func TestWaits(t *testing.T) {
+	find := func(prog *program.Program, kind program.OpKind) int {
+		return slices.IndexFunc(prog.Ops, func(op program.Op) bool { return op.Kind == kind })
+	}
+	remove := func(prog *program.Program, i int) {
+		prog.Ops, prog.Notes = slices.Delete(prog.Ops, i, i+1), slices.Delete(prog.Notes, i, i+1)
+	}
+	const passes, awaits, ends = 5, 6, 7 // tasks of the reference: second, third, ends
+	for _, c := range []struct {
+		name  string
+		spoil func(p *plan.Plan)
+		want  string
+	}{
+		{"nobody passes", func(p *plan.Plan) { remove(&p.Tasks[passes], find(&p.Tasks[passes], program.OpPass)) }, `task "third" waits for ever: 1 are still to come`},
+		{"one passes twice", func(p *plan.Plan) {
+			prog := &p.Tasks[passes]
+			i := find(prog, program.OpPass)
+			prog.Ops, prog.Notes = slices.Insert(prog.Ops, i, prog.Ops[i]), slices.Insert(prog.Notes, i, prog.Notes[i])
+		}, "waits for ever: -1 are still to come"},
+		{"the other's pid is used at once", func(p *plan.Plan) { remove(&p.Tasks[awaits], find(&p.Tasks[awaits], program.OpAwait)) }, `task "second" need not have been forked yet`},
+		{"an end that was not said", func(p *plan.Plan) { remove(&p.Tasks[ends], find(&p.Tasks[ends], program.OpLeave)) }, "the task ends and has not said so"},
+		{"said and not done", func(p *plan.Plan) { remove(&p.Tasks[ends], find(&p.Tasks[ends], program.OpLeave)+1) }, `task "ends" has said that it ends, and does not`},
+		{"more is done behind that", func(p *plan.Plan) {
+			prog := &p.Tasks[ends]
+			i := find(prog, program.OpLeave)
+			prog.Ops, prog.Notes = slices.Insert(prog.Ops, i+1, prog.Ops[0]), slices.Insert(prog.Notes, i+1, prog.Notes[0])
+		}, "only the calls for that can follow"},
+		{"the end is not the last", func(p *plan.Plan) {
+			prog := &p.Tasks[ends]
+			prog.Ops, prog.Notes = append(prog.Ops, prog.Ops[0]), append(prog.Notes, prog.Notes[0])
+		}, "no op can follow"},
+		{"the root ends", func(p *plan.Plan) {
+			leave := find(&p.Tasks[ends], program.OpLeave)
+			p.Tasks[0].Ops = append(p.Tasks[0].Ops[:1:1], p.Tasks[ends].Ops[leave:]...)
+			p.Tasks[0].Notes = append(p.Tasks[0].Notes[:1:1], p.Tasks[ends].Notes[leave:]...)
+		}, "the root ends, and the tree with it"},
+		{"a pid that is none", func(p *plan.Plan) {
+			prog := &p.Tasks[awaits]
+			prog.Ops[slices.IndexFunc(prog.Ops, func(op program.Op) bool { return op.Nr == unix.SYS_WAITID })].Args[1]--
+		}, "argument 1 is no pid of a task"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, err := planner.New(plantest.Reference(t, t.TempDir()), plantest.Host, plan.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := model.Verify(p); err != nil {
+				t.Fatal(err)
+			}
+			c.spoil(p)
+			if err := model.Verify(p); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
