@@ -156,13 +156,11 @@ func comesAfter(tree *tasktree.Tree, at Point) (before []Point) {
 		before = append(before, Point{task.Parent.Index, recipe.Session})
 	}
 	for i, other := range tree.Tasks() {
-		switch at.Stage {
-		case recipe.Last:
+		if at.Stage == recipe.Last {
 			before = append(before, Point{i, recipe.Stops})
-		case recipe.Wired:
-			if other != task && tablesOf(other)[task] {
-				before = append(before, Point{i, recipe.Groups})
-			}
+		}
+		if at.Stage == recipe.Wired && other != task && tablesOf(other)[task] {
+			before = append(before, Point{i, recipe.Groups})
 		}
 	}
 	return before

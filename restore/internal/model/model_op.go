@@ -87,7 +87,11 @@ func (s step) help() error {
 	if s.working[s.task] == nil {
 		s.working[s.task] = map[uint64]bool{}
 	}
-	s.working[s.task][s.op.Args[3]] = true
+	record := s.op.Args[1]
+	if k := record - uint64(len(s.plan.Tasks)); record < uint64(len(s.plan.Tasks)) || k >= uint64(len(s.plan.Helpers)) || s.plan.Helpers[k] != (plan.HelperProcess{Task: s.task, Op: s.at + 1}) {
+		return fmt.Errorf("record %d is not this helper's", record)
+	}
+	s.working[s.task][record] = true
 	return nil
 }
 
@@ -99,7 +103,7 @@ func (s step) besideHelpers() error {
 		return nil
 	case program.OpReap:
 		if !s.working[s.task][s.op.Args[0]] {
-			return fmt.Errorf("no helper has the cell %#x", s.op.Args[0])
+			return fmt.Errorf("no helper that works has the record %d", s.op.Args[0])
 		}
 		delete(s.working[s.task], s.op.Args[0])
 		return nil

@@ -64,6 +64,7 @@ type Plan struct {
 	Messages  [][]FileEnd       // what each message of the store holds
 	Words     map[wire.Word]fdstore.ID
 	Extras    []Extra
+	Helpers   []HelperProcess
 	Slots     int // results that the runner keeps
 	StoreFD   int // the store's number in the root and in what it forks, -1: there is no store
 	Lent      []Lent
@@ -76,6 +77,26 @@ type Plan struct {
 	RootClone uint64 // address of the root's clone_args
 	ForkHints int32  // index of an extra
 }
+
+// HelperProcess is a process that forks children of a task beside it. The k-th helper has the
+// k-th Record behind those of the tasks.
+type HelperProcess struct {
+	Task int // index of the task
+	Op   int // index of the first op of its part in the task's program
+}
+
+// Process gives the task for which a process runs, by the number of its Record, and the
+// index of its first op in the task's program.
+func (p *Plan) Process(record int) (task, op int) {
+	if record < len(p.Tasks) {
+		return record, 0
+	}
+	h := p.Helpers[record-len(p.Tasks)]
+	return h.Task, h.Op
+}
+
+// Processes gives how many records there are.
+func (p *Plan) Processes() int { return len(p.Tasks) + len(p.Helpers) }
 
 // TaskPID gives a task's number in the tree's pid namespace. pid is what its record
 // says: the number that its parent has made it with, which the root of a new namespace

@@ -29,11 +29,10 @@ func (f forker) forkWithHelp() {
 	}
 	helpers := f.pl.helpersFor(len(plain))
 	part := (len(plain) - helpers) / (helpers + 1)
-	cells := make([]uint64, helpers)
-	for i := range cells {
-		cells[i] = f.pl.plan.Arena.Cell()
+	first := len(f.pl.plan.Tasks) + len(f.pl.plan.Helpers)
+	for k := range helpers {
 		f.about(program.VerbFork, f.task.Pos)
-		f.help(part+1, cells[i])
+		f.help(first+k, part+1)
 		for _, child := range plain[:part] {
 			f.forkChild(child)
 		}
@@ -46,21 +45,39 @@ func (f forker) forkWithHelp() {
 		f.forkChild(child)
 	}
 	f.about(program.VerbFork, f.task.Pos)
-	for _, cell := range cells {
-		f.add(program.OpReap, cell)
+	for k := range helpers {
+		f.add(program.OpReap, uint64(first+k))
 	}
 	for _, child := range plain[own:] {
 		f.forkChild(child)
 	}
 }
 
-// help makes a helper for the next so many ops.
-func (f forker) help(ops int, cell uint64) {
-	args := f.pl.plan.Arena.Clone(program.CloneArgs{Signal: uint64(unix.SIGCHLD)})
-	op := f.add(program.OpHelp, args, uint64(f.task.Index), uint64(ops), cell)
+// help makes the helper with a record, for the next so many ops.
+func (f forker) help(record, ops int) {
+	a := f.pl.plan.Arena
+	args := a.Clone(program.CloneArgs{
+		Flags: unix.CLONE_PARENT_SETTID, Parent: a.Record(record) + program.RecordPID, Signal: uint64(unix.SIGCHLD),
+	})
+	op := f.add(program.OpHelp, args, uint64(record), uint64(ops))
+	f.pl.plan.Helpers = append(f.pl.plan.Helpers, plan.HelperProcess{Task: f.task.Index, Op: len(f.prog.Ops)})
 	if f.pl.plan.Host.OldClone {
 		op.Flags |= program.FlagOldClone
 	}
+}
+
+// countHelpers gives how many helpers all tasks have.
+func (pl *planner) countHelpers() (n int) {
+	for _, t := range pl.plan.Tree.Tasks() {
+		plain := 0
+		for _, child := range t.Children {
+			if child.Carried == nil {
+				plain++
+			}
+		}
+		n += pl.helpersFor(plain)
+	}
+	return n
 }
 
 // helpersFor gives how many helpers a task has that forks so many children. There is

@@ -103,7 +103,6 @@ func newPlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, erro
 	pl := &planner{
 		plan: &plan.Plan{
 			Tree: t, Host: host, Options: o, StoreFD: -1,
-			Arena:  program.NewArena(o.Base, len(t.Tasks())),
 			Tasks:  make([]program.Program, len(t.Tasks())),
 			Extras: make([]plan.Extra, 1),
 			Words:  map[wire.Word]fdstore.ID{}, SlotsOf: map[plan.FileEnd]int32{},
@@ -111,6 +110,9 @@ func newPlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, erro
 		messageIDs: map[string]fdstore.ID{},
 		extraIDs:   map[string]int32{},
 	}
+	pids := assign.PIDs(t)
+	pl.exact = slices.ContainsFunc(pids, func(pid int32) bool { return pid != 0 })
+	pl.plan.Arena = program.NewArena(o.Base, len(t.Tasks())+pl.countHelpers())
 	pl.programs = lookup.For(pl.plan)
 	var err error
 	if pl.callerFDs, err = assign.CallerFDs(pl.plan); err != nil {
@@ -130,8 +132,6 @@ func newPlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, erro
 	}
 	pl.lend()
 	pl.meets = assign.Meetings(pl.plan)
-	pids := assign.PIDs(t)
-	pl.exact = slices.ContainsFunc(pids, func(pid int32) bool { return pid != 0 })
 	pl.plan.RootClone = pl.clone(t.Root, pids[0])
 	pl.plan.ForkHints = pl.forkHint()
 	if err := pl.collect(); err != nil {

@@ -80,9 +80,9 @@ func (a *Arena) PrivateBytes() []byte {
 // Head gives the head of the arena.
 func (a *Arena) Head() *program.Head { return (*program.Head)(a.base) }
 
-// Record gives the record of a task.
-func (a *Arena) Record(task int) *program.Record {
-	return (*program.Record)(unsafe.Add(a.base, program.HeadSize+task*program.RecordSize))
+// Record gives the record of a process.
+func (a *Arena) Record(process int) *program.Record {
+	return (*program.Record)(unsafe.Add(a.base, program.HeadSize+process*program.RecordSize))
 }
 
 // Size gives the size of the shared part in bytes.
@@ -96,11 +96,6 @@ func (a *Arena) PutOps(addr uint64, ops []program.Op) {
 // Ops gives the n ops at the address addr.
 func (a *Arena) Ops(addr uint64, n int) []program.Op {
 	return unsafe.Slice((*program.Op)(unsafe.Add(a.base, uintptr(addr-a.Base))), n)
-}
-
-// HelperPID gives the pid of the helper that an OpHelp has made, 0 if none.
-func (a *Arena) HelperPID(op *program.Op) int {
-	return int(*(*int32)(unsafe.Add(a.base, uintptr(op.Args[3]-a.Base))))
 }
 
 // Load reads a word that tasks change. Safe for several goroutines.

@@ -63,9 +63,7 @@ func load(p *uint32) uint32 { return *p }
 //go:nocheckptr
 //go:noinline
 func fail(h *program.Head, rec *program.Record, op *program.Op, errno int32, got int64) {
-	if errno != program.ReasonCanceled || rec.Errno == 0 { // what a helper could not do says more
-		tell(rec, op, errno, got)
-	}
+	tell(rec, op, errno, got)
 	abort(h)
 	exit(125)
 }
@@ -82,8 +80,7 @@ func exit(status uintptr) {
 	}
 }
 
-// tell writes down what went wrong in which op. A task and its helpers may do so at
-// the same time. What is told then is of a fork of each, and one of the reasons.
+// tell writes down what went wrong in which op.
 //
 //go:nosplit
 //go:norace
@@ -159,12 +156,12 @@ type forkFunc func(nr, a0, a1, a2, a3 uintptr, h *program.Head, task uint64) int
 //go:norace
 //go:nocheckptr
 //go:noinline
-func fork(h *program.Head, priv unsafe.Pointer, op *program.Op) (pid int64, e syscall.Errno) {
+func fork(h *program.Head, priv unsafe.Pointer, rec *program.Record, op *program.Op) (pid int64, e syscall.Errno) {
 	if over(h) {
 		return 0, program.ReasonCanceled
 	}
 	args := at(h, op.Args[0])
-	if *(*uint64)(unsafe.Add(priv, program.PrivHelps)) != 0 {
+	if helps(rec) {
 		args = asSibling(priv, args)
 	}
 	return clone(h, args, op.Flags, op.Args[1])
@@ -206,14 +203,14 @@ func forkBy(nr, a0, a1, a2, a3 uintptr, h *program.Head, task uint64) int64 {
 	return (*(*forkFunc)(unsafe.Pointer(&code)))(nr, a0, a1, a2, a3, h, task)
 }
 
-// record gives the record of a task.
+// record gives the record of a process.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 //go:noinline
-func record(h *program.Head, task uint64) *program.Record {
-	return (*program.Record)(at(h, h.Records+task*program.RecordSize))
+func record(h *program.Head, process uint64) *program.Record {
+	return (*program.Record)(at(h, h.Records+process*program.RecordSize))
 }
 
 // other does the ops that are no plain system call and no fork.
@@ -245,7 +242,7 @@ func other(h *program.Head, priv unsafe.Pointer, op *program.Op, a *[6]uint64) (
 //go:norace
 //go:nocheckptr
 //go:noinline
-func stage(h *program.Head, priv unsafe.Pointer, kind program.OpKind, a *[6]uint64) syscall.Errno {
+func stage(h *program.Head, priv unsafe.Pointer, rec *program.Record, kind program.OpKind, a *[6]uint64) syscall.Errno {
 	if kind == program.OpBegin {
 		return begin(a, (*uint32)(at(h, a[2])))
 	}
@@ -270,10 +267,13 @@ func stage(h *program.Head, priv unsafe.Pointer, kind program.OpKind, a *[6]uint
 		return leave(h, (*uint32)(at(h, a[0])))
 	}
 	if kind == program.OpEnd {
-		return end(priv)
+		if helps(rec) {
+			exit(0)
+		}
+		return 0
 	}
 	if kind == program.OpReap {
-		return reap(h, (*[2]int32)(at(h, a[0])))
+		return reap(h, priv, record(h, a[0]))
 	}
 	if kind == program.OpHold {
 		hold(h, (*uint32)(at(h, a[0])))
@@ -323,7 +323,7 @@ func one(h *program.Head, priv unsafe.Pointer, rec *program.Record, op *program.
 	if op.Kind == program.OpCall {
 		got, e = call(h, op, a)
 	} else if op.Kind == program.OpFork {
-		got, e = fork(h, priv, op)
+		got, e = fork(h, priv, rec, op)
 	} else if op.Kind == program.OpPull {
 		for e = pull(h, priv, a); e == again; e = pull(h, priv, a) {
 			if e = tryAgain(h, priv, a); e != 0 {
@@ -338,7 +338,7 @@ func one(h *program.Head, priv unsafe.Pointer, rec *program.Record, op *program.
 		e = sequence(h, priv, op, a)
 		got = (*work)(unsafe.Add(priv, program.PrivWork)).got
 	} else if op.Kind >= program.OpBegin {
-		got, e = 0, stage(h, priv, op.Kind, a)
+		got, e = 0, stage(h, priv, rec, op.Kind, a)
 	} else {
 		got, e = other(h, priv, op, a)
 	}
@@ -350,15 +350,15 @@ func one(h *program.Head, priv unsafe.Pointer, rec *program.Record, op *program.
 }
 
 // interp runs the program of a task, from its first op on, or a helper's part of
-// one, see help. It does not return.
+// one. It does not return. process is the number of its record.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 //go:noinline
-func interp(h *program.Head, priv unsafe.Pointer, task uint64) {
-	rec := record(h, taskOf(h, task))
-	op := first(h, priv, task)
+func interp(h *program.Head, priv unsafe.Pointer, process uint64) {
+	rec := record(h, process)
+	op := (*program.Op)(at(h, rec.Ops))
 	for {
 		op = one(h, priv, rec, op)
 	}
@@ -370,9 +370,9 @@ func interp(h *program.Head, priv unsafe.Pointer, task uint64) {
 //go:norace
 //go:nocheckptr
 //go:noinline
-func interpTraced(h *program.Head, priv unsafe.Pointer, task uint64) {
-	rec := record(h, taskOf(h, task))
-	op := first(h, priv, task)
+func interpTraced(h *program.Head, priv unsafe.Pointer, process uint64) {
+	rec := record(h, process)
+	op := (*program.Op)(at(h, rec.Ops))
 	for {
 		op.At = clock(priv)
 		op = one(h, priv, rec, op)

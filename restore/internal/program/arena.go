@@ -13,7 +13,7 @@ type Arena struct {
 	text []byte // of one call, used again by the next
 }
 
-// NewArena makes an arena for a plan of n tasks: Head and Records come first.
+// NewArena makes an arena for a plan of n processes: Head and Records come first.
 func NewArena(base uint64, n int) *Arena {
 	return &Arena{
 		Base: base,
@@ -29,8 +29,8 @@ func (a *Arena) Forget() { a.seen = map[string]uint64{} }
 // Private gives the address of the private page.
 func (a *Arena) Private() uint64 { return a.Base - PrivateGap }
 
-// Record gives the address of a task's Record.
-func (a *Arena) Record(task int) uint64 { return a.Base + HeadSize + uint64(task)*RecordSize }
+// Record gives the address of the Record of a process.
+func (a *Arena) Record(process int) uint64 { return a.Base + HeadSize + uint64(process)*RecordSize }
 
 // Data gives everything from Base on, Head and Records still zero.
 func (a *Arena) Data() []byte { return a.data }

@@ -33,7 +33,6 @@ const (
 	PrivPair    = 480
 	PrivArgs    = 496
 	PrivTries   = 544
-	PrivHelps   = 552 // 1 in a helper
 	PrivStat    = 560
 	PrivCmsg    = 704            // a link of FDFolder and what it says, too
 	PrivCmsgLen = 16 + 4*253 + 4 // cmsghdr, SCM_MAX_FD descriptors, padding
@@ -156,7 +155,8 @@ type Robust struct {
 	Pending uint64
 }
 
-// Record is what is known of one task. The kernel writes PID before the task
+// Record is what is known of one process: the tasks have the first ones, by their
+// index, and the helpers the next, see plan.HelperProcess. The kernel writes PID before the task
 // runs (CLONE_PARENT_SETTID) and Word (CLONE_CHILD_SETTID); the task itself writes when it fails and when it holds.
 type Record struct {
 	Robust Robust
@@ -173,9 +173,10 @@ type Record struct {
 
 // Values of Record.Begun.
 const (
-	BegunNot   = iota // nobody would learn of the task's death
-	Begun             // the kernel tells of it
-	BegunToEnd        // the task is about to end by plan: its death is no failure
+	BegunNot    = iota // nobody would learn of the task's death
+	Begun              // the kernel tells of it
+	BegunToEnd         // the task is about to end by plan: its death is no failure
+	BegunHelper        // the process is a helper, whose end its task waits for
 )
 
 // Offsets and size of Record.

@@ -86,15 +86,15 @@ const (
 	// OpMeet (address of a count, value) waits until the count is down to value
 	// and then takes one off: tasks that share a table meet so.
 	OpMeet
-	// OpHelp (clone_args, task, count, cell) makes a helper, a process that does
-	// the next count ops in place of the task: OpForks, and an OpEnd. What it forks
-	// are children of the task (CLONE_PARENT). Its pid goes to the low half of the
-	// cell. Where no helper can be made the task does the ops itself.
+	// OpHelp (clone_args, record, count) makes a helper, a process that does the next
+	// count ops in place of the task: OpForks, and an OpEnd. What it forks are children
+	// of the task (CLONE_PARENT). The Record with that number is its own. Where no
+	// helper can be made the task does the ops itself.
 	OpHelp
 	// OpEnd ends a helper. In a task it does nothing.
 	OpEnd
-	// OpReap (cell) waits for the end of the helper whose pid is in the cell, 0:
-	// there was none. Its status goes to the high half.
+	// OpReap (record) waits for the end of the helper with that Record, if there is
+	// one.
 	OpReap
 	// OpPass (address of a counter) takes one off the counter and wakes the tasks that
 	// wait for zero.

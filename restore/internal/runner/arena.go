@@ -51,6 +51,11 @@ func (l *loaded) load(rebase func(p *plan.Plan, base uint64) (*plan.Plan, error)
 		l.initRecord(i, rec)
 		addr += uint64(len(ops)) * program.OpSize
 	}
+	for k, helper := range l.plan.Helpers {
+		rec := l.arena.Record(len(l.plan.Tasks) + k)
+		rec.Ops = l.arena.Record(helper.Task).Ops + uint64(helper.Op)*program.OpSize
+		rec.Begun = program.BegunHelper
+	}
 	return nil
 }
 
@@ -108,14 +113,9 @@ func (l *loaded) madePIDs() []int {
 		return nil // the kernel ends a namespace with its root
 	}
 	var pids []int
-	for i := range l.plan.Tasks {
+	for i := range l.plan.Processes() {
 		if pid := l.arena.Record(i).PID; pid > 0 {
 			pids = append(pids, int(pid))
-		}
-		for j := range l.plan.Tasks[i].Ops {
-			if op := &l.plan.Tasks[i].Ops[j]; op.Kind == program.OpHelp {
-				pids = append(pids, l.arena.HelperPID(op))
-			}
 		}
 	}
 	return pids

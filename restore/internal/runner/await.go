@@ -74,7 +74,7 @@ func (w *watch) failure() error {
 		return cause
 	}
 	var canceled error
-	for i := range w.plan.Tasks {
+	for i := range w.plan.Processes() {
 		e := w.taskError(i)
 		if e == nil {
 			continue

@@ -25,22 +25,25 @@ func (l *loaded) firstError() error {
 	return nil
 }
 
-// taskError explains the failure that a task has recorded, nil if it has none.
-func (l *loaded) taskError(i int) error {
-	rec, prog := l.arena.Record(i), &l.plan.Tasks[i]
+// taskError explains the failure that a process has recorded, nil if it has none: the
+// task with that number, or a helper.
+func (l *loaded) taskError(record int) error {
+	rec := l.arena.Record(record)
 	if rec.Errno == 0 {
 		return nil
 	}
-	op, note := &prog.Ops[rec.Op], prog.Notes[rec.Op]
+	i, first := l.plan.Process(record)
+	prog, at := &l.plan.Tasks[i], first+int(rec.Op)
+	op, note := &prog.Ops[at], prog.Notes[at]
 	reason, err := words.Reason(l.plan, op, note, rec.Errno, rec.Got)
-	pid := l.plan.TaskPID(i, rec.PID)
+	pid := l.plan.TaskPID(i, l.arena.Record(i).PID)
 	if note.Verb == program.VerbFork && errors.Is(err, unix.EEXIST) {
 		reason = holderOf(l.plan, int(op.Want))
 	}
 	if whose, ok := note.For(op); ok && whose != i {
 		i, pid = whose, 0 // the root has looked for a task that is not there yet
 	}
-	failed := words.Failed{Task: i, Prog: prog, Op: int(rec.Op), PID: pid, Err: err, Reason: reason, Explain: host.ExplainPath}
+	failed := words.Failed{Task: i, Prog: prog, Op: at, PID: pid, Err: err, Reason: reason, Explain: host.ExplainPath}
 	if note.Verb == program.VerbExec || note.Verb == program.VerbFind {
 		return words.ProgramError(l.plan, failed)
 	}

@@ -153,9 +153,12 @@ func TestHelpModel(t *testing.T) {
 		}, "1 helpers still work"},
 		{"another is waited for", func(ops []program.Op, help int) {
 			reap := slices.IndexFunc(ops, func(op program.Op) bool { return op.Kind == program.OpReap })
-			ops[reap].Args[0] += 8
-			ops[reap+1].Args[0] = ops[reap].Args[0]
-		}, "no helper has the cell"},
+			ops[reap].Args[0] = ops[reap+1].Args[0]
+		}, "no helper that works has the record"},
+		{"two have one record", func(ops []program.Op, help int) {
+			second := help + 1 + slices.IndexFunc(ops[help+1:], func(op program.Op) bool { return op.Kind == program.OpHelp })
+			ops[second].Args[1] = ops[help].Args[1]
+		}, "is not this helper's"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, helps := helped(t, false)

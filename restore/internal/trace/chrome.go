@@ -170,13 +170,14 @@ func (w *writer) task(i int) {
 		if ops[j].Kind != program.OpHelp {
 			continue
 		}
-		if helper := w.arena.HelperPID(&ops[j]); helper != 0 {
+		record := int(ops[j].Args[1])
+		if helper := w.arena.Record(record).PID; helper != 0 {
 			n := int(ops[j].Args[2])
 			w.helpers++
 			lane := len(p.Tasks) + w.helpers
 			order++
 			w.name(lane, order, fmt.Sprintf("%s, helper (pid %d)", p.Tree.Tasks()[i].Name, helper))
-			w.ops(i, ops, lane, span(j+1, n), 0) // one that was killed has left no time of it
+			w.ops(record, ops, lane, span(j+1, n), 0) // one that was killed has left no time of it
 			j += n
 		}
 	}
@@ -198,8 +199,9 @@ func span(from, n int) []int {
 // ops writes what one process did, in its lane: some of a task's ops, in their order.
 // Each lasts until the next one, the program's last, or the one that failed, until
 // last.
-func (w *writer) ops(task int, ops []program.Op, lane int, which []int, last int64) {
-	p, rec := w.plan, w.arena.Record(task)
+func (w *writer) ops(record int, ops []program.Op, lane int, which []int, last int64) {
+	p, rec := w.plan, w.arena.Record(record)
+	task, first := p.Process(record)
 	prog := &p.Tasks[task]
 	for k, j := range which {
 		if ops[j].At == 0 {
@@ -210,7 +212,7 @@ func (w *writer) ops(task int, ops []program.Op, lane int, which []int, last int
 			end = ops[which[k+1]].At
 		}
 		e := w.opEvent(prog, j, lane)
-		if rec.Errno != 0 && int(rec.Op) == j {
+		if rec.Errno != 0 && first+int(rec.Op) == j {
 			why, err := words.Reason(p, &prog.Ops[j], prog.Notes[j], rec.Errno, rec.Got)
 			e.Cat, e.Args["error"] = "error", fmt.Sprint(why, err)
 		}
