@@ -187,7 +187,10 @@ func (c *checker) name(f *OpenFile, name string) {
 
 func (c *checker) task(task, parent *Task, path *KeyPath, depth int) {
 	task.Index, task.Parent = len(c.tree.tasks), parent
-	task.Owner, task.Carried = nil, nil
+	task.Owner, task.Carried, task.Namespaces = nil, nil, nil
+	if parent == nil {
+		task.Namespaces = c.tree.Namespaces
+	}
 	c.tree.tasks, c.paths = append(c.tree.tasks, task), append(c.paths, path)
 	if len(c.tree.tasks) == MaxTasks+1 {
 		c.bad(task.Pos, path, "too many tasks: at most %d", MaxTasks)

@@ -32,6 +32,10 @@ type Task struct {
 	Parent *Task // nil for the root
 	Owner  *Task // the task that SharesFiles names, nil if it names none
 
+	// Namespaces are the new ones that the task begins with, and its descendants live
+	// in: the root has those of the tree.
+	Namespaces []NamespaceItem
+
 	// Carried is the owner of the shared table that the task must be forked
 	// with, because it, or a task below, has a part in it and lies on the way to
 	// the others; nil if the task starts with a copy.

@@ -1,5 +1,7 @@
 package tasktree
 
+import "slices"
+
 // Version is the version of the description that this model stands for.
 const Version = 1
 
@@ -43,13 +45,13 @@ type NamespaceItem struct {
 }
 
 // HasNamespace reports whether the tree gets a new namespace of that kind.
-func (t *Tree) HasNamespace(n Namespace) bool {
-	for _, item := range t.Namespaces {
-		if item.Name == n {
-			return true
-		}
-	}
-	return false
+func (t *Tree) HasNamespace(n Namespace) bool { return hasNamespace(t.Namespaces, n) }
+
+// HasNamespace reports whether the task begins with a new namespace of that kind.
+func (t *Task) HasNamespace(n Namespace) bool { return hasNamespace(t.Namespaces, n) }
+
+func hasNamespace(items []NamespaceItem, n Namespace) bool {
+	return slices.ContainsFunc(items, func(item NamespaceItem) bool { return item.Name == n })
 }
 
 // Tasks lists all tasks depth first in the order of the description, so a

@@ -96,9 +96,10 @@ func tryCloneOnce(host plan.Host, namespaces []tasktree.Namespace) error {
 	for _, n := range namespaces {
 		t.Namespaces = append(t.Namespaces, tasktree.NamespaceItem{Name: n})
 	}
+	t.Root.Namespaces = t.Namespaces
 	clonedMu.Lock()
 	defer clonedMu.Unlock()
-	flags := planner.CloneNamespaces(t)
+	flags := planner.CloneNamespaces(t.Root)
 	if cloned[flags] {
 		return nil
 	}

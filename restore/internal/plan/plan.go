@@ -98,11 +98,11 @@ func (p *Plan) Process(record int) (task, op int) {
 // Processes gives how many records there are.
 func (p *Plan) Processes() int { return len(p.Tasks) + len(p.Helpers) }
 
-// TaskPID gives a task's number in the tree's pid namespace. pid is what its record
-// says: the number that its parent has made it with, which the root of a new namespace
-// does not have there.
+// TaskPID gives a task's number in the innermost pid namespace that it is in. pid is what
+// its record says: the number that its parent has made it with, which the first task of a
+// new namespace does not have there.
 func (p *Plan) TaskPID(task int, pid int32) int {
-	if task == 0 && p.Tree.HasNamespace(tasktree.NamespacePID) {
+	if p.Tree.Tasks()[task].HasNamespace(tasktree.NamespacePID) {
 		return 1
 	}
 	return int(pid)

@@ -91,10 +91,10 @@ func (pl *planner) clone(task *tasktree.Task, pid int32) uint64 {
 			c.Flags |= unix.CLONE_CLEAR_SIGHAND
 		}
 		c.PIDFD = a.Base + program.HeadRootPIDFD
-		c.Flags |= CloneNamespaces(pl.plan.Tree)
-		if c.Flags&unix.CLONE_NEWPID != 0 {
-			c.PID = 0 // the kernel gives the first task of a namespace pid 1
-		}
+	}
+	c.Flags |= CloneNamespaces(task)
+	if c.Flags&unix.CLONE_NEWPID != 0 {
+		c.PID = 0 // the kernel gives the first task of a namespace pid 1
 	}
 	return a.Clone(c)
 }

@@ -10,10 +10,10 @@ import (
 	"regrow/tasktree/recipe"
 )
 
-// CloneNamespaces gives the flags of clone(2) that make a tree's namespaces. With
+// CloneNamespaces gives the flags of clone(2) that make a task's namespaces. With
 // CLONE_NEWUSER the kernel makes that one first and lets it own the others, so
 // the privilege for these comes with it. See user_namespaces(7).
-func CloneNamespaces(t *tasktree.Tree) uint64 {
+func CloneNamespaces(t *tasktree.Task) uint64 {
 	var flags uint64
 	if t.HasNamespace(tasktree.NamespaceUser) {
 		flags |= unix.CLONE_NEWUSER

@@ -16,7 +16,7 @@ func Probe(t *tasktree.Tree, host plan.Host, base uint64) *plan.Plan {
 	w := &writer{pl: pl}
 	w.about(program.VerbMap, tasktree.Pos{})
 	w.call(unix.SYS_CLOSE_RANGE, 0, 1<<32-1, 0)
-	if t.HasNamespace(tasktree.NamespaceUser) {
+	if t.Root.HasNamespace(tasktree.NamespaceUser) {
 		w.writeIDs(0)
 	}
 	const robustListHead = 24
