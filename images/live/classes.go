@@ -21,6 +21,7 @@ type class struct {
 	bucket  *bucket
 	entry   *entry
 	end     int
+	own     []string // which of Options.Own it is, sorted
 }
 
 // holder is a descriptor by its table.
@@ -45,20 +46,26 @@ type bucket struct {
 	blind error // why they cannot be told apart; then they are in the order in which they came
 }
 
+// hashOf gives the hash of a process's descriptor.
+func hashOf(pid int, d *descriptor) hash {
+	key := hash{mount: d.info.Mount, inode: d.info.Inode, flags: d.info.Flags, more: d.info.Field("eventfd-id")}
+	if key.inode == 0 { // before Linux 5.14
+		key.more, _ = proc.FDLink(pid, d.fd)
+	}
+	return key
+}
+
 // classes tells which descriptors are one open file.
 func (l *look) classes() {
-	buckets := map[hash]*bucket{}
+	l.buckets = map[hash]*bucket{}
 	for _, t := range l.seen.tables {
 		for i := range t.fds {
 			d := &t.fds[i]
-			key := hash{mount: d.info.Mount, inode: d.info.Inode, flags: d.info.Flags, more: d.info.Field("eventfd-id")}
-			if key.inode == 0 { // before Linux 5.14
-				key.more, _ = proc.FDLink(t.owner.PID, d.fd)
-			}
-			b := buckets[key]
+			key := hashOf(t.owner.PID, d)
+			b := l.buckets[key]
 			if b == nil {
 				b = &bucket{}
-				buckets[key] = b
+				l.buckets[key] = b
 			}
 			l.place(b, t, d)
 			d.class.holders = append(d.class.holders, holder{t, d.fd})
@@ -76,10 +83,7 @@ func (l *look) place(b *bucket, t *table, d *descriptor) {
 		d.class = l.guess(b, t, d)
 		return
 	}
-	compare := func(c *class) (int, error) {
-		h := c.holders[0]
-		return proc.CompareFiles(h.table.owner.PID, t.owner.PID, h.fd, d.fd)
-	}
+	compare := func(c *class) (int, error) { return c.compare(t.owner.PID, d.fd) }
 	if same := parents(t, d.fd); same != nil && same.bucket == b && same != b.files[b.last] { // what fork has left it
 		if order, err := compare(same); err == nil && order == 0 {
 			d.class = same
@@ -89,10 +93,7 @@ func (l *look) place(b *bucket, t *table, d *descriptor) {
 	at, known, err := search(len(b.files), b.last, func(i int) (int, error) { return compare(b.files[i]) })
 	switch {
 	case err != nil && !gone(err):
-		b.blind = err
-		for _, c := range b.files {
-			c.blind = err
-		}
+		b.blinded(err)
 		d.class = l.guess(b, t, d)
 		return
 	case known:
@@ -102,6 +103,20 @@ func (l *look) place(b *bucket, t *table, d *descriptor) {
 	d.class = l.file(b, t, d)
 	b.files, b.last = slices.Insert(b.files, at, d.class), at
 	b.one = len(b.files) == 1 && cannotReopen(d.class.link)
+}
+
+// blinded notes that nobody can tell the open files of a bucket apart.
+func (b *bucket) blinded(why error) {
+	b.blind = why
+	for _, c := range b.files {
+		c.blind = why
+	}
+}
+
+// compare compares an open file with a descriptor of a process, as kcmp(2) does.
+func (c *class) compare(pid, fd int) (int, error) {
+	h := c.holders[0]
+	return proc.CompareFiles(h.table.owner.PID, pid, h.fd, fd)
 }
 
 // guess puts a descriptor where kcmp is refused: with those that have the same offset.

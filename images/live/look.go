@@ -19,6 +19,11 @@ type Options struct {
 	// "content"), or of a task ("task", "env"). nil: every key but env, which may
 	// hold secrets.
 	Wants func(of, key string) bool
+
+	// Own are descriptors of this process, by any names: for each it is found which
+	// open file of the tree it is, if it is one. They stay open, and the caller's.
+	// See [Seen.Identify]; with the keys of a description's inherits, [Compare].
+	Own map[string]int
 }
 
 func (o *Options) wants(of, key string) bool {
@@ -45,7 +50,8 @@ type Seen struct {
 
 	tables  []*table
 	entries []*entry
-	procs   []*process // those of Processes
+	procs   []*process     // those of Processes
+	own     map[string]int // Options.Own
 }
 
 // Process is the process of a task.
@@ -74,7 +80,7 @@ var ErrGone = fmt.Errorf("no such process: %w", os.ErrNotExist)
 //
 // The error matches [ErrGone] if the process is not there, and [os.ErrPermission] if
 // it is there and hidden; of one below it the same is no error. Other errors say that
-// /proc cannot be used at all.
+// /proc cannot be used at all, or that one of Options.Own is not open.
 func Look(pid int, o Options) (*Seen, error) {
 	if err := proc.Usable(); err != nil {
 		return nil, fmt.Errorf("live: %w", err)
@@ -88,7 +94,7 @@ func Look(pid int, o Options) (*Seen, error) {
 	case err != nil:
 		return nil, fmt.Errorf("live: %w", err)
 	}
-	l := &look{options: o, seen: &Seen{}}
+	l := &look{options: o, seen: &Seen{own: o.Own}}
 	defer l.close()
 	l.walk(root)
 	for _, p := range l.seen.procs {
@@ -96,6 +102,9 @@ func Look(pid int, o Options) (*Seen, error) {
 	}
 	l.tables()
 	l.classes()
+	if err := l.callers(); err != nil {
+		return nil, fmt.Errorf("live: %w", err)
+	}
 	l.entries()
 	l.tree()
 	return l.seen, nil
@@ -105,6 +114,7 @@ func Look(pid int, o Options) (*Seen, error) {
 type look struct {
 	options Options
 	seen    *Seen
+	buckets map[hash]*bucket
 	pipe    *pipe // for tee, nil: none was needed yet
 }
 
