@@ -7,7 +7,6 @@ import (
 	"regrow/internal/proc"
 	"regrow/restore/internal/host"
 	"regrow/restore/internal/model"
-	"regrow/restore/internal/observe"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
 	"regrow/restore/internal/prepare"
@@ -77,8 +76,9 @@ type (
 	// Report says what was restored; its JSON form is fixed. Tasks, Store, Elapsed,
 	// Replaced, and Unseen: what the kernel did not tell.
 	Report = report.Report
-	// Observation is what the tables of a tree really were when every task was ready.
-	Observation = plan.Observation
+	// View is a tree at the commit point, when every task is ready: PIDs of the tasks,
+	// Failed ops of a naive plan, and Files, this process's descriptors by name.
+	View = plan.View
 )
 
 // Init lets this program be started again as the process that [StrategyService] keeps
@@ -224,45 +224,15 @@ func Start(ctx context.Context, p *Plan, o Options) (*Tree, error) {
 	return &Tree{tree}, nil
 }
 
-// Observe carries the plan out up to the commit point, when every task is ready,
-// looks what each descriptor really is (kcmp(2)), and ends the tree: no program
-// runs, no file is cut, what was made is removed. The kernel must have kcmp and
-// let this process look at its children; otherwise the error is a [*HostError].
-//
-// An open file that a task has made for itself is not open in this process, so it
-// is known by what it leads to. Where several of them lead to the same, or several
-// entries of the description are one open file of the caller's, predicted tells
-// which is meant, if it can be that one; without it the first name is taken.
-//
-// Errors are those of [Start]. A failed op of a naive plan is none.
-func (p *Plan) Observe(ctx context.Context, o Options, predicted *Prediction) (*Observation, error) {
-	var hints []plan.Outcome
-	if predicted != nil {
-		for _, t := range predicted.Tasks {
-			hints = append(hints, t.Outcome)
-		}
-	}
-	if err := observe.Possible(p.plan); err != nil {
-		return nil, err
-	}
-	var seen *Observation
-	inner := o.inner()
-	inner.Ready = func(v plan.View) (err error) {
-		seen, err = observe.Look(v, hints)
-		return err
-	}
-	if _, err := runner.Start(ctx, p.plan, inner, joined); err != nil {
-		return nil, err
-	}
-	return seen, nil
-}
-
 // Rehearse carries the plan out up to the commit point, when every task is ready, calls
 // during, and ends the tree: no program runs, no file is cut, what was made is removed.
 // The tree never is without this process: whatever ends it, the tasks end, too.
-// during may start, observe or rehearse another plan; it runs in a goroutine of its own.
 //
-// Errors are those of [Start], and that of during.
-func (p *Plan) Rehearse(ctx context.Context, o Options, during func() error) error {
+// during may look at the tree by what it gets, and start or rehearse another plan; it runs
+// in a goroutine of its own. What each descriptor really is, package images/live reads
+// (kcmp(2)), to be held against what was predicted: [Prediction].Disagree.
+//
+// Errors are those of [Start], and that of during. A failed op of a naive plan is none.
+func (p *Plan) Rehearse(ctx context.Context, o Options, during func(View) error) error {
 	return runner.Rehearse(ctx, p.plan, o.inner(), joined, during)
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"regrow/images/live"
 	"regrow/restore/internal/host"
 	"regrow/restore/internal/model"
 	"regrow/restore/internal/plan"
@@ -199,10 +200,7 @@ func predictionIsReality(t *testing.T, rt *rapid.T, here plan.Host, limit int, c
 	if err != nil {
 		rt.Fatal(err)
 	}
-	seen, err := (&Plan{p}).Observe(t.Context(), Options{Timeout: patience}, pr)
-	if err != nil {
-		rt.Fatal(err)
-	}
+	seen := observe(t, rt, p, pr)
 	if differ := pr.Disagree(seen); len(differ) > 0 {
 		var picture bytes.Buffer
 		_ = show.WriteText(p, &picture)
@@ -234,6 +232,35 @@ func predictionIsReality(t *testing.T, rt *rapid.T, here plan.Host, limit int, c
 	}
 }
 
+// observe reads the tables of a tree in which every task is ready.
+func observe(t *testing.T, rt *rapid.T, p *plan.Plan, predicted *model.Prediction) []plan.Outcome {
+	outcomes := make([]plan.Outcome, len(p.Tree.Tasks()))
+	err := (&Plan{p}).Rehearse(t.Context(), Options{Timeout: patience}, func(v View) error {
+		seen, err := live.Look(v.PIDs[0], live.Options{Own: v.Files})
+		if err != nil {
+			return err
+		}
+		tables, err := seen.Identify(p.Tree, v.PIDs, func(task, fd int) string { return predicted.Tasks[task].Table[fd].File })
+		if err != nil {
+			return err
+		}
+		for i, table := range tables {
+			outcomes[i] = plan.Outcome{Failed: v.Failed[i], Table: map[int]plan.Held{}}
+			if table.Shares != nil {
+				outcomes[i].Shares = table.Shares.Name
+			}
+			for n, d := range table.FDs {
+				outcomes[i].Table[n] = plan.Held{File: d.Name, Cloexec: d.Cloexec}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		rt.Fatal(err)
+	}
+	return outcomes
+}
+
 // drawOwn opens descriptors of this process, and gives them in the place of open
 // files of any kind. With a limit there are none to spare.
 func drawOwn(rt *rapid.T, tree *tasktree.Tree, limit int) map[string]int {
@@ -259,14 +286,14 @@ func drawOwn(rt *rapid.T, tree *tasktree.Tree, limit int) map[string]int {
 
 // checkVerdict holds the prediction's verdict against the description and the
 // real tables: no collision and no failure if and only if every table is right.
-func checkVerdict(t *rapid.T, tree *tasktree.Tree, pr *model.Prediction, seen *Observation) {
+func checkVerdict(t *rapid.T, tree *tasktree.Tree, pr *model.Prediction, seen []plan.Outcome) {
 	right := true
 	for i, task := range tree.Tasks() {
 		want := map[int]plan.Held{}
 		for _, d := range task.Table().FDs {
 			want[d.FD] = plan.Held{File: d.File.Value, Cloexec: d.Cloexec}
 		}
-		right = right && seen.Tasks[i].Failed == nil && fmt.Sprint(want) == fmt.Sprint(seen.Tasks[i].Table)
+		right = right && seen[i].Failed == nil && fmt.Sprint(want) == fmt.Sprint(seen[i].Table)
 	}
 	if right != pr.Held() {
 		t.Fatalf("the real tables are right: %v, the prediction says %v: %v", right, pr.Held(), pr.Collisions)

@@ -167,9 +167,9 @@ type labForm struct {
 	Chosen   bool             `json:"chosen"`            // its collisions decide the exit status
 	Refused  string           `json:"refused,omitempty"` // why this form cannot restore the tree at all
 
-	Prediction *restore.Prediction  `json:"prediction,omitempty"`
-	Reality    *restore.Observation `json:"reality,omitempty"`  // with --run
-	Disagree   []string             `json:"disagree,omitempty"` // where both differ
+	Prediction *restore.Prediction `json:"prediction,omitempty"`
+	Reality    *observation        `json:"reality,omitempty"`  // with --run
+	Disagree   []string            `json:"disagree,omitempty"` // where both differ
 }
 
 // broken reports whether the form does not restore the tree as described.
@@ -256,11 +256,11 @@ func (f *conflictsFlags) form(ctx context.Context, tree *tasktree.Tree, host res
 		return nil
 	}
 	const patience = time.Minute
-	form.Reality, err = plan.Observe(ctx, restore.Options{Timeout: patience}, form.Prediction)
+	form.Reality, err = observe(ctx, plan, restore.Options{Timeout: patience}, form.Prediction)
 	if err != nil {
 		return &exitError{statusOf(err, true), err}
 	}
-	form.Disagree = form.Prediction.Disagree(form.Reality)
+	form.Disagree = form.Prediction.Disagree(form.Reality.Tasks)
 	return nil
 }
 

@@ -158,9 +158,9 @@ func (t *trial) run(ctx context.Context, tree *tasktree.Tree, host restore.Host,
 	if len(prediction.Collisions) > 0 {
 		t.Predicted.Because = prediction.Collisions[0].String()
 	}
-	var seen *restore.Observation
+	var seen *observation
 	err = beside(ctx, plan, max(int(tree.Scenario.Caller.Restores.Value), 1)-1, func() (err error) {
-		seen, err = plan.Observe(ctx, restore.Options{Timeout: trialTimeout, Alone: true}, prediction)
+		seen, err = observe(ctx, plan, restore.Options{Timeout: trialTimeout, Alone: true}, prediction)
 		return err
 	})
 	switch host, isHost := errors.AsType[*restore.HostError](err); {
@@ -172,7 +172,7 @@ func (t *trial) run(ctx context.Context, tree *tasktree.Tree, host restore.Host,
 		t.Real = verdict{Outcome: tasktree.Breaks, Because: err.Error()}
 	default:
 		t.Real = judge(tree, seen.Tasks)
-		t.Differ = prediction.Disagree(seen)
+		t.Differ = prediction.Disagree(seen.Tasks)
 	}
 	return nil
 }
@@ -183,7 +183,7 @@ func beside(ctx context.Context, plan *restore.Plan, n int, then func() error) e
 	if n == 0 {
 		return then()
 	}
-	return plan.Rehearse(ctx, restore.Options{Timeout: trialTimeout, Alone: true}, func() error {
+	return plan.Rehearse(ctx, restore.Options{Timeout: trialTimeout, Alone: true}, func(restore.View) error {
 		return beside(ctx, plan, n-1, then)
 	})
 }

@@ -34,14 +34,14 @@ import (
 //	cmd, restore, internal/service ──▶ internal/proc
 //	restore ──▶ plan ──▶ program, safepath       (restore/internal/...)
 //	        ──▶ planner ──▶ assign ──▶ landing ──▶ table;  limits, lookup
-//	        ──▶ runner ──▶ prepare, report, trace;  observe ──▶ report
+//	        ──▶ runner ──▶ prepare, report, trace
 //
 // Tests may import what they need, and so may the programs under test.
 var rooms = map[string][]string{
 	"cmd/fdhold": {"fdstore", "fdstore/activation", "fdstore/execfd"},               // the store for those who write no Go
 	"cmd":        {"restore", "images", "images/live", "tasktree", "internal/proc"}, // it hands the tree from one to the other
 	"restore": {
-		"restore/internal/plan", "restore/internal/runner", "restore/internal/observe", "restore/internal/report", "restore/internal/prepare", "restore/internal/plantest", "restore/internal/host", "restore/internal/memory", "restore/internal/planner", "restore/internal/show", "restore/internal/model", "restore/internal/table", "restore/internal/words", "restore/internal/program", "restore/internal/postfork",
+		"restore/internal/plan", "restore/internal/runner", "restore/internal/report", "restore/internal/prepare", "restore/internal/plantest", "restore/internal/host", "restore/internal/memory", "restore/internal/planner", "restore/internal/show", "restore/internal/model", "restore/internal/table", "restore/internal/words", "restore/internal/program", "restore/internal/postfork",
 		"restore/internal/safepath", "restore/internal/execcheck",
 		"tasktree", "fdstore", "fdstore/wire", "internal/proc", "internal/service",
 	},
@@ -61,7 +61,6 @@ var rooms = map[string][]string{
 	"restore/internal/plantest": {"restore/internal/plan", "tasktree", "tasktree/kind", "tasktree/recipe", "tasktree/schema"},
 	"restore/internal/trace":    {"restore/internal/plan", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "tasktree"},
 	"restore/internal/report":   {"restore/internal/plan", "internal/proc", "tasktree"},
-	"restore/internal/observe":  {"restore/internal/plan", "restore/internal/report", "internal/proc"},
 	"restore/internal/prepare":  {"internal/proc", "restore/internal/plan", "restore/internal/words", "restore/internal/trace", "restore/internal/host", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "internal/service", "fdstore", "tasktree", "tasktree/recipe"},
 	"restore/internal/runner":   {"restore/internal/plan", "restore/internal/prepare", "restore/internal/words", "restore/internal/report", "restore/internal/trace", "restore/internal/host", "restore/internal/memory", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "internal/proc", "fdstore", "tasktree", "tasktree/recipe"},
 	"restore/internal/plan":     {"restore/internal/program", "restore/internal/safepath", "tasktree", "tasktree/recipe", "fdstore", "fdstore/wire"},

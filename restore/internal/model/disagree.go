@@ -8,11 +8,12 @@ import (
 )
 
 // Disagree compares what was predicted with what really was, task by task and
-// descriptor by descriptor, and tells each difference.
-func (pr *Prediction) Disagree(o *plan.Observation) []string {
+// descriptor by descriptor, and tells each difference. really has a task at a time, in
+// the order of the description.
+func (pr *Prediction) Disagree(really []plan.Outcome) []string {
 	var differ []string
 	for i, want := range pr.Tasks {
-		got := o.Tasks[i]
+		got := really[i]
 		wantOp, gotOp := "none", "none"
 		if want.Failed != nil {
 			wantOp = fmt.Sprintf("op %d, %s", want.Failed.Op, want.Failed.What)

@@ -25,17 +25,18 @@ type FailedOp struct {
 	Why  string `json:"why"` // the error; a prediction may know another one
 }
 
-// Observation is what the tables of a tree really were when every task was
-// ready.
-type Observation struct {
-	Tasks []Outcome `json:"tasks"` // in the order of the description
-}
-
 // View is a tree at the commit point, when every task is ready: what there is to look
 // at. It may be used until the function that gets it returns.
 type View struct {
-	Plan   *Plan           // as it is carried out
-	PIDs   []int           // of the tasks, in the caller's pid namespace; 0: not to be found
-	Failed []*FailedOp     // of each task the first op that has failed, nil: none
-	Made   map[FileEnd]int // the caller's descriptors of what it has made or lent, and of [TheStore]
+	// PIDs are the numbers of the tasks, in the order of the description, in the
+	// pid namespace of this process; 0: not to be found.
+	PIDs []int
+	// Failed has of each task the first op that has failed, nil for none: only tasks
+	// of a naive plan go on then.
+	Failed []*FailedOp
+	// Files are the descriptors of this process for the open files that it has made
+	// or lent, by their names: "log", "jobs.r", and "[store]" or "[service]" for what
+	// keeps them. What a task has made for itself is not among them. They are not to be
+	// closed.
+	Files map[string]int
 }

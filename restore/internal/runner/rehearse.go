@@ -8,14 +8,15 @@ import (
 )
 
 // Rehearse carries a plan out up to the commit point, calls during and ends the tree.
-// during may start or rehearse another plan; it runs in a goroutine of its own.
-func Rehearse(ctx context.Context, p *plan.Plan, o Options, by Joined, during func() error) error {
-	o.Ready = func(plan.View) error {
+// during may start or rehearse another plan, but not this one; it runs in a goroutine of
+// its own.
+func Rehearse(ctx context.Context, p *plan.Plan, o Options, by Joined, during func(plan.View) error) error {
+	o.Ready = func(v plan.View) error {
 		// Other restores need another thread than this one, which owns the gate.
 		starting.Unlock()
 		defer starting.Lock()
 		done := make(chan error, 1)
-		go func() { done <- during() }()
+		go func() { done <- during(v) }()
 		return <-done
 	}
 	_, err := Start(ctx, p, o, by)
@@ -24,5 +25,9 @@ func Rehearse(ctx context.Context, p *plan.Plan, o Options, by Joined, during fu
 
 // view gives what there is to look at when every task is ready.
 func (r *run) view() plan.View {
-	return plan.View{Plan: r.plan, PIDs: report.HostPIDs(r.plan.Tree, r.root.ID, r.inner()), Failed: r.failedOps(), Made: r.files.Made()}
+	v := plan.View{PIDs: report.HostPIDs(r.plan.Tree, r.root.ID, r.inner()), Failed: r.failedOps(), Files: map[string]int{}}
+	for fe, fd := range r.files.Made() {
+		v.Files[r.plan.EndName(fe)] = fd
+	}
+	return v
 }
