@@ -45,37 +45,6 @@ func FDLink(pid, fd int) (string, error) {
 	return string(link[:n]), nil
 }
 
-// StatFD is stat(2) for what a descriptor of a process leads to. It asks the file's
-// server, as fstat does.
-func StatFD(pid, fd int, st *unix.Stat_t) error {
-	path := FDPath(pid, fd)
-	if _, err := again(func() (int, error) { return 0, unix.Stat(path, st) }); err != nil {
-		return &fs.PathError{Op: "stat", Path: path, Err: err}
-	}
-	return nil
-}
-
-// FDFlags gives the flags of open(2) with which a file is open, and O_CLOEXEC if the
-// descriptor has close-on-exec: the field flags of proc_pid_fdinfo(5), since Linux 2.6.22
-// (O_CLOEXEC: 3.1).
-func FDFlags(pid, fd int) (int, error) {
-	var room [1024]byte
-	path := folder(pid) + "/fdinfo/" + strconv.Itoa(fd)
-	text, err := read(path, room[:0])
-	if err != nil {
-		return 0, err
-	}
-	octal, ok := field(text, "flags")
-	if !ok {
-		return 0, fmt.Errorf("%s has no flags", path)
-	}
-	flags, err := strconv.ParseInt(string(octal), 8, 64)
-	if err != nil {
-		return 0, fmt.Errorf("%s: flags: %w", path, err)
-	}
-	return int(flags), nil
-}
-
 // field gives the value in a line like "name:	value".
 func field(text []byte, name string) (value []byte, ok bool) {
 	for line := range bytes.Lines(text) {
