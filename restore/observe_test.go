@@ -232,13 +232,19 @@ func predictionIsReality(t *testing.T, rt *rapid.T, here plan.Host, limit int, c
 	}
 }
 
-// observe reads the tables of a tree in which every task is ready.
+// observe reads the tables of a tree in which every task is ready. After a careful plan
+// they are already as described.
 func observe(t *testing.T, rt *rapid.T, p *plan.Plan, predicted *model.Prediction) []plan.Outcome {
 	outcomes := make([]plan.Outcome, len(p.Tree.Tasks()))
 	err := (&Plan{p}).Rehearse(t.Context(), Options{Timeout: patience}, func(v View) error {
 		seen, err := live.Look(v.PIDs[0], live.Options{Own: v.Files})
 		if err != nil {
 			return err
+		}
+		if !p.Options.Naive {
+			for _, f := range live.Compare(p.Tree, seen, live.Shape).Differences {
+				rt.Errorf("%v: %v", f.Pos, f)
+			}
 		}
 		tables, err := seen.Identify(p.Tree, v.PIDs, func(task, fd int) string { return predicted.Tasks[task].Table[fd].File })
 		if err != nil {

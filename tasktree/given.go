@@ -341,6 +341,15 @@ func (g *givenSpec) Shape(t *Tree, m recipe.Maker) {
 	}
 }
 
+// Described gives what the description says of an open file, whatever takes the place of
+// its ends.
+func Described(s Spec) Spec {
+	if g, ok := s.(*givenSpec); ok {
+		return g.Spec
+	}
+	return s
+}
+
 // GivenEnds gives, for each end of an open file, the key of the caller's descriptor
 // that takes its place, "" for one that is made, and the place of the entry. It is
 // nil where all is as described.

@@ -88,6 +88,25 @@ func (f *inheritFlag) replace(tree *tasktree.Tree) (*tasktree.Tree, error) {
 	return nil, &exitError{exitUsage, errors.New(strings.Join(lines, "\n"))}
 }
 
+// replaceAllKeys is replace where stdin, stdout and stderr are keys as others are. When a
+// tree is restored they are given without a flag; a process that looks at it later has
+// other standard descriptors.
+func (f *inheritFlag) replaceAllKeys(tree *tasktree.Tree) (*tasktree.Tree, error) {
+	names := inheritFlag{fds: maps.Clone(f.fds)}
+	for _, key := range []string{"stdin", "stdout", "stderr"} {
+		named := tree.FileNamed(key)
+		inherits := slices.ContainsFunc(tree.Files, func(f *tasktree.OpenFile) bool { return tasktree.CallerKey(f.Spec) == key })
+		switch fd, given := f.fds[key]; {
+		case !given:
+		case named == nil && !inherits:
+			return nil, &exitError{exitUsage, fmt.Errorf("regrow: --inherit-fd %s=%d: %s: no open file of the tree has this name or key", key, fd, tree.Source)}
+		case named == nil || tasktree.CallerKey(named.Spec) == key:
+			delete(names.fds, key)
+		}
+	}
+	return names.replace(tree)
+}
+
 // replaceForCaller does the same with what a scenario's caller gives. What is
 // wrong has a place in the description.
 func replaceForCaller(tree *tasktree.Tree) (*tasktree.Tree, error) {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"regrow/images/live"
+	"regrow/restore/parts"
 	"regrow/tasktree"
 )
 
@@ -43,6 +44,7 @@ func levelWords() (words []string) {
 func newVerify() *cobra.Command {
 	var asJSON bool
 	var level levelOf
+	var inherit inheritFlag
 	cmd := &cobra.Command{
 		Use:   "verify TREE.yaml PID",
 		Short: "Compare a process tree that runs with its description",
@@ -50,7 +52,8 @@ func newVerify() *cobra.Command {
 them are one open file, what these are and in what state. Every difference is a
 line, FILE:LINE:COL: ..., with what is described and what there is. It needs the
 right to look at the processes (their owner's, or CAP_SYS_PTRACE), and changes
-nothing of them.
+nothing of them. Of an inherit any open file is right, unless --inherit-fd says
+which it is; what the tree was given otherwise is to be given here, too.
 
 Without --level all that the description can say is compared where tasks hold;
 tasks with a program, and open files that such tasks have, are compared in what a
@@ -75,24 +78,34 @@ is not visible to this user.`,
 			if err != nil || pid < 1 || pid > tasktree.MaxPID {
 				return fmt.Errorf("verify: %q is not a PID; write the number of the root task, from 1 to %d", args[1], tasktree.MaxPID)
 			}
-			return verify(cmd, args[0], pid, live.Level(level), asJSON)
+			return verify(cmd, args[0], pid, live.Level(level), &inherit, asJSON)
 		},
 		ValidArgsFunction: yamlFile,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead of the lines")
 	cmd.Flags().Var(&level, "level", "how much to compare: shape, state or exact")
+	inherit.add(cmd)
 	completeFlags(cmd, map[string][]string{"level": levelWords()})
 	return cmd
 }
 
-func verify(cmd *cobra.Command, path string, pid int, level live.Level, asJSON bool) error {
+func verify(cmd *cobra.Command, path string, pid int, level live.Level, inherit *inheritFlag, asJSON bool) error {
+	if err := inherit.checkOpen(); err != nil {
+		return err
+	}
 	d, err := load(path, cmd.InOrStdin(), false)
 	if err != nil {
 		return err
 	}
-	tree := d.tree
+	if err := inherit.checkStdin(d); err != nil {
+		return err
+	}
+	tree, err := inherit.replaceAllKeys(d.tree)
+	if err != nil {
+		return err
+	}
 	warn(cmd.ErrOrStderr(), tree)
-	verdict, err := live.Verify(tree, pid, level)
+	verdict, err := live.Verify(tree, pid, level, inherit.fds)
 	if err != nil {
 		return &exitError{exitHost, err}
 	}
@@ -177,12 +190,15 @@ func count(n int, one string, several ...string) string {
 
 // verifyReport is what regrow verify prints with --json.
 type verifyReport struct {
-	Version     int             `json:"version"` // 1
-	Source      string          `json:"source"`
-	PID         int             `json:"pid"`
-	Level       string          `json:"level"` // shape, state, exact or auto
-	Equal       bool            `json:"equal"` // there is no difference, and nothing that is not visible to this user
-	Programs    int             `json:"programs"`
+	Version  int    `json:"version"` // 1
+	Source   string `json:"source"`
+	PID      int    `json:"pid"`
+	Level    string `json:"level"` // shape, state, exact or auto
+	Equal    bool   `json:"equal"` // there is no difference, and nothing that is not visible to this user
+	Programs int    `json:"programs"`
+
+	Replaced []parts.Replaced `json:"replaced,omitempty"` // by descriptors of the caller's
+
 	Differences []verifyFinding `json:"differences"`
 	Unseen      []verifyFinding `json:"unseen"`
 	MoreFDs     int             `json:"more_fds,omitempty"`
@@ -212,7 +228,7 @@ func verifyJSON(w io.Writer, tree *tasktree.Tree, pid int, v *live.Verdict) erro
 	}
 	return json.NewEncoder(w).Encode(verifyReport{
 		Version: 1, Source: tree.Source, PID: pid, Level: string(level), Equal: len(v.Differences)+v.Hidden() == 0, Programs: v.Programs,
-		Differences: findings(tree, v.Differences), Unseen: findings(tree, v.Unseen), MoreFDs: v.More.FDs, MoreTasks: v.More.Tasks,
+		Replaced: parts.Replacements(tree), Differences: findings(tree, v.Differences), Unseen: findings(tree, v.Unseen), MoreFDs: v.More.FDs, MoreTasks: v.More.Tasks,
 	})
 }
 

@@ -23,7 +23,7 @@ func Wants(tree *tasktree.Tree, level Level) func(of, key string) bool {
 		}
 	}
 	for _, f := range tree.Files {
-		if r, ok := f.Spec.(kind.Readable); ok {
+		if r, ok := tasktree.Described(f.Spec).(kind.Readable); ok {
 			add(f.Spec.Kind(), r.Made(tree))
 		}
 	}
@@ -46,19 +46,20 @@ const looksToCompare = 3
 
 // Verify looks at the tree of a process and says how it differs from its description,
 // which has passed [tasktree.Tree.Check]. A tree may change while it is looked at: what
-// is a difference was one in two looks.
+// is a difference was one in two looks. own are descriptors of this process by the keys of
+// inherits ([Options].Own), by those too that [tasktree.Tree.Replace] has put into the tree.
 //
-// The error says that /proc cannot be used at all. That the process is not there is a
+// The error says that /proc cannot be used at all, or that one of own is not open. That the process is not there is a
 // difference, that it is hidden is not visible.
-func Verify(tree *tasktree.Tree, pid int, level Level) (*Verdict, error) {
-	v, err := verify(tree, pid, level)
+func Verify(tree *tasktree.Tree, pid int, level Level, own map[string]int) (*Verdict, error) {
+	v, err := verify(tree, pid, level, own)
 	for i := 1; i < looksToCompare && err == nil && len(v.Differences) > 0; i++ {
 		before := map[place]bool{}
 		for _, f := range v.Differences {
 			before[f.place()] = true
 		}
 		n := len(before)
-		if v, err = verify(tree, pid, level); err != nil {
+		if v, err = verify(tree, pid, level, own); err != nil {
 			return nil, err
 		}
 		v.Differences = slices.DeleteFunc(v.Differences, func(f Finding) bool { return !before[f.place()] })
@@ -80,8 +81,8 @@ type place struct {
 func (f Finding) place() place { return place{f.Pos, f.Task, f.File, f.FD, f.Key} }
 
 // verify does it with one look.
-func verify(tree *tasktree.Tree, pid int, level Level) (*Verdict, error) {
-	seen, err := Look(pid, Options{Wants: Wants(tree, level)})
+func verify(tree *tasktree.Tree, pid int, level Level, own map[string]int) (*Verdict, error) {
+	seen, err := Look(pid, Options{Wants: Wants(tree, level), Own: own})
 	root := Finding{Pos: tree.Root.Pos, Task: tree.Root.Name, PID: pid, FD: -1}
 	switch {
 	case errors.Is(err, os.ErrPermission):
@@ -97,7 +98,8 @@ func verify(tree *tasktree.Tree, pid int, level Level) (*Verdict, error) {
 }
 
 // Compare says how a live tree differs from its description, which has passed
-// [tasktree.Tree.Check].
+// [tasktree.Tree.Check]. Of an inherit any open file is right, unless [Options].Own had
+// its key: then it must be that one.
 func Compare(tree *tasktree.Tree, seen *Seen, level Level) *Verdict {
 	c := &comparison{
 		tree: tree, seen: seen, level: level, verdict: &Verdict{Level: level}, matching: match(tree, seen.procs[0]),

@@ -81,7 +81,8 @@ func (c *comparison) descriptor(t *tasktree.Task, p *process, d *tasktree.Descri
 	switch {
 	case met && first.class != u.class:
 		c.differs(f, "the open file of "+first.String(), "another one: "+u.class.String())
-	case !met && !taken, taken && isInherit(before.d.Open) && isInherit(e.file):
+	case !met && c.lent(u, e, f):
+	case !met && !taken, taken && isLent(end{before.d.Open, before.d.End}) && isLent(e):
 	case u.class.blind != nil:
 		if !c.blind[e] {
 			c.blind[e] = true
@@ -92,9 +93,34 @@ func (c *comparison) descriptor(t *tasktree.Task, p *process, d *tasktree.Descri
 	}
 }
 
-func isInherit(f *tasktree.OpenFile) bool {
-	_, ok := f.Spec.(*kind.Inherit)
-	return ok
+// callerKey gives the key of the caller's descriptor that an open file of the description
+// is, "" for one that is made.
+func callerKey(e end) string {
+	if keys, _ := tasktree.GivenEnds(e.file.Spec); keys != nil {
+		return keys[e.end]
+	}
+	if in, ok := e.file.Spec.(*kind.Inherit); ok {
+		return in.Key.Value
+	}
+	return ""
+}
+
+func isLent(e end) bool { return callerKey(e) != "" }
+
+// lent compares an open file that is to be one of this process's with that. It reports
+// whether there was something to say.
+func (c *comparison) lent(u use, e end, f Finding) bool {
+	key := callerKey(e)
+	fd, known := c.seen.own[key]
+	switch f.Key = "sharing"; {
+	case key == "" || !known || slices.Contains(u.class.own, key):
+		return false
+	case u.class.blind != nil:
+		c.unseen(f, "whether it is the caller's descriptor %d: %v", fd, u.class.blind)
+	default:
+		c.differs(f, fmt.Sprintf("the caller's descriptor %d", fd), "another open file: "+u.class.String())
+	}
+	return true
 }
 
 // String names a live open file.
@@ -115,7 +141,7 @@ func (c *comparison) sharing() {
 	for _, f := range c.tree.Files {
 		for i := range max(1, len(f.Spec.Ends())) {
 			u, met := c.first[end{f, i}]
-			if !met || !c.is(u, f, i) || u.class.entry.known == nil {
+			if !met || isLent(end{f, i}) || !c.is(u, f, i) || u.class.entry.known == nil {
 				continue
 			}
 			e := u.class.entry
@@ -126,9 +152,6 @@ func (c *comparison) sharing() {
 				c.entries[f] = e
 			case other != e && other.kind == e.kind:
 				c.differs(at, "the other end of "+other.first().link, u.class.String())
-			}
-			if isInherit(f) {
-				continue
 			}
 			if other := c.files[e]; other != nil && other != f && len(f.Spec.Ends()) > 0 {
 				c.differs(at, fmt.Sprintf("another one than file %q", other.Name), "the same one: "+u.class.String())
@@ -147,7 +170,7 @@ func (c *comparison) is(u use, f *tasktree.OpenFile, end int) bool {
 
 // file compares an open file, once, with the descriptor that was met first.
 func (c *comparison) file(f *tasktree.OpenFile) {
-	r, ok := f.Spec.(kind.Readable)
+	r, ok := tasktree.Described(f.Spec).(kind.Readable)
 	if !ok {
 		return
 	}
@@ -155,7 +178,7 @@ func (c *comparison) file(f *tasktree.OpenFile) {
 	var at Finding
 	for i := range max(1, len(f.Spec.Ends())) {
 		u, met := c.first[end{f, i}]
-		if !met {
+		if !met || isLent(end{f, i}) {
 			continue
 		}
 		here := c.about(u.task, u.d.Pos, "")

@@ -355,3 +355,62 @@ func TestVerifyPacketPipe(t *testing.T) {
 		endTree(t)
 	}
 }
+
+// TestVerifyInherited gives verify the open files that the tree was given: it finds them
+// again, and another open file of the same path is not them.
+func TestVerifyInherited(t *testing.T) {
+	needRoot(t)
+	path := write(t, strings.NewReplacer("  log: ", "  std:  {type: inherit, key: stdin}\n  log: ", "fds: {1: log, 3:", "fds: {0: std, 1: log, 3:").Replace(givenTree))
+	dir := filepath.Dir(path)
+	names := []string{filepath.Join(dir, "log"), filepath.Join(dir, "reader"), filepath.Join(dir, "sub"), filepath.Join(dir, "out")}
+	files := opened(t, names...)
+	given := []string{"--inherit-fd", "log=3", "--inherit-fd", "jobs.r=4", "--inherit-fd", "sub=5", "--inherit-fd", "out=6"}
+	cmd := exec.Command(regrow, append([]string{"restore", "-d", "--json", path}, given...)...)
+	cmd.ExtraFiles, cmd.Stdin = files, files[3]
+	rep := report(t, wait(t, startBy(t, cmd, (*exec.Cmd).Start)))
+	defer endTree(t)
+	root := strconv.Itoa(rep.Tasks[0].HostPID)
+	others := opened(t, names...)
+	for _, c := range []struct {
+		name   string
+		files  []*os.File
+		args   []string
+		status int
+		says   []string
+	}{
+		{"all of them", files, append([]string{"--inherit-fd", "stdin=6"}, given...), 0, []string{"as described by"}},
+		{"exactly", files, append([]string{"--level", "exact", "--inherit-fd", "std=6"}, given...), 0, []string{"as described by"}},
+		{"not those of inherits", files, given[:6], 0, []string{"as described by"}},
+		{"others of the same paths", others, append([]string{"--level", "shape", "--inherit-fd", "stdin=6"}, given...), 1, []string{
+			`:10:11: .*fd 0: file "std": sharing: described the caller's descriptor 6, real another open file: .*/out`,
+			`:10:19: .*fd 1: file "log": sharing: described the caller's descriptor 3, real another open file: .*/log`,
+			`fd 3: file "jobs.r": sharing: described the caller's descriptor 4`, `fd 6: file "sub": sharing: described the caller's descriptor 5`,
+			`:13:34: task "child" .*fd 2: file "out": sharing: described the caller's descriptor 6`, `: 5 differences`,
+		}},
+		{"one of them instead of another", files, append([]string{"--inherit-fd", "stdin=3"}, given...), 1, []string{`file "std": sharing: .*, real another open file: .*/out`, `: 1 difference `}},
+		{"nothing", nil, nil, 1, []string{`file "log": path: described ".*/app.log", real ".*/log"`, `file "jobs.r": type: described pipe, real .*/reader`}},
+		{"a key that names nothing", files, []string{"--inherit-fd", "lgo=3"}, 2, []string{`--inherit-fd lgo=3: .*did you mean "log"`}},
+		{"a standard key that names nothing", files, []string{"--inherit-fd", "stdout=3"}, 2, []string{`--inherit-fd stdout=3: .*: no open file of the tree has this name or key`}},
+		{"what is not open", nil, []string{"--inherit-fd", "log=5"}, 2, []string{`--inherit-fd log=5: the caller did not leave descriptor 5 open`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			res := wait(t, startGiven(t, c.files, append([]string{"verify", path, root}, c.args...)...))
+			if res.status != c.status {
+				t.Errorf("status %d, want %d", res.status, c.status)
+			}
+			for _, want := range c.says {
+				if !regexp.MustCompile(want).MatchString(res.out + res.errors) {
+					t.Errorf("%s is missing", want)
+				}
+			}
+			if t.Failed() {
+				t.Logf("%s%s", res.out, res.errors)
+			}
+		})
+	}
+	// Without kcmp it is not visible which open file it is.
+	sandbox := refuses(t, unix.SYS_KCMP, -1, unix.EPERM)
+	if res := wait(t, start(t, sandbox+"; exec 9<"+names[0], "verify", path, root, "--inherit-fd", "log=9")); res.status == 0 || strings.Contains(res.out, "the caller's descriptor 9, real") {
+		t.Errorf("status %d: %s%s", res.status, res.out, res.errors)
+	}
+}
