@@ -64,6 +64,13 @@ test-root: ## Run all of them as root; what would skip for want of privileges fa
 test-soak: ## The same with ten times the rounds of what is drawn at random
 	REGROW_TEST_ROOT=1 REGROW_TEST_ROUNDS=soak $(TALLY) -count=1 -timeout 4h $(PKGS)
 
+# Random trees of test-verify.
+VERIFIES ?= 10000
+
+.PHONY: test-verify
+test-verify: ## Restore VERIFIES (10000) random trees, and hold what regrow verify says of each
+	REGROW_TEST_ROOT=1 REGROW_TEST_VERIFIES=$(VERIFIES) $(GO) test -count=1 -timeout 4h -v -run '^TestVerifyRandomTrees$$' ./test/e2e
+
 # Whether each test has passed in runs with REGROW_TEST_RECORD=$(RECORD).
 .PHONY: test-missing
 test-missing: ## Which tests are not on the list RECORD of tests that have passed
