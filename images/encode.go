@@ -122,6 +122,13 @@ func (w *writing) Int(key string, v *schema.Number, i schema.Int) {
 	}
 }
 
+// Uint implements [schema.Fields].
+func (w *writing) Uint(key string, v *schema.Unsigned, u schema.Uint) {
+	if v.Said() || w.demands(key, u.Help) {
+		w.put(key, word(strconv.FormatUint(v.Value, 10)), u.Help)
+	}
+}
+
 // Mode implements [schema.Fields].
 func (w *writing) Mode(key string, v *schema.Number, h schema.Help) {
 	if v.Said() || w.demands(key, h) {
@@ -212,6 +219,24 @@ func (w *writing) Group(key string, _ *schema.Pos, body func(schema.Fields), h s
 	if len(in.entry.Content) > 0 {
 		w.put(key, in.entry, h)
 	}
+}
+
+// fieldsOf makes data of a form of its own.
+type fieldsOf func(f schema.Fields)
+
+// Fields implements [schema.Fielder].
+func (form fieldsOf) Fields(f schema.Fields) { form(f) }
+
+// Either implements [schema.Fields].
+func (w *writing) Either(key string, e schema.Either) {
+	if len(schema.Said(fieldsOf(e.Whole))) == 0 {
+		return
+	}
+	form := e.Whole
+	if e.Alone {
+		form = e.Scalar
+	}
+	w.put(key, w.e.mapping(yaml.FlowStyle, w.depth, w.of, form), e.Help)
 }
 
 // Short implements [schema.Fields].

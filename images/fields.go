@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"gopkg.in/yaml.v3"
+
 	"regrow/tasktree"
 	"regrow/tasktree/schema"
 )
@@ -185,12 +187,23 @@ func (m *visit) Int(key string, v *schema.Number, i schema.Int) {
 		return
 	}
 	var got schema.Number
-	if i.Want != "" {
+	switch {
+	case i.Sized:
+		got, ok = n.size(or(i.Of, "a size"), i.Lo, i.Hi)
+	case i.Want != "":
 		got, ok = n.digits(i.Want, i.Lo, i.Hi)
-	} else {
+	default:
 		got, ok = n.integer(or(i.Of, "a number"), i.Lo, i.Hi)
 	}
 	set(v, got, ok)
+}
+
+// Uint implements [schema.Fields].
+func (m *visit) Uint(key string, v *schema.Unsigned, u schema.Uint) {
+	if n, ok := m.get(key, &u.Help); ok {
+		got, ok := n.unsigned(or(u.Of, "a number"), u.Hi)
+		set(v, got, ok)
+	}
 }
 
 // Mode implements [schema.Fields].
@@ -230,7 +243,7 @@ func (m *visit) Time(key string, v *schema.Time, h schema.Help) {
 // Flags implements [schema.Fields].
 func (m *visit) Flags(key string, v *schema.Flags, table []schema.Flag, h schema.Help) {
 	if n, ok := m.get(key, &h); ok {
-		if got, ok := n.flags(table); ok {
+		if got, ok := n.flags(table, or(h.Item, "flag")); ok {
 			*v = got
 		}
 	}
@@ -342,6 +355,19 @@ func (m *visit) Short(key string, _ bool, h schema.Help) {
 		m.short = key
 	}
 	m.want = or(h.Want, m.want)
+}
+
+// Either implements [schema.Fields].
+func (m *visit) Either(key string, e schema.Either) {
+	n, ok := m.get(key, &e.Help)
+	if !ok {
+		return
+	}
+	form := e.Whole
+	if n.n.Kind == yaml.ScalarNode {
+		form = e.Scalar
+	}
+	m.d.decode(n, or(e.Want, "a mapping"), form)
 }
 
 // Choice implements [schema.Fields].

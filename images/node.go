@@ -313,6 +313,51 @@ func (v node) digits(want string, lo, hi int64) (tasktree.Number, bool) {
 	return tasktree.Number{Value: n, Pos: v.pos()}, true
 }
 
+// unsigned is plain decimal digits; want names what they are a number of.
+func (v node) unsigned(want string, hi uint64) (schema.Unsigned, bool) {
+	switch {
+	case v.nothing():
+		v.expected(fmt.Sprintf("%s from 0 to %d", want, hi))
+		return schema.Unsigned{}, false
+	case v.quoted() && decimal(v.n.Value):
+		v.bad("write %s, without quotes", abbreviate(v.n.Value))
+		return schema.Unsigned{}, false
+	case !v.plain() || !decimal(v.n.Value):
+		v.bad("expected %s from 0 to %d, found %s", want, hi, v.foundRaw())
+		return schema.Unsigned{}, false
+	}
+	n, err := strconv.ParseUint(v.n.Value, 10, 64)
+	if err != nil || n > hi {
+		v.bad("%s is out of range: expected 0 to %d", abbreviate(v.n.Value), hi)
+		return schema.Unsigned{}, false
+	}
+	return schema.Unsigned{Value: n, Pos: v.pos()}, true
+}
+
+// units are those of sizes, in bytes.
+var units = []struct {
+	name  string
+	bytes int64
+}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}}
+
+// size is decimal digits, with or without a unit.
+func (v node) size(want string, lo, hi int64) (tasktree.Number, bool) {
+	want += " in bytes, or such as 64KiB, 2MiB, 1GiB"
+	for _, u := range units {
+		digits, ok := strings.CutSuffix(v.n.Value, u.name)
+		if v.n.Kind != yaml.ScalarNode || !ok || !decimal(digits) {
+			continue
+		}
+		n, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil || n > hi/u.bytes || n*u.bytes < lo {
+			v.bad("%s is out of range: expected %d to %d bytes", abbreviate(v.n.Value), lo, hi)
+			return tasktree.Number{}, false
+		}
+		return tasktree.Number{Value: n * u.bytes, Pos: v.pos()}, true
+	}
+	return v.digits(want, lo, hi)
+}
+
 // foundRaw is found without quotes around what had none.
 func (v node) foundRaw() string {
 	if v.plain() && !v.nothing() {
@@ -362,22 +407,22 @@ func (v node) boolean() bool {
 	return v.n.Value == "true"
 }
 
-// flags decodes a list of names.
-func (v node) flags(table []schema.Flag) (schema.Flags, bool) {
+// flags decodes a list of names; word is what one is called, without an article.
+func (v node) flags(table []schema.Flag, word string) (schema.Flags, bool) {
 	if v.n.Kind != yaml.SequenceNode {
-		v.expected(fmt.Sprintf("a list of flags, such as [%s]", table[0].Name))
+		v.expected(fmt.Sprintf("a list of %ss, such as [%s]", word, table[0].Name))
 		return schema.Flags{}, false
 	}
 	all := schema.Flags{Pos: v.pos()}
-	for _, item := range v.items("a list of flags") {
-		t, ok := item.text("a flag")
+	for _, item := range v.items("a list of " + word + "s") {
+		t, ok := item.text("a " + word)
 		if !ok {
 			continue
 		}
 		f, ok := schema.Named(t.Value, table)
 		switch {
 		case !ok:
-			item.bad("unknown flag %q%s", abbreviate(t.Value), v.d.didYouMean(t.Value, schema.FlagNames(table)))
+			item.bad("unknown %s %q%s", word, abbreviate(t.Value), v.d.didYouMean(t.Value, schema.FlagNames(table)))
 		case f.Refuse != "":
 			item.bad("%s is refused: %s", f.Name, f.Refuse)
 		case all.Has(f.Name):

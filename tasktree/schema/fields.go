@@ -30,6 +30,9 @@ type Fields interface {
 	// Int is a decimal integer.
 	Int(key string, v *Number, i Int)
 
+	// Uint is a decimal integer for which an int64 is too small.
+	Uint(key string, v *Unsigned, u Uint)
+
 	// Mode is a file mode, 0 to 07777: octal with a leading 0 or 0o, or
 	// in quotes, with or without these.
 	Mode(key string, v *Number, h Help)
@@ -56,6 +59,10 @@ type Fields interface {
 	// must be bound, too. alone says that the key is all that the data has.
 	Short(key string, alone bool, h Help)
 
+	// Either is a value that has a short form, a scalar, beside its whole one, a
+	// list or a mapping.
+	Either(key string, e Either)
+
 	// Choice is a mapping in which the value of one key decides what the other
 	// keys are.
 	Choice(key string, c Choice, h Help)
@@ -78,7 +85,8 @@ type Help struct {
 	Want string
 
 	// Item names the form of an entry of a list or a mapping, "a task (a mapping
-	// with name, fds and so on)"; "" for "a mapping".
+	// with name, fds and so on)"; "" for "a mapping". Of a list of flags it is what
+	// one is called, without an article: "signal"; "" for "flag".
 	Item string
 
 	// Empty says what is wrong with a list or mapping without entries, and the
@@ -131,6 +139,26 @@ type Int struct {
 	Lo, Hi int64
 	Unit   string // "bytes"
 	Of     string // what it is a number of, for messages: "a pid"; "" for "a number"
+	Sized  bool   // it may have a unit: 64KiB, 2MiB, 1GiB
+}
+
+// Uint says which unsigned numbers a key takes.
+type Uint struct {
+	Help
+	Hi uint64
+	Of string // as in [Int]
+}
+
+// Either has the two forms of a value, which are about the same data.
+type Either struct {
+	Help
+
+	// Scalar binds the key "" for the short form. Whole binds the other one: a list
+	// or a mapping under the key "".
+	Scalar, Whole func(f Fields)
+
+	// Alone: the short form can say all that the data has.
+	Alone bool
 }
 
 // Referent is what a name refers to.

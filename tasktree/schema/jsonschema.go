@@ -106,7 +106,22 @@ func (o *object) Int(key string, _ *Number, i Int) {
 	if i.Hi < math.MaxInt64 {
 		s["maximum"] = i.Hi
 	}
+	if i.Sized {
+		s = map[string]any{"oneOf": []any{s, map[string]any{"type": "string", "pattern": "^[0-9]+(KiB|MiB|GiB|TiB)$"}}}
+	}
 	o.add(key, i.Help, s)
+}
+
+func (o *object) Uint(key string, _ *Unsigned, u Uint) {
+	s := map[string]any{"type": "integer", "minimum": 0}
+	if u.Hi < math.MaxInt64 {
+		s["maximum"] = u.Hi
+	}
+	o.add(key, u.Help, s)
+}
+
+func (o *object) Either(key string, e Either) {
+	o.add(key, e.Help, map[string]any{"oneOf": []any{o.inner(e.Scalar), o.inner(e.Whole)}})
 }
 
 func (o *object) Mode(key string, _ *Number, h Help) {

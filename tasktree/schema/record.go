@@ -60,6 +60,10 @@ func (r record) Int(key string, v *Number, i Int) {
 	r.add(key, strconv.FormatInt(v.Value, 10), v.Said(), v.Pos, i.Help).num = v.Value
 }
 
+func (r record) Uint(key string, v *Unsigned, u Uint) {
+	r.add(key, strconv.FormatUint(v.Value, 10), v.Said(), v.Pos, u.Help)
+}
+
 func (r record) Mode(key string, v *Number, h Help) {
 	r.add(key, fmt.Sprintf("%#o", v.Value), v.Said(), v.Pos, h).num = v.Value
 }
@@ -103,6 +107,8 @@ func (r record) Map(key string, m Map, _ Help) {
 func (r record) Group(key string, _ *Pos, body func(Fields), _ Help) {
 	body(record{r.path(key), r.all})
 }
+
+func (r record) Either(key string, e Either) { e.Whole(record{r.path(key), r.all}) }
 
 func (record) Short(string, bool, Help) {}
 

@@ -67,6 +67,11 @@ func (r *Referrer) Group(key string, _ *Pos, body func(Fields), _ Help) {
 	r.below(key, func() { body(r) })
 }
 
+// Either implements [Fields].
+func (r *Referrer) Either(key string, e Either) {
+	r.below(key, func() { e.Whole(r) })
+}
+
 // Choice implements [Fields].
 func (r *Referrer) Choice(_ string, c Choice, _ Help) {
 	if _, data := c.Chosen(); data != nil {
@@ -88,6 +93,9 @@ func (*Referrer) Word(string, *Text, []string, Help) {}
 
 // Int implements [Fields].
 func (*Referrer) Int(string, *Number, Int) {}
+
+// Uint implements [Fields].
+func (*Referrer) Uint(string, *Unsigned, Uint) {}
 
 // Mode implements [Fields].
 func (*Referrer) Mode(string, *Number, Help) {}

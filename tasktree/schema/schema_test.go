@@ -2,6 +2,7 @@ package schema_test
 
 import (
 	"encoding/json"
+	"math"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -33,6 +34,8 @@ type box struct {
 	Words   []schema.Text
 	Lid     struct{ At schema.Pos }
 	Inner   schema.Text
+	Count   schema.Unsigned
+	Owner   []schema.Number
 }
 
 var boxFlags = []schema.Flag{{Name: "ONE", Bits: 1}, {Name: "THREE", Bits: 3}, {Name: "NOT", Refuse: "never"}}
@@ -49,6 +52,24 @@ func (b *box) Fields(f schema.Fields) {
 	f.List("targets", schema.Of(&b.Targets), schema.Help{})
 	f.List("words", schema.Texts(&b.Words), schema.Help{Most: 2, Empty: "say one"})
 	f.Group("lid", &b.Lid.At, func(f schema.Fields) { f.Arg("inner", &b.Inner, schema.Help{}) }, schema.Help{})
+	f.Uint("count", &b.Count, schema.Uint{Hi: math.MaxUint64})
+	f.Either("owner", schema.Either{
+		Scalar: func(f schema.Fields) { owner{&b.Owner}.first(f) }, Whole: func(f schema.Fields) { f.List("", owner{&b.Owner}, schema.Help{Most: 2}) },
+		Alone: len(b.Owner) == 1, Help: schema.Help{Doc: "one or two"},
+	})
+}
+
+// owner is a list of numbers; the first one may stand alone.
+type owner struct{ of *[]schema.Number }
+
+func (o owner) Len() int                    { return len(*o.of) }
+func (o owner) Add()                        { *o.of = append(*o.of, schema.Number{}) }
+func (o owner) Item(i int, f schema.Fields) { f.Int("", &(*o.of)[i], schema.Int{Hi: 99}) }
+func (o owner) first(f schema.Fields) {
+	var n schema.Number
+	if f.Int("", &n, schema.Int{Hi: 99}); n.Said() {
+		*o.of = []schema.Number{n}
+	}
 }
 
 func text(s string) schema.Text { return schema.Text{Value: s} }
@@ -60,7 +81,7 @@ func number(n int64) schema.Number {
 func TestCompare(t *testing.T) {
 	full := func() *box {
 		return &box{
-			Name: text("n"), Content: text("c"), Room: number(10), Mode: number(0o600), Shut: schema.Bool{Value: true},
+			Name: text("n"), Content: text("c"), Room: number(10), Count: schema.Unsigned{Value: math.MaxUint64}, Owner: []schema.Number{number(7), number(8)}, Mode: number(0o600), Shut: schema.Bool{Value: true},
 			Flags: schema.Flags{Bits: 3}, Targets: []target{{Task: text("a"), FD: number(4)}}, Words: []schema.Text{text("x"), text("y")}, Inner: text("i"),
 		}
 	}
@@ -72,6 +93,8 @@ func TestCompare(t *testing.T) {
 		{"equal", func(_, _ *box) {}, nil},
 		{"not said", func(first, _ *box) { first.Name, first.Mode, first.Targets = text(""), schema.Number{}, []target{{}} }, nil},
 		{"text", func(_, then *box) { then.Name = text("m") }, []schema.Difference{{Path: "name", First: `"n"`, Then: `"m"`}}},
+		{"a large number", func(_, then *box) { then.Count.Value-- }, []schema.Difference{{Path: "count", First: "18446744073709551615", Then: "18446744073709551614"}}},
+		{"the whole form", func(_, then *box) { then.Owner[1] = number(9) }, []schema.Difference{{Path: "owner[1]", Pos: schema.Pos{Line: 8, Col: 1}, First: "8", Then: "9"}}},
 		{"ignored", func(_, then *box) { then.Content = text("") }, nil},
 		{"rounded up", func(_, then *box) { then.Room = number(16) }, nil},
 		{"less", func(_, then *box) { then.Room = number(8) }, []schema.Difference{{Path: "room", Pos: schema.Pos{Line: 10, Col: 1}, First: "10", Then: "8"}}},
@@ -118,7 +141,7 @@ func TestMarkdown(t *testing.T) {
 	if got := schema.Markdown(rows[1:2]); got != "| key | value |\n|---|---|\n| `content` |  |\n" {
 		t.Errorf("without defaults: %q", got)
 	}
-	if len(rows) != 11 || len(schema.Keys(&box{})) != 11 {
+	if len(rows) != 13 || len(schema.Keys(&box{})) != 13 {
 		t.Errorf("%d rows", len(rows))
 	}
 }
@@ -141,6 +164,11 @@ func TestJSONSchema(t *testing.T) {
 		"flags":   {"type": "array", "uniqueItems": true, "items": map[string]any{"enum": []any{"ONE", "THREE"}}},
 		"words":   {"type": "array", "minItems": 1.0, "maxItems": 2.0, "items": map[string]any{"type": []any{"string", "number", "boolean", "null"}, "minLength": 1.0}},
 		"content": {"type": []any{"string", "number", "boolean", "null"}},
+		"count":   {"type": "integer", "minimum": 0.0},
+		"owner": {"description": "one or two", "oneOf": []any{
+			map[string]any{"type": "integer", "minimum": 0.0, "maximum": 99.0},
+			map[string]any{"type": "array", "maxItems": 2.0, "items": map[string]any{"type": "integer", "minimum": 0.0, "maximum": 99.0}},
+		}},
 	} {
 		if diff := cmp.Diff(want, keys[key]); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", key, diff)

@@ -59,6 +59,9 @@ type Text = Value[string]
 // Number is an integer with its place.
 type Number = Value[int64]
 
+// Unsigned is an integer from 0 on, with its place.
+type Unsigned = Value[uint64]
+
 // Bool is true or false with its place.
 type Bool = Value[bool]
 
