@@ -1,8 +1,10 @@
 package images
 
 import (
+	"fmt"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,30 +20,92 @@ var keyTable = regexp.MustCompile(`(?s)<!-- keys of ([a-z]+), written by go test
 // TestReference holds that the tables of keys in docs/description.md are the ones
 // that are declared, with what is said there of each key.
 func TestReference(t *testing.T) {
-	const path = "../docs/description.md"
-	page, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
 	declared := map[string]schema.Fielder{"document": &document{}, "task": &task{}, "caller": (*caller)(&tasktree.Caller{})}
+	required := len(declared)
 	for _, name := range kind.Names() {
 		k, _ := kind.Lookup(name)
 		declared[name] = k.New()
 	}
-	want := keyTable.ReplaceAllFunc(page, func(part []byte) []byte {
-		m := keyTable.FindSubmatch(part)
-		name := string(m[1])
+	generated(t, "../docs/description.md", keyTable, func(name string) (string, bool) {
 		data, ok := declared[name]
+		if _, kinds := kind.Lookup(name); ok && !kinds {
+			required--
+		}
+		return "<!-- keys of " + name + ", written by go test ./images -update -->\n" + schema.Markdown(schema.Rows(data)) + "<!-- end -->", ok
+	})
+	if required > 0 {
+		t.Errorf("%d tables are missing", required)
+	}
+}
+
+// kindsPart matches the sections of kinds in their page.
+var kindsPart = regexp.MustCompile(`(?s)<!-- ([a-z]+), written by go test ./images -update -->\n(.*?)<!-- end -->`)
+
+// TestKindsPage holds that docs/kinds.md says of every kind what the kind says of itself.
+func TestKindsPage(t *testing.T) {
+	seen := 0
+	generated(t, "../docs/kinds.md", kindsPart, func(name string) (string, bool) {
+		seen++
+		var b strings.Builder
+		b.WriteString("<!-- kinds, written by go test ./images -update -->\n")
+		for _, name := range kind.Names() {
+			k, _ := kind.Lookup(name)
+			if k.Doc == "" {
+				t.Errorf("kind %q says nothing of itself", name)
+			}
+			if _, taken := k.New().(tasktree.Taken); k.Example == "" && !taken {
+				t.Errorf("kind %q has no example", name)
+			}
+			b.WriteString(section(k))
+		}
+		b.WriteString("<!-- end -->")
+		return b.String(), name == "kinds"
+	})
+	if seen != 1 {
+		t.Errorf("the page has %d parts, want one", seen)
+	}
+}
+
+// section says of a kind what it says of itself.
+func section(k kind.Kind) string {
+	var b strings.Builder
+	table := strings.ReplaceAll(schema.Markdown(schema.Rows(k.New())), "](#", "](description.md#")
+	fmt.Fprintf(&b, "\n## `%s`\n\n%s\n\n%s", k.Name, k.Doc, table)
+	if len(k.New().Ends()) > 0 || k.Rights != "" || k.Kernels != "" {
+		b.WriteString("\n")
+	}
+	if ends := k.New().Ends(); len(ends) > 0 {
+		fmt.Fprintf(&b, "- Ends: `%s`.\n", strings.Join(ends, "`, `"))
+	}
+	if k.Rights != "" {
+		fmt.Fprintf(&b, "- Rights: %s\n", k.Rights)
+	}
+	if k.Kernels != "" {
+		fmt.Fprintf(&b, "- Kernels: %s\n", k.Kernels)
+	}
+	if k.Example != "" {
+		fmt.Fprintf(&b, "\n```yaml\n%s```\n", k.Example)
+	}
+	return b.String()
+}
+
+// generated holds that the parts of a page which match are what they must be, or writes
+// them. The first group is the name of a part.
+func generated(t *testing.T, path string, parts *regexp.Regexp, must func(name string) (string, bool)) {
+	t.Helper()
+	page, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := parts.ReplaceAllFunc(page, func(part []byte) []byte {
+		name := string(parts.FindSubmatch(part)[1])
+		text, ok := must(name)
 		if !ok {
-			t.Errorf("%s has a table of keys of %q, which is not declared", path, name)
+			t.Errorf("%s has a part about %q, which is not declared", path, name)
 			return part
 		}
-		delete(declared, name)
-		return []byte("<!-- keys of " + name + ", written by go test ./images -update -->\n" + schema.Markdown(schema.Rows(data)) + "<!-- end -->")
+		return []byte(text)
 	})
-	for name := range declared {
-		t.Errorf("%s has no table of the keys of %s", path, name)
-	}
 	if *update {
 		if err := os.WriteFile(path, want, 0o644); err != nil {
 			t.Fatal(err)

@@ -118,6 +118,8 @@ func (e liveEnd) Mode() uint32  { return uint32(e.c.stat.Mode) }
 func (e liveEnd) Flags() int    { return e.c.info.Flags }
 func (e liveEnd) Offset() int64 { return e.c.info.Pos }
 
+func (e liveEnd) Info(field string) string { return e.c.info.Field(field) }
+
 var errNoCopy = errors.New("a file with a server is not copied")
 
 // Copy implements [kind.LiveEnd].

@@ -21,7 +21,10 @@ type entry struct {
 }
 
 // line gives the line of a key; items of a list stand in columns 2, 3 ...
-var line = map[string]int{"path": 1, "flags": 2, "mode": 3, "offset": 4, "content": 5, "capacity": 6, "key": 7}
+var line = map[string]int{
+	"path": 1, "flags": 2, "mode": 3, "offset": 4, "content": 5, "capacity": 6, "key": 7, "counter": 8, "semaphore": 9, "signals": 10,
+	"name": 11, "size": 12, "seals": 13, "hugetlb": 14, "owner": 15, "atime": 16, "mtime": 17, "file": 18,
+}
 
 func keyPos(key string) tasktree.Pos { return tasktree.Pos{Line: line[key], Col: 1} }
 
@@ -62,6 +65,22 @@ func (e *entry) Mode(key string, v *schema.Number, _ schema.Help) {
 		*v = tasktree.Number{Value: int64(n), Pos: keyPos(key)}
 	}
 }
+
+func (e *entry) Uint(key string, v *schema.Unsigned, _ schema.Uint) {
+	if n, ok := lookUp[uint64](e, key); ok {
+		*v = schema.Unsigned{Value: n, Pos: keyPos(key)}
+	}
+}
+
+func (e *entry) Bool(key string, v *schema.Bool, _ schema.Help) {
+	if b, ok := lookUp[bool](e, key); ok {
+		*v = schema.Bool{Value: b, Pos: keyPos(key)}
+	}
+}
+
+func (e *entry) Arg(key string, v *schema.Text, h schema.Help) { e.Text(key, v, h) }
+
+func (e *entry) Ref(key string, v *schema.Text, _ schema.Referent, h schema.Help) { e.Text(key, v, h) }
 
 func (e *entry) Flags(key string, v *schema.Flags, table []kind.Flag, _ schema.Help) {
 	e.note(key, table)

@@ -18,6 +18,8 @@ func init() {
 		Name: "inherit",
 		Also: []string{"fd", "stdin", "stdout", "stderr", "std", "stdio", "tty"},
 		New:  func() tasktree.Spec { return &Inherit{} },
+		Doc: "A descriptor of the caller's: the tree shares its open file with whoever started the restore. " +
+			"It is not looked into.",
 	})
 }
 

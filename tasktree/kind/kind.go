@@ -15,6 +15,16 @@ type Kind struct {
 	Also []string // other words that people try for it, for a hint
 	New  func() tasktree.Spec
 
+	// For the reference page, in Markdown.
+	Doc     string // what it is, and what is special about it
+	Rights  string // what making it needs beside the rights of an ordinary user; "": nothing
+	Kernels string // what depends on the kernel; "": nothing
+
+	// Example is entries of a description, whose paths are relative: tests restore
+	// them in two tasks, and the reference page shows them. "": none can be without
+	// the caller.
+	Example string
+
 	// Is reports whether an open file of a live tree is of this kind, by what costs
 	// nothing; nil: none ever is. At most one kind says yes.
 	Is func(e LiveEnd) bool

@@ -60,12 +60,13 @@ func TestRegistry(t *testing.T) {
 
 // checkTable holds what every table of flags has in common.
 func checkTable(t *testing.T, key string, table []kind.Flag) {
-	seen := map[string]bool{}
+	seen, ofOpen := map[string]bool{}, false
 	for _, f := range table {
 		if seen[f.Name] {
 			t.Errorf("%s: %s is listed twice", key, f.Name)
 		}
 		seen[f.Name] = true
+		ofOpen = ofOpen || strings.HasPrefix(f.Name, "O_")
 		if f.Bits == 0 && f.Refuse == "" && f.Name != "O_RDONLY" && f.Name != "O_LARGEFILE" {
 			t.Errorf("%s: %s has no effect", key, f.Name)
 		}
@@ -73,7 +74,7 @@ func checkTable(t *testing.T, key string, table []kind.Flag) {
 			t.Errorf("%s: O_CLOEXEC is refused with %q, which is no cure", key, f.Refuse)
 		}
 	}
-	if !seen["O_CLOEXEC"] {
+	if ofOpen && !seen["O_CLOEXEC"] {
 		t.Errorf("%s: nothing tells where O_CLOEXEC belongs", key)
 	}
 }

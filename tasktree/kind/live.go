@@ -31,6 +31,10 @@ type LiveEnd interface {
 	// Offset is in bytes from the start.
 	Offset() int64
 
+	// Info is a field of proc_pid_fdinfo(5) by its name, "" where there is none: the
+	// kernel shows what is special to a kind there.
+	Info(field string) string
+
 	// Copy lends a copy of the descriptor, which is closed when use returns, soon:
 	// meanwhile a pipe's reader gets no end of file. The error is that of use, or
 	// says why there is no copy. Regular files and folders have none, since to close

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
 	"regrow/tasktree"
@@ -30,6 +32,7 @@ type fakeEnd struct {
 	mode   uint32
 	flags  int
 	offset int64
+	info   map[string]string
 
 	size, waiting int
 	content       string
@@ -42,6 +45,8 @@ func (e fakeEnd) Link() string  { return e.link }
 func (e fakeEnd) Mode() uint32  { return e.mode }
 func (e fakeEnd) Flags() int    { return e.flags }
 func (e fakeEnd) Offset() int64 { return e.offset }
+
+func (e fakeEnd) Info(field string) string { return e.info[field] }
 
 func (e fakeEnd) Copy(use func(kind.LiveCopy) error) error {
 	if e.copies != nil {
@@ -233,5 +238,43 @@ func TestReadRegCopiesNothing(t *testing.T) {
 	e := fakeEnd{link: "/mnt/x.log", mode: unix.S_IFREG, offset: 7, copies: &copies, copyErr: errors.New("never")}
 	if unseen := r.Read(fakeLive{ends: []kind.LiveEnd{e}}); copies != 0 || len(unseen) != 0 || r.Offset.Value != 7 || !strings.HasSuffix(r.Hint(), "x.log") {
 		t.Errorf("%d copies, %v, %+v", copies, unseen, r)
+	}
+}
+
+// readCase is a live open file, and what its kind says of it.
+type readCase struct {
+	name   string
+	spec   kind.Readable
+	end    fakeEnd
+	said   []string // keys with their values
+	unseen []string
+}
+
+func testRead(t *testing.T, cases []readCase) {
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			var unseen []string
+			for _, u := range c.spec.Read(fakeLive{ends: []kind.LiveEnd{c.end}}) {
+				text := u.Key + ": " + u.Why
+				if u.Always {
+					text += ", always"
+				}
+				unseen = append(unseen, text)
+			}
+			spec := c.spec.(tasktree.Spec)
+			var said []string
+			for _, v := range schema.Values(spec) {
+				said = append(said, v.Path+" "+v.Text)
+			}
+			if diff := cmp.Diff(c.said, said, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("said (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(c.unseen, unseen, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("unseen (-want +got):\n%s", diff)
+			}
+			if k, ok := kind.Of(c.end); !ok || k.Name != spec.Kind() {
+				t.Errorf("the end is of kind %q", k.Name)
+			}
+		})
 	}
 }

@@ -46,6 +46,10 @@ func init() {
 		Also: []string{"pipe2", "fifo"},
 		New:  func() tasktree.Spec { return &Pipe{} },
 		Is:   func(e LiveEnd) bool { return strings.HasPrefix(e.Link(), "pipe:[") },
+		Doc: "A pipe, see pipe(7): two open files, the read end `r` and the write end `w`, with what was written and not yet read. " +
+			"Each end is closed where no task has it.",
+		Rights:  "a `capacity` beyond fs.pipe-max-size needs CAP_SYS_RESOURCE; beyond fs.pipe-user-pages-soft, which counts all pipes of a user, CAP_SYS_RESOURCE or CAP_SYS_ADMIN.",
+		Example: "jobs: {type: pipe, capacity: 65536, content: \"job 1\\n\", flags: {r: [O_NONBLOCK]}}\n",
 	})
 }
 

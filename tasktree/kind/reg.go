@@ -60,6 +60,10 @@ func init() {
 		Also: []string{"file", "regular", "dir", "directory", "folder", "dev", "device", "path"},
 		New:  func() tasktree.Spec { return &Reg{} },
 		Is:   isReg,
+		Doc: "What open(2) makes of a path: a regular file, a folder, a device, or with `O_PATH` a mere place in the file system. " +
+			"More about its flags: [the description](description.md#reg-regular-files-directories-devices-places).",
+		Rights:  "those that open(2) asks for; `O_NOATIME` is for the owner of the file, and with CAP_FOWNER.",
+		Example: "log: {type: reg, path: app.log, flags: [O_RDWR, O_APPEND, O_CREAT], mode: 0640, content: \"line 1\\n\"}\n",
 	})
 }
 

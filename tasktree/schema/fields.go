@@ -289,6 +289,20 @@ func Said(data Fielder) (paths []string) {
 	return paths
 }
 
+// Shown is a value as messages show it.
+type Shown struct{ Path, Text string }
+
+// Values lists the values that some data says, as messages show them, with those of
+// mappings inside of it.
+func Values(data Fielder) (values []Shown) {
+	for _, e := range entriesOf(data) {
+		if e.said {
+			values = append(values, Shown{e.path, e.text})
+		}
+	}
+	return values
+}
+
 // Moving lists the keys that programs change as they run, see [Help.Moves], with those
 // of mappings inside of it.
 func Moving(data Fielder) (paths []string) {
