@@ -57,6 +57,12 @@ tasks: [{name: a, fds: {0: p.r, 1: out}, run: [head, -n, 2], children: [{name: b
 files: {p: {type: pipe, flags: {r: [O_NONBLOCK], w: [O_NONBLOCK]}}}
 tasks: [{name: a, fds: {0: p.r}, children: [{name: b, fds: {0: p.w, 1: p.r}}]}]`},
 	{
+		name: "eventfd: counter, semaphore", kind: "eventfd", runs: `
+files: {e: {type: eventfd, counter: 3, semaphore: true, flags: [O_NONBLOCK]}, out: {type: inherit, key: stdout}}
+tasks: [{name: a, fds: {1: out, 3: e}, run: [sh, -c, 'for i in 1 2 3 4; do dd bs=8 count=1 <&3 2>/dev/null | od -An -tu8; done']}]`,
+		prints: strings.Repeat(strings.Repeat(" ", 20)+"1\n", 3),
+	},
+	{
 		name: "file of the caller", kind: "inherit", runs: `
 files: {out: {type: inherit, key: stdout}, turn: {type: pipe}}
 tasks: [{name: a, fds: {0: turn.r, 1: out}, run: [sh, -c, 'read x; echo root'], children: [{name: b, fds: {1: turn.w, 7: out}, run: [sh, -c, 'echo child >&7; echo']}]}]`,

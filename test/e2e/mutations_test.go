@@ -30,9 +30,10 @@ files:
   pipe: {type: pipe, capacity: 65536, content: abc, flags: {r: [O_NONBLOCK], w: [O_DIRECT]}}
   more: {type: pipe}
   dir:  {type: reg, path: /usr, flags: [O_DIRECTORY]}
+  ev:   {type: eventfd, counter: 5, flags: [O_NONBLOCK]}
 tasks:
   - name: root
-    fds: {0: null, 3: log, 4: data, 5: pipe.r, 6: pipe.w, 7: {file: more.r, cloexec: true}, 8: dir}
+    fds: {0: null, 3: log, 4: data, 5: pipe.r, 6: pipe.w, 7: {file: more.r, cloexec: true}, 8: dir, 10: ev}
     cwd: /usr
     umask: 0027
     nice: 3
@@ -59,6 +60,7 @@ type mutation struct {
 	restored []string                                // texts of the description and what the tree is restored from in their stead
 	change   func(t *testing.T, pids map[string]int) // or what happens to the live tree
 	level    string
+	since    string // the oldest kernel that shows it
 }
 
 // at lets a test do something with a copy of a task's descriptor: to the open file, which
@@ -126,21 +128,21 @@ func takes(n int) func(int) error {
 }
 
 var mutations = []mutation{
-	{key: "document.namespaces", find: `11:\d+: .*namespaces: pid: described that of this process, real a namespace of its own`, restored: []string{"namespaces: []", "namespaces: [pid]", "        pid: $PID\n", "        pid: 99\n"}},
-	{key: "document.tasks", name: "the root is another process", find: `11:\d+: task "root" .*: name: described "root", real "other"`, restored: []string{"name: root", "name: other", "{files: root}", "{files: other}"}},
-	{key: "document.files", name: "the file of another entry", find: `12:\d+: .*fd 4: file "data": sharing: described another open file than fd 3`, restored: []string{"4: data", "4: log"}},
-	{key: "task.name", find: `18:\d+: task "exact" .*: name: described "exact", real `, change: func(t *testing.T, pids map[string]int) {
+	{key: "document.namespaces", find: `12:\d+: .*namespaces: pid: described that of this process, real a namespace of its own`, restored: []string{"namespaces: []", "namespaces: [pid]", "        pid: $PID\n", "        pid: 99\n"}},
+	{key: "document.tasks", name: "the root is another process", find: `12:\d+: task "root" .*: name: described "root", real "other"`, restored: []string{"name: root", "name: other", "{files: root}", "{files: other}"}},
+	{key: "document.files", name: "the file of another entry", find: `13:\d+: .*fd 4: file "data": sharing: described another open file than fd 3`, restored: []string{"4: data", "4: log"}},
+	{key: "task.name", find: `19:\d+: task "exact" .*: name: described "exact", real `, change: func(t *testing.T, pids map[string]int) {
 		calls("exact", unix.SYS_PRCTL, unix.PR_SET_NAME, readable(t, pids["exact"])+1)(t, pids) // whatever stands there: perhaps its name
 	}},
-	{key: "task.pid", find: `19:\d+: task "exact" .*: pid: described \d+, real \d+`, restored: []string{"        pid: $PID\n", ""}},
-	{key: "task.fds", name: "a number is closed", find: `12:\d+: .*fd 4: file "data": described open, real the number is closed`, change: calls("root", unix.SYS_CLOSE, 4)},
-	{key: "task.fds", name: "a number is open", find: `11:\d+: task "root" .*fd 77: described nothing, real .*/data`, change: calls("root", unix.SYS_DUP3, 4, 77, 0)},
-	{key: "task.fds", name: "another open file of one inode", find: `20:\d+: .*fd 3: file "log": sharing: described the open file of fd 3 of task "root", real another one`, restored: []string{
+	{key: "task.pid", find: `20:\d+: task "exact" .*: pid: described \d+, real \d+`, restored: []string{"        pid: $PID\n", ""}},
+	{key: "task.fds", name: "a number is closed", find: `13:\d+: .*fd 4: file "data": described open, real the number is closed`, change: calls("root", unix.SYS_CLOSE, 4)},
+	{key: "task.fds", name: "a number is open", find: `12:\d+: task "root" .*fd 77: described nothing, real .*/data`, change: calls("root", unix.SYS_DUP3, 4, 77, 0)},
+	{key: "task.fds", name: "another open file of one inode", find: `21:\d+: .*fd 3: file "log": sharing: described the open file of fd 3 of task "root", real another one`, restored: []string{
 		"fds: {3: log, 9", "fds: {3: again, 9", "  dir:", "  again: {type: reg, path: log, flags: [O_RDWR, O_APPEND], offset: 5}\n  dir:",
 	}},
-	{key: "task.fds", name: "two numbers are one open file", find: `12:\d+: .*fd 4: file "data": sharing: described another open file than fd 3`, change: calls("root", unix.SYS_DUP3, 3, 4, 0)},
-	{key: "task.fds.file", name: "another end", find: `12:\d+: .*fd 5: file "pipe.r": described the end r, real pipe:.*\(end w\)`, restored: []string{"5: pipe.r, 6: pipe.w", "5: pipe.w, 6: pipe.r"}},
-	{key: "task.fds.file", name: "the end of another pipe", find: `20:\d+: .*fd 9: file "more.w": described the other end of pipe:`, change: func(t *testing.T, pids map[string]int) {
+	{key: "task.fds", name: "two numbers are one open file", find: `13:\d+: .*fd 4: file "data": sharing: described another open file than fd 3`, change: calls("root", unix.SYS_DUP3, 3, 4, 0)},
+	{key: "task.fds.file", name: "another end", find: `13:\d+: .*fd 5: file "pipe.r": described the end r, real pipe:.*\(end w\)`, restored: []string{"5: pipe.r, 6: pipe.w", "5: pipe.w, 6: pipe.r"}},
+	{key: "task.fds.file", name: "the end of another pipe", find: `21:\d+: .*fd 9: file "more.w": described the other end of pipe:`, change: func(t *testing.T, pids map[string]int) {
 		var other [2]int
 		if err := unix.Pipe2(other[:], unix.O_CLOEXEC); err != nil {
 			t.Fatal(err)
@@ -148,20 +150,20 @@ var mutations = []mutation{
 		t.Cleanup(func() { _, _ = unix.Close(other[0]), unix.Close(other[1]) })
 		give(t, pids["exact"], other[1], 9)
 	}},
-	{key: "task.fds.cloexec", name: "off", find: `12:\d+: .*fd 7: file "more.r": cloexec: described true, real false`, change: calls("root", unix.SYS_FCNTL, 7, unix.F_SETFD, 0)},
-	{key: "task.fds.cloexec", name: "on", find: `12:\d+: .*fd 0: file "null": cloexec: described false, real true`, change: calls("root", unix.SYS_FCNTL, 0, unix.F_SETFD, unix.FD_CLOEXEC)},
-	{key: "task.children", name: "one has ended", find: `18:\d+: task "exact" .*described a task that holds, real it has ended`, change: func(t *testing.T, pids map[string]int) {
+	{key: "task.fds.cloexec", name: "off", find: `13:\d+: .*fd 7: file "more.r": cloexec: described true, real false`, change: calls("root", unix.SYS_FCNTL, 7, unix.F_SETFD, 0)},
+	{key: "task.fds.cloexec", name: "on", find: `13:\d+: .*fd 0: file "null": cloexec: described false, real true`, change: calls("root", unix.SYS_FCNTL, 0, unix.F_SETFD, unix.FD_CLOEXEC)},
+	{key: "task.children", name: "one has ended", find: `19:\d+: task "exact" .*described a task that holds, real it has ended`, change: func(t *testing.T, pids map[string]int) {
 		end(t, pids["exact"])
 	}},
-	{key: "task.children", name: "one is missing", find: `18:\d+: task "exact": described a child of task "root" .*, real no such child`, restored: []string{
+	{key: "task.children", name: "one is missing", find: `19:\d+: task "exact": described a child of task "root" .*, real no such child`, restored: []string{
 		"      - name: exact\n        pid: $PID\n        fds: {3: log, 9: more.w}\n", "",
 	}},
-	{key: "task.children", name: "one more", find: `18:\d+: task "exact" .*children: described no further child, real "exact"`, change: calls("exact", unix.SYS_CLONE, uint64(unix.SIGCHLD))},
-	{key: "task.children", name: "below another parent", find: `18:\d+: task "exact" .*children: described no further child, real "sharer"`, restored: []string{
+	{key: "task.children", name: "one more", find: `19:\d+: task "exact" .*children: described no further child, real "exact"`, change: calls("exact", unix.SYS_CLONE, uint64(unix.SIGCHLD))},
+	{key: "task.children", name: "below another parent", find: `19:\d+: task "exact" .*children: described no further child, real "sharer"`, restored: []string{
 		"fds: {3: log, 9: more.w}\n      - name: sharer\n        shares: {files: root}\n",
 		"fds: {3: log, 9: more.w}\n        children: [{name: sharer, shares: {files: root}}]\n",
 	}},
-	{key: "task.cwd", find: `13:\d+: task "root" .*cwd: described "/usr", real "/"`, change: func(t *testing.T, pids map[string]int) {
+	{key: "task.cwd", find: `14:\d+: task "root" .*cwd: described "/usr", real "/"`, change: func(t *testing.T, pids map[string]int) {
 		root, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -171,23 +173,23 @@ var mutations = []mutation{
 		calls("root", unix.SYS_FCHDIR, 100)(t, pids)
 		calls("root", unix.SYS_CLOSE, 100)(t, pids)
 	}},
-	{key: "task.umask", find: `14:\d+: task "root" .*umask: described 027, real 022`, change: calls("root", unix.SYS_UMASK, 0o22)},
-	{key: "task.nice", find: `15:\d+: task "root" .*nice: described 3, real 7`, change: func(t *testing.T, pids map[string]int) {
+	{key: "task.umask", find: `15:\d+: task "root" .*umask: described 027, real 022`, change: calls("root", unix.SYS_UMASK, 0o22)},
+	{key: "task.nice", find: `16:\d+: task "root" .*nice: described 3, real 7`, change: func(t *testing.T, pids map[string]int) {
 		if err := unix.Setpriority(unix.PRIO_PROCESS, pids["root"], 7); err != nil {
 			t.Fatal(err)
 		}
 	}},
-	{key: "task.cloexec", find: `12:\d+: .*file "more.r": cloexec: described true, real false`, change: calls("root", unix.SYS_FCNTL, 7, unix.F_SETFD, 0)},
-	{key: "task.shares.files", name: "left", find: `22:\d+: task "sharer" .*shares.files: described the descriptor table of task "root", real another one`, change: calls("sharer", unix.SYS_UNSHARE, unix.CLONE_FILES)},
-	{key: "task.shares.files", name: "shared", find: `18:\d+: task "exact" .*shares.files: described a descriptor table of its own, real that of "root"`, restored: []string{
-		"        fds: {3: log, 9: more.w}\n", "        shares: {files: root}\n", ", 8: dir}", ", 8: dir, 9: more.w}",
+	{key: "task.cloexec", find: `13:\d+: .*file "more.r": cloexec: described true, real false`, change: calls("root", unix.SYS_FCNTL, 7, unix.F_SETFD, 0)},
+	{key: "task.shares.files", name: "left", find: `23:\d+: task "sharer" .*shares.files: described the descriptor table of task "root", real another one`, change: calls("sharer", unix.SYS_UNSHARE, unix.CLONE_FILES)},
+	{key: "task.shares.files", name: "shared", find: `19:\d+: task "exact" .*shares.files: described a descriptor table of its own, real that of "root"`, restored: []string{
+		"        fds: {3: log, 9: more.w}\n", "        shares: {files: root}\n", ", 8: dir, 10: ev}", ", 8: dir, 10: ev, 9: more.w}",
 	}},
-	{key: "task.run", level: "exact", find: `25:\d+: task "program" .*run\[0\]: described "sh", real "sleep"`, change: func(*testing.T, map[string]int) {}},
-	{key: "task.env", level: "exact", find: `26:\d+: task "program" .*env.A: described "one", real "two"`, restored: []string{"{A: one}", "{A: two}"}},
-	{key: "task.env", name: "one more", level: "exact", find: `23:\d+: task "program" .*env.B: described nothing, real "two"`, restored: []string{"{A: one}", "{A: one, B: two}"}},
-	{key: "task.env_clear", level: "exact", find: `23:\d+: task "program" .*env.PATH: described nothing`, restored: []string{"env_clear: true", "env_clear: false"}},
+	{key: "task.run", level: "exact", find: `26:\d+: task "program" .*run\[0\]: described "sh", real "sleep"`, change: func(*testing.T, map[string]int) {}},
+	{key: "task.env", level: "exact", find: `27:\d+: task "program" .*env.A: described "one", real "two"`, restored: []string{"{A: one}", "{A: two}"}},
+	{key: "task.env", name: "one more", level: "exact", find: `24:\d+: task "program" .*env.B: described nothing, real "two"`, restored: []string{"{A: one}", "{A: one, B: two}"}},
+	{key: "task.env_clear", level: "exact", find: `24:\d+: task "program" .*env.PATH: described nothing`, restored: []string{"env_clear: true", "env_clear: false"}},
 
-	{key: "file.type", find: `20:\d+: .*fd 9: file "more.w": type: described pipe, real .*/data`, restored: []string{"9: more.w}", "9: other}", "  dir:", "  other: {type: reg, path: data}\n  dir:"}},
+	{key: "file.type", find: `21:\d+: .*fd 9: file "more.w": type: described pipe, real .*/data`, restored: []string{"9: more.w}", "9: other}", "  dir:", "  other: {type: reg, path: data}\n  dir:"}},
 	{key: "reg.path", find: `5:\d+: .*file "data": path: described ".*/data", real ".*/log"`, restored: []string{"path: data", "path: log"}},
 	{key: "reg.path", name: "removed", find: `5:\d+: .*file "data": path: described ".*/data", real ".*/data \(deleted\)"`, change: func(t *testing.T, pids map[string]int) {
 		removeOf(t, pids["root"], 4)
@@ -208,6 +210,10 @@ var mutations = []mutation{
 	{key: "pipe.flags.r", find: `7:\d+: .*file "pipe": flags.r: described \[O_NONBLOCK\], real \[\]`, change: changes("root", 5, setFlags(0))},
 	{key: "pipe.flags.w", find: `7:\d+: .*file "pipe": flags.w: described \[O_DIRECT\], real \[O_NONBLOCK, O_DIRECT\]`, change: changes("root", 6, setFlags(unix.O_DIRECT|unix.O_NONBLOCK))},
 	{key: "pipe.flags.w", name: "which are not said", find: `8:\d+: .*file "more": flags.w: described \[\], real \[O_NONBLOCK\]`, change: changes("exact", 9, setFlags(unix.O_NONBLOCK))},
+	{key: "eventfd.counter", find: `10:\d+: .*file "ev": counter: described 5, real 9`, change: changes("root", 10, sends("\x04\x00\x00\x00\x00\x00\x00\x00"))},
+	{key: "eventfd.counter", name: "taken", find: `10:\d+: .*file "ev": counter: described 5, real 0`, change: changes("root", 10, takes(8))},
+	{key: "eventfd.semaphore", find: `10:\d+: .*file "ev": semaphore: described false, real true`, restored: []string{"counter: 5,", "counter: 5, semaphore: true,"}, since: "6.12"},
+	{key: "eventfd.flags", find: `10:\d+: .*file "ev": flags: described \[O_NONBLOCK\], real \[\]`, change: changes("root", 10, setFlags(0))},
 }
 
 // readable gives an address that a task can read.
@@ -339,6 +345,9 @@ func TestMutations(t *testing.T) {
 			name += ": " + m.name
 		}
 		t.Run(name, func(t *testing.T) {
+			if m.since != "" && olderThan(t, m.since) {
+				t.Skip("this kernel does not show it")
+			}
 			if m.change != nil && !canInject {
 				need(t, "calls that are injected: amd64")
 			}

@@ -145,6 +145,9 @@ func (d *drawn) drawFile(t *rapid.T) string {
 		d.ends = append(d.ends, r, w)
 		return fmt.Sprintf("  %s: {type: pipe, content: %q, capacity: %d%s}\n", name, p.content, p.capacity, flags)
 	}
+	if rapid.IntRange(0, 3).Draw(t, "no path") == 0 {
+		return d.drawAnonymous(t, name)
+	}
 	type choice struct {
 		path, flags string
 		bits        int64
@@ -170,4 +173,16 @@ func (d *drawn) drawFile(t *rapid.T) string {
 	}
 	d.ends = append(d.ends, fd)
 	return fmt.Sprintf("  %s: {type: reg, path: %s, flags: [%s]%s}\n", name, c.path, c.flags, offset)
+}
+
+// drawAnonymous adds an open file that has no path. regrow verify and tests of their own
+// prove what is in it.
+func (d *drawn) drawAnonymous(t *rapid.T, name string) string {
+	flags, bits := "", int64(unix.O_RDWR)
+	if rapid.Bool().Draw(t, "nonblock") {
+		flags, bits = "O_NONBLOCK", bits|unix.O_NONBLOCK
+	}
+	d.ends = append(d.ends, wantFD{open: name, flags: bits})
+	return fmt.Sprintf("  %s: {type: eventfd, counter: %d, semaphore: %v, flags: [%s]}\n", name,
+		rapid.Uint64Max(1<<64-2).Draw(t, "counter"), rapid.Bool().Draw(t, "semaphore"), flags)
 }

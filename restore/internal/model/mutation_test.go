@@ -272,6 +272,10 @@ func (k *kernel) call(i int, op *program.Op) (int64, unix.Errno) {
 		case a[1] == unix.F_SETFD:
 			t[int(a[0])] = held{h.what, a[2]&unix.FD_CLOEXEC != 0}
 		}
+	case unix.SYS_EVENTFD2:
+		h := k.open(i, fmt.Sprintf("eventfd with %d, %#x", a[0], a[1]&^unix.EFD_CLOEXEC))
+		h.cloexec = a[1]&unix.EFD_CLOEXEC != 0
+		return k.lowest(i, 0, h)
 	case unix.SYS_LSEEK, unix.SYS_WRITE:
 		if _, ok := at(a[0]); !ok {
 			return 0, unix.EBADF

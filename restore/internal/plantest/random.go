@@ -10,6 +10,7 @@ import (
 	"regrow/restore/internal/plan"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
+	"regrow/tasktree/schema"
 )
 
 // Text gives a word of a description that has no position.
@@ -78,7 +79,7 @@ func (d *drawer) flags(what string, of ...int) kind.Flags {
 
 func (d *drawer) file(name string) *tasktree.OpenFile {
 	f := &tasktree.OpenFile{Name: name, Pos: d.pos()}
-	switch rapid.IntRange(0, 3).Draw(d.T, "kind") {
+	switch rapid.IntRange(0, 4).Draw(d.T, "kind") {
 	case 0:
 		p := &kind.Pipe{Content: d.text(rapid.StringMatching(`[a-z]{0,20}`).Draw(d.T, "content"))}
 		if d.some(3, "sized") {
@@ -92,6 +93,13 @@ func (d *drawer) file(name string) *tasktree.OpenFile {
 		d.ends = append(d.ends, name+".r", name+".w")
 	case 1:
 		f.Spec = &kind.Inherit{Key: d.text(rapid.SampledFrom([]string{"stdin", "stdout", "stderr", "given", "lost"}).Draw(d.T, "key"))}
+		d.ends = append(d.ends, name)
+	case 2:
+		f.Spec = &kind.Eventfd{
+			Counter:   schema.Unsigned{Value: rapid.Uint64Max(1<<64-2).Draw(d.T, "counter"), Pos: d.pos()},
+			Semaphore: schema.Bool{Value: rapid.Bool().Draw(d.T, "semaphore"), Pos: d.pos()},
+			Flags:     d.flags("of an eventfd", unix.O_APPEND, unix.O_NOATIME, unix.O_NONBLOCK),
+		}
 		d.ends = append(d.ends, name)
 	default:
 		f.Spec = d.reg()

@@ -10,6 +10,7 @@ import (
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
 	"regrow/tasktree/recipe"
+	"regrow/tasktree/schema"
 )
 
 // Reference uses every op of a plan, every kind of open file, and files that
@@ -37,13 +38,17 @@ func Reference(t testing.TB, dir string, namespaces ...tasktree.Namespace) *task
 		{Name: "err", Pos: at(), Spec: &kind.Inherit{Key: word("stderr")}},
 		{Name: "p", Pos: at(), Spec: &kind.Pipe{Content: word("shared"), Capacity: tasktree.Number{Value: 8192, Pos: at()}}},
 		{Name: "q", Pos: at(), Spec: &kind.Pipe{Content: word("own"), Capacity: tasktree.Number{Value: 8192, Pos: at()}, ReadEnd: flags(unix.O_NONBLOCK)}},
+		{Name: "count", Pos: at(), Spec: &kind.Eventfd{
+			Counter: schema.Unsigned{Value: 1 << 40, Pos: at()}, Semaphore: schema.Bool{Value: true, Pos: at()}, Flags: flags(unix.O_APPEND | unix.O_NONBLOCK),
+		}},
+		{Name: "alone", Pos: at(), Spec: &kind.Eventfd{Counter: schema.Unsigned{Value: 1<<64 - 2, Pos: at()}, Flags: flags(unix.O_NOATIME)}},
 		{Name: "box", Pos: at(), Spec: &Mailbox{Path: word(dir + "/box"), Text: word("letter"), Holds: word("made")}},
 	}}
 	tree.Root = &tasktree.Task{Name: "root", Pos: at(), FDs: []tasktree.Descriptor{
-		fd(0, "p.r", false), fd(1, "p.w", true), fd(2, "err", false), fd(7, "made", true), fd(40, "cut", false), fd(41, "box", false),
+		fd(0, "p.r", false), fd(1, "p.w", true), fd(2, "err", false), fd(7, "made", true), fd(40, "cut", false), fd(41, "box", false), fd(42, "count", false),
 	}, Children: []*tasktree.Task{
 		{Name: "holds", Pos: at(), Cwd: word(dir), FDs: []tasktree.Descriptor{
-			fd(1, "p.r", false), fd(0, "p.w", false), fd(3, "perhaps", true), fd(4, "made", false), fd(9, "mine", false), fd(5, "q.r", false), fd(6, "q.w", true), fd(30, "own", false),
+			fd(1, "p.r", false), fd(0, "p.w", false), fd(3, "perhaps", true), fd(4, "made", false), fd(9, "mine", false), fd(5, "q.r", false), fd(6, "q.w", true), fd(30, "own", false), fd(31, "alone", false), fd(11, "count", true),
 		}},
 		{
 			Name: "runs", Pos: at(), Run: []tasktree.Text{word("sleep"), word("1000")}, FDs: []tasktree.Descriptor{fd(3, "p.w", true), fd(2, "err", false), fd(0, "perhaps", false)},

@@ -76,6 +76,7 @@ var callRows = map[uint32]CallRow{
 	unix.SYS_CLOSE:          {"close", "n", EffectCloses, true},
 	unix.SYS_CLOSE_RANGE:    {"close_range", "n,n", EffectClosesRange, false},
 	unix.SYS_DUP3:           {"dup3", "n,n,c", EffectReplaces, true},
+	unix.SYS_EVENTFD2:       {"eventfd2", "n,c", EffectGivesFD, false},
 	unix.SYS_EXECVE:         {"execve", "p", EffectBecomes, false},
 	unix.SYS_EXIT_GROUP:     {"exit_group", "n", EffectEnds, false},
 	unix.SYS_FCNTL:          {"fcntl", "n,n,n", EffectUndeclared, true},

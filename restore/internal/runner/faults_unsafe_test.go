@@ -70,6 +70,7 @@ var errnos = map[string][]unix.Errno{
 	"dup3":                    {unix.EBADF, unix.EBUSY, unix.EINTR, unix.EINVAL, unix.EMFILE, unix.ENOMEM},
 	"exit_group":              {unix.EINTR},
 	"exit_group(helper)":      {unix.EINTR},
+	"eventfd2":                {unix.EINVAL, unix.EMFILE, unix.ENFILE, unix.ENODEV, unix.ENOMEM},
 	"execve":                  {unix.E2BIG, unix.EACCES, unix.EAGAIN, unix.EINVAL, unix.EIO, unix.EISDIR, unix.ELIBBAD, unix.ELOOP, unix.EMFILE, unix.ENAMETOOLONG, unix.ENFILE, unix.ENOENT, unix.ENOEXEC, unix.ENOMEM, unix.ENOTDIR, unix.EPERM, unix.ETXTBSY},
 	"faccessat":               {unix.EACCES, unix.EIO, unix.ELOOP, unix.ENAMETOOLONG, unix.ENOENT, unix.ENOMEM, unix.ENOTDIR, unix.EROFS, unix.EISDIR},
 	"fcntl(F_DUPFD_CLOEXEC)":  {unix.EBADF, unix.EINVAL, unix.EMFILE},
