@@ -81,6 +81,7 @@ func TestOf(t *testing.T) {
 		{fakeEnd{link: "socket:[12]", mode: unix.S_IFSOCK}, ""},
 		{fakeEnd{link: "anon_inode:[eventpoll]"}, ""},
 		{fakeEnd{link: "anon_inode:[eventfd]"}, "eventfd"},
+		{fakeEnd{link: "anon_inode:[signalfd]"}, "signalfd"},
 		{fakeEnd{link: "net:[4026531840]", mode: unix.S_IFREG}, ""},
 		{fakeEnd{}, ""},
 	} {

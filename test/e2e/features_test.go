@@ -62,6 +62,9 @@ files: {e: {type: eventfd, counter: 3, semaphore: true, flags: [O_NONBLOCK]}, ou
 tasks: [{name: a, fds: {1: out, 3: e}, run: [sh, -c, 'for i in 1 2 3 4; do dd bs=8 count=1 <&3 2>/dev/null | od -An -tu8; done']}]`,
 		prints: strings.Repeat(strings.Repeat(" ", 20)+"1\n", 3),
 	},
+	{name: "signalfd: a signal arrives", kind: "signalfd", runs: `
+files: {s: {type: signalfd, signals: [SIGUSR1, SIGRTMIN+3]}, out: {type: inherit, key: stdout}}
+tasks: [{name: a, fds: {1: out, 3: s}, run: [$SELF], env: {REGROW_TEST_USES: signalfd}}]`, prints: "SIGUSR1 from itself\n"},
 	{
 		name: "file of the caller", kind: "inherit", runs: `
 files: {out: {type: inherit, key: stdout}, turn: {type: pipe}}
@@ -163,7 +166,7 @@ func (f feature) try(t *testing.T) error {
 		t.Fatal(err)
 	}
 	fill := func(s string) string {
-		return strings.NewReplacer("$DIR", dir, "$PID", fmt.Sprint(freePID(t))).Replace(s)
+		return strings.NewReplacer("$DIR", dir, "$SELF", os.Args[0], "$PID", fmt.Sprint(freePID(t))).Replace(s)
 	}
 	path := write(t, fill("version: 1"+f.held+f.runs+"\n"))
 	if f.held == "" {

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -184,5 +186,69 @@ func TestSemaphore(t *testing.T) {
 	}
 	if _, err := readNumber(fd); !errors.Is(err, unix.EAGAIN) {
 		t.Errorf("a fourth read: %v", err)
+	}
+}
+
+// usesEnv makes the test binary a program that uses what it has been given as 3.
+const usesEnv = "REGROW_TEST_USES"
+
+func use(what string, _ []string) error {
+	const given = 3
+	switch what {
+	case "signalfd":
+		return useSignals(given)
+	default:
+		return fmt.Errorf("unknown use %q", what)
+	}
+}
+
+// useSignals sends a thread of this process a signal that it blocks, and says what came
+// out of a signalfd.
+func useSignals(fd int) error {
+	runtime.LockOSThread()
+	mask := unix.Sigset_t{Val: [16]uint64{1 << (unix.SIGUSR1 - 1)}}
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &mask, nil); err != nil {
+		return err
+	}
+	if err := unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGUSR1); err != nil {
+		return err
+	}
+	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(patience.Milliseconds())); n != 1 {
+		return fmt.Errorf("no signal has come: %w", err)
+	}
+	info := make([]byte, 128) // struct signalfd_siginfo
+	if n, err := unix.Read(fd, info); err != nil || n != len(info) {
+		return fmt.Errorf("read %d bytes: %w", n, err)
+	}
+	from := "somebody else"
+	if binary.NativeEndian.Uint32(info[12:]) == uint32(os.Getpid()) { // ssi_pid
+		from = "itself"
+	}
+	fmt.Printf("%s from %s\n", unix.SignalName(unix.Signal(binary.NativeEndian.Uint32(info))), from)
+	return nil
+}
+
+// TestSignalfd holds what the kernel says of a restored signalfd.
+func TestSignalfd(t *testing.T) {
+	needRoot(t)
+	for _, c := range []struct {
+		keys  string
+		mask  string
+		flags int
+	}{
+		{"signals: []", "0000000000000000", 0},
+		{"signals: [SIGHUP], flags: [O_NONBLOCK]", "0000000000000001", unix.O_NONBLOCK},
+		{"signals: [SIGRTMAX, SIGUSR1, SIGRTMIN, SIG32], flags: [O_APPEND]", "8000000280000200", unix.O_APPEND},
+	} {
+		t.Run(c.keys, func(t *testing.T) {
+			pid, fd := openFileOf(t, "  s: {type: signalfd, "+c.keys+"}", "s")
+			info, err := fdinfo(pid, 5)
+			if err != nil || info["sigmask"] != c.mask {
+				t.Errorf("the kernel shows the signals %s, want %s: %v", info["sigmask"], c.mask, err)
+			}
+			if got := statusFlags(t, fd) &^ unix.O_RDWR; got != c.flags {
+				t.Errorf("flags %#o, want %#o", got, c.flags)
+			}
+		})
 	}
 }

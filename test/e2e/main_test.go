@@ -42,6 +42,7 @@ var roles = []struct {
 	{refusesEnv, refused},
 	{inFlightEnv, flying},
 	{pipesEnv, holdPipes},
+	{usesEnv, use},
 }
 
 func TestMain(m *testing.M) {

@@ -183,6 +183,10 @@ func (d *drawn) drawAnonymous(t *rapid.T, name string) string {
 		flags, bits = "O_NONBLOCK", bits|unix.O_NONBLOCK
 	}
 	d.ends = append(d.ends, wantFD{open: name, flags: bits})
+	if rapid.Bool().Draw(t, "signalfd") {
+		some := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"SIGHUP", "SIGUSR1", "SIGCHLD", "SIGSYS", "SIGRTMIN", "SIGRTMIN+7", "SIGRTMAX"}), 0, 5, rapid.ID[string])
+		return fmt.Sprintf("  %s: {type: signalfd, signals: [%s], flags: [%s]}\n", name, strings.Join(some.Draw(t, "signals"), ", "), flags)
+	}
 	return fmt.Sprintf("  %s: {type: eventfd, counter: %d, semaphore: %v, flags: [%s]}\n", name,
 		rapid.Uint64Max(1<<64-2).Draw(t, "counter"), rapid.Bool().Draw(t, "semaphore"), flags)
 }

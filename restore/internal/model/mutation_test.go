@@ -276,6 +276,14 @@ func (k *kernel) call(i int, op *program.Op) (int64, unix.Errno) {
 		h := k.open(i, fmt.Sprintf("eventfd with %d, %#x", a[0], a[1]&^unix.EFD_CLOEXEC))
 		h.cloexec = a[1]&unix.EFD_CLOEXEC != 0
 		return k.lowest(i, 0, h)
+	case unix.SYS_SIGNALFD4:
+		mask := program.WordsAt(k.plan.Arena.Base, k.plan.Arena.Data(), a[1], 1)
+		if int64(a[0]) != -1 || mask == nil || a[2] != 8 {
+			return 0, unix.EINVAL
+		}
+		h := k.open(i, fmt.Sprintf("signalfd of %#x, %#x", mask[0], a[3]&^unix.SFD_CLOEXEC))
+		h.cloexec = a[3]&unix.SFD_CLOEXEC != 0
+		return k.lowest(i, 0, h)
 	case unix.SYS_LSEEK, unix.SYS_WRITE:
 		if _, ok := at(a[0]); !ok {
 			return 0, unix.EBADF

@@ -79,7 +79,7 @@ func (d *drawer) flags(what string, of ...int) kind.Flags {
 
 func (d *drawer) file(name string) *tasktree.OpenFile {
 	f := &tasktree.OpenFile{Name: name, Pos: d.pos()}
-	switch rapid.IntRange(0, 4).Draw(d.T, "kind") {
+	switch rapid.IntRange(0, 5).Draw(d.T, "kind") {
 	case 0:
 		p := &kind.Pipe{Content: d.text(rapid.StringMatching(`[a-z]{0,20}`).Draw(d.T, "content"))}
 		if d.some(3, "sized") {
@@ -99,6 +99,13 @@ func (d *drawer) file(name string) *tasktree.OpenFile {
 			Counter:   schema.Unsigned{Value: rapid.Uint64Max(1<<64-2).Draw(d.T, "counter"), Pos: d.pos()},
 			Semaphore: schema.Bool{Value: rapid.Bool().Draw(d.T, "semaphore"), Pos: d.pos()},
 			Flags:     d.flags("of an eventfd", unix.O_APPEND, unix.O_NOATIME, unix.O_NONBLOCK),
+		}
+		d.ends = append(d.ends, name)
+	case 3:
+		const never = 1<<(unix.SIGKILL-1) | 1<<(unix.SIGSTOP-1)
+		f.Spec = &kind.Signalfd{
+			Signals: kind.Flags{Bits: rapid.Int().Draw(d.T, "signals") &^ never, Pos: d.pos()},
+			Flags:   d.flags("of a signalfd", unix.O_APPEND, unix.O_NOATIME, unix.O_NONBLOCK),
 		}
 		d.ends = append(d.ends, name)
 	default:

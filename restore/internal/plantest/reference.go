@@ -42,13 +42,14 @@ func Reference(t testing.TB, dir string, namespaces ...tasktree.Namespace) *task
 			Counter: schema.Unsigned{Value: 1 << 40, Pos: at()}, Semaphore: schema.Bool{Value: true, Pos: at()}, Flags: flags(unix.O_APPEND | unix.O_NONBLOCK),
 		}},
 		{Name: "alone", Pos: at(), Spec: &kind.Eventfd{Counter: schema.Unsigned{Value: 1<<64 - 2, Pos: at()}, Flags: flags(unix.O_NOATIME)}},
+		{Name: "signals", Pos: at(), Spec: &kind.Signalfd{Signals: flags(1 << (unix.SIGUSR1 - 1)), Flags: flags(unix.O_APPEND)}},
 		{Name: "box", Pos: at(), Spec: &Mailbox{Path: word(dir + "/box"), Text: word("letter"), Holds: word("made")}},
 	}}
 	tree.Root = &tasktree.Task{Name: "root", Pos: at(), FDs: []tasktree.Descriptor{
-		fd(0, "p.r", false), fd(1, "p.w", true), fd(2, "err", false), fd(7, "made", true), fd(40, "cut", false), fd(41, "box", false), fd(42, "count", false),
+		fd(0, "p.r", false), fd(1, "p.w", true), fd(2, "err", false), fd(7, "made", true), fd(40, "cut", false), fd(41, "box", false), fd(42, "count", false), fd(43, "signals", false),
 	}, Children: []*tasktree.Task{
 		{Name: "holds", Pos: at(), Cwd: word(dir), FDs: []tasktree.Descriptor{
-			fd(1, "p.r", false), fd(0, "p.w", false), fd(3, "perhaps", true), fd(4, "made", false), fd(9, "mine", false), fd(5, "q.r", false), fd(6, "q.w", true), fd(30, "own", false), fd(31, "alone", false), fd(11, "count", true),
+			fd(1, "p.r", false), fd(0, "p.w", false), fd(3, "perhaps", true), fd(4, "made", false), fd(9, "mine", false), fd(5, "q.r", false), fd(6, "q.w", true), fd(30, "own", false), fd(31, "alone", false), fd(11, "count", true), fd(12, "signals", true),
 		}},
 		{
 			Name: "runs", Pos: at(), Run: []tasktree.Text{word("sleep"), word("1000")}, FDs: []tasktree.Descriptor{fd(3, "p.w", true), fd(2, "err", false), fd(0, "perhaps", false)},

@@ -92,6 +92,7 @@ var callRows = map[uint32]CallRow{
 	unix.SYS_SETPRIORITY:    {"setpriority", "PRIO_PROCESS,-,n", EffectNothing, false},
 	unix.SYS_SETSID:         {"setsid", "", EffectSession, false},
 	unix.SYS_SETSOCKOPT:     {"setsockopt", "n,SO_RCVTIMEO", EffectNothing, true},
+	unix.SYS_SIGNALFD4:      {"signalfd4", "n,-,-,c", EffectGivesFD, false},
 	unix.SYS_SIGALTSTACK:    {"sigaltstack", "SS_DISABLE", EffectNothing, false},
 	unix.SYS_SOCKETPAIR:     {"socketpair", "AF_UNIX,SOCK_SEQPACKET", EffectGivesPair, false},
 	unix.SYS_UMASK:          {"umask", "o", EffectNothing, false},

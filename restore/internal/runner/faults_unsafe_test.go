@@ -106,6 +106,7 @@ var errnos = map[string][]unix.Errno{
 	"setsockopt(SO_RCVTIMEO)": {unix.EBADF, unix.EDOM, unix.EFAULT, unix.EINVAL, unix.ENOPROTOOPT, unix.ENOTSOCK},
 	"setpriority":             {unix.EACCES, unix.EPERM, unix.ESRCH},
 	"setsid":                  {unix.EPERM},
+	"signalfd4":               {unix.EINVAL, unix.EMFILE, unix.ENFILE, unix.ENODEV, unix.ENOMEM},
 	"sigaltstack":             {unix.EFAULT, unix.EINVAL, unix.ENOMEM},
 	"socket":                  {unix.EACCES, unix.EAFNOSUPPORT, unix.EINVAL, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM},
 	"socketpair":              {unix.EAFNOSUPPORT, unix.EMFILE, unix.ENFILE, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT},
