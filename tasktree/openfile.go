@@ -100,6 +100,14 @@ type (
 		Shape(t *Tree, m recipe.Maker)
 	}
 
+	// Wired is one for which the tasks that have it take steps of their own: locks that
+	// belong to a task, the owner of signals.
+	Wired interface {
+		// Wire writes the steps of a task for one of its descriptors to w. It is called
+		// for each descriptor that names the file, in the order of Uses.
+		Wire(t *Tree, u Use, w recipe.Wirer)
+	}
+
 	// Needy is one for which the host must have something.
 	Needy interface {
 		// Host lists what that is.

@@ -77,14 +77,15 @@ type ArgKind uint8
 
 // The kinds of arguments.
 const (
-	ArgInt    ArgKind = iota // Int itself
-	ArgData                  // the address of a copy of Data
-	ArgFD                    // the number of the descriptor Ref
-	ArgPair                  // the address where Pair's call puts two descriptors
-	ArgCell                  // the number in Cell
-	ArgOut                   // the address of the 8 bytes of Cell, which the call writes
-	ArgStruct                // the address of Parts one after the other, as they are when the call is made
-	ArgTask                  // the pid of the task Task
+	ArgInt        ArgKind = iota // Int itself
+	ArgData                      // the address of a copy of Data
+	ArgFD                        // the number of the descriptor Ref
+	ArgPair                      // the address where Pair's call puts two descriptors
+	ArgCell                      // the number in Cell
+	ArgOut                       // the address of the 8 bytes of Cell, which the call writes
+	ArgStruct                    // the address of Parts one after the other, as they are when the call is made
+	ArgTask                      // the pid of the task Task
+	ArgDescriptor                // the number Int in the task's table
 )
 
 // Int is a plain number. In a struct it has 8 bytes, see [Int32].
@@ -111,6 +112,10 @@ func Out(c Cell) Arg { return Arg{Kind: ArgOut, Cell: c} }
 // an ancestor, a child in the stages from Turns on, or one that was waited for
 // ([Wirer.After]). The root of a new pid namespace has none.
 func PID(task string) Arg { return Arg{Kind: ArgTask, Task: task} }
+
+// Descriptor is a number in the task's own table, which has an end of the open file
+// whose steps these are. It is for steps that tasks take for an open file.
+func Descriptor(fd int) Arg { return Arg{Kind: ArgDescriptor, Int: int64(fd)} }
 
 // Struct is the address of its parts, which stand without gaps.
 func Struct(parts ...Arg) Arg { return Arg{Kind: ArgStruct, Parts: parts} }

@@ -17,20 +17,29 @@ import (
 // A stage is a position and no meeting: a task without attributes makes no call more,
 // and waits for nobody but at the gate.
 
-// wirer collects the steps of a task's attributes.
+// wirer collects the steps of a task's attributes, and of those of its open files that
+// it takes itself.
 type wirer struct {
 	pl    *planner
 	task  *tasktree.Task
 	pos   tasktree.Pos
+	use   *tasktree.Use // whose steps these are, nil: an attribute's
+	file  int
 	steps [recipe.Stages][]wiring
 	ends  []wiring // the call by which the task ends by plan
 }
 
-// wiring is one call, and the place that asks for it.
+// wiring is one call, and what asks for it.
 type wiring struct {
 	pos  tasktree.Pos
+	use  *tasktree.Use
+	file int
 	call recipe.Call
 	keep uint64 // the address for its result, 0: none
+}
+
+func (w *wirer) wiring(c recipe.Call, keep uint64) wiring {
+	return wiring{w.pos, w.use, w.file, c, keep}
 }
 
 // At implements [recipe.Wirer].
@@ -42,13 +51,13 @@ func (w *wirer) At(pos tasktree.Pos) {
 
 // Call implements [recipe.Wirer].
 func (w *wirer) Call(s recipe.Stage, c recipe.Call) {
-	w.steps[s] = append(w.steps[s], wiring{w.pos, c, 0})
+	w.steps[s] = append(w.steps[s], w.wiring(c, 0))
 }
 
 // Result implements [recipe.Wirer].
 func (w *wirer) Result(s recipe.Stage, c recipe.Call) recipe.Cell {
 	cell := w.Cell()
-	w.steps[s] = append(w.steps[s], wiring{w.pos, c, uint64(cell)})
+	w.steps[s] = append(w.steps[s], w.wiring(c, uint64(cell)))
 	return cell
 }
 
@@ -65,22 +74,35 @@ func (w *wirer) After(s recipe.Stage, task string, t recipe.Stage) {
 }
 
 // Leave implements [recipe.Wirer].
-func (w *wirer) Leave(c recipe.Call) { w.ends = append(w.ends, wiring{w.pos, c, 0}) }
+func (w *wirer) Leave(c recipe.Call) { w.ends = append(w.ends, w.wiring(c, 0)) }
 
-// collect has the attributes of all tasks write their steps, and plans who waits for
-// whom: a task may be waited for by any other one.
+// collect has the attributes of all tasks, and the open files that they have, write their
+// steps, and plans who waits for whom: a task may be waited for by any other one.
 func (pl *planner) collect() (err error) {
+	t := pl.plan.Tree
 	pl.attributes = make([]*wirer, len(pl.plan.Tasks))
-	for _, task := range pl.plan.Tree.Tasks() {
-		task.EachAttribute(func(a tasktree.Attribute) {
-			w := pl.attributes[task.Index]
-			if w == nil {
-				w = &wirer{pl: pl, task: task}
-				pl.attributes[task.Index] = w
-			}
-			w.pos = task.Pos
-			a.Wire(w)
-		})
+	wirerOf := func(task *tasktree.Task) *wirer {
+		w := pl.attributes[task.Index]
+		if w == nil {
+			w = &wirer{pl: pl, task: task}
+			pl.attributes[task.Index] = w
+		}
+		w.pos = task.Pos
+		return w
+	}
+	for _, task := range t.Tasks() {
+		task.EachAttribute(func(a tasktree.Attribute) { a.Wire(wirerOf(task)) })
+	}
+	for _, f := range t.Files {
+		wired, ok := f.Spec.(tasktree.Wired)
+		if !ok {
+			continue
+		}
+		for i := range f.Uses {
+			w := wirerOf(f.Uses[i].Task)
+			w.pos, w.use, w.file = f.Pos, &f.Uses[i], f.Index
+			wired.Wire(t, f.Uses[i], w)
+		}
 	}
 	pl.counters, err = assign.CountersOf(pl.plan, pl.waits, func(task int) bool { w := pl.attributes[task]; return w != nil && len(w.ends) > 0 })
 	return err
@@ -108,12 +130,17 @@ func (tp *taskPlanner) steps(steps []wiring) {
 			continue
 		}
 		tp.about(program.VerbAttribute, x.pos)
+		if x.use != nil {
+			tp.verb, tp.fd, tp.file, tp.end = program.VerbWire, x.use.FD, x.file, x.use.End
+			tp.lenient = tp.pl.plan.Options.Naive // the table may be another one
+		}
 		op := tp.recipe(program.OpCall, x.call, func(*program.Op, int, recipe.Ref) int {
 			panic("restore: bug: an attribute has no open file of its own")
 		})
 		if x.keep != 0 {
 			op.Keep(tp.pl.plan.Arena.Base, x.keep)
 		}
+		tp.lenient = false
 	}
 }
 

@@ -130,6 +130,9 @@ func (w *writer) recipe(kind program.OpKind, c recipe.Call, setRef func(op *prog
 			op.Args[i] = uint64(a.Cell)
 		case recipe.ArgStruct:
 			op.Args[i] = structs[i]
+		case recipe.ArgDescriptor:
+			op.Args[i] = uint64(a.Int)
+			uses = used(uses, i, w.end)
 		case recipe.ArgTask:
 			op.Args[i] = w.pid(a.Task)
 			op.SetMode(i, program.ModeLoad32)

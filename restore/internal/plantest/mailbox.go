@@ -1,6 +1,8 @@
 package plantest
 
 import (
+	"encoding/binary"
+
 	"golang.org/x/sys/unix"
 
 	"regrow/tasktree"
@@ -15,12 +17,14 @@ type Mailbox struct {
 	Path  tasktree.Text
 	Text  tasktree.Text
 	Holds tasktree.Text // the name of an open file
+	Owner tasktree.Text // the name of the task that gets its signals; "": none
 }
 
 var _ interface {
 	tasktree.Spec
 	tasktree.Filled
 	tasktree.Ordered
+	tasktree.Wired
 } = (*Mailbox)(nil)
 
 // Fields implements [schema.Fielder].
@@ -28,6 +32,7 @@ func (b *Mailbox) Fields(f schema.Fields) {
 	f.Text("path", &b.Path, schema.Help{Required: true})
 	f.Text("text", &b.Text, schema.Help{})
 	f.Ref("holds", &b.Holds, schema.ToFile, schema.Help{Required: true})
+	f.Ref("owner", &b.Owner, schema.ToTask, schema.Help{})
 }
 
 // Kind implements [tasktree.Spec].
@@ -77,4 +82,22 @@ func (b *Mailbox) Fill(t *tasktree.Tree, m recipe.Maker) {
 		Args: []recipe.Arg{recipe.FD(m.Own(0)), recipe.Int(unix.TIOCINQ), recipe.Out(waiting)},
 	}, waiting, int64(len(b.Text.Value)))
 	m.Learn("waiting", recipe.Part{Cell: waiting, Size: 4})
+}
+
+// Wire implements [tasktree.Wired]: each task that has the box makes the owner its owner,
+// once the owner is there.
+func (b *Mailbox) Wire(_ *tasktree.Tree, u tasktree.Use, w recipe.Wirer) {
+	if b.Owner.Value == "" {
+		return
+	}
+	const process = 1 // F_OWNER_PID
+	w.At(b.Owner.Pos)
+	w.After(recipe.LastFiles, b.Owner.Value, recipe.Enter)
+	w.Call(recipe.LastFiles, recipe.Call{
+		Name: "fcntl(F_SETOWN_EX)", Nr: unix.SYS_FCNTL, Effect: recipe.Nothing,
+		Args: []recipe.Arg{
+			recipe.Descriptor(u.FD), recipe.Int(unix.F_SETOWN_EX),
+			recipe.Struct(recipe.Data(binary.NativeEndian.AppendUint32(nil, process)), recipe.PID(b.Owner.Value)),
+		},
+	})
 }

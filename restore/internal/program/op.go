@@ -243,6 +243,7 @@ const (
 	VerbChannel
 	VerbAttribute
 	VerbLeave
+	VerbWire
 )
 
 // Program is what one task does, or what the runner does before and after.

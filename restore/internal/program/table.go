@@ -153,6 +153,7 @@ var verbRows = map[Verb]VerbRow{
 	VerbChannel:  {Words: "open a channel to the service", Category: CategoryStore},
 
 	VerbLeave:     {Words: "end by plan", Category: CategoryTask},
+	VerbWire:      {Words: "set up fd {fd} of file {file}", Category: CategoryInstall},
 	VerbAttribute: {Words: "set attributes", Category: CategoryTask},
 }
 

@@ -13,7 +13,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("op %d is called %q", k, row.Name)
 		}
 	}
-	for v := VerbSetUp; v <= VerbLeave; v++ {
+	for v := VerbSetUp; v <= VerbWire; v++ {
 		if row := v.Row(); row.Words == "" || row.Category == "" {
 			t.Errorf("verb %d: %+v", v, row)
 		}

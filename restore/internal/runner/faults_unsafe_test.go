@@ -77,6 +77,7 @@ var errnos = map[string][]unix.Errno{
 	"fcntl(F_GETFD)":          {unix.EBADF},
 	"fcntl(F_SETFD)":          {unix.EBADF},
 	"fcntl(F_SETFL)":          {unix.EBADF, unix.EINVAL, unix.EPERM},
+	"fcntl(F_SETOWN_EX)":      {unix.EBADF, unix.EFAULT, unix.EINVAL, unix.ESRCH},
 	"fcntl(F_SETPIPE_SZ)":     {unix.EBADF, unix.EBUSY, unix.EINVAL, unix.ENOMEM, unix.EPERM},
 	"fstat":                   {unix.EBADF, unix.ENOMEM, unix.EOVERFLOW},
 	"ftruncate":               {unix.EFBIG, unix.EINTR, unix.EINVAL, unix.EIO, unix.EPERM, unix.EROFS},

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -41,6 +42,13 @@ func TestMailbox(t *testing.T) {
 		t.Skipf("pidfd_getfd: %v", err)
 	}
 	defer unix.Close(socket)
+	var owner struct{ kind, pid int32 } // struct f_owner_ex
+	if _, _, e := unix.Syscall(unix.SYS_FCNTL, uintptr(socket), unix.F_GETOWN_EX, uintptr(unsafe.Pointer(&owner))); e != 0 {
+		t.Fatal(e)
+	}
+	if below := tree.Report().Tasks[p.Tree.TaskNamed("below").Index].PID; owner.kind != 1 || int(owner.pid) != below {
+		t.Errorf("the owner is %+v, want process %d", owner, below)
+	}
 	text, rights := make([]byte, 100), make([]byte, unix.CmsgSpace(4*4))
 	n, oobn, _, _, err := unix.Recvmsg(socket, text, rights, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
 	if err != nil || string(text[:n]) != letter {
