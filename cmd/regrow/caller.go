@@ -17,26 +17,26 @@ import (
 	"regrow/tasktree"
 )
 
-// asCallerFlag makes regrow the process that a description asks for under
-// "caller". It is regrow's word to itself:
+// asCallerFlag turns regrow into the process that a description describes under
+// "caller". Only regrow itself passes this flag:
 //
 //	regrow ── fork, descriptors, exec ──▶ --as-caller=64
 //	                                        │ RLIMIT_NOFILE = 64, exec
 //	                                        ▼
-//	                                      --as-caller=0   has it all, goes on
+//	                                      --as-caller=0   is the caller, runs the command
 //
-// Descriptors have to be placed where no Go runtime runs yet, whose own ones
-// could be there; a limit is read before main, so it has to be set before exec.
+// The descriptors must be in place before a Go runtime runs, which could have
+// descriptors of its own at their numbers. The runtime reads the limit before main, so
+// it must be set before exec.
 const asCallerFlag = "as-caller"
 
-// madeAsCaller reports whether this process was started as the caller that a
-// description asks for.
+// madeAsCaller reports whether runAsCaller has started this process.
 func madeAsCaller() bool {
 	return len(os.Args) > 2 && strings.HasPrefix(os.Args[2], "--"+asCallerFlag+"=") // where runAsCaller puts it
 }
 
-// asksForCaller reports whether a description wants a caller that this process
-// is not.
+// asksForCaller reports whether a scenario describes its caller, so that regrow must
+// start itself again.
 func asksForCaller(s *tasktree.Scenario) bool {
 	if s == nil {
 		return false
@@ -45,9 +45,9 @@ func asksForCaller(s *tasktree.Scenario) bool {
 	return c.NoFile.Value != 0 || c.Open.Value != 0 || len(c.InheritFD) > 0
 }
 
-// load decodes a description and, if that asks for a caller which this process is
-// not and no flag says otherwise, starts regrow anew as this caller: then that was
-// all there is to do.
+// load decodes a description. If the description describes its caller, this process
+// is not that caller and no flag describes another one, load runs the command in a new
+// regrow that is the caller. done is then true: the command was executed.
 func (f *conflictsFlags) load(cmd *cobra.Command, path string) (d *description, done bool, err error) {
 	d, err = load(path, cmd.InOrStdin(), true)
 	if err != nil || f.asCaller >= 0 || f.flagsOfCaller(cmd) || !asksForCaller(d.tree.Scenario) {
@@ -64,7 +64,8 @@ func (f *conflictsFlags) load(cmd *cobra.Command, path string) (d *description, 
 		if path == "-" {
 			standard[0] = again
 		} else if i := slices.Index(args, path); i >= 0 {
-			// At a number in its own table it could be in the way.
+			// By a path and not by a number of the new process, which the
+			// scenario may need.
 			args[i] = proc.FDPath(os.Getpid(), int(again.Fd()))
 		}
 	}
@@ -78,12 +79,12 @@ func (f *conflictsFlags) load(cmd *cobra.Command, path string) (d *description, 
 	return d, true, nil
 }
 
-// readAgain keeps a description that can be read only once for the caller that it
-// asks for.
+// readAgain copies a description that can be read only once into a file, for the new
+// process that reads it again. The caller closes the file.
 func readAgain(d *description, path string) (*os.File, error) {
 	for _, fd := range d.tree.Scenario.Caller.InheritFD {
 		if fd.FD.Value == 0 && path == "-" {
-			return nil, errors.New("caller.inherit_fd: the caller's descriptor 0 is what this description comes from; give it as a file")
+			return nil, errors.New("caller.inherit_fd: descriptor 0 is standard input, from which the description is read; write the description to a file and give its path")
 		}
 	}
 	fd, err := unix.MemfdCreate("description", unix.MFD_CLOEXEC)
@@ -98,14 +99,15 @@ func readAgain(d *description, path string) (*os.File, error) {
 	return file, nil
 }
 
-// flagsOfCaller reports whether flags say what the caller is: then the one who
-// calls is it, and not what the description asks for.
+// flagsOfCaller reports whether flags describe the caller. Then this process is the
+// caller, and the description's caller is ignored.
 func (f *conflictsFlags) flagsOfCaller(cmd *cobra.Command) bool {
 	return cmd.Flags().Changed("inherit-fd") || cmd.Flags().Changed("service-fd")
 }
 
-// callerFiles opens what the caller has, by number: each on an open file of its
-// own, so that kcmp tells them apart. The caller closes them.
+// callerFiles opens the descriptors of a scenario's caller. files is indexed by number.
+// Each descriptor has an open file of its own, so that kcmp distinguishes them. opened
+// are the files that the calling function must close.
 func callerFiles(s *tasktree.Scenario, standard [3]*os.File) (files, opened []*os.File, err error) {
 	var numbers []int
 	if s != nil {
@@ -140,8 +142,8 @@ func closeFiles(files []*os.File) {
 	}
 }
 
-// runAsCaller runs regrow with these arguments in the process that a description
-// asks for, and gives its status. standard is what it has as 0, 1 and 2.
+// runAsCaller runs regrow with these arguments in a process as a scenario describes it,
+// and returns its exit status. standard are its descriptors 0, 1 and 2.
 func runAsCaller(ctx context.Context, s *tasktree.Scenario, standard [3]*os.File, args ...string) (int, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -152,7 +154,7 @@ func runAsCaller(ctx context.Context, s *tasktree.Scenario, standard [3]*os.File
 		return 0, err
 	}
 	defer closeFiles(opened)
-	if err := keepToOurselves(); err != nil {
+	if err := hideInherited(); err != nil {
 		return 0, err
 	}
 	limit := int64(0)
@@ -164,7 +166,7 @@ func runAsCaller(ctx context.Context, s *tasktree.Scenario, standard [3]*os.File
 	if err != nil {
 		return 0, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = process.Signal(unix.SIGTERM) }) // it ends its trees
+	stop := context.AfterFunc(ctx, func() { _ = process.Signal(unix.SIGTERM) }) // then it ends its trees
 	defer stop()
 	state, err := process.Wait()
 	if err != nil {
@@ -179,10 +181,10 @@ func runAsCaller(ctx context.Context, s *tasktree.Scenario, standard [3]*os.File
 	return state.ExitCode(), nil
 }
 
-// keepToOurselves makes close-on-exec what our own caller has left open beyond
-// the standard descriptors: a scenario's caller has what the scenario says.
-// (close_range(2) does so since Linux 5.11.)
-func keepToOurselves() error {
+// hideInherited makes all descriptors above 2 close-on-exec, so that a scenario's
+// caller has only what the scenario describes. (close_range(2) can do this since Linux
+// 5.11.)
+func hideInherited() error {
 	numbers, err := proc.FDs(proc.Caller)
 	if err != nil {
 		return err
@@ -195,8 +197,8 @@ func keepToOurselves() error {
 	return nil
 }
 
-// becomeCaller takes the limit that a description asks for and starts anew. It
-// returns only if there is nothing to do any more, or with an error.
+// becomeCaller sets the caller's RLIMIT_NOFILE and executes regrow again. It returns
+// nil if limit is 0, else only with an error.
 func becomeCaller(limit int64) error {
 	if limit == 0 {
 		return nil

@@ -17,8 +17,8 @@ import (
 	"regrow/tasktree"
 )
 
-// tellArg makes the test binary a program that becomes the caller that it is
-// asked to be, and tells what it then has.
+// tellArg makes the test binary a program that becomes a scenario's caller, and prints
+// its limit and descriptors.
 const tellArg = "tell-what-the-caller-has"
 
 func TestMain(m *testing.M) {
@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// tell prints the limit and all descriptors that came through the exec.
+// tell prints the limit and all inherited descriptors.
 func tell() error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -65,7 +65,8 @@ func tell() error {
 	return nil
 }
 
-// TestRunAsCaller looks from inside at the process that a scenario asks for.
+// TestRunAsCaller checks the limit and the descriptors of a scenario's caller, as that
+// process itself sees them.
 func TestRunAsCaller(t *testing.T) {
 	var own unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &own); err != nil {
@@ -78,7 +79,7 @@ func TestRunAsCaller(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		caller *tasktree.Caller
-		limit  uint64 // soft; 0: as in this process, where Go has raised it, too
+		limit  uint64 // soft; 0: that of this process, which Go has raised, too
 		fds    []int
 	}{
 		{"nothing", nil, 0, []int{0, 1, 2}},
@@ -112,14 +113,14 @@ func TestRunAsCaller(t *testing.T) {
 				soft, hard = own.Cur, own.Max
 			}
 			if want := fmt.Sprintf("%d %d\n%v\n", soft, hard, c.fds); err != nil || string(got) != want {
-				t.Errorf("it says %q, want %q (%v)", got, want, err)
+				t.Errorf("the caller prints %q, want %q (%v)", got, want, err)
 			}
 		})
 	}
 }
 
-// TestCallerFiles holds that every descriptor is an open file of its own: kcmp
-// has to tell them apart.
+// TestCallerFiles checks that every descriptor is an open file of its own, so that kcmp
+// can distinguish them.
 func TestCallerFiles(t *testing.T) {
 	s := &tasktree.Scenario{Caller: tasktree.Caller{
 		Open:      tasktree.Number{Value: 6},
@@ -141,6 +142,6 @@ func TestCallerFiles(t *testing.T) {
 		seen[f] = true
 	}
 	if files[1] == os.Stdout || files[2] != os.Stderr || len(opened) != 5 {
-		t.Errorf("%d files opened, standard output given down %v", len(opened), files[1] != os.Stdout)
+		t.Errorf("%d files opened, standard output replaced: %v", len(opened), files[1] != os.Stdout)
 	}
 }

@@ -16,18 +16,18 @@ func newCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check TREE.yaml...",
 		Short: "Decode and validate descriptions, start nothing",
-		Long: `Decode and validate descriptions. Every problem of every file goes to standard
-error as FILE:LINE:COL: ..., sorted, with the line that it is about. Warnings
+		Long: `Decode and validate descriptions. Print every problem of every file to standard
+error as FILE:LINE:COL: ..., sorted, with the line of the description. Warnings
 (an open file that no task uses, a program without descriptor 0, 1 or 2) do not
 change the exit status.
 
-With --host it also says what this kernel, these privileges and these limits lack
-to restore a valid one, and which files, folders and programs are missing or
-refused: all of it, each with the line that needs it and the way around. Pids in
-use are not looked at.
+With --host also print what the kernel, the privileges and the limits lack to
+restore a valid description, and which files, folders and programs are missing or
+refused, each with the line that needs it and a remedy. Pids in use are not
+checked.
 
-Exit status: 0 if all are valid, 2 if not, 3 if all are and this host lacks
-something.`,
+Exit status: 0 if all descriptions are valid, 2 if one is not, 3 if all are valid
+and this host lacks something.`,
 		Example: `  regrow check examples/*.yaml
   regrow check --host tree.yaml`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,7 +41,7 @@ something.`,
 					_, err = replaceForCaller(d.tree)
 				}
 				if err != nil {
-					explain(cmd.ErrOrStderr(), err)
+					printError(cmd.ErrOrStderr(), err)
 					bad++
 					continue
 				}
@@ -51,7 +51,7 @@ something.`,
 					continue
 				}
 				if err := checkHost(tree); err != nil {
-					explain(cmd.ErrOrStderr(), err)
+					printError(cmd.ErrOrStderr(), err)
 					lacking++
 				}
 			}
@@ -65,12 +65,13 @@ something.`,
 		},
 		ValidArgsFunction: yamlFiles,
 	}
-	cmd.Flags().BoolVar(&host, "host", false, "also say what this kernel and these privileges lack to restore it")
+	cmd.Flags().BoolVar(&host, "host", false, "also print what this kernel and these privileges lack to restore the tree")
 	return cmd
 }
 
-// checkHost says whether this host can restore a tree, whatever descriptors the
-// caller will give it, and has every path, folder and program that it names.
+// checkHost checks that this host can restore a tree, and has every path, folder and
+// program that the tree names. It assumes that the caller will pass every descriptor
+// that the tree inherits.
 func checkHost(tree *tasktree.Tree) error {
 	host, err := restore.ThisHost()
 	lacks := restore.CheckHost(tree, host)
@@ -90,8 +91,8 @@ func checkHost(tree *tasktree.Tree) error {
 	if lacks == nil {
 		return err
 	}
-	// A descriptor past the limit is why there is no plan. Paths are looked at as if
-	// there were no limit, so that all is said at once.
+	// There is no plan because a descriptor is beyond the limit. Check the paths as
+	// if there were no limit, so that all problems are reported at once.
 	host.HardFiles = tasktree.MaxFD + 1
 	if plan, err = restore.NewPlan(tree, host, restore.PlanOptions{Inherit: keys}); err != nil {
 		return lacks

@@ -24,7 +24,7 @@ type conflictsFlags struct {
 	run      bool
 	check    bool
 	shrink   bool
-	asCaller int64 // see asCallerFlag; -1: this is the caller who called
+	asCaller int64 // see asCallerFlag; -1: the flag is not given
 	strategy strategyFlags
 	inherit  inheritFlag
 }
@@ -34,24 +34,24 @@ func newConflicts() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "conflicts TREE.yaml",
 		Short: "Predict which helper descriptors collide with restored ones, by strategy",
-		Long: `Run each strategy's plan against a model of descriptor tables and print what it
+		Long: `Run the plan of each strategy on a model of descriptor tables. Print what the plan
 needs (helper descriptors of a task, system calls, messages, files in flight,
 RLIMIT_NOFILE) and each collision: the step, the task, the number, what was
-there and what is lost by that. Needs no privileges and starts nothing.
+there and what is lost. Needs no privileges and starts nothing.
 
-With --naive also the forms that do not look where they put things. With --run
-the trees are restored up to the moment of release, every descriptor is compared
-by kcmp with what was predicted, and the tree is ended; no program runs. A
-description may say under "caller" what the process that restores is to be like.
+--naive adds the naive forms, which place helpers without checking for
+collisions. --run restores the tree up to the moment of release, compares every
+descriptor with the prediction by kcmp, and ends the tree; no program runs. A
+description may describe the process that restores it under "caller".
 
-With --check the arguments are scenarios, or folders of them: descriptions that
-say under "expect" how each strategy ends. All of it is predicted and tried. With
---shrink a smallest tree is printed in which the chosen strategy still has a
-conflict.
+With --check the arguments are scenarios, or folders of scenarios: descriptions
+with the expected outcome of each strategy under "expect". Each outcome is
+predicted and tried. --shrink prints a minimal tree in which the chosen strategy
+still has a conflict.
 
 Exit status: 1 if the chosen strategy (--strategy, default fdstore, with --naive
-its naive form) has a collision, cannot restore the tree, or if prediction and
-reality disagree, if a scenario ends otherwise than expected, or if there is
+its naive form) has a collision or cannot restore the tree, if prediction and
+reality disagree, if a scenario has another outcome than expected, or if there is
 nothing to shrink; 2 for an invalid description; 3 if --run lacks something;
 128+N if signal N stopped it (TERM, HUP, INT, QUIT).`,
 		Example: `  regrow conflicts examples/swap.yaml
@@ -77,29 +77,29 @@ nothing to shrink; 2 for an invalid description; 3 if --run lacks something;
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&f.json, "json", false, "print one JSON object instead of the table")
-	flags.BoolVar(&f.run, "run", false, "restore with the kernel, too, and compare what each descriptor really is")
-	flags.BoolVar(&f.check, "check", false, "try scenarios, or folders of them, against what they expect of each strategy")
-	flags.BoolVar(&f.shrink, "shrink", false, "print a smallest tree that still has a conflict with the chosen strategy")
+	flags.BoolVar(&f.run, "run", false, "also restore the tree, and compare each descriptor with the prediction")
+	flags.BoolVar(&f.check, "check", false, "try scenarios, or folders of scenarios, and compare each strategy with its expected outcome")
+	flags.BoolVar(&f.shrink, "shrink", false, "print a minimal tree that still has a conflict with the chosen strategy")
 	flags.Int64Var(&f.asCaller, asCallerFlag, -1, "")
 	_ = flags.MarkHidden(asCallerFlag)
 	f.strategy.add(cmd)
 	f.inherit.add(cmd)
-	for _, x := range exclusions { // for the shell, which then offers only one of them
+	for _, x := range exclusions { // for completion in the shell, which then offers only one of them
 		cmd.MarkFlagsMutuallyExclusive(x.flag, x.other)
 	}
 	return cmd
 }
 
-// exclusion is a flag that would say nothing beside another one, and why.
+// exclusion is a flag that has no meaning together with another one, and why.
 type exclusion struct{ flag, other, because string }
 
 const (
 	triesAll   = "a scenario is tried with every strategy, in both forms"
-	saysCaller = "a scenario says itself what its caller has"
+	saysCaller = "a scenario describes its caller itself"
 )
 
 var exclusions = []exclusion{
-	{"check", "shrink", "one tries a tree, the other makes a smaller one"},
+	{"check", "shrink", "--check tries a tree, --shrink makes a smaller one"},
 	{"check", "run", "--check restores already"},
 	{"shrink", "run", "--shrink starts nothing"},
 	{"check", "strategy", triesAll},
@@ -109,8 +109,8 @@ var exclusions = []exclusion{
 	{"shrink", "json", "--shrink prints a description"},
 }
 
-// excluded refuses flags that exclude each other. It comes before cobra, which
-// would do so in words of its own.
+// excluded refuses flags that exclude each other. It runs before cobra's own check,
+// whose message does not give the reason.
 func excluded(cmd *cobra.Command) error {
 	for _, x := range exclusions {
 		if cmd.Flags().Changed(x.flag) && cmd.Flags().Changed(x.other) {
@@ -120,7 +120,7 @@ func excluded(cmd *cobra.Command) error {
 	return nil
 }
 
-// do tells the ways to use the command apart.
+// do runs the variant of the command that the flags select.
 func (f *conflictsFlags) do(cmd *cobra.Command, args []string) error {
 	if f.asCaller > 0 {
 		return &exitError{exitNo, becomeCaller(f.asCaller)}
@@ -137,8 +137,8 @@ func (f *conflictsFlags) do(cmd *cobra.Command, args []string) error {
 	}
 }
 
-// untilSignal lets a signal that asks regrow to stop end the command's context: a
-// restore under way ends, and what it has made is removed.
+// untilSignal runs do with a context that ends when a signal asks regrow to stop. A
+// restore then ends, and the files that it has made are removed.
 func untilSignal(cmd *cobra.Command, do func() error) error {
 	signals := catch()
 	defer signals.stop()
@@ -152,16 +152,16 @@ func untilSignal(cmd *cobra.Command, do func() error) error {
 	return err
 }
 
-// lab is what regrow conflicts prints with --json.
-type lab struct {
+// conflictsResult is the output of regrow conflicts --json.
+type conflictsResult struct {
 	Version  int              `json:"version"` // 1
 	Source   string           `json:"source"`
 	Replaced []parts.Replaced `json:"replaced,omitempty"` // by descriptors of the caller's
-	Forms    []*labForm       `json:"forms"`
+	Forms    []*formResult    `json:"forms"`
 }
 
-// labForm is what one strategy, in one form, does with the tree.
-type labForm struct {
+// formResult is the outcome of one strategy in one form.
+type formResult struct {
 	Strategy restore.Strategy `json:"strategy"`
 	Naive    bool             `json:"naive"`
 	Chosen   bool             `json:"chosen"`            // its collisions decide the exit status
@@ -173,7 +173,7 @@ type labForm struct {
 }
 
 // broken reports whether the form does not restore the tree as described.
-func (f *labForm) broken() bool {
+func (f *formResult) broken() bool {
 	return f.Refused != "" || len(f.Disagree) > 0 || f.Prediction != nil && !f.Prediction.Held()
 }
 
@@ -197,7 +197,7 @@ func (f *conflictsFlags) conflicts(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return &exitError{exitHost, err}
 	}
-	l := &lab{Version: 1, Source: tree.Source, Replaced: parts.Replacements(tree)}
+	l := &conflictsResult{Version: 1, Source: tree.Source, Replaced: parts.Replacements(tree)}
 	failed := false
 	for _, form := range f.forms() {
 		o := base
@@ -222,25 +222,25 @@ func (f *conflictsFlags) conflicts(cmd *cobra.Command, path string) error {
 	return nil
 }
 
-// forms lists what is to be looked at: every strategy or the given one, and with
-// --naive the naive form of each behind it.
-func (f *conflictsFlags) forms() []*labForm {
-	var forms []*labForm
+// forms lists the forms to run: every strategy or the given one, and with --naive the
+// naive form of each after it.
+func (f *conflictsFlags) forms() []*formResult {
+	var forms []*formResult
 	for _, s := range restore.Strategies() {
 		if f.strategy.strategy.given && s != f.strategy.strategy.Strategy {
 			continue
 		}
 		chosen := s == f.strategy.strategy.Strategy
-		forms = append(forms, &labForm{Strategy: s, Chosen: chosen && !f.strategy.naive})
+		forms = append(forms, &formResult{Strategy: s, Chosen: chosen && !f.strategy.naive})
 		if f.strategy.naive {
-			forms = append(forms, &labForm{Strategy: s, Naive: true, Chosen: chosen})
+			forms = append(forms, &formResult{Strategy: s, Naive: true, Chosen: chosen})
 		}
 	}
 	return forms
 }
 
-// form predicts what one form does, and with --run lets it do so.
-func (f *conflictsFlags) form(ctx context.Context, tree *tasktree.Tree, host restore.Host, o restore.PlanOptions, form *labForm) error {
+// form predicts the outcome of one form, and with --run also restores the tree.
+func (f *conflictsFlags) form(ctx context.Context, tree *tasktree.Tree, host restore.Host, o restore.PlanOptions, form *formResult) error {
 	plan, err := restore.NewPlan(tree, host, o)
 	if refused, ok := errors.AsType[*restore.RefusedError](err); ok {
 		form.Refused = refused.Error()
@@ -264,8 +264,8 @@ func (f *conflictsFlags) form(ctx context.Context, tree *tasktree.Tree, host res
 	return nil
 }
 
-// name gives a form's name in the table.
-func (f *labForm) name() string {
+// name returns the form's name in the table.
+func (f *formResult) name() string {
 	name := f.Strategy.String()
 	if f.Naive {
 		name += ", naive"
@@ -274,7 +274,7 @@ func (f *labForm) name() string {
 }
 
 // write prints the table, and below it each collision.
-func (l *lab) write(w io.Writer, ran bool) error {
+func (l *conflictsResult) write(w io.Writer, ran bool) error {
 	var text strings.Builder
 	for _, r := range l.Replaced {
 		_, _ = fmt.Fprintln(&text, r)
@@ -296,7 +296,7 @@ func (l *lab) write(w io.Writer, ran bool) error {
 			result = tasktree.Breaks
 		}
 		if ran {
-			really = map[bool]string{true: "as predicted\t", false: "otherwise\t"}[len(f.Disagree) == 0]
+			really = map[bool]string{true: "as predicted\t", false: "not as predicted\t"}[len(f.Disagree) == 0]
 		}
 		_, _ = fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", f.name(), p.Helpers, p.Calls, p.Messages, p.InFlight, p.NoFile, len(p.Collisions), result, really)
 	}
@@ -314,8 +314,8 @@ func (l *lab) write(w io.Writer, ran bool) error {
 	return nil
 }
 
-// details tells what is to be said of one form beside its numbers.
-func (f *labForm) details(w io.Writer) {
+// details prints the collisions and failures of one form.
+func (f *formResult) details(w io.Writer) {
 	line := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
 	if !f.broken() {
 		return

@@ -1,5 +1,5 @@
 // Command regrow restores process trees from a YAML description.
 //
-// The work is done by packages images and restore; this command maps words on
-// the command line to their calls, and their errors to exit statuses.
+// Packages images and restore do the work. This command maps the command line to
+// their functions, and their errors to exit statuses.
 package main

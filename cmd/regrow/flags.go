@@ -13,7 +13,7 @@ import (
 	"regrow/tasktree"
 )
 
-// pathFlag is the path of a file to be written, "" for none.
+// pathFlag is the path of an output file, "" for none.
 type pathFlag string
 
 // String implements pflag.Value.
@@ -22,17 +22,17 @@ func (f *pathFlag) String() string { return string(*f) }
 // Type implements pflag.Value.
 func (f *pathFlag) Type() string { return "F" }
 
-// Set implements pflag.Value. Elsewhere - is a standard stream, but what is to be
-// written here must not be mixed with what the tree writes.
+// Set implements pflag.Value. It refuses -, which usually means standard output: this
+// output must not be mixed with the tree's.
 func (f *pathFlag) Set(s string) error {
 	if s == "-" {
-		return errors.New("want a file; standard output is the tree's (write ./- for a file of this name)")
+		return errors.New("expected the path of a file: standard output belongs to the tree (write ./- for a file named -)")
 	}
 	*f = pathFlag(s)
 	return nil
 }
 
-// timeFlag is a span of time, 0 for none.
+// timeFlag is a duration, 0 for none.
 type timeFlag time.Duration
 
 // String implements pflag.Value.
@@ -59,7 +59,7 @@ func (f *timeFlag) Set(s string) error {
 	return nil
 }
 
-// levelFlag is how much to tell.
+// levelFlag is a log level.
 type levelFlag logrus.Level
 
 // String implements pflag.Value.
@@ -86,8 +86,8 @@ func levels() []string {
 	return names
 }
 
-// flagError says in the house's words what is wrong with a flag, and which one was
-// probably meant.
+// flagError replaces pflag's message about a wrong flag, and suggests the flag that
+// was probably meant.
 func flagError(cmd *cobra.Command, err error) error {
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		var names []string
@@ -109,18 +109,18 @@ func flagError(cmd *cobra.Command, err error) error {
 	return fmt.Errorf("--%s %s: %w", flag.Name, value, bad.Unwrap())
 }
 
-// completeFlags lets the shell complete what follows flags: one of these values,
-// or nothing where there are none, since a file is never meant.
+// completeFlags registers the values of flags for completion in the shell. A nil list
+// means that nothing can be completed, not even a file name.
 func completeFlags(cmd *cobra.Command, values map[string][]string) {
 	for name, list := range values {
-		// It fails only for a flag that does not exist, or twice: a bug.
+		// It fails only if the flag does not exist or is registered twice: a bug.
 		if err := cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(list, cobra.ShellCompDirectiveNoFileComp)); err != nil {
 			panic(err)
 		}
 	}
 }
 
-// yamlFiles lets the shell complete descriptions, as many as there may be.
+// yamlFiles lets the shell complete any number of descriptions.
 func yamlFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
 }

@@ -10,8 +10,8 @@ import (
 	"regrow/tasktree"
 )
 
-// newHelp is cobra's help, which for what it does not know shows the help of
-// something else, as if all were well.
+// newHelp replaces cobra's help command, which for an unknown command shows the help
+// of another one, with status 0.
 func newHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
@@ -24,7 +24,7 @@ func newHelp() *cobra.Command {
 			case len(rest) > 0:
 				return noSuchCommand(about, rest)
 			}
-			about.InitDefaultHelpFlag() // as for those that are run
+			about.InitDefaultHelpFlag() // cobra adds it only to the command that it runs
 			return about.Help()
 		},
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -41,8 +41,8 @@ func newHelp() *cobra.Command {
 	}
 }
 
-// addCompletion adds cobra's command for the shells' sake, which must have its
-// output already, and lets it refuse a shell that it does not know.
+// addCompletion adds cobra's completion command, and makes it refuse an unknown shell.
+// The root command must have its output already.
 func addCompletion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
@@ -55,7 +55,8 @@ func addCompletion(root *cobra.Command) {
 	}
 }
 
-// noSuchCommand says which command was probably meant.
+// noSuchCommand refuses an unknown command or shell, and suggests the one that was
+// probably meant.
 func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -71,8 +72,8 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("unknown %s %q%s%s; see %s --help", what, args[0], tasktree.DidYouMean(args[0], names), known, cmd.CommandPath())
 }
 
-// output remembers the first failure of what writes to it: not everybody who
-// prints tells, and a lost answer is none.
+// output remembers the first failed write. Not all code that prints returns the error,
+// and a command whose output is lost must fail.
 type output struct {
 	w   io.Writer
 	err error

@@ -21,14 +21,14 @@ type inheritFlag struct {
 }
 
 func (f *inheritFlag) add(cmd *cobra.Command) {
-	cmd.Flags().Var(f, "inherit-fd", "the caller's descriptor N is the open file that the tree calls KEY: the key of an inherit, or the name of any open file, which it replaces; may be repeated")
+	cmd.Flags().Var(f, "inherit-fd", "pass the caller's descriptor N as the open file that the tree calls KEY: the key of an inherit, or the name of any open file, which N replaces; may be repeated")
 	completeFlags(cmd, map[string][]string{"inherit-fd": nil})
 }
 
-// checkOpen demands that the caller left all of them open. What this process has
-// opened itself lands on the lowest free number and must not pass for the
-// caller's: since Go 1.25 even the runtime keeps a file open. It is told apart by
-// close-on-exec, which nothing that came through an exec can have.
+// checkOpen checks that the caller left all of these descriptors open. A descriptor
+// that this process has opened itself could be at the same number: since Go 1.25 even
+// the runtime keeps a file open. Such a descriptor is close-on-exec; an inherited one
+// cannot be, because the exec would have closed it.
 func (f *inheritFlag) checkOpen() error {
 	for _, key := range slices.Sorted(maps.Keys(f.fds)) {
 		flags, err := unix.FcntlInt(uintptr(f.fds[key]), unix.F_GETFD, 0)
@@ -36,16 +36,16 @@ func (f *inheritFlag) checkOpen() error {
 			return fmt.Errorf("--inherit-fd %s=%d: the caller did not leave descriptor %d open", key, f.fds[key], f.fds[key])
 		}
 		if mayBeRuntimes(f.fds[key]) {
-			return fmt.Errorf("--inherit-fd %s=%d: descriptor %[2]d is /dev/null, open for reading and writing: the Go runtime puts that there "+
-				"if the caller leaves %[2]d closed, and nothing tells whose it is; give /dev/null at a number above 2", key, f.fds[key])
+			return fmt.Errorf("--inherit-fd %s=%d: descriptor %[2]d is /dev/null, open for reading and writing: the Go runtime opens that "+
+				"if the caller leaves %[2]d closed, so it may not be the caller's; pass /dev/null at a number above 2", key, f.fds[key])
 		}
 	}
 	return nil
 }
 
-// mayBeRuntimes reports whether a descriptor looks like what the Go runtime opens
-// for a standard one that is closed, before any code of ours runs (runtime,
-// checkfds). It is not close-on-exec, so that does not tell.
+// mayBeRuntimes reports whether a descriptor may be the /dev/null that the Go runtime
+// opens at start in place of a closed standard descriptor (checkfds in package
+// runtime). The runtime does not make it close-on-exec.
 func mayBeRuntimes(fd int) bool {
 	if fd > 2 {
 		return false
@@ -58,9 +58,9 @@ func mayBeRuntimes(fd int) bool {
 		unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == unix.Mkdev(1, 3)
 }
 
-// checkStdin demands that standard input is not handed down if the description
-// comes from there: a task would get it read to its end. The key stdin is refused
-// for the same reason, at its place in the description.
+// checkStdin refuses to pass on standard input if the description was read from it: a
+// task would get it at its end. The key stdin is refused for the same reason, with its
+// position in the description.
 func (f *inheritFlag) checkStdin(d *description) error {
 	if !d.stdin {
 		return nil
@@ -73,8 +73,8 @@ func (f *inheritFlag) checkStdin(d *description) error {
 	return nil
 }
 
-// replace gives the tree as it is with what the flags give. A key that names
-// nothing in the tree is wrong usage.
+// replace returns the tree with the caller's descriptors in place of the files that
+// the flags name. A key that names nothing in the tree is wrong usage.
 func (f *inheritFlag) replace(tree *tasktree.Tree) (*tasktree.Tree, error) {
 	replaced, err := tree.Replace(f.fds)
 	wrong, ok := errors.AsType[*tasktree.GivenError](err)
@@ -88,9 +88,9 @@ func (f *inheritFlag) replace(tree *tasktree.Tree) (*tasktree.Tree, error) {
 	return nil, &exitError{exitUsage, errors.New(strings.Join(lines, "\n"))}
 }
 
-// replaceAllKeys is replace where stdin, stdout and stderr are keys as others are. When a
-// tree is restored they are given without a flag; a process that looks at it later has
-// other standard descriptors.
+// replaceAllKeys is replace with stdin, stdout and stderr as keys like any other. A
+// restore is given these three without a flag; a process that examines the tree later
+// has other standard descriptors.
 func (f *inheritFlag) replaceAllKeys(tree *tasktree.Tree) (*tasktree.Tree, error) {
 	names := inheritFlag{fds: maps.Clone(f.fds)}
 	for _, key := range []string{"stdin", "stdout", "stderr"} {
@@ -107,8 +107,8 @@ func (f *inheritFlag) replaceAllKeys(tree *tasktree.Tree) (*tasktree.Tree, error
 	return names.replace(tree)
 }
 
-// replaceForCaller does the same with what a scenario's caller gives. What is
-// wrong has a place in the description.
+// replaceForCaller does the same with the descriptors of a scenario's caller. Here a
+// wrong key has a position in the description.
 func replaceForCaller(tree *tasktree.Tree) (*tasktree.Tree, error) {
 	replaced, err := tree.Replace(callerOptions(tree.Scenario).Inherit)
 	wrong, ok := errors.AsType[*tasktree.GivenError](err)
@@ -139,11 +139,11 @@ func (f *inheritFlag) Type() string { return "KEY=N" }
 func (f *inheritFlag) Set(s string) error {
 	key, number, ok := strings.Cut(s, "=")
 	if !ok || key == "" {
-		return errors.New("want KEY=N, such as listener=5")
+		return errors.New("expected KEY=N, such as listener=5")
 	}
 	fd, err := strconv.ParseUint(number, 10, 32)
 	if err != nil || fd > math.MaxInt32 {
-		return fmt.Errorf("%q is no descriptor number", number)
+		return fmt.Errorf("%q is not a descriptor number", number)
 	}
 	if _, twice := f.fds[key]; twice {
 		return fmt.Errorf("the key %s is given twice", key)

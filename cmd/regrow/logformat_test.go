@@ -8,7 +8,7 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// TestPlainFormat holds the form of log entries.
+// TestPlainFormat checks the format of log entries.
 func TestPlainFormat(t *testing.T) {
 	var out strings.Builder
 	log := logrus.New()
@@ -29,8 +29,8 @@ regrow: error: plain
 	}
 }
 
-// TestExplainBegins holds what each line of an error begins with.
-func TestExplainBegins(t *testing.T) {
+// TestErrorPrefix checks how error messages begin.
+func TestErrorPrefix(t *testing.T) {
 	for text, want := range map[string]string{
 		"tree.yaml:3:4: restore: x":            "tree.yaml:3:4: restore: x",
 		"a b/tree:1.yaml:3:4: x: y:7:8: z":     "a b/tree:1.yaml:3:4: x: y:7:8: z",
@@ -42,7 +42,7 @@ func TestExplainBegins(t *testing.T) {
 		"got SIGTERM while writing 1:2: x":     "regrow: got SIGTERM while writing 1:2: x",
 	} {
 		var out strings.Builder
-		explain(&out, errors.New(text))
+		printError(&out, errors.New(text))
 		if got := strings.TrimSuffix(out.String(), "\n"); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}

@@ -14,26 +14,26 @@ import (
 	"regrow/tasktree"
 )
 
-// Exit statuses, see the README.
+// Exit statuses, see docs/commands.md.
 const (
 	exitOK       = 0
-	exitNo       = 1   // the answer is no: a detached restore failed, a conflict stands
+	exitNo       = 1   // the answer is no: a detached restore failed, a tree has a conflict
 	exitUsage    = 2   // wrong usage or an invalid description; nothing was started
 	exitHost     = 3   // the kernel or the privileges lack something; nothing was started
 	exitForeFail = 125 // a foreground restore failed after it had begun
 	exitNotExec  = 126 // the same, because a program cannot be executed
-	exitNotFound = 127 // the same, because a program is not there
+	exitNotFound = 127 // the same, because a program does not exist
 )
 
 func main() {
-	restore.Init() // this process may be one that keeps open files for another
-	tuneMemory()
-	tuneProcessors()
+	restore.Init() // serves and does not return if this process is the service of a restore
+	limitMemory()
+	limitProcessors()
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// exitError is an error with the status that it ends regrow with. An err of nil
-// means that everything was said already.
+// exitError is an error and the exit status that it causes. err is nil if everything
+// was printed already.
 type exitError struct {
 	status int
 	err    error
@@ -48,7 +48,7 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-// run does what the arguments say and gives the exit status.
+// run executes the command line and returns the exit status.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := newCommand()
 	out := &output{w: stdout}
@@ -65,11 +65,11 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		exit = &exitError{exitNo, fmt.Errorf("regrow: %w", out.err)}
 	case err == nil:
 		return exitOK
-	default: // what cobra itself finds wrong is usage
+	default: // an error of cobra itself is wrong usage
 		exit = &exitError{exitUsage, fmt.Errorf("regrow: %w", err)}
 	}
 	if exit.err != nil {
-		explain(stderr, exit.err)
+		printError(stderr, exit.err)
 	}
 	return exit.status
 }
@@ -80,15 +80,15 @@ func newCommand() *cobra.Command {
 		Use:   "regrow",
 		Short: "Restore process trees from a YAML description",
 		Long: `regrow restores process trees from a YAML description: the tasks, the files that
-each of them has open, at which numbers, and which of these files they share.`,
-		Example: `  a demo tree that lives on, and its end:
+each task has open, the descriptor numbers, and which open files are shared.`,
+		Example: `  restore a demo tree that lives on, and end it:
     regrow restore --detach --pidfile tree.pid tree.yaml
     kill -- -$(cat tree.pid)
 
-  a conflict of descriptors, predicted and tried:
+  predict a descriptor conflict, and try it:
     regrow conflicts --naive --run test/scenarios/01-pipe-swapped.yaml
 
-  a test in a virtual machine: what its kernel lacks, then the tree and its status:
+  in a virtual machine, list what the kernel lacks, then restore:
     regrow check --host tree.yaml && regrow restore tree.yaml`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -106,15 +106,15 @@ each of them has open, at which numbers, and which of these files they share.`,
 	return root
 }
 
-// roomForRuntime demands a few free descriptors before any command begins. With
-// the first file the Go runtime opens an epoll instance and an eventfd, and where it
-// gets none it ends the process with a traceback. What is too low is a limit of
-// this host, whether the description is valid or not.
+// roomForRuntime checks that a few descriptors are free before a command begins. With
+// the first file the Go runtime opens an epoll instance and an eventfd, and if it
+// cannot, it ends the process with a traceback. A limit that is too low is a lack of
+// the host, whether the description is valid or not.
 func roomForRuntime(*cobra.Command, []string) error {
 	for range 2 {
 		var pipe [2]int
 		if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-			return &exitError{exitHost, fmt.Errorf("regrow: no room to begin: %w", os.NewSyscallError("pipe2", err))}
+			return &exitError{exitHost, fmt.Errorf("regrow: cannot begin without free descriptors: %w", os.NewSyscallError("pipe2", err))}
 		}
 		for _, fd := range pipe {
 			defer unix.Close(fd)
@@ -132,7 +132,7 @@ func statusOf(err error, detach bool) int {
 	switch {
 	case errors.As(err, &invalid), errors.As(err, &given):
 		return exitUsage
-	case errors.As(err, &host), errors.As(err, &refused): // limits that can be seen beforehand among them
+	case errors.As(err, &host), errors.As(err, &refused): // also limits that are known beforehand
 		return exitHost
 	case detach:
 		return exitNo

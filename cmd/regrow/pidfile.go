@@ -13,25 +13,25 @@ import (
 	"regrow/internal/proc"
 )
 
-// pidFile is a file for the root's pid. It is opened before the restore begins,
-// so that what is wrong with it is known in time, and written at release.
+// pidFile is a file for the root's pid. It is opened before the restore begins, so
+// that errors are known in time, and written at release.
 //
-// Others may use the same path, since nothing forbids that. Whoever writes last
-// has the file: it is removed only by the one whose pid it has, or, before
-// anybody has written, by the one who made it. Each looks and acts under a lock
-// of the file (flock(2)); where a file system has none a small gap is left.
+// Several regrows may use the same path. The last one that writes owns the file: only
+// the regrow whose pid is in it removes it, or, before any of them has written, the
+// one that made it. Each checks and changes the file under a lock (flock(2)). On a
+// file system without locks a small race remains.
 type pidFile struct {
 	f     *os.File
 	given string // the path that the caller gave
-	path  string // where that led, behind links
-	made  bool   // by us
-	wrote string // what we have written, "" for nothing yet
+	path  string // the path of the file, after all links
+	made  bool   // this process has made the file
+	wrote string // the text that this process has written, "" for nothing yet
 }
 
-// openPIDFile opens or makes a regular file. nil is for no path.
+// openPIDFile opens or makes a regular file. It returns nil for an empty path.
 func openPIDFile(path string) (*pidFile, error) {
 	if path == "" {
-		return nil, nil //nolint:nilnil // no file was asked for, and nil is one that does nothing
+		return nil, nil //nolint:nilnil // all methods do nothing on nil
 	}
 	p := &pidFile{given: path}
 	if err := p.open(); err != nil {
@@ -53,10 +53,10 @@ func (p *pidFile) open() error {
 	if errors.Is(err, fs.ErrExist) {
 		_, there := os.Stat(p.given)
 		f, err = os.OpenFile(p.given, flags|os.O_RDWR|os.O_CREATE, 0o644)
-		if errors.Is(err, fs.ErrPermission) { // it need not be readable; then it stays
+		if errors.Is(err, fs.ErrPermission) { // it need not be readable, but then remove leaves it
 			f, err = os.OpenFile(p.given, flags|os.O_WRONLY|os.O_CREATE, 0o644)
 		}
-		p.made = errors.Is(there, fs.ErrNotExist) // where a link leads
+		p.made = errors.Is(there, fs.ErrNotExist) // the path was a dangling link
 	}
 	if err != nil {
 		return fmt.Errorf("pid file: %w", err)
@@ -72,8 +72,8 @@ func (p *pidFile) open() error {
 	return nil
 }
 
-// write puts the pid into the file. If somebody has removed that meanwhile, or put
-// another in its place, it is the one that is there now.
+// write writes the pid to the file. If another process has removed or replaced the
+// file, write opens or makes it again.
 func (p *pidFile) write(pid int) error {
 	if p == nil {
 		return nil
@@ -100,11 +100,11 @@ func (p *pidFile) write(pid int) error {
 			return err
 		}
 	}
-	return fmt.Errorf("pid file: %s is removed as soon as it is there", p.given)
+	return fmt.Errorf("pid file: another process keeps removing or replacing %s", p.given)
 }
 
-// remove removes the file if it is the one that was written, and has what was
-// written.
+// remove removes the file if the path still leads to it, and if it still contains what
+// this process has written.
 func (p *pidFile) remove() {
 	if p == nil || p.wrote == "" && !p.made {
 		return
@@ -115,7 +115,7 @@ func (p *pidFile) remove() {
 	}
 }
 
-// giveUp undoes what opening has done.
+// giveUp removes the file if opening has made it.
 func (p *pidFile) giveUp() {
 	if p != nil && p.made {
 		p.remove()
@@ -135,16 +135,16 @@ func (p *pidFile) inPlace() bool {
 	return err1 == nil && err2 == nil && os.SameFile(ours, there)
 }
 
-// has reports whether this is all that the file holds.
+// has reports whether the file contains exactly this text.
 func (p *pidFile) has(text string) bool {
 	got := make([]byte, len(text)+1)
 	n, err := p.f.ReadAt(got, 0)
 	return errors.Is(err, io.EOF) && string(got[:n]) == text
 }
 
-// lock keeps other regrows from looking at the file, and gives what ends that. A
-// program may hold a lock of its pid file as long as it lives: so there is none
-// where it does not come soon.
+// lock locks the file against other regrows and returns the function that unlocks it.
+// A program may keep a lock on its pid file as long as it lives, so lock gives up after
+// half a second and returns without a lock.
 func (p *pidFile) lock() (unlock func()) {
 	const patience, pause = 50, 10 * time.Millisecond
 	for range patience {
@@ -154,9 +154,9 @@ func (p *pidFile) lock() (unlock func()) {
 			return func() { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN) }
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			break // no locks here
+			break // this file system has no locks
 		}
-		time.Sleep(pause) //nolint:forbidigo // nothing tells of a lock that is let go
+		time.Sleep(pause) //nolint:forbidigo // flock has no timeout
 	}
 	return func() {}
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// pidSteps is what two regrows do with one path, one step after the other.
+// pidSteps are the steps of two regrows that use the same pid file.
 type pidSteps struct {
 	t    *testing.T
 	path string
@@ -40,8 +40,8 @@ func (s pidSteps) has(want string) {
 	}
 }
 
-// TestPIDFileOfTwo holds that none of two regrows with one pid file removes what
-// the other one has written or will write, whoever comes and goes first.
+// TestPIDFileOfTwo checks that neither of two regrows with one pid file removes what the
+// other one has written or will write, in any order of their steps.
 func TestPIDFileOfTwo(t *testing.T) {
 	for name, do := range map[string]func(s pidSteps){
 		"the first ends first": func(s pidSteps) {
@@ -98,7 +98,7 @@ func TestPIDFileOfTwo(t *testing.T) {
 			a.giveUp()
 			s.has("22\n")
 		},
-		"somebody else writes": func(s pidSteps) {
+		"another process writes": func(s pidSteps) {
 			a := s.open()
 			s.write(a, 11)
 			if err := os.WriteFile(s.path, []byte("111\n"), 0o644); err != nil {
@@ -107,7 +107,7 @@ func TestPIDFileOfTwo(t *testing.T) {
 			a.remove()
 			s.has("111\n")
 		},
-		"somebody else puts another in its place": func(s pidSteps) {
+		"another process replaces it": func(s pidSteps) {
 			a := s.open()
 			s.write(a, 11)
 			other := s.path + ".new"
@@ -120,7 +120,7 @@ func TestPIDFileOfTwo(t *testing.T) {
 			a.remove()
 			s.has("11\n")
 		},
-		"one that was there and was never written": func(s pidSteps) {
+		"it existed before and was never written": func(s pidSteps) {
 			if err := os.WriteFile(s.path, nil, 0o644); err != nil {
 				s.t.Fatal(err)
 			}

@@ -15,10 +15,10 @@ func newPlan() *cobra.Command {
 	p := planner{refusedIsNo: true}
 	cmd := &cobra.Command{
 		Use:   "plan TREE.yaml",
-		Short: "Print every step that restore would take, and touch nothing",
-		Long: `Print, for each task, every step that restore would take, with the line of the
-description that asks for it, and the table of descriptors as it changes.
-Needs no privileges; opens and starts nothing.`,
+		Short: "Print every step of a restore, without running it",
+		Long: `Print every step of a restore, task by task: the line of the description that it
+comes from, and the changes of the descriptor table. It needs no privileges, and
+opens and starts nothing.`,
 		Example: "  regrow plan examples/swap.yaml",
 		Args:    treeArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -38,19 +38,19 @@ Needs no privileges; opens and starts nothing.`,
 		},
 		ValidArgsFunction: yamlFile,
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead of the picture")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead of text")
 	p.strategy.add(cmd)
 	p.inherit.add(cmd)
 	return cmd
 }
 
-// planner is what flags say of a plan.
+// planner has the flags that affect a plan.
 type planner struct {
 	inherit     inheritFlag
 	strategy    strategyFlags
 	detach      bool
 	silent      bool // no warnings
-	refusedIsNo bool // for commands that start nothing: a limit that refuses the tree is the answer no
+	refusedIsNo bool // a limit that is too low is exitNo instead of exitHost, for commands that start nothing
 }
 
 // plan loads and plans a description.
@@ -88,7 +88,7 @@ func (p *planner) plan(cmd *cobra.Command, path string) (*restore.Plan, error) {
 		return plan, warnNaive(warnings, plan, options)
 	}
 	if _, refused := errors.AsType[*restore.RefusedError](err); refused && !p.refusedIsNo {
-		// One number too many is seldom all that the host lacks.
+		// The host probably lacks more than this one limit: report all of it.
 		if lacks := restore.CheckHost(tree, host); lacks != nil {
 			err = lacks
 		}

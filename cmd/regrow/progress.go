@@ -14,14 +14,14 @@ import (
 	"regrow/restore"
 )
 
-// showAfter is how long a restore may take before a bar is drawn.
+// showAfter is how long a restore runs before a bar is drawn.
 const showAfter = 500 * time.Millisecond
 
 // terminalPatience is how long the release waits for the bar to be removed. A
-// terminal may take nothing (Ctrl-S, a lost connection) for as long as it likes.
+// terminal may block all output (Ctrl-S, a lost connection).
 const terminalPatience = 250 * time.Millisecond
 
-// terminal gives the terminal that w is, or nil if it is none.
+// terminal returns w as a file if it is a terminal, else nil.
 func terminal(w io.Writer) *os.File {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
@@ -30,9 +30,9 @@ func terminal(w io.Writer) *os.File {
 	return f
 }
 
-// progressOn gives what draws a restore's progress on a terminal, or nil if w is
-// none. Drawing has a goroutine of its own, which may be stuck in a write: what
-// comes meanwhile is not drawn.
+// progressOn returns a function that draws a restore's progress on the terminal w, or
+// nil if w is not a terminal. A goroutine draws. If it is blocked in a write, the
+// function drops what it is given.
 func progressOn(w io.Writer, began time.Time) func(restore.Progress) {
 	f := terminal(w)
 	if f == nil {
@@ -58,13 +58,13 @@ func progressOn(w io.Writer, began time.Time) func(restore.Progress) {
 		case time.Since(began) >= showAfter:
 			select {
 			case news <- p:
-			default: // it still draws
+			default: // the goroutine is still drawing
 			}
 		}
 	}
 }
 
-// progressBar is a bar on a terminal, once there is something to draw.
+// progressBar is a bar on a terminal. It appears with the first call of draw.
 type progressBar struct {
 	f    *os.File
 	last atomic.Pointer[restore.Progress]
@@ -81,7 +81,7 @@ func (b *progressBar) draw(p restore.Progress) {
 			return fmt.Sprintf(" forked %d, installed %d, released %d of %d", p.Forked, p.Installed, p.Released, p.Tasks)
 		})))
 	}
-	// A step a task and stage. A full bar would be over.
+	// Each task counts one step in each of three stages. A full bar would end itself.
 	b.bar.SetCurrent(min(int64(p.Forked+p.Installed+p.Released), 3*int64(p.Tasks)-1))
 }
 

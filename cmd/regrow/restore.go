@@ -35,15 +35,14 @@ func newRestore() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore TREE.yaml",
 		Short: "Restore the tree and stay with it until it ends",
-		Long: `Restore the tree and stay with it until it ends; regrow then ends with the
-status of the tree's root task (128+N for signal N). TERM, HUP, USR1 and USR2
-are passed to the root; INT, QUIT and WINCH too, unless the terminal has sent
-them to the tree itself. A TERM that comes 1 to 10 s after another one ends the
-tree by SIGKILL.
+		Long: `Restore the tree and stay until its root task ends; regrow then exits with the
+root's status (128+N for signal N). regrow forwards TERM, HUP, USR1 and USR2 to
+the root, and INT, QUIT and WINCH unless the terminal has sent them to the tree
+itself. A TERM that comes 1 to 10 s after another TERM ends the tree by SIGKILL.
 
 Exit status: the root's, or 2 for an invalid description, 3 if the kernel or
 the privileges lack something, 125 if the restore failed after it had begun,
-126 or 127 if that was because a program cannot be executed or is not there
+126 or 127 if it failed because a program cannot be executed or does not exist
 (with --detach: 0 when restored, 1 for a failure).`,
 		Example: `  regrow restore examples/pipeline.yaml
   regrow restore --detach --json --pidfile /run/tree.pid tree.yaml`,
@@ -55,9 +54,9 @@ the privileges lack something, 125 if the restore failed after it had begun,
 	flags.BoolVarP(&f.detach, "detach", "d", false, "return as soon as every task is restored; the tree lives on")
 	flags.BoolVar(&f.json, "json", false, "print a report as one JSON object at release")
 	flags.Var(&f.pidfile, "pidfile", "write the root's host pid to F at release; removed when a foreground tree ends")
-	flags.Var(&f.timeout, "timeout", "give up if the tree is not released within D (such as 10s; 0: never)")
-	flags.Var(&f.logLevel, "log-level", "how much to tell on standard error: "+strings.Join(levels(), ", "))
-	flags.Var(&f.trace, "trace", "write what every task did when to F, as Chrome trace events")
+	flags.Var(&f.timeout, "timeout", "fail if the tree is not released within D (such as 10s; 0: never)")
+	flags.Var(&f.logLevel, "log-level", "how much to log on standard error: "+strings.Join(levels(), ", "))
+	flags.Var(&f.trace, "trace", "write a timeline of every task to F, as Chrome trace events")
 	f.strategy.add(cmd)
 	f.inherit.add(cmd)
 	completeFlags(cmd, map[string][]string{"log-level": levels(), "timeout": nil})
@@ -75,7 +74,7 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 	if err := f.inherit.checkOpen(); err != nil {
 		return err
 	}
-	if err := f.spare(path); err != nil {
+	if err := f.refuseOverwriting(path); err != nil {
 		return err
 	}
 	log := logrus.New()
@@ -100,12 +99,13 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 		pidfile.giveUp()
 		return f.failed(err)
 	}
-	// Beside the signals: whoever reads may be slow, or never come.
+	// In a goroutine, so that signals are handled meanwhile: the reader may be slow or
+	// never read.
 	announced := make(chan error, 1)
 	go func() {
 		err := f.announce(cmd.OutOrStdout(), cmd.ErrOrStderr(), pidfile, tree)
 		if err == nil {
-			f.sayHolds(cmd.ErrOrStderr(), plan.Tree(), tree)
+			f.noticeHolding(cmd.ErrOrStderr(), plan.Tree(), tree)
 		}
 		announced <- err
 	}()
@@ -130,12 +130,12 @@ func (f *restoreFlags) run(cmd *cobra.Command, path string) error {
 	return nil
 }
 
-// spare refuses to write over the description, and over a file that is a standard
-// descriptor, as /dev/stdout may be: it would be cut, and a pid file even removed.
-func (f *restoreFlags) spare(description string) error {
+// refuseOverwriting refuses an output file that is the description, or that is a
+// standard descriptor, as /dev/stdout is: it would be cut, and a pid file even removed.
+func (f *restoreFlags) refuseOverwriting(description string) error {
 	read, err := os.Stat(description)
 	if err != nil {
-		read = nil // standard input, or what is not there, as reading will tell
+		read = nil // standard input, or it does not exist: reading it will fail
 	}
 	for _, out := range []struct {
 		flag string
@@ -153,17 +153,17 @@ func (f *restoreFlags) spare(description string) error {
 		}
 		for _, standard := range []*os.File{os.Stdin, os.Stdout, os.Stderr} {
 			if is, err := standard.Stat(); err == nil && os.SameFile(is, written) {
-				return fmt.Errorf("%s %s: this file is %s, which is the tree's", out.flag, out.path, standard.Name())
+				return fmt.Errorf("%s %s: this file is %s, which belongs to the tree", out.flag, out.path, standard.Name())
 			}
 		}
 	}
 	return nil
 }
 
-// start carries the plan out, watched as the flags say.
+// start runs the plan, with progress, log and trace as the flags say.
 func (f *restoreFlags) start(ctx context.Context, cmd *cobra.Command, plan *restore.Plan, log *logrus.Logger, began time.Time) (*restore.Tree, error) {
 	options := restore.Options{Timeout: time.Duration(f.timeout), Began: began, Log: log, Alone: true}
-	if !log.IsLevelEnabled(logrus.InfoLevel) { // a log and a bar would be in each other's way
+	if !log.IsLevelEnabled(logrus.InfoLevel) { // log lines and a bar would overwrite each other
 		options.Progress = progressOn(cmd.ErrOrStderr(), began)
 	}
 	trace, err := openTrace(ctx, string(f.trace))
@@ -181,8 +181,8 @@ func (f *restoreFlags) start(ctx context.Context, cmd *cobra.Command, plan *rest
 	return tree, err
 }
 
-// planWithin loads and plans a description, unless a signal or the timeout comes
-// before that is done: reading it may take for ever.
+// planWithin loads and plans a description. It returns early on a signal or at the
+// timeout, because reading the description may block forever.
 func (f *restoreFlags) planWithin(ctx context.Context, cmd *cobra.Command, path string, log *logrus.Logger) (*restore.Plan, error) {
 	type result struct {
 		plan *restore.Plan
@@ -225,7 +225,7 @@ func (f *restoreFlags) failed(err error) error {
 	return &exitError{statusOf(err, f.detach), err}
 }
 
-// announce writes the pid file and the report, and what that does not have.
+// announce writes the pid file and the report, and warns about what the report lacks.
 func (f *restoreFlags) announce(w, stderr io.Writer, pidfile *pidFile, tree *restore.Tree) error {
 	if err := pidfile.write(tree.RootPID()); err != nil {
 		return err
@@ -245,9 +245,9 @@ func (f *restoreFlags) announce(w, stderr io.Writer, pidfile *pidFile, tree *res
 	return nil
 }
 
-// sayHolds tells who sits at a terminal what they wait for, where nothing else
-// would: a tree whose root runs no program ends only by a signal.
-func (f *restoreFlags) sayHolds(stderr io.Writer, described *tasktree.Tree, tree *restore.Tree) {
+// noticeHolding tells a user at a terminal how to end a tree whose root runs no
+// program: only a signal ends it, and nothing else would be printed.
+func (f *restoreFlags) noticeHolding(stderr io.Writer, described *tasktree.Tree, tree *restore.Tree) {
 	if f.detach || !described.Root.Holds() || logrus.Level(f.logLevel) < logrus.WarnLevel || terminal(stderr) == nil {
 		return
 	}
@@ -259,5 +259,5 @@ func (f *restoreFlags) sayHolds(stderr io.Writer, described *tasktree.Tree, tree
 	if inForeground() {
 		end = "press Ctrl-C, or from elsewhere " + end
 	}
-	say(stderr, "%s restored; the root, pid %d, holds until a signal ends it: %s", tasks, tree.RootPID(), end)
+	notice(stderr, "%s restored; the root, pid %d, holds until a signal ends it: %s", tasks, tree.RootPID(), end)
 }

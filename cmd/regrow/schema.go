@@ -13,8 +13,8 @@ func newSchema() *cobra.Command {
 		Use:   "schema",
 		Short: "Print the JSON Schema of a description, for editors",
 		Long: `Print the JSON Schema (draft 2020-12) of a description. With it an editor
-completes keys, shows what they mean and marks what is wrong. It allows more
-than check does: it does not know which names there are.`,
+completes keys, shows their meaning and marks mistakes. It allows more than
+check does: it does not know which names exist.`,
 		Example: `  regrow schema > tree.schema.json
     then, as the first line of a description, for the YAML language server:
     # yaml-language-server: $schema=tree.schema.json`,

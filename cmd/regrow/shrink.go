@@ -16,26 +16,26 @@ import (
 	"regrow/tasktree/shrink"
 )
 
-// symptom is what a tree shows with one strategy: it is refused, or something
-// goes wrong. The zero value is a tree that is restored as described.
+// symptom is the outcome of a tree with one strategy: the tree is refused, or something
+// goes wrong. The zero value means that the tree is restored as described.
 type symptom struct {
 	refused bool
-	was     string // whose descriptor the first collision destroys: a helper's, or one of the tree's
+	was     string // the descriptor that the first collision destroys: a helper, or one of the tree's
 	message string
 }
 
 func (s symptom) conflict() bool { return s.message != "" }
 
-// like reports whether this is the same kind of conflict: a tree that shrinks
-// must not end with another one than it began with.
+// like reports whether both are the same kind of conflict: a tree must keep its kind
+// of conflict while it shrinks.
 func (s symptom) like(o symptom) bool {
 	return s.conflict() && o.conflict() && s.refused == o.refused && s.was == o.was
 }
 
-// symptomOf asks the model. The error is none of the tree's conflicts. A smaller
-// tree may have lost what the caller gives a descriptor for.
+// symptomOf runs the tree on the model. Descriptors of the caller's that a smaller tree
+// has no file for are ignored. The error is never about a conflict of the tree.
 func symptomOf(tree *tasktree.Tree, host restore.Host, o restore.PlanOptions) (symptom, error) {
-	o.Inherit = taken(tree, o.Inherit)
+	o.Inherit = known(tree, o.Inherit)
 	plan, err := restore.NewPlan(tree, host, o)
 	if refused, ok := errors.AsType[*restore.RefusedError](err); ok {
 		return symptom{refused: true, message: refused.Error()}, nil
@@ -60,11 +60,11 @@ func symptomOf(tree *tasktree.Tree, host restore.Host, o restore.PlanOptions) (s
 			return symptom{was: t.Failed.What, message: fmt.Sprintf("task %q: %s", t.Name, t.Failed.What)}, nil
 		}
 	}
-	return symptom{was: "the end", message: "some descriptors are not what is described"}, nil
+	return symptom{was: "the end", message: "some descriptors differ from the description"}, nil
 }
 
-// taken gives those of the descriptors which the tree can take over.
-func taken(tree *tasktree.Tree, given map[string]int) map[string]int {
+// known returns those of the caller's descriptors whose keys the tree has.
+func known(tree *tasktree.Tree, given map[string]int) map[string]int {
 	all := map[string]int{}
 	for key, fd := range given {
 		if tree.Takes(key) {
@@ -105,7 +105,7 @@ func (f *conflictsFlags) shrinkTree(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return &exitError{exitNo, err}
 	}
-	replaced, err := small.Replace(taken(small, o.Inherit))
+	replaced, err := small.Replace(known(small, o.Inherit))
 	if err != nil {
 		return &exitError{exitNo, err}
 	}
@@ -118,8 +118,8 @@ func (f *conflictsFlags) shrinkTree(cmd *cobra.Command, path string) error {
 	return nil
 }
 
-// writeShrunk prints a small tree, and in its head what it shows and where it
-// comes from.
+// writeShrunk prints a small tree. Comments at its start name the conflict and the
+// tree that it comes from.
 func writeShrunk(w io.Writer, tree, small *tasktree.Tree, strategy string, s symptom) error {
 	_, err := fmt.Fprintf(w, "# %s\n# Strategy %s. %s: %s; here: %s.\n",
 		s.message, strategy, tree.Source, sizeOf(tree), sizeOf(small))
@@ -127,7 +127,7 @@ func writeShrunk(w io.Writer, tree, small *tasktree.Tree, strategy string, s sym
 		return err
 	}
 	shown := *small
-	if small.Scenario != nil { // what was expected of the large tree
+	if small.Scenario != nil { // the expected outcomes were those of the large tree
 		shown.Scenario = &tasktree.Scenario{Caller: small.Scenario.Caller}
 		shown.Scenario.Caller.InheritFD = slices.DeleteFunc(slices.Clone(small.Scenario.Caller.InheritFD),
 			func(fd tasktree.CallerFD) bool { return !small.Takes(fd.Key.Value) })

@@ -14,20 +14,20 @@ import (
 	"regrow/restore"
 )
 
-// signals receives what is sent to regrow.
+// signals receives the signals that are sent to regrow.
 type signals struct {
 	c     chan os.Signal
-	child chan os.Signal // SIGCHLD, apart: thousands of them must not crowd out the others
+	child chan os.Signal // SIGCHLD alone: thousands of them must not crowd out the others
 	pipe  chan os.Signal
 }
 
 // ending are the signals that ask regrow to stop.
 var ending = []unix.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT}
 
-// catch takes the signals that regrow has rules for, but for those that the
-// caller ignores: under nohup, regrow ignores SIGHUP too. SIGPIPE is taken so
-// that a reader who has gone away is an error of the write, and not regrow's
-// death in the middle of a restore.
+// catch receives the signals that regrow handles, except those that the caller
+// ignores: under nohup regrow ignores SIGHUP too. It catches SIGPIPE so that writing to
+// a pipe without a reader fails with an error, and does not kill regrow in the middle
+// of a restore.
 func catch() *signals {
 	s := &signals{c: make(chan os.Signal, 64), child: make(chan os.Signal, 1), pipe: make(chan os.Signal, 1)}
 	for _, sig := range []unix.Signal{
@@ -48,9 +48,10 @@ func (s *signals) stop() {
 	signal.Stop(s.pipe)
 }
 
-// untilRelease gives a context that ends when a signal asks regrow to stop. done
-// gives all that came meanwhile, in order: a signal that came too late to stop
-// the restore is one for the tree. Call it before anybody else reads signals.
+// untilRelease returns a context that ends when a signal asks regrow to stop. done
+// returns all signals that came until it is called, in order: a signal that came too
+// late to stop the restore must be forwarded to the tree. No other function may read
+// signals before done is called.
 func (s *signals) untilRelease(parent context.Context) (ctx context.Context, done func() []unix.Signal) {
 	ctx, end := context.WithCancelCause(parent)
 	quit, came := make(chan struct{}), make(chan []unix.Signal)
@@ -81,13 +82,13 @@ func (s *signals) untilRelease(parent context.Context) (ctx context.Context, don
 	}
 }
 
-// signalError says that a signal asked regrow to stop.
+// signalError is the error that a signal asked regrow to stop.
 type signalError struct{ sig unix.Signal }
 
 func (e *signalError) Error() string { return "got " + unix.SignalName(e.sig) }
 
-// untilAnnounced waits for the end of an announcement, or for a signal that asks
-// regrow to stop waiting.
+// untilAnnounced waits until the announcement is written, or until a signal asks
+// regrow to stop.
 func (s *signals) untilAnnounced(announced <-chan error) error {
 	for {
 		select {
@@ -101,16 +102,16 @@ func (s *signals) untilAnnounced(announced <-chan error) error {
 	}
 }
 
-// stay passes signals on until the tree has ended, and gives the exit status.
-// came has the signals that are to be passed first. An error of the announcement
-// ends the tree. What a second TERM does is said on stderr.
+// stay forwards signals until the tree has ended, and returns the exit status. came are
+// signals to forward first. An error of the announcement ends the tree. A second TERM
+// is announced on stderr.
 //
 //	                 root holds, or is pid 1 without a handler
 //	TERM HUP INT QUIT ─────────────────────────────────────────▶ SIGKILL, 128+N
 //	   │ otherwise
-//	   ├─ TERM: passed; 1 to 10 s after another one ───────────▶ SIGKILL, 143
-//	   ├─ HUP: passed, however often: it is the signal to reload
-//	   └─ INT QUIT: passed unless the terminal has sent it to the whole group
+//	   ├─ TERM: forwarded; 1 to 10 s after another one ────────▶ SIGKILL, 143
+//	   ├─ HUP: always forwarded: it means reload
+//	   └─ INT QUIT: forwarded unless the terminal has sent it to the whole group
 func (s *signals) stay(tree *restore.Tree, came []unix.Signal, announced <-chan error, stderr io.Writer) (int, error) {
 	type end struct {
 		status restore.Status
@@ -123,7 +124,7 @@ func (s *signals) stay(tree *restore.Tree, came []unix.Signal, announced <-chan 
 		ended <- end{status, err}
 	}()
 	go s.reapUntil(gone, tree)
-	p := &passer{tree: tree, stderr: stderr}
+	p := &forwarder{tree: tree, stderr: stderr}
 	for _, sig := range came {
 		p.pass(sig)
 	}
@@ -134,8 +135,8 @@ func (s *signals) stay(tree *restore.Tree, came []unix.Signal, announced <-chan 
 			if failed != nil {
 				return 0, failed
 			}
-			// The root may have been quicker than the announcement, which
-			// then still has to come; a signal ends the waiting.
+			// If the root has ended before the announcement was written,
+			// wait for the announcement, or for a signal.
 			if announced != nil {
 				failed = s.untilAnnounced(announced)
 			}
@@ -157,11 +158,11 @@ func (s *signals) stay(tree *restore.Tree, came []unix.Signal, announced <-chan 
 	}
 }
 
-// reapUntil takes the status of each orphan of the tree that ends, until the tree has
-// ended. It may take long where there are thousands, so it is nobody else's work.
+// reapUntil reaps orphans of the tree until the tree has ended. It has a goroutine of
+// its own, because thousands of orphans may take long.
 func (s *signals) reapUntil(gone <-chan struct{}, tree *restore.Tree) {
 	for {
-		tree.ReapOrphans() // a SIGCHLD that came before release was for the restore
+		tree.ReapOrphans() // also once at first: the restore may have received their SIGCHLD
 		select {
 		case <-gone:
 			return
@@ -170,23 +171,23 @@ func (s *signals) reapUntil(gone <-chan struct{}, tree *restore.Tree) {
 	}
 }
 
-// passer passes signals to a tree.
-type passer struct {
+// forwarder forwards signals to a tree.
+type forwarder struct {
 	tree   *restore.Tree
 	stderr io.Writer
 	terms  termRule
-	killed int // the status of a tree that a signal has ended
+	killed int // the exit status if a signal has ended the tree, else 0
 }
 
-func (p *passer) pass(sig unix.Signal) {
-	switch sig { //nolint:exhaustive // the others have one rule
+func (p *forwarder) pass(sig unix.Signal) {
+	switch sig { //nolint:exhaustive // all other signals are handled below
 	case unix.SIGUSR1, unix.SIGUSR2:
 		_ = p.tree.Signal(sig)
 		return
 	case unix.SIGTERM:
 		if after, insists := p.terms.insists(time.Now()); insists {
 			p.kill(sig)
-			say(p.stderr, "a second SIGTERM, %v after the first: the tree is ended by SIGKILL", after.Round(100*time.Millisecond))
+			notice(p.stderr, "got a second SIGTERM, %v after the first: ending the tree by SIGKILL", after.Round(100*time.Millisecond))
 			return
 		}
 	}
@@ -197,24 +198,24 @@ func (p *passer) pass(sig unix.Signal) {
 	if fromTerminal(sig) {
 		return
 	}
-	_ = p.tree.Signal(sig) // the root may have ended meanwhile: Wait tells
+	_ = p.tree.Signal(sig) // it fails if the root has ended: Wait reports that
 }
 
-func (p *passer) kill(sig unix.Signal) {
+func (p *forwarder) kill(sig unix.Signal) {
 	if p.killed == 0 {
 		p.killed = 128 + int(sig)
 	}
 	p.tree.Kill()
 }
 
-// termRule tells a TERM that insists from one that asks. Who sends TERM to regrow
-// and to its group, as timeout(1) does, sends it twice at once and means one
-// request; who sends it again some seconds later has waited long enough; and one
-// that comes much later has nothing to do with the first.
+// termRule decides whether a TERM is a first request or insists on an earlier one. A
+// program that sends TERM to regrow and to its group, as timeout(1) does, sends it twice
+// at once and means one request. A TERM some seconds after another one insists. A TERM
+// much later is a new request.
 //
-//	first ── less than 1 s ──▶ the same request: passed
+//	first ── less than 1 s ──▶ the same request: forwarded
 //	      ── 1 s to 10 s ────▶ insists: SIGKILL
-//	last  ── more than 10 s ─▶ a first one again: passed
+//	last  ── more than 10 s ─▶ a new request: forwarded
 type termRule struct {
 	first, last time.Time // of the TERMs of one request; zero: none has come
 }
@@ -224,8 +225,8 @@ const (
 	newRequest  = 10 * time.Second
 )
 
-// insists notes a TERM that comes now, and reports whether it insists on what an
-// earlier one asked for, and how long after the first of these it comes.
+// insists records a TERM that comes now. It reports whether the TERM insists on an
+// earlier request, and how long after the first TERM of that request it comes.
 func (r *termRule) insists(now time.Time) (after time.Duration, insists bool) {
 	if r.first.IsZero() || now.Sub(r.last) > newRequest {
 		r.first, r.last = now, now
@@ -236,14 +237,14 @@ func (r *termRule) insists(now time.Time) (after time.Duration, insists bool) {
 	return after, after >= sameRequest
 }
 
-// fromTerminal reports whether a signal is one that the terminal has sent to the
-// whole group.
+// fromTerminal reports whether the terminal sends this signal to the whole group, so
+// that the tree has got it already.
 func fromTerminal(sig unix.Signal) bool {
 	return (sig == unix.SIGINT || sig == unix.SIGQUIT || sig == unix.SIGWINCH) && inForeground()
 }
 
-// inForeground reports whether this process's group is the one that its
-// terminal sends keys to.
+// inForeground reports whether this process is in the foreground process group of its
+// terminal.
 func inForeground() bool {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDONLY|unix.O_NOCTTY, 0)
 	if err != nil {

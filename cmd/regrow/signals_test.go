@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestManyChildren sends a signal after more SIGCHLD than any channel holds, while
-// nobody reads: it is not crowded out.
+// TestManyChildren checks that a signal is not lost after more SIGCHLDs than any channel
+// can buffer.
 func TestManyChildren(t *testing.T) {
 	s := catch()
 	defer s.stop()
@@ -17,7 +17,7 @@ func TestManyChildren(t *testing.T) {
 		if err := unix.Kill(os.Getpid(), unix.SIGCHLD); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(50 * time.Microsecond) // so that each is one of its own
+		time.Sleep(50 * time.Microsecond) // so that the kernel does not merge them
 	}
 	if err := unix.Kill(os.Getpid(), unix.SIGUSR1); err != nil {
 		t.Fatal(err)
@@ -35,7 +35,7 @@ func TestManyChildren(t *testing.T) {
 	}
 }
 
-// TestTermRule holds when a TERM insists, by a clock of its own.
+// TestTermRule checks when a TERM insists, with times of its own.
 func TestTermRule(t *testing.T) {
 	const second = time.Second
 	for _, c := range []struct {
@@ -69,8 +69,8 @@ func TestTermRule(t *testing.T) {
 	}
 }
 
-// TestSay holds that nobody waits long for who does not read.
-func TestSay(t *testing.T) {
+// TestNotice checks that a notice does not wait long for a reader that does not read.
+func TestNotice(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -85,12 +85,12 @@ func TestSay(t *testing.T) {
 	}
 	said := make(chan struct{})
 	go func() {
-		say(w, "nobody reads this")
+		notice(w, "not read")
 		close(said)
 	}()
 	select {
 	case <-said:
 	case <-time.After(time.Minute):
-		t.Error("say waits for who does not read")
+		t.Error("notice waits for a reader that does not read")
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"regrow/restore"
 )
 
-// strategyFlags are the flags that say how open files get into the tasks.
+// strategyFlags are the flags that decide how open files get into the tasks.
 type strategyFlags struct {
 	strategy  strategyFlag
 	naive     bool
@@ -23,12 +23,12 @@ type strategyFlags struct {
 func (f *strategyFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.Var(&f.strategy, "strategy", "how open files get to the tasks: "+strings.Join(strategyNames(), ", "))
-	flags.BoolVar(&f.naive, "naive", false, "place helper descriptors without looking, as restorers did that ran into conflicts")
-	flags.Var(&f.serviceFD, "service-fd", "the store's descriptor sits at N unless a task needs N there (with --naive even then)")
+	flags.BoolVar(&f.naive, "naive", false, "place helper descriptors without checking for collisions, as restorers did that ran into conflicts")
+	flags.Var(&f.serviceFD, "service-fd", "place the store's descriptor at N unless a task needs N (with --naive always)")
 	completeFlags(cmd, map[string][]string{"strategy": strategyNames(), "service-fd": nil})
 }
 
-// options puts the flags into the options of a plan.
+// options adds the flags to the options of a plan.
 func (f *strategyFlags) options(o restore.PlanOptions) (restore.PlanOptions, error) {
 	o.Strategy, o.Naive = f.strategy.Strategy, f.naive
 	if f.serviceFD.n != nil {
@@ -40,7 +40,7 @@ func (f *strategyFlags) options(o restore.PlanOptions) (restore.PlanOptions, err
 	return o, nil
 }
 
-// warnNaive tells beforehand what a naive plan will lose.
+// warnNaive warns about the descriptors that a naive plan will lose.
 func warnNaive(w io.Writer, plan *restore.Plan, o restore.PlanOptions) error {
 	if !o.Naive {
 		return nil
@@ -62,7 +62,7 @@ func strategyNames() (names []string) {
 	return names
 }
 
-// strategyFlag is a strategy by name.
+// strategyFlag is the name of a strategy.
 type strategyFlag struct {
 	restore.Strategy
 
@@ -79,7 +79,7 @@ func (f *strategyFlag) Set(s string) (err error) {
 // Type implements pflag.Value.
 func (f *strategyFlag) Type() string { return "S" }
 
-// numberFlag is the number of a descriptor, nil if it was not given.
+// numberFlag is a descriptor number, nil if the flag is not given.
 type numberFlag struct{ n *int }
 
 // String implements pflag.Value.
@@ -92,7 +92,7 @@ func (f *numberFlag) Type() string { return "N" }
 func (f *numberFlag) Set(s string) error {
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || n > math.MaxInt32 {
-		return errors.New("expected the number of a descriptor")
+		return errors.New("expected a descriptor number")
 	}
 	fd := int(n)
 	f.n = &fd

@@ -14,20 +14,20 @@ import (
 	"regrow/tasktree"
 )
 
-// levelOf is how much is compared.
-type levelOf live.Level
+// compareLevel is the flag --level.
+type compareLevel live.Level
 
 // String implements pflag.Value.
-func (f *levelOf) String() string { return string(*f) }
+func (f *compareLevel) String() string { return string(*f) }
 
 // Type implements pflag.Value.
-func (f *levelOf) Type() string { return "L" }
+func (f *compareLevel) Type() string { return "L" }
 
 // Set implements pflag.Value.
-func (f *levelOf) Set(s string) error {
+func (f *compareLevel) Set(s string) error {
 	for _, l := range live.Levels {
 		if s == string(l) {
-			*f = levelOf(l)
+			*f = compareLevel(l)
 			return nil
 		}
 	}
@@ -43,24 +43,23 @@ func levelWords() (words []string) {
 
 func newVerify() *cobra.Command {
 	var asJSON bool
-	var level levelOf
+	var level compareLevel
 	var inherit inheritFlag
 	cmd := &cobra.Command{
 		Use:   "verify TREE.yaml PID",
-		Short: "Compare a process tree that runs with its description",
+		Short: "Compare a running process tree with its description",
 		Long: `Compare the tree of process PID with a description: tasks, descriptors, which of
-them are one open file, what these are and in what state. Every difference is a
-line, FILE:LINE:COL: ..., with what is described and what there is. It needs the
-right to look at the processes (their owner's, or CAP_SYS_PTRACE), and changes
-nothing of them. Of an inherit any open file is right, unless --inherit-fd says
-which it is; what the tree was given otherwise is to be given here, too.
+them share an open file, and the kind and state of each open file. Every
+difference is a line, FILE:LINE:COL: ..., with the described and the real value.
+It needs the right to inspect the processes (the same user, or CAP_SYS_PTRACE),
+and changes nothing. For an inherit any open file matches, unless --inherit-fd
+says which one it is. Give every other --inherit-fd of the restore here, too.
 
-Without --level all that the description can say is compared where tasks hold;
-tasks with a program, and open files that such tasks have, are compared in what a
-program keeps: their offsets, contents and arguments are not, nor what programs
-have opened and started by themselves. --level shape compares tasks, numbers,
-sharing, kinds and close-on-exec, state also flags, paths, capacities, folders and
-pids, exact everything.
+Without --level everything is compared for tasks that hold. For tasks with a
+program, and for their open files, offsets, contents and arguments are not
+compared, nor what programs have opened and started by themselves. --level shape
+compares tasks, numbers, sharing, kinds and close-on-exec; state also flags,
+paths, capacities, folders and pids; exact everything.
 
 Exit status: 0 if they are equal, 1 if not or if no process has this PID, 2 for
 wrong usage or an invalid description, 3 if there is no difference, but something
@@ -82,7 +81,7 @@ is not visible to this user.`,
 		},
 		ValidArgsFunction: yamlFile,
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead of the lines")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead of text")
 	cmd.Flags().Var(&level, "level", "how much to compare: shape, state or exact")
 	inherit.add(cmd)
 	completeFlags(cmd, map[string][]string{"level": levelWords()})
@@ -125,7 +124,7 @@ func verify(cmd *cobra.Command, path string, pid int, level live.Level, inherit 
 	return nil
 }
 
-// verifyText prints a line for each finding, and what was compared.
+// verifyText prints a line for each finding, and a summary.
 func verifyText(w io.Writer, tree *tasktree.Tree, pid int, v *live.Verdict) error {
 	var b strings.Builder
 	for _, f := range append(v.Differences, v.Unseen...) {
@@ -146,22 +145,22 @@ func verifyText(w io.Writer, tree *tasktree.Tree, pid int, v *live.Verdict) erro
 		fmt.Fprintf(&b, "as described by %s", tree.Source)
 	}
 	if v.Hidden() > 0 {
-		b.WriteString("; who has CAP_SYS_PTRACE, or is their user, may see more")
+		b.WriteString("; their user, or one with CAP_SYS_PTRACE, may see more")
 	}
 	fmt.Fprintf(&b, " (%s)\n", compared(v))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// compared says how much was.
+// compared describes how exact the comparison was.
 func compared(v *live.Verdict) string {
 	switch {
 	case v.Level != live.Auto:
 		return "level " + string(v.Level)
 	case v.Programs == 0:
-		return "exactly, since every task holds"
+		return "level exact, because every task holds"
 	}
-	text := fmt.Sprintf("%s: without offsets, contents and arguments there", count(v.Programs, "task runs a program", "tasks run programs"))
+	text := fmt.Sprintf("%s: offsets, contents and arguments are not compared there", count(v.Programs, "task runs a program", "tasks run programs"))
 	var more []string
 	if n := v.More.FDs; n > 0 {
 		more = append(more, count(n, "descriptor"))
@@ -170,13 +169,13 @@ func compared(v *live.Verdict) string {
 		more = append(more, count(n, "task"))
 	}
 	if len(more) > 0 {
-		text += ", and " + strings.Join(more, " and ") + " of programs are not described"
+		text += "; programs have " + strings.Join(more, " and ") + " that the description does not have"
 	}
 	return text
 }
 
-// count gives a number with its word, and the word for several if adding an s is not
-// enough.
+// count returns a number and its noun. several is the plural if it is not the singular
+// with an s.
 func count(n int, one string, several ...string) string {
 	many := one + "s"
 	if len(several) > 0 {
@@ -188,16 +187,16 @@ func count(n int, one string, several ...string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// verifyReport is what regrow verify prints with --json.
+// verifyReport is the output of regrow verify --json.
 type verifyReport struct {
 	Version  int    `json:"version"` // 1
 	Source   string `json:"source"`
 	PID      int    `json:"pid"`
 	Level    string `json:"level"` // shape, state, exact or auto
-	Equal    bool   `json:"equal"` // there is no difference, and nothing that is not visible to this user
+	Equal    bool   `json:"equal"` // no difference, and everything is visible to this user
 	Programs int    `json:"programs"`
 
-	Replaced []parts.Replaced `json:"replaced,omitempty"` // by descriptors of the caller's
+	Replaced []parts.Replaced `json:"replaced,omitempty"` // by the caller's descriptors
 
 	Differences []verifyFinding `json:"differences"`
 	Unseen      []verifyFinding `json:"unseen"`
@@ -217,7 +216,7 @@ type verifyFinding struct {
 	Described string `json:"described,omitempty"`
 	Real      string `json:"real,omitempty"`
 	Why       string `json:"why,omitempty"`
-	Always    bool   `json:"always,omitempty"` // nobody can see it
+	Always    bool   `json:"always,omitempty"` // no user can see it
 	Text      string `json:"text"`
 }
 

@@ -8,8 +8,8 @@ import (
 	"regrow/tasktree"
 )
 
-// versionLine tells which regrow this is, as far as the build knows: module
-// version or commit, Go release, and the description version that it reads.
+// versionLine returns the version of regrow as far as the build records it: module
+// version or commit, Go release, and the version of descriptions.
 func versionLine() string {
 	version := "(devel)"
 	if info, ok := debug.ReadBuildInfo(); ok {

@@ -90,7 +90,7 @@ func TestConflictsStatus(t *testing.T) {
 		{[]string{"--naive", "--service-fd", "7"}, 0, "fdstore, naive"},
 		{[]string{"--strategy", "fdstor"}, 2, `did you mean "fdstore"`},
 		{[]string{"--strategy", "inherit", "--service-fd", "3"}, 2, "no store"},
-		{[]string{"--service-fd", "x"}, 2, "--service-fd x: expected the number of a descriptor"},
+		{[]string{"--service-fd", "x"}, 2, "--service-fd x: expected a descriptor number"},
 		{[]string{"--service-fd", "1000000"}, 1, "highest number"},
 	} {
 		res := run(t, append(append([]string{"conflicts"}, c.args...), path)...)

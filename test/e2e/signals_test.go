@@ -146,7 +146,7 @@ func TestSignalsPass(t *testing.T) {
 	if res.status != 128+int(unix.SIGTERM) {
 		t.Errorf("status %d, want 143: %s", res.status, res.errors)
 	}
-	if said := regexp.MustCompile(`^regrow: a second SIGTERM, [0-9.]+m?s after the first: the tree is ended by SIGKILL\n$`); !said.MatchString(res.errors) {
+	if said := regexp.MustCompile(`^regrow: got a second SIGTERM, [0-9.]+m?s after the first: ending the tree by SIGKILL\n$`); !said.MatchString(res.errors) {
 		t.Errorf("regrow says %q", res.errors)
 	}
 	nobody(t)

@@ -51,7 +51,7 @@ tasks:
 		t.Fatal(err)
 	}
 	status, out := verify(t, path, root)
-	if want := "1 task runs a program: without offsets, contents and arguments there, and 1 descriptor and 1 task of programs are not described"; status != 0 || !strings.Contains(out, want) {
+	if want := "1 task runs a program: offsets, contents and arguments are not compared there; programs have 1 descriptor and 1 task that the description does not have"; status != 0 || !strings.Contains(out, want) {
 		t.Errorf("status %d:\n%s", status, out)
 	}
 	if status, out := verify(t, path, root, "--level", "shape"); status != 0 {

@@ -11,7 +11,7 @@ import (
 	"regrow/tasktree"
 )
 
-// treeArg demands exactly one TREE.yaml.
+// treeArg checks that there is exactly one argument, TREE.yaml.
 func treeArg(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
 		return fmt.Errorf("%s takes one TREE.yaml (- for standard input), not %d; see regrow %s --help",
@@ -20,16 +20,16 @@ func treeArg(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// description is one that was decoded.
+// description is a decoded description and where it came from.
 type description struct {
 	tree  *tasktree.Tree
-	stdin bool         // it came from descriptor 0, which cannot be handed down
+	stdin bool         // it was read from descriptor 0, which the tree then cannot inherit
 	once  bool         // it cannot be read again
-	text  bytes.Buffer // then: what was read, if load was to keep that
+	text  bytes.Buffer // its text, if it cannot be read again and load was asked to keep it
 }
 
-// load decodes a description. stdin is what - means. Whatever is wrong with it, or
-// with reading it, ends in status 2: nothing was started.
+// load decodes a description. The path - means stdin. Any error, also one of reading,
+// has status 2: nothing was started.
 func load(path string, stdin io.Reader, keep bool) (*description, error) {
 	in, err := images.Open(path)
 	if err != nil {
@@ -37,7 +37,7 @@ func load(path string, stdin io.Reader, keep bool) (*description, error) {
 	}
 	defer func() { _ = in.Close() }() // it was only read
 	d := &description{stdin: in.Stdin, once: in.Once}
-	var from io.Reader = in.File // by its type Decode knows how long it is
+	var from io.Reader = in.File // Decode asks an *os.File for its size
 	if path == "-" {
 		from = stdin
 	}
@@ -50,7 +50,7 @@ func load(path string, stdin io.Reader, keep bool) (*description, error) {
 	return d, nil
 }
 
-// warn prints what Check found that is likely not meant.
+// warn prints the warnings about a description.
 func warn(w io.Writer, tree *tasktree.Tree) {
 	for _, p := range tree.Warnings() {
 		_, _ = fmt.Fprintf(w, "%s: warning: %s\n", tasktree.At(tree.Source, p.Pos), tasktree.Problem{Path: p.Path, Msg: p.Msg})

@@ -18,7 +18,7 @@ import (
 	"regrow/tasktree"
 )
 
-// gallery is what regrow conflicts --check has tried.
+// gallery is the output of regrow conflicts --check --json.
 type gallery struct {
 	Version   int              `json:"version"` // 1
 	Scenarios []scenarioResult `json:"scenarios"`
@@ -34,11 +34,11 @@ func (r *scenarioResult) name() string {
 	return strings.TrimSuffix(strings.TrimSuffix(filepath.Base(r.File), ".yaml"), ".yml")
 }
 
-// scenarioFiles lists descriptions: files as they are given, of folders all.
+// scenarioFiles lists the given files, and all descriptions in the given folders.
 func scenarioFiles(paths []string) (files []string, err error) {
 	for _, path := range paths {
 		if images.ReadOnce(path) {
-			return nil, fmt.Errorf("conflicts --check takes files and folders, not standard input (-) or what else can be read only once (%s), because each scenario is read again by the caller that it asks for", path)
+			return nil, fmt.Errorf("conflicts --check takes files and folders, not standard input (-) or another file that can be read only once (%s), because a second process reads each scenario again", path)
 		}
 		info, err := os.Stat(path)
 		if err != nil {
@@ -65,7 +65,7 @@ func scenarioFiles(paths []string) (files []string, err error) {
 	return files, nil
 }
 
-// loadScenarios decodes all of them before the first is tried.
+// loadScenarios decodes all scenarios, before the first is tried.
 func loadScenarios(paths []string, stderr io.Writer) (trees []*tasktree.Tree, err error) {
 	files, err := scenarioFiles(paths)
 	if err != nil {
@@ -81,7 +81,7 @@ func loadScenarios(paths []string, stderr io.Writer) (trees []*tasktree.Tree, er
 			_, err = replaceForCaller(tree)
 		}
 		if err != nil {
-			explain(stderr, err)
+			printError(stderr, err)
 			bad++
 			continue
 		}
@@ -93,7 +93,7 @@ func loadScenarios(paths []string, stderr io.Writer) (trees []*tasktree.Tree, er
 	return trees, nil
 }
 
-// expectsAll demands a word of a scenario for each strategy.
+// expectsAll checks that a scenario has an expectation for each strategy in both forms.
 func expectsAll(tree *tasktree.Tree) error {
 	s := tree.Scenario
 	if s == nil || len(s.Expect) == 0 {
@@ -105,8 +105,7 @@ func expectsAll(tree *tasktree.Tree) error {
 	return nil
 }
 
-// tryAll tries scenarios, each in a process of its own that is the caller which
-// the scenario asks for.
+// tryAll tries scenarios, each in a process of its own that is the scenario's caller.
 func (g *gallery) tryAll(ctx context.Context, trees []*tasktree.Tree) error {
 	for _, tree := range trees {
 		one, err := tryAsCaller(ctx, tree)
@@ -118,8 +117,8 @@ func (g *gallery) tryAll(ctx context.Context, trees []*tasktree.Tree) error {
 	return nil
 }
 
-// tryAsCaller runs this command in the caller that a scenario asks for. What it
-// prints goes to files: a task that is left would keep a pipe open.
+// tryAsCaller runs this command in a process that is the scenario's caller. Its output
+// goes to files: if a task were left, it would keep a pipe open.
 func tryAsCaller(ctx context.Context, tree *tasktree.Tree) (*gallery, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*trialTimeout)
 	defer cancel()
@@ -147,11 +146,11 @@ func tryAsCaller(ctx context.Context, tree *tasktree.Tree) (*gallery, error) {
 	if json.Unmarshal(out, g) == nil && len(g.Scenarios) == 1 {
 		return g, nil
 	}
-	said, err := io.ReadAll(io.NewSectionReader(standard[2], 0, 1<<20))
+	messages, err := io.ReadAll(io.NewSectionReader(standard[2], 0, 1<<20))
 	if err != nil {
 		return nil, err
 	}
-	because := strings.TrimSpace(string(said))
+	because := strings.TrimSpace(string(messages))
 	if status == exitHost {
 		g.Scenarios = []scenarioResult{{tree.Source, lacking(tree.Scenario, because)}}
 		return g, nil
@@ -159,7 +158,7 @@ func tryAsCaller(ctx context.Context, tree *tasktree.Tree) (*gallery, error) {
 	return nil, fmt.Errorf("status %d: %s", status, because)
 }
 
-// lacking gives the trials of a scenario whose caller could not even begin.
+// lacking returns the trials of a scenario whose caller could not begin.
 func lacking(s *tasktree.Scenario, because string) (all []trial) {
 	nothing := verdict{Outcome: lacks, Because: because}
 	for _, e := range s.Expect {
@@ -198,7 +197,7 @@ func (f *conflictsFlags) checkScenarios(cmd *cobra.Command, paths []string) erro
 	return g.status()
 }
 
-// write prints the table and what is not as expected.
+// write prints the table, and below it the outcomes that are not as expected.
 func (g *gallery) write(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := []string{"scenario"}
@@ -226,7 +225,7 @@ func (g *gallery) write(w io.Writer) error {
 		for j := range g.Scenarios[i].Trials {
 			t := &g.Scenarios[i].Trials[j]
 			trials++
-			all := t.surprises()
+			all := t.unexpected()
 			if t.Real.Outcome == lacks {
 				all = append(all, tasktree.StrategyName(t.Strategy, t.Naive)+": "+t.Real.Because)
 			}
@@ -246,8 +245,8 @@ func (g *gallery) write(w io.Writer) error {
 	return err
 }
 
-// cell gives the outcome for real, with the number of descriptors that are lost,
-// and a mark if it is not as expected.
+// cell returns the real outcome with the number of lost descriptors, and a mark if it
+// is not as expected.
 func (r *scenarioResult) cell(column string) string {
 	for i := range r.Trials {
 		t := &r.Trials[i]
@@ -258,7 +257,7 @@ func (r *scenarioResult) cell(column string) string {
 		if n := len(t.Real.Lost); n > 0 {
 			text += fmt.Sprintf(" %d", n)
 		}
-		if len(t.surprises()) > 0 {
+		if len(t.unexpected()) > 0 {
 			text += " !"
 		}
 		return text
@@ -266,13 +265,14 @@ func (r *scenarioResult) cell(column string) string {
 	return "-"
 }
 
-// status is 1 for a surprise, 3 if something could not be tried here.
+// status returns an error with status 1 if an outcome is not as expected, else with 3
+// if this host lacked something for a trial.
 func (g *gallery) status() error {
 	lacking := error(nil)
 	for i := range g.Scenarios {
 		for j := range g.Scenarios[i].Trials {
 			t := &g.Scenarios[i].Trials[j]
-			if len(t.surprises()) > 0 {
+			if len(t.unexpected()) > 0 {
 				return &exitError{exitNo, nil}
 			}
 			if t.Real.Outcome == lacks {

@@ -15,14 +15,14 @@ import (
 	"regrow/tasktree"
 )
 
-// trialTimeout bounds one restore of a trial: a naive one may wait for what it
-// has closed.
+// trialTimeout limits one restore of a trial: a naive restore may wait forever for a
+// descriptor that it has closed.
 const trialTimeout = 30 * time.Second
 
-// lacks is the outcome of what this host cannot try.
+// lacks is the outcome of a trial for which this host lacks something.
 const lacks = "lacks"
 
-// trial is a scenario with one strategy: expected, predicted and for real.
+// trial is a scenario with one strategy: expected, predicted and real outcome.
 type trial struct {
 	Strategy  string   `json:"strategy"`
 	Naive     bool     `json:"naive"`
@@ -32,19 +32,19 @@ type trial struct {
 	Differ    []string `json:"differ,omitempty"` // where prediction and reality are not the same
 }
 
-// verdict is how a restore ends.
+// verdict is the outcome of a restore.
 type verdict struct {
 	Outcome string   `json:"outcome"`         // one of tasktree.Outcomes, or lacks
-	Lost    []string `json:"lost,omitempty"`  // descriptors that are not what is described, as TASK.FD
+	Lost    []string `json:"lost,omitempty"`  // descriptors that differ from the description, as TASK.FD
 	Because string   `json:"cause,omitempty"` // the first collision, or an error
 }
 
-// surprises tells what is not as expected.
-func (t *trial) surprises() (all []string) {
+// unexpected lists the outcomes that are not as expected.
+func (t *trial) unexpected() (all []string) {
 	for _, v := range []struct {
 		how string
 		verdict
-	}{{"predicted", t.Predicted}, {"for real", t.Real}} {
+	}{{"predicted", t.Predicted}, {"got", t.Real}} {
 		if v.Outcome != t.Expected && v.Outcome != lacks {
 			all = append(all, fmt.Sprintf("%s: expected %s, %s %s", tasktree.StrategyName(t.Strategy, t.Naive), t.Expected, v.how, v.verdict))
 		}
@@ -66,8 +66,8 @@ func (v verdict) String() string {
 	return s
 }
 
-// tryScenario tries a scenario with each strategy, in this process: it must be
-// the caller that the scenario asks for.
+// tryScenario tries a scenario with each strategy in this process, which must be the
+// caller that the scenario describes.
 func tryScenario(ctx context.Context, tree *tasktree.Tree) ([]trial, error) {
 	host, err := restore.ThisHost()
 	if err != nil {
@@ -93,8 +93,8 @@ func tryScenario(ctx context.Context, tree *tasktree.Tree) ([]trial, error) {
 	return all, nil
 }
 
-// asPlanned gives the tree and the options of its plans, by what flags, or in
-// their place a scenario, say.
+// asPlanned returns the tree and the options of its plans, as the flags say, or without
+// flags the scenario.
 func (f *conflictsFlags) asPlanned(cmd *cobra.Command, d *description) (*tasktree.Tree, restore.PlanOptions, error) {
 	if err := f.inherit.checkStdin(d); err != nil {
 		return nil, restore.PlanOptions{}, err
@@ -114,7 +114,7 @@ func (f *conflictsFlags) asPlanned(cmd *cobra.Command, d *description) (*tasktre
 	return replaced, o, err
 }
 
-// callerOptions gives what a scenario says in place of flags.
+// callerOptions returns the options that a scenario gives in place of flags.
 func callerOptions(s *tasktree.Scenario) restore.PlanOptions {
 	o := restore.PlanOptions{}
 	if s == nil {
@@ -133,7 +133,7 @@ func callerOptions(s *tasktree.Scenario) restore.PlanOptions {
 	return o
 }
 
-// run plans, predicts and restores.
+// run predicts and tries one strategy.
 func (t *trial) run(ctx context.Context, tree *tasktree.Tree, host restore.Host, o restore.PlanOptions) error {
 	ctx, cancel := context.WithTimeout(ctx, trialTimeout)
 	defer cancel()
@@ -159,7 +159,7 @@ func (t *trial) run(ctx context.Context, tree *tasktree.Tree, host restore.Host,
 		t.Predicted.Because = prediction.Collisions[0].String()
 	}
 	var seen *observation
-	err = beside(ctx, plan, max(int(tree.Scenario.Caller.Restores.Value), 1)-1, func() (err error) {
+	err = amongOthers(ctx, plan, max(int(tree.Scenario.Caller.Restores.Value), 1)-1, func() (err error) {
 		seen, err = observe(ctx, plan, restore.Options{Timeout: trialTimeout, Alone: true}, prediction)
 		return err
 	})
@@ -167,7 +167,7 @@ func (t *trial) run(ctx context.Context, tree *tasktree.Tree, host restore.Host,
 	case isHost:
 		t.Real = verdict{Outcome: lacks, Because: host.Error()}
 	case fullTable(err):
-		t.Real = verdict{Outcome: lacks, Because: withCure(err).Error()}
+		t.Real = verdict{Outcome: lacks, Because: withRemedy(err).Error()}
 	case err != nil:
 		t.Real = verdict{Outcome: tasktree.Breaks, Because: err.Error()}
 	default:
@@ -177,18 +177,19 @@ func (t *trial) run(ctx context.Context, tree *tasktree.Tree, host restore.Host,
 	return nil
 }
 
-// beside calls then while n trees of the plan are there that a scenario wants to live
-// beside its own. They are not released: if this regrow is killed, nothing is left.
-func beside(ctx context.Context, plan *restore.Plan, n int, then func() error) error {
+// amongOthers calls then while n other trees of the plan exist, as caller.restores of a
+// scenario asks for. These trees are not released, so no task is left if this regrow is
+// killed.
+func amongOthers(ctx context.Context, plan *restore.Plan, n int, then func() error) error {
 	if n == 0 {
 		return then()
 	}
 	return plan.Rehearse(ctx, restore.Options{Timeout: trialTimeout, Alone: true}, func(restore.View) error {
-		return beside(ctx, plan, n-1, then)
+		return amongOthers(ctx, plan, n-1, then)
 	})
 }
 
-// judge compares tables with what is described.
+// judge compares tables with the description.
 func judge(tree *tasktree.Tree, outcomes []parts.Outcome) verdict {
 	v := verdict{Outcome: tasktree.Holds}
 	for i, task := range tree.Tasks() {
