@@ -17,20 +17,21 @@ import (
 	"regrow/fdstore"
 )
 
-// envDoor tells put where the door is, as fdstore.EnvRoot tells where the store is.
+// envDoor names the door's descriptor for put, as fdstore.EnvRoot names the store's.
 const envDoor = "FDHOLD_DOOR"
 
-// door is where files come in, since only the process that made a store adds to it:
+// door receives files from put, because only fdhold run, the writer of the store, can
+// add them:
 //
 //	put ── number, name; reply, file ──▶ door ──▶ fdhold run ──▶ store
 //	    ◀───────── "k3" or "eREASON" ─── reply ──┘
 //
-// It is a pair of SOCK_SEQPACKET sockets. All that the program starts share one end,
-// in one direction, and bring the other end of a pair of their own for the answer.
+// It is a pair of SOCK_SEQPACKET sockets. The program and its descendants share one
+// end and only send to it. Each request brings one end of another pair for the answer.
 type door struct {
 	store  *fdstore.Store
-	conn   *net.UnixConn // where fdhold run receives
-	theirs *os.File      // what the program gets
+	conn   *net.UnixConn // the end from which fdhold run receives
+	theirs *os.File      // the program's end
 }
 
 // The first byte of an answer.
@@ -52,7 +53,7 @@ func openDoor(s *fdstore.Store) (*door, error) {
 	return &door{s, ours, theirs}, nil
 }
 
-// pair makes two sockets, one of which is to be given away.
+// pair makes a pair of connected sockets. theirs is for another process.
 func pair() (*net.UnixConn, *os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -68,12 +69,12 @@ func pair() (*net.UnixConn, *os.File, error) {
 	}
 	unixConn, ok := conn.(*net.UnixConn)
 	if !ok {
-		return nil, nil, errors.Join(fmt.Errorf("a %T is no Unix socket", conn), conn.Close(), theirs.Close())
+		return nil, nil, errors.Join(fmt.Errorf("a %T is not a Unix socket", conn), conn.Close(), theirs.Close())
 	}
 	return unixConn, theirs, nil
 }
 
-// addToCmd lets a program have the door, behind what it is given already.
+// addToCmd passes the door to a program, after the files that it has already.
 func (d *door) addToCmd(cmd *exec.Cmd) {
 	const firstExtra = 3
 	cmd.Env = append(cmd.Env, doorAt(firstExtra+len(cmd.ExtraFiles), d.store.Number()))
@@ -87,7 +88,7 @@ func (d *door) close() {
 	_ = d.theirs.Close()
 }
 
-// serve takes files until the door is closed.
+// serve receives files until the door is closed.
 func (d *door) serve() {
 	b := make([]byte, numberSize+fdstore.MaxName+1)
 	oob := make([]byte, unix.CmsgSpace(2*4))
@@ -96,7 +97,7 @@ func (d *door) serve() {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil { // somebody has shut the door; what he does to others ends there
+		if err != nil { // a program has shut the socket down: no program can put any more
 			return
 		}
 		fds := rights(oob[:oobn])
@@ -104,12 +105,12 @@ func (d *door) serve() {
 			answer(fds[0], d.take(b[:n], fds[1]))
 		}
 		for _, fd := range fds {
-			go func() { _ = unix.Close(fd) }() // it may wait: SO_LINGER, FUSE
+			go func() { _ = unix.Close(fd) }() // it may block: SO_LINGER, FUSE
 		}
 	}
 }
 
-// rights gives the descriptors of a message.
+// rights returns the descriptors of a message.
 func rights(oob []byte) (fds []int) {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
@@ -123,7 +124,7 @@ func rights(oob []byte) (fds []int) {
 	return fds
 }
 
-// take adds a file and gives the answer.
+// take adds a file to the store and returns the answer.
 func (d *door) take(request []byte, fd int) string {
 	if len(request) < numberSize || binary.NativeEndian.Uint64(request) != d.store.Number() {
 		return string(answerFailed) + "this is another store"
@@ -136,18 +137,17 @@ func (d *door) take(request []byte, fd int) string {
 	return string(answerDone) + strconv.FormatUint(uint64(id), 10)
 }
 
-// answer answers at once or not at all: whoever asks has room for one message.
+// answer sends the answer without waiting: the socket has room for one message.
 func answer(reply int, text string) {
 	_ = unix.Sendmsg(reply, []byte(text), nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 }
 
-// findDoor gives the descriptor of the door that this process was given, and makes
-// it close-on-exec.
+// findDoor returns the inherited descriptor of the door, and makes it close-on-exec.
 func findDoor(number uint64) (int, error) {
 	fdText, numberText, ok := strings.Cut(os.Getenv(envDoor), ":")
 	fd, err := strconv.Atoi(fdText)
 	if !ok || err != nil || fd < 0 || fd > math.MaxInt32 || numberText != fmt.Sprintf("%016x", number) {
-		return -1, fmt.Errorf("nobody takes files for this store: only below `fdhold run` can one put (%s=%q)", envDoor, os.Getenv(envDoor))
+		return -1, fmt.Errorf("no process receives files for this store: put works only in programs started by `fdhold run` (%s=%q)", envDoor, os.Getenv(envDoor))
 	}
 	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err == nil && kind != unix.SOCK_SEQPACKET {
@@ -162,13 +162,13 @@ func findDoor(number uint64) (int, error) {
 	return fd, nil
 }
 
-// sendThrough sends a file through the door and gives its ID in the store.
+// sendThrough sends a file through the door and returns its ID in the store.
 func sendThrough(door int, number uint64, name string, fd int) (id string, err error) {
 	ours, theirs, err := pair()
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = ours.Close() }() // nothing was written
+	defer func() { _ = ours.Close() }() // only read from
 	request := append(binary.NativeEndian.AppendUint64(nil, number), name...)
 	err = ignoringEINTR(func() error {
 		return unix.Sendmsg(door, request, unix.UnixRights(int(theirs.Fd()), fd), nil, unix.MSG_NOSIGNAL)

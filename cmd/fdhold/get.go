@@ -26,9 +26,10 @@ func newGet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get [flags] NAME... -- PROGRAM [ARG...]",
 		Short: "Become a program that has files of the store",
-		Long: `get takes files out of the store by their names and becomes a program that has the
-first of them as descriptor 3, or N, and the others behind it. A name under which
-several files were stored gives all of them. The store keeps its files.`,
+		Long: `get gets files from the store by their names and becomes a program that has the
+first of them as descriptor 3, or N, and the others at the numbers after it. If
+several files were stored under a name, the program has all of them. The files
+stay in the store.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			names, program, err := beforeDash(cmd, args)
 			switch {
@@ -39,19 +40,19 @@ several files were stored gives all of them. The store keeps its files.`,
 			case o.first < 0:
 				return &exitError{exitUsage, fmt.Errorf("get: --fd %d: descriptors begin with 0", o.first)}
 			case o.listenFDs && (o.first != activation.First || o.keep):
-				return &exitError{exitUsage, fmt.Errorf("get: --listen-fds gives files from descriptor %d on, and no store", activation.First)}
+				return &exitError{exitUsage, fmt.Errorf("get: --listen-fds passes files from descriptor %d on and no store; leave out --fd and --keep", activation.First)}
 			}
 			return o.get(names, program)
 		},
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&o.first, "fd", activation.First, "descriptor of the first file")
-	flags.BoolVar(&o.keep, "keep", false, "let the program have the store, too")
+	flags.BoolVar(&o.keep, "keep", false, "pass the store to the program, too")
 	flags.BoolVar(&o.listenFDs, "listen-fds", false, "set LISTEN_FDS, LISTEN_FDNAMES and LISTEN_PID, as systemd does")
 	return cmd
 }
 
-// get becomes the program, or says why not.
+// get becomes the program. It returns only with an error.
 func (o getOptions) get(names, program []string) error {
 	path, err := findProgram(program[0])
 	if err != nil {
@@ -91,7 +92,7 @@ func (o getOptions) get(names, program []string) error {
 	return execError(execfd.Exec(execfd.Program{Path: path, Args: program, Env: env, Files: at}))
 }
 
-// takeAll takes all files that were stored under some names, in their order.
+// takeAll gets all files that were stored under some names, in the order of the names.
 func takeAll(s *fdstore.Store, names []string) ([]activation.File, error) {
 	var files []activation.File
 	for _, name := range names {
@@ -104,15 +105,15 @@ func takeAll(s *fdstore.Store, names []string) ([]activation.File, error) {
 			return nil, err
 		}
 		for i, fd := range fds {
-			// One that is non-blocking stays so: for Go it is a file that is polled.
+			// A non-blocking file stays non-blocking: for Go it is a polled file.
 			files = append(files, activation.File{Name: name, File: os.NewFile(uintptr(fd), name+"."+strconv.Itoa(i))})
 		}
 	}
 	return files, nil
 }
 
-// withoutHold gives an environment without what names the store: the program does
-// not have it.
+// withoutHold returns an environment without the variables that name store and door,
+// which the program does not have.
 func withoutHold(env []string) []string {
 	var out []string
 	for _, entry := range env {

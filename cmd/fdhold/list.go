@@ -10,7 +10,7 @@ import (
 func newList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "ls",
-		Short: "List what is in the store",
+		Short: "List the content of the store",
 		Long: `ls prints a line for each message of the store: its number, how many files it
 carries, and its name, or - if it has none.`,
 		Args: cobra.NoArgs,

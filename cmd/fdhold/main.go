@@ -9,19 +9,19 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Exit statuses. Where a program is to be run they are those of env(1).
+// Exit statuses. Those from 125 on are the statuses of env(1).
 const (
-	exitNo        = 1   // the answer is no: nothing has this name
+	exitNo        = 1   // ls or put failed
 	exitUsage     = 2   // wrong usage
 	exitFailed    = 125 // fdhold itself failed, the program was not started
 	exitNoExec    = 126 // the program cannot be executed
-	exitNoProgram = 127 // the program is not there
+	exitNoProgram = 127 // the program does not exist
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
-// exitError is an error with the status that it ends fdhold with. An err of nil
-// means that there is nothing to say.
+// exitError is an error and the exit status that it causes. If err is nil, nothing is
+// printed.
 type exitError struct {
 	status int
 	err    error
@@ -36,7 +36,7 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-// run does what the arguments say and gives the exit status.
+// run executes the command line and returns the exit status.
 func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	root := newCommand(stdin)
 	root.SetArgs(args)
@@ -47,11 +47,11 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		return 0
 	}
 	exit, ok := errors.AsType[*exitError](err)
-	if !ok { // what cobra itself finds wrong
+	if !ok { // an error of cobra itself
 		exit = &exitError{exitUsage, err}
 	}
 	if exit.err != nil {
-		_, _ = fmt.Fprintf(stderr, "fdhold: %v\n", exit.err) // nobody is left to tell
+		_, _ = fmt.Fprintf(stderr, "fdhold: %v\n", exit.err) // a failed write cannot be reported
 	}
 	return exit.status
 }
@@ -60,13 +60,13 @@ func newCommand(stdin *os.File) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "fdhold",
 		Short: "Keep open files for other programs",
-		Long: `fdhold keeps open files, listening sockets above all, for the program that it runs
-and for all that this program starts.`,
-		Example: `  a server that is started again whenever it ends, and no connection is refused:
+		Long: `fdhold keeps open files, typically listening sockets, for the program that it runs
+and for the descendants of that program.`,
+		Example: `  restart a server whenever it ends, without refusing a connection:
     fdhold run --listen tcp::8080=web -- \
         sh -c 'while :; do fdhold get web -- ./server; done'
 
-  a program that expects systemd's socket activation:
+  run a program that expects systemd's socket activation:
     fdhold run --listen tcp::8080=web -- fdhold get --listen-fds web -- ./server`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -79,7 +79,7 @@ and for all that this program starts.`,
 	return root
 }
 
-// beforeDash splits arguments at the "--". The program must stand behind it.
+// beforeDash splits arguments at the "--". The program must follow it.
 func beforeDash(cmd *cobra.Command, args []string) (before, program []string, err error) {
 	at := cmd.ArgsLenAtDash()
 	if at < 0 || at == len(args) {

@@ -10,16 +10,15 @@ import (
 	"regrow/test/script"
 )
 
-// TestMain lets scripts run fdhold as a program of its own: a copy of this binary
-// that calls main.
+// TestMain makes fdhold a command of the scripts: a copy of this binary that calls main.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"fdhold": main})
 }
 
-// TestScripts runs the scripts in testdata/scripts, as a user would. Beside the
-// usual commands they have
+// TestScripts runs the scripts in testdata/scripts, as a user would. They have one
+// command more than testscript:
 //
-//	status N COMMAND...   run it, demand exactly this exit status
+//	status N COMMAND...   run the command, fail unless it has this exit status
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "scripts"),

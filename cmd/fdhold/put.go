@@ -13,7 +13,7 @@ func newPut(stdin *os.File) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "put [--fd N] NAME",
 		Short: "Put standard input, or descriptor N, into the store",
-		Long: `put puts an open file into the store that fdhold run keeps: its standard input, as
+		Long: `put adds an open file to the store that fdhold run keeps: its standard input, as
 the shell has opened it, or another descriptor. It prints the file's number in
 the store.`,
 		Args: cobra.ExactArgs(1),
@@ -43,10 +43,10 @@ the store.`,
 	return cmd
 }
 
-// borrowed is a descriptor as fdstore takes files.
+// borrowed is a descriptor as a [fdstore.File].
 type borrowed int
 
-// SyscallConn gives the connection that lends it.
+// SyscallConn implements [syscall.Conn].
 func (b borrowed) SyscallConn() (syscall.RawConn, error) { return b, nil }
 
 // Control calls f with the descriptor.
@@ -55,8 +55,8 @@ func (b borrowed) Control(f func(fd uintptr)) error {
 	return nil
 }
 
-// Read is not there: nobody reads here.
+// Read is not supported.
 func (b borrowed) Read(func(uintptr) bool) error { return syscall.ENOTSUP }
 
-// Write is not there.
+// Write is not supported.
 func (b borrowed) Write(func(uintptr) bool) error { return syscall.ENOTSUP }

@@ -12,14 +12,14 @@ import (
 	"regrow/fdstore"
 )
 
-// spec is one file that is to be put into the store before the program starts.
+// spec is a file that run puts into the store before the program starts.
 type spec struct {
 	name string
-	open func() (fdstore.File, func() error, error) // the file, and what closes it
+	open func() (fdstore.File, func() error, error) // returns the file and a function that closes it
 }
 
-// specs are the values of a flag that can come several times. All flags share one
-// list, so that files are in the store in the order of the command line.
+// specs is a flag that may be repeated. All these flags share one list, so that files
+// are in the store in the order of the command line.
 type specs struct {
 	list  *[]spec
 	parse func(string) (spec, error)
@@ -64,7 +64,7 @@ func cutLast(text, sep string) (before, after string, found bool) {
 	return text, "", false
 }
 
-// listen makes a listening socket, whose path is nobody's to remove.
+// listen makes a listening socket. Closing it does not remove its path.
 func listen(network, address string) (fdstore.File, func() error, error) {
 	l, err := net.Listen(network, address)
 	if err != nil {
@@ -75,7 +75,7 @@ func listen(network, address string) (fdstore.File, func() error, error) {
 	}
 	file, ok := l.(fdstore.File)
 	if !ok {
-		return nil, nil, errors.Join(fmt.Errorf("a %T lends no descriptor", l), l.Close())
+		return nil, nil, errors.Join(fmt.Errorf("a %T has no descriptor", l), l.Close())
 	}
 	return file, l.Close, nil
 }
@@ -87,7 +87,7 @@ func receive(network, address string) (fdstore.File, func() error, error) {
 	}
 	file, ok := c.(fdstore.File)
 	if !ok {
-		return nil, nil, errors.Join(fmt.Errorf("a %T lends no descriptor", c), c.Close())
+		return nil, nil, errors.Join(fmt.Errorf("a %T has no descriptor", c), c.Close())
 	}
 	return file, c.Close, nil
 }

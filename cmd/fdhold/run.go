@@ -19,14 +19,14 @@ func newRun() *cobra.Command {
 	var list []spec
 	cmd := &cobra.Command{
 		Use:   "run [flags] -- PROGRAM [ARG...]",
-		Short: "Open files, keep them, and run a program that takes them",
-		Long: `run puts files into a new store and runs a program that has it; with fdhold get,
-ls and put, or package fdstore, the program and whatever it starts use the store.
-run ends with the program's status, or 128+N if signal N ended it.`,
+		Short: "Open files, keep them, and run a program that uses them",
+		Long: `run puts files into a new store and runs a program that has the store. The program
+and its descendants use it with fdhold get, ls and put, or package fdstore.
+run exits with the program's status, or 128+N if signal N ended the program.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			before, program, err := beforeDash(cmd, args)
 			if err == nil && len(before) > 0 {
-				err = &exitError{exitUsage, fmt.Errorf("run: %q stands before the --", before[0])}
+				err = &exitError{exitUsage, fmt.Errorf("run: unexpected argument %q before the --", before[0])}
 			}
 			if err != nil {
 				return err
@@ -36,7 +36,7 @@ run ends with the program's status, or 128+N if signal N ended it.`,
 	}
 	flags := cmd.Flags()
 	flags.Var(specs{&list, parseListen}, "listen", "NETWORK:ADDRESS=NAME: a listening or receiving socket")
-	flags.Var(specs{&list, parseOpen(unix.O_RDWR | unix.O_CREAT | unix.O_APPEND)}, "open", "NAME=PATH: a file to read and to append to, made if it is not there")
+	flags.Var(specs{&list, parseOpen(unix.O_RDWR | unix.O_CREAT | unix.O_APPEND)}, "open", "NAME=PATH: a file to read and to append to, created if it does not exist")
 	flags.Var(specs{&list, parseOpen(unix.O_RDONLY)}, "read", "NAME=PATH: a file to read")
 	return cmd
 }
@@ -75,11 +75,11 @@ func hold(list []spec, program []string) error {
 	return &exitError{status: statusOf(cmd)}
 }
 
-// passed are the signals that the program gets in fdhold's place.
+// passed are the signals that fdhold forwards to the program.
 var passed = []os.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH}
 
-// pass passes signals on. Those of a terminal's keys reach its foreground group by
-// themselves.
+// pass forwards signals. A terminal sends the signals of its keys to its whole
+// foreground group, so the program has these already.
 func pass(signals <-chan os.Signal, to *os.Process) {
 	for sig := range signals {
 		switch sig {
@@ -88,7 +88,7 @@ func pass(signals <-chan os.Signal, to *os.Process) {
 				continue
 			}
 		}
-		_ = to.Signal(sig) // it has ended
+		_ = to.Signal(sig) // it fails if the program has ended
 	}
 }
 
@@ -102,9 +102,9 @@ func inForeground() bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
-// statusOf waits for a program and gives its status as a shell does.
+// statusOf waits for a program and returns its status as a shell does.
 func statusOf(cmd *exec.Cmd) int {
-	_ = cmd.Wait() // the state says more
+	_ = cmd.Wait() // ProcessState has the details
 	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		return 128 + int(ws.Signal())
 	}
@@ -120,7 +120,7 @@ func findProgram(name string) (string, error) {
 	return path, nil
 }
 
-// execError gives the status that says why a program cannot be run.
+// execError adds the exit status to an error of starting a program.
 func execError(err error) error {
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, exec.ErrNotFound):
@@ -131,7 +131,7 @@ func execError(err error) error {
 	return &exitError{exitFailed, err}
 }
 
-// storeAt writes what fdstore.Inherited reads.
+// storeAt returns the variable that fdstore.Inherited reads.
 func storeAt(fd int, s *fdstore.Store) string {
 	return fdstore.EnvRoot + "=" + strconv.Itoa(fd) + ":" + fmt.Sprintf("%016x", s.Number())
 }
@@ -140,7 +140,7 @@ func storeAt(fd int, s *fdstore.Store) string {
 func inherited() (*fdstore.Store, error) {
 	s, err := fdstore.Inherited()
 	if errors.Is(err, os.ErrNotExist) {
-		err = fmt.Errorf("there is no store here: run this below `fdhold run` (%w)", err)
+		err = fmt.Errorf("no store: run this in a program started by `fdhold run` (%w)", err)
 	}
 	return s, err
 }
