@@ -1,6 +1,7 @@
 package images
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -209,7 +210,8 @@ func (m *visit) Uint(key string, v *schema.Unsigned, u schema.Uint) {
 // Mode implements [schema.Fields].
 func (m *visit) Mode(key string, v *schema.Number, h schema.Help) {
 	if n, ok := m.get(key, &h); ok {
-		got, ok := n.mode()
+		const want, highest = "an octal mode from 0 to 07777, such as 0644", 0o7777
+		got, ok := n.mode(or(h.Want, want), cmp.Or(h.Highest, highest))
 		set(v, got, ok)
 	}
 }

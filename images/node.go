@@ -374,9 +374,9 @@ func decimal(s string) bool {
 	return strings.Trim(s, "0123456789") == ""
 }
 
-// mode is an octal number that cannot be taken for a decimal one.
-func (v node) mode() (tasktree.Number, bool) {
-	const want = "an octal mode from 0 to 07777, such as 0644"
+// mode is an octal number, hi at most, that cannot be taken for a decimal one; want names
+// it, with its range.
+func (v node) mode(want string, hi int64) (tasktree.Number, bool) {
 	if v.n.Kind != yaml.ScalarNode || v.nothing() || v.n.Style&yaml.TaggedStyle != 0 {
 		v.expected(want)
 		return tasktree.Number{}, false
@@ -387,7 +387,7 @@ func (v node) mode() (tasktree.Number, bool) {
 		return tasktree.Number{}, false
 	}
 	n, err := strconv.ParseUint(strings.TrimPrefix(digits, "0o"), 8, 32)
-	if err != nil || n > 0o7777 {
+	if err != nil || int64(n) > hi {
 		v.bad("expected %s, found %s", want, v.foundRaw())
 		return tasktree.Number{}, false
 	}

@@ -16,6 +16,8 @@ type Umask struct {
 	Mask tasktree.Number // 0 to 0777
 }
 
+const highestMask = 0o777 // the kernel keeps no other bits
+
 func init() {
 	tasktree.RegisterAttribute(tasktree.AttributeKind{
 		Keys: []string{"umask"},
@@ -25,7 +27,10 @@ func init() {
 
 // Fields implements [schema.Fielder].
 func (u *Umask) Fields(f schema.Fields) {
-	f.Mode("umask", &u.Mask, schema.Help{Doc: "mask of the modes of files that the task makes, octal as a `mode`: `0027`", Default: "the caller's"})
+	f.Mode("umask", &u.Mask, schema.Help{
+		Want: "an octal mask from 0 to 0777, such as 0022", Highest: highestMask,
+		Doc: "mask of the modes of files that the task makes, 0 to 0777, octal as a `mode`: `0027`", Default: "the caller's",
+	})
 }
 
 // Key implements [tasktree.Attribute].
@@ -36,7 +41,7 @@ func (u *Umask) Said() bool { return u.Mask.Said() }
 
 // Check implements [tasktree.Attribute].
 func (u *Umask) Check(_ *tasktree.Task, report func(tasktree.Problem)) {
-	if u.Mask.Value&^0o777 != 0 {
+	if u.Mask.Value&^highestMask != 0 {
 		report(tasktree.Problem{Pos: u.Mask.Pos, Path: "umask", Msg: "a mask has 0777 at most: the kernel keeps nothing else of it"})
 	}
 }

@@ -33,8 +33,8 @@ type Fields interface {
 	// Uint is a decimal integer for which an int64 is too small.
 	Uint(key string, v *Unsigned, u Uint)
 
-	// Mode is a file mode, 0 to 07777: octal with a leading 0 or 0o, or
-	// in quotes, with or without these.
+	// Mode is a file mode, 0 to 07777 or [Help.Highest]: octal with a leading 0 or
+	// 0o, or in quotes, with or without these.
 	Mode(key string, v *Number, h Help)
 
 	// Bool is true or false.
@@ -101,6 +101,9 @@ type Help struct {
 	// what is wrong with one beyond.
 	Most int
 	More string
+
+	// Highest is the highest number of a Mode; 0: 07777.
+	Highest int64
 
 	// Def names the form of a value that may contain itself: a task, whose
 	// children are tasks.
