@@ -168,14 +168,17 @@ func (t *task) Fields(f schema.Fields) {
 		Doc:     "the exact number; in use is an error that names the holder: a process (also one that has ended and was not waited for), a thread, or a session or process group whose leader is gone",
 		Default: "the kernel's choice",
 	}})
-	f.Map("fds", &table{Task: (*tasktree.Task)(t)}, schema.Help{
+	fds := &table{Task: (*tasktree.Task)(t)}
+	f.Map("fds", fds, schema.Help{
 		Want: "a mapping from descriptors to open files, such as {1: log}",
 		Doc:  "mapping from descriptors to files: `3: jobs.r`, or `9: {file: log, cloexec: true}`", Default: "none",
 	})
-	f.List("cloexec", (*cloexec)(&t.Cloexec), schema.Help{
+	fds.noMapping(f)
+	f.List("cloexec", cloexec{fds}, schema.Help{
 		Word: "all", Want: "all, or a list of descriptors and ranges of them, such as [3, 4, 7-10]",
-		Doc: "`all`, or a list as `[3, 4, 7-10]`: these of `fds` are close-on-exec, beside those that say so themselves", Default: "none",
+		Doc: "`all`, or a list as `[3, 4, 7-10]`: these of `fds` are close-on-exec, beside those that say so themselves. None of them may say `cloexec: false`", Default: "none",
 	})
+	fds.contradicts(f)
 	f.List("children", (*tasks)(&t.Children), schema.Help{
 		Want: "a list of tasks", Item: aTask, Def: "task", Lines: true, Last: true, Doc: "list of tasks", Default: "none",
 	})
@@ -219,18 +222,6 @@ func (t *task) attributes(f schema.Fields) {
 	}
 }
 
-// cloexec lists descriptors that are close-on-exec.
-type cloexec tasktree.Cloexec
-
-var _ schema.Worded = (*cloexec)(nil)
-
-func (c *cloexec) Len() int { return len(c.Ranges) }
-func (c *cloexec) Add()     { c.Ranges = append(c.Ranges, schema.Text{}) }
-func (c *cloexec) Item(i int, f schema.Fields) {
-	f.Text("", &c.Ranges[i], schema.Help{Want: "a descriptor, or a range as 7-10"})
-}
-func (c *cloexec) Word() *schema.Text { return &c.All }
-
 // program is what a task runs: a program and its arguments.
 type program []tasktree.Text
 
@@ -246,45 +237,4 @@ func (p *program) Item(i int, f schema.Fields) {
 		return
 	}
 	f.Arg("", &(*p)[i], schema.Help{Want: `an argument ("" for an empty one)`, Moves: true})
-}
-
-// table has the descriptors of a task.
-type table struct {
-	*tasktree.Task
-	covers func(fd int) bool // of its Cloexec, once asked for
-}
-
-func (t *table) Len() int         { return len(t.FDs) }
-func (t *table) Key(i int) string { return strconv.Itoa(t.FDs[i].FD) }
-func (*table) Keys() string       { return "^(0|[1-9][0-9]*)$" }
-func (t *table) Drop()            { t.FDs = t.FDs[:len(t.FDs)-1] }
-
-// Grow implements [schema.Grower].
-func (t *table) Grow(n int) { t.FDs = make([]tasktree.Descriptor, 0, n) }
-
-func (t *table) Add(key schema.Text, bad func(string, ...any)) bool {
-	n, err := strconv.Atoi(key.Value)
-	if err != nil || !decimal(key.Value) || n > tasktree.MaxFD {
-		bad("%q is not a descriptor; write a number from 0 to %d, without a sign or leading zero", abbreviate(key.Value), tasktree.MaxFD)
-		return false
-	}
-	t.FDs = append(t.FDs, tasktree.Descriptor{FD: n, Pos: key.Pos})
-	return true
-}
-
-func (t *table) Item(i int, f schema.Fields) {
-	d := &t.FDs[i]
-	cloexec := schema.Bool{Value: d.Cloexec}
-	if d.Cloexec { // never while it decodes
-		if t.covers == nil {
-			t.covers = t.Cloexec.Covers()
-		}
-		cloexec.Value = !t.covers(d.FD)
-	}
-	f.Short("file", !cloexec.Value, schema.Help{Want: "the name of an open file, or {file: NAME, cloexec: true}"})
-	f.Ref("file", &d.File, schema.ToFile, schema.Help{Required: true})
-	f.Bool("cloexec", &cloexec, schema.Help{Doc: "close-on-exec: FD_CLOEXEC of fcntl(2)", Default: "`false`"})
-	if cloexec.Pos.IsValid() {
-		d.Cloexec = cloexec.Value
-	}
 }

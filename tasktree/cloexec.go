@@ -25,26 +25,48 @@ func (c *Cloexec) pos() Pos {
 	return c.Ranges[0].Pos
 }
 
-// Covers gives what reports whether a number is among them. There may be as many ranges
-// as descriptors, so both are not gone through for each other.
+// Range gives the first and the last number of an entry of Ranges; ok is false for one that
+// is neither a number nor a range.
+func (c *Cloexec) Range(i int) (lo, hi int, ok bool) { return numbers(c.Ranges[i].Value) }
+
+// Covers gives what reports whether a number is among them.
 func (c *Cloexec) Covers() func(fd int) bool {
-	if c.All.Said() {
-		return func(int) bool { return true }
+	where := c.Where()
+	return func(fd int) bool {
+		_, covered := where(fd)
+		return covered
 	}
-	type span struct{ lo, hi int }
+}
+
+// Where gives what tells whether a number is among them, and the place of an entry that has
+// it. There may be as many ranges as descriptors, so both are not gone through for each
+// other.
+func (c *Cloexec) Where() func(fd int) (at Pos, covered bool) {
+	if c.All.Said() {
+		return func(int) (Pos, bool) { return c.All.Pos, true }
+	}
+	type span struct {
+		lo, hi int
+		at     Pos
+	}
 	var spans []span
-	for _, r := range c.Ranges {
-		if lo, hi, ok := numbers(r.Value); ok {
-			spans = append(spans, span{lo, hi})
+	for i := range c.Ranges {
+		if lo, hi, ok := c.Range(i); ok {
+			spans = append(spans, span{lo, hi, c.Ranges[i].Pos})
 		}
 	}
 	slices.SortFunc(spans, func(a, b span) int { return a.lo - b.lo })
 	for i := 1; i < len(spans); i++ {
-		spans[i].hi = max(spans[i].hi, spans[i-1].hi) // of this one and all before
+		if before := spans[i-1]; before.hi > spans[i].hi { // of this one and all before
+			spans[i].hi, spans[i].at = before.hi, before.at
+		}
 	}
-	return func(fd int) bool {
+	return func(fd int) (Pos, bool) {
 		behind, _ := slices.BinarySearchFunc(spans, fd+1, func(s span, fd int) int { return s.lo - fd })
-		return behind > 0 && fd <= spans[behind-1].hi
+		if behind == 0 || fd > spans[behind-1].hi {
+			return Pos{}, false
+		}
+		return spans[behind-1].at, true
 	}
 }
 
@@ -73,7 +95,7 @@ func (c *checker) cloexec(task *Task, path *KeyPath) {
 	path = path.Sub("cloexec")
 	has := task.numbersAmong()
 	for i, r := range task.Cloexec.Ranges {
-		lo, hi, ok := numbers(r.Value)
+		lo, hi, ok := task.Cloexec.Range(i)
 		if !ok {
 			c.bad(r.Pos, path.Entry(i), "%q is neither a number nor a range; write 7, or 7-10", r.Value)
 			continue

@@ -48,6 +48,35 @@ func TestCloexecCovers(t *testing.T) {
 	}
 }
 
+// TestCloexecWhere holds that a number that some entry has is found at one that has it.
+func TestCloexecWhere(t *testing.T) {
+	words := []string{"4", "2-9", "3-4", "6", "11", "8-12", "9-3"}
+	list := ranges(words...)
+	for i := range list.Ranges {
+		list.Ranges[i].Pos = at(1, 1+i)
+	}
+	where := list.Where()
+	for fd := range 15 {
+		pos, covered := where(fd)
+		has := false
+		for i := range words {
+			lo, hi, ok := list.Range(i)
+			here := ok && lo <= fd && fd <= hi
+			has = has || here
+			if covered && pos.Col == 1+i && !here {
+				t.Errorf("%d is found at %q", fd, words[i])
+			}
+		}
+		if has != covered || covered && !pos.IsValid() {
+			t.Errorf("%d is found: %v, at %v; it is there: %v", fd, covered, pos, has)
+		}
+	}
+	all := tasktree.Cloexec{All: tasktree.Text{Value: "all", Pos: at(3, 4)}}
+	if pos, covered := all.Where()(5); !covered || pos != at(3, 4) {
+		t.Errorf("all: %v, %v", pos, covered)
+	}
+}
+
 // TestCloexecMany has as many numbers as descriptors: a look through the one for each of
 // the other would take minutes.
 func TestCloexecMany(t *testing.T) {
