@@ -102,11 +102,12 @@ func verify(tree *tasktree.Tree, pid int, level Level, own map[string]int) (*Ver
 // its key: then it must be that one.
 func Compare(tree *tasktree.Tree, seen *Seen, level Level) *Verdict {
 	c := &comparison{
-		tree: tree, seen: seen, level: level, verdict: &Verdict{Level: level}, matching: match(tree, seen.procs[0]),
+		tree: tree, seen: seen, level: level, verdict: &Verdict{Level: level},
 		first: map[end]use{}, uses: map[*class]use{}, blind: map[end]bool{},
 		entries: map[*tasktree.OpenFile]*entry{}, files: map[*entry]*tasktree.OpenFile{},
 		sharers: map[*tasktree.Task]*tasktree.Task{}, compared: map[tablePair]bool{}, lost: map[int][]Unseen{},
 	}
+	c.matching = match(tree, seen, &c.paths)
 	for _, u := range seen.Unseen {
 		c.lost[u.PID] = append(c.lost[u.PID], u)
 	}

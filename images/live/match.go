@@ -11,16 +11,23 @@ import (
 type matching struct {
 	process map[*tasktree.Task]*process
 	task    map[*process]*tasktree.Task
+	fit     *fitting // nil: no task runs a program
 }
 
 // match finds the process of each task: that of the root is given, and below each
-// parent those are one another's that have the pid, else the name, else the program, in
-// their order. A name may be what is wrong, and a program may have become another one:
+// parent those are one another's that have the pid, else the name, else the program with the
+// open files that the task has, else the program, in their order. Many children have no
+// order, since several processes have forked them, and often run the same program.
+//
+// A name may be what is wrong, and a program may have become another one:
 // what is left is matched by the numbers of its descriptors, and last, below a parent that
 // starts nothing by itself, programs by their order.
-func match(tree *tasktree.Tree, root *process) matching {
-	m := matching{map[*tasktree.Task]*process{}, map[*process]*tasktree.Task{}}
-	m.are(tree.Root, root)
+func match(tree *tasktree.Tree, seen *Seen, paths *resolver) matching {
+	m := matching{map[*tasktree.Task]*process{}, map[*process]*tasktree.Task{}, nil}
+	if slices.ContainsFunc(tree.Tasks(), func(t *tasktree.Task) bool { return !t.Holds() }) {
+		m.fit = newFitting(tree, seen.own, paths)
+	}
+	m.are(tree.Root, seen.procs[0])
 	for _, t := range tree.Tasks() {
 		if p := m.process[t]; p != nil {
 			m.children(tree, t.Children, p.children)
@@ -29,17 +36,23 @@ func match(tree *tasktree.Tree, root *process) matching {
 	return m
 }
 
-func (m matching) are(t *tasktree.Task, p *process) { m.process[t], m.task[p] = p, t }
+func (m matching) are(t *tasktree.Task, p *process) {
+	m.process[t], m.task[p] = p, t
+	if m.fit != nil {
+		m.fit.learn(t, p)
+	}
+}
 
 func (m matching) children(tree *tasktree.Tree, tasks []*tasktree.Task, processes []*process) {
 	hasPID := func(t *tasktree.Task) bool { return t.PID.Value > 0 }
-	programs := func(t *tasktree.Task) bool { return !t.Holds() }
+	programs := func(t *tasktree.Task) bool { return !t.Holds() } // then m.fit is not nil
 	for _, by := range []struct {
 		of   func(*tasktree.Task) bool // whom it is for: there may be 10,000 tasks
 		same func(*tasktree.Task, *process) bool
 	}{
 		{hasPID, func(t *tasktree.Task, p *process) bool { return int64(p.inner(tree)) == t.PID.Value }},
 		{(*tasktree.Task).Holds, hasName},
+		{programs, func(t *tasktree.Task, p *process) bool { return m.fit.fits(t, p) }},
 		{programs, runs},
 		{programs, hasProgram},
 		{func(*tasktree.Task) bool { return true }, sameNumbers},

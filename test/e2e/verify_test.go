@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"regrow/restore"
 )
 
 // TestVerifyPrograms holds what is compared of a program: what exec keeps, and at the
@@ -335,5 +337,39 @@ func TestVerifyInherited(t *testing.T) {
 	sandbox := refuses(t, unix.SYS_KCMP, -1, unix.EPERM)
 	if res := wait(t, start(t, sandbox+"; exec 9<"+names[0], "verify", path, root, "--inherit-fd", "log=9")); res.status == 0 || strings.Contains(res.out, "the caller's descriptor 9, real") {
 		t.Errorf("status %d: %s%s", res.status, res.out, res.errors)
+	}
+}
+
+// TestVerifySamePrograms has many children that run one program, each with a file of its
+// own. Several processes fork them at once, so their order says nothing.
+func TestVerifySamePrograms(t *testing.T) {
+	needRoot(t)
+	const n = 80
+	for _, strategy := range restore.Strategies() {
+		t.Run(strategy.String(), func(t *testing.T) {
+			var files, tasks strings.Builder
+			for i := range n {
+				fmt.Fprintf(&files, "  f%d: {type: reg, path: f%[1]d, flags: [O_RDWR, O_CREAT]}\n  p%[1]d: {type: pipe}\n", i)
+				fmt.Fprintf(&tasks, "      - {name: t%d, fds: {0: null, 1: p%[1]d.w, 2: p%d.r, 7: f%[1]d}, run: [sleep, 1000]}\n", i, (i+1)%n)
+			}
+			path := write(t, "version: 1\nfiles:\n  null: {type: reg, path: /dev/null}\n"+files.String()+"tasks:\n  - name: root\n    children:\n"+tasks.String())
+			rep := report(t, run(t, "restore", "-d", "--json", "--strategy", strategy.String(), path))
+			defer endTree(t)
+			pids := pidsOf(rep)
+			for i := range n {
+				becomes(t, pids[fmt.Sprintf("t%d", i)], "sleep")
+			}
+			root := rep.Tasks[0].HostPID
+			if status, out := verify(t, path, root); status != 0 {
+				t.Errorf("status %d:\n%s", status, out)
+			}
+			const killed = n / 2
+			end(t, pids[fmt.Sprintf("t%d", killed)])
+			status, out := verify(t, path, root)
+			place := fmt.Sprintf("%s:%d:16: task \"t%d\" ", path, 7+2*n+killed, killed)
+			if status != 1 || !strings.HasPrefix(out, place) || !strings.Contains(out, ": 1 difference ") {
+				t.Errorf("status %d, want %s alone:\n%s", status, place, out)
+			}
+		})
 	}
 }
