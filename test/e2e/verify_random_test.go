@@ -364,8 +364,9 @@ func (r *randomTrees) draw(t *rapid.T) *randomTree {
 		tree.files = append(tree.files, r.drawFile(t, i))
 	}
 	most := []int{1, 4, 12, 60}[rapid.SampledFrom([]int{0, 1, 1, 1, 2, 2, 3}).Draw(t, "size")]
+	flat, program := some(t, 3, "flat"), rapid.SampledFrom([]int{2, 6, 6}).Draw(t, "one in so many runs a program")
 	for i := range rapid.IntRange(1, most).Draw(t, "tasks") {
-		tree.tasks = append(tree.tasks, tree.drawTask(t, i))
+		tree.tasks = append(tree.tasks, tree.drawTask(t, i, flat, program))
 	}
 	return tree
 }
@@ -418,7 +419,7 @@ func (r *randomTrees) drawFile(t *rapid.T, i int) *randomFile {
 	return f
 }
 
-func (tree *randomTree) drawTask(t *rapid.T, i int) *randomTask {
+func (tree *randomTree) drawTask(t *rapid.T, i int, flat bool, program int) *randomTask {
 	task := &randomTask{name: fmt.Sprintf("t%d", i), parent: -1, shares: -1, short: rapid.Bool().Draw(t, "short")}
 	if some(t, 8, "long") {
 		task.name += "-with-a-long-name" // more than the kernel keeps of it
@@ -430,13 +431,13 @@ func (tree *randomTree) drawTask(t *rapid.T, i int) *randomTask {
 				holders = append(holders, j)
 			}
 		}
-		if len(holders) > 0 {
+		if len(holders) > 0 && !flat {
 			task.parent = rapid.SampledFrom(holders).Draw(t, "parent")
 		} else {
 			task.parent = 0
 		}
 	}
-	task.run = some(t, 6, "run")
+	task.run = (i > 0 || !flat) && some(t, program, "run")
 	if task.parent >= 0 && !task.run && !tree.tasks[task.parent].run && tree.tasks[task.parent].shares < 0 && some(t, 6, "shares") {
 		task.shares = task.parent
 	}
