@@ -118,6 +118,9 @@ func (m *Model) Run() error {
 		if t == nil {
 			return fmt.Errorf("restore: bug: the plan does not fork task %q", m.name(i))
 		}
+		if !m.life[i].ready {
+			return fmt.Errorf("restore: bug: task %q is never counted as ready, so none is released", m.name(i))
+		}
 		owner := m.plan.Tree.Tasks()[i].Table()
 		if other, seen := owners[t]; seen && other != owner || m.Tables[owner.Index] != t {
 			return fmt.Errorf("restore: bug: task %q does not have the table of %q, or not alone", m.name(i), owner.Name)
@@ -177,7 +180,7 @@ func (m *Model) step(i int, op *program.Op, note program.Note) error {
 	case l.over:
 		return errors.New("the task has become a program, holds or is gone: no op can follow")
 	case l.leaving && op.Kind != program.OpCall:
-		return errors.New("the task has said that it ends: only the calls for that can follow")
+		return errors.New("the task has noted that it ends: only the calls for that can follow")
 	}
 	clear(t.changed)
 	err := step{m, t, op, note}.apply()

@@ -25,7 +25,7 @@ type step struct {
 // apply applies the op to the table. An opFails error says that the kernel refuses
 // it, any other one that the plan is wrong.
 func (s step) apply() error {
-	if err := s.besideHelpers(); err != nil {
+	if err := errors.Join(s.besideHelpers(), s.countedReady()); err != nil {
 		return err
 	}
 	switch s.op.Kind {
@@ -58,10 +58,12 @@ func (s step) apply() error {
 		return s.makes()
 	case program.OpHelp:
 		return s.help()
+	case program.OpGate:
+		return s.gate()
 	case program.OpHold:
-		s.life[s.task].over = true
-	case program.OpLeave:
-		return s.leave()
+		return s.hold()
+	case program.OpStore:
+		return s.store()
 	case program.OpCall:
 		return s.call()
 	default: // the others leave the table as it is

@@ -34,6 +34,8 @@ type kernel struct {
 	counts map[uint64]uint32
 	opened map[string]int // how often a task has opened something
 	limits []uint64
+	ready  []int // by task: how often it has counted itself
+	past   []bool
 }
 
 type held struct {
@@ -47,6 +49,7 @@ func outcome(p *plan.Plan) string {
 	k := &kernel{
 		plan: p, tables: make([]map[int]held, n), pcs: make([]int, n), over: make([]bool, n),
 		counts: map[uint64]uint32{}, opened: map[string]int{}, limits: make([]uint64, n),
+		ready: make([]int, n), past: make([]bool, n),
 	}
 	k.tables[0], k.limits[0] = map[int]held{}, p.Host.HardFiles
 	order := []int{0} // who runs next stands last
@@ -76,6 +79,9 @@ func outcome(p *plan.Plan) string {
 	for i, table := range k.tables {
 		if table == nil {
 			return fmt.Sprintf("fails: task %d is never forked", i)
+		}
+		if k.ready[i] != 1 || !k.past[i] {
+			return fmt.Sprintf("fails: task %d counts %d times, and waits at the gate: %v", i, k.ready[i], k.past[i])
 		}
 		fmt.Fprintf(&b, "task %d:", i)
 		for _, fd := range slices.Sorted(maps.Keys(table)) {
@@ -123,7 +129,7 @@ func (k *kernel) run(i int) (child int, err error) {
 		if !k.canGoOn(i) {
 			return -1, nil
 		}
-		if op.Kind == program.OpMeet || op.Kind == program.OpPass {
+		if op.Kind == program.OpMeet {
 			k.counts[op.Args[0]] = k.count(op.Args[0]) - 1
 		}
 		got, errno, child := k.op(i, op)
@@ -195,8 +201,16 @@ func (k *kernel) op(i int, op *program.Op) (got int64, errno unix.Errno, child i
 		low, first := k.lowest(i, 0, held{h.what + ".r", true})
 		high, second := k.lowest(i, 0, held{h.what + ".w", true})
 		return low | high<<32, max(first, second), -1
+	case program.OpGate:
+		if k.ready[i] == 0 {
+			return 0, unix.EDEADLK, -1
+		}
+		k.past[i] = true
 	case program.OpHold:
 		k.over[i] = true
+		if !k.past[i] {
+			return 0, unix.EPROTO, -1
+		}
 	case program.OpCall:
 		got, errno = k.call(i, op)
 	default:
@@ -320,10 +334,19 @@ func (k *kernel) call(i int, op *program.Op) (int64, unix.Errno) {
 			return 0, unix.EFAULT
 		}
 		k.limits[i] = soft[0]
+	case unix.SYS_FUTEX:
+		if a[4] == k.plan.Arena.Base+program.HeadLeft {
+			k.ready[i]++
+		} else if a[4] >= k.plan.Arena.Base+program.HeadSize {
+			k.counts[a[4]] = k.count(a[4]) - 1
+		}
 	case unix.SYS_EXECVE:
 		k.over[i] = true
+		if !k.past[i] {
+			return 0, unix.EPROTO
+		}
 	case unix.SYS_EXIT_GROUP:
-		k.over[i] = true
+		k.over[i], k.past[i] = true, true
 		k.tables[i] = map[int]held{}
 	}
 	return 0, 0

@@ -151,8 +151,8 @@ func Calls(prog *program.Program) int {
 	n := 0
 	for i := range prog.Ops {
 		switch prog.Ops[i].Kind {
-		case program.OpReady:
-			return n + 2 // count down, wait
+		case program.OpGate:
+			return n + 1
 		case program.OpPull, program.OpMeet:
 			n += 2 // set the offset, peek; count, wake or wait
 		default:

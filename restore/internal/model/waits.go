@@ -28,8 +28,6 @@ func (m *Model) mayGoOn(i int, op *program.Op) bool {
 			return false
 		}
 		m.takeOff(i, addr)
-	case program.OpPass:
-		m.takeOff(i, addr)
 	case program.OpAwait:
 		if m.count(addr) > 0 {
 			m.wait(i, addr)
@@ -51,6 +49,30 @@ func (m *Model) count(addr uint64) uint32 {
 		m.counts[addr] = n
 	}
 	return n
+}
+
+// pass takes one off a counter that tasks wait for.
+func (s step) pass(counter uint64) error {
+	if counter < s.plan.Arena.Record(s.plan.Processes()) || program.At(s.plan.Arena.Base, s.plan.Arena.Data(), counter, 8) == nil {
+		return fmt.Errorf("%#x is no counter", counter)
+	}
+	s.takeOff(s.task, counter)
+	return nil
+}
+
+// store writes a number to the arena. Of what a record has, a task only notes that it
+// ends or holds.
+func (s step) store() error {
+	a := s.plan.Arena
+	switch at := s.op.Args[1]; {
+	case at >= a.Record(s.plan.Processes()):
+		return nil
+	case at == a.Record(s.task)+program.RecordBegun && s.op.Args[0] == program.BegunToEnd:
+		return s.leave()
+	case at == a.Record(s.task)+program.RecordHolds:
+		return nil
+	}
+	return fmt.Errorf("%#x is nothing that a task may write", s.op.Args[1])
 }
 
 func (m *Model) wait(i int, addr uint64) { m.waiting[addr] = append(m.waiting[addr], i) }

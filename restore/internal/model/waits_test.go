@@ -16,8 +16,21 @@ import (
 
 // TestWaits spoils how tasks wait and end: the model refuses each.
 func TestWaits(t *testing.T) {
-	find := func(prog *program.Program, kind program.OpKind) int {
-		return slices.IndexFunc(prog.Ops, func(op program.Op) bool { return op.Kind == kind })
+	await := func(op *program.Op, _ program.Note) bool { return op.Kind == program.OpAwait }
+	pass := func(op *program.Op, note program.Note) bool {
+		return op.Nr == unix.SYS_FUTEX && note.Verb == program.VerbMeet
+	}
+	leave := func(op *program.Op, _ program.Note) bool {
+		return op.Kind == program.OpStore && op.Args[0] == program.BegunToEnd
+	}
+	find := func(prog *program.Program, is func(*program.Op, program.Note) bool) int {
+		for i := range prog.Ops {
+			if is(&prog.Ops[i], prog.Notes[i]) {
+				return i
+			}
+		}
+		t.Fatal("no op of that kind")
+		return 0
 	}
 	remove := func(prog *program.Program, i int) {
 		prog.Ops, prog.Notes = slices.Delete(prog.Ops, i, i+1), slices.Delete(prog.Notes, i, i+1)
@@ -28,18 +41,20 @@ func TestWaits(t *testing.T) {
 		spoil func(p *plan.Plan)
 		want  string
 	}{
-		{"nobody passes", func(p *plan.Plan) { remove(&p.Tasks[passes], find(&p.Tasks[passes], program.OpPass)) }, `task "third" waits for ever: 1 are still to come`},
+		{"nobody passes", func(p *plan.Plan) { remove(&p.Tasks[passes], find(&p.Tasks[passes], pass)) }, `task "third" waits for ever: 1 are still to come`},
 		{"one passes twice", func(p *plan.Plan) {
 			prog := &p.Tasks[passes]
-			i := find(prog, program.OpPass)
+			i := find(prog, pass)
 			prog.Ops, prog.Notes = slices.Insert(prog.Ops, i, prog.Ops[i]), slices.Insert(prog.Notes, i, prog.Notes[i])
 		}, "waits for ever: -1 are still to come"},
-		{"the other's pid is used at once", func(p *plan.Plan) { remove(&p.Tasks[awaits], find(&p.Tasks[awaits], program.OpAwait)) }, `task "second" need not have been forked yet`},
-		{"an end that was not said", func(p *plan.Plan) { remove(&p.Tasks[ends], find(&p.Tasks[ends], program.OpLeave)) }, "the task ends and has not said so"},
-		{"said and not done", func(p *plan.Plan) { remove(&p.Tasks[ends], find(&p.Tasks[ends], program.OpLeave)+1) }, `task "ends" has said that it ends, and does not`},
+		{"the other's pid is used at once", func(p *plan.Plan) { remove(&p.Tasks[awaits], find(&p.Tasks[awaits], await)) }, `task "second" need not have been forked yet`},
+		{"an end that was not noted", func(p *plan.Plan) { remove(&p.Tasks[ends], find(&p.Tasks[ends], leave)) }, "counted as ready, so it can only wait"},
+		{"an end that is not counted", func(p *plan.Plan) { remove(&p.Tasks[ends], find(&p.Tasks[ends], leave)+1) }, "is counted as ready: false"},
+		{"an end that the kernel tells of", func(p *plan.Plan) { remove(&p.Tasks[ends], find(&p.Tasks[ends], leave)+2) }, "has no robust list: false"},
+		{"noted and not done", func(p *plan.Plan) { remove(&p.Tasks[ends], find(&p.Tasks[ends], leave)+3) }, `task "ends" has noted that it ends, and does not`},
 		{"more is done behind that", func(p *plan.Plan) {
 			prog := &p.Tasks[ends]
-			i := find(prog, program.OpLeave)
+			i := find(prog, leave)
 			prog.Ops, prog.Notes = slices.Insert(prog.Ops, i+1, prog.Ops[0]), slices.Insert(prog.Notes, i+1, prog.Notes[0])
 		}, "only the calls for that can follow"},
 		{"the end is not the last", func(p *plan.Plan) {
@@ -47,9 +62,11 @@ func TestWaits(t *testing.T) {
 			prog.Ops, prog.Notes = append(prog.Ops, prog.Ops[0]), append(prog.Notes, prog.Notes[0])
 		}, "no op can follow"},
 		{"the root ends", func(p *plan.Plan) {
-			leave := find(&p.Tasks[ends], program.OpLeave)
-			p.Tasks[0].Ops = append(p.Tasks[0].Ops[:1:1], p.Tasks[ends].Ops[leave:]...)
-			p.Tasks[0].Notes = append(p.Tasks[0].Notes[:1:1], p.Tasks[ends].Notes[leave:]...)
+			i := find(&p.Tasks[ends], leave)
+			end := p.Tasks[ends]
+			end.Ops[i].Args[1] = p.Arena.Record(0) + program.RecordBegun
+			p.Tasks[0].Ops = append(p.Tasks[0].Ops[:1:1], end.Ops[i:]...)
+			p.Tasks[0].Notes = append(p.Tasks[0].Notes[:1:1], end.Notes[i:]...)
 		}, "the root ends, and the tree with it"},
 		{"a pid that is none", func(p *plan.Plan) {
 			prog := &p.Tasks[awaits]

@@ -166,10 +166,10 @@ func callsOfTask(op *program.Op) int {
 	switch op.Kind {
 	case program.OpPull:
 		return 2 // setsockopt, recvmsg
-	case program.OpReady:
-		return 2 // one futex counts, the other waits
+	case program.OpStore:
+		return 0
 	case program.OpHold:
-		return 4 // futex, set_robust_list, munmap, ppoll
+		return 3 // set_robust_list, munmap, ppoll
 	default:
 		return 1
 	}

@@ -19,7 +19,6 @@ func Probe(t *tasktree.Tree, host plan.Host, base uint64) *plan.Plan {
 	if t.Root.HasNamespace(tasktree.NamespaceUser) {
 		w.writeIDs(0)
 	}
-	const robustListHead = 24
 	rec := p.Arena.Record(0)
 	w.add(program.OpBegin, rec, robustListHead, rec+program.RecordBegun)
 	w.call(unix.SYS_EXIT_GROUP, 0)

@@ -1,6 +1,8 @@
 package planner
 
 import (
+	"golang.org/x/sys/unix"
+
 	"regrow/restore/internal/assign"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
@@ -120,7 +122,8 @@ func (tp *taskPlanner) stage(s recipe.Stage) {
 	}
 	for _, counter := range tp.pl.counters.Pass[here] {
 		tp.about(program.VerbMeet, tp.pl.counters.Pos[counter])
-		tp.add(program.OpPass, counter)
+		a := tp.pl.plan.Arena
+		tp.call(unix.SYS_FUTEX, a.CountDown(counter-a.Base)...)
 	}
 }
 
@@ -144,13 +147,18 @@ func (tp *taskPlanner) steps(steps []wiring) {
 	}
 }
 
-// leave ends a task that ends by plan, and reports whether this one does.
+// leave ends a task that ends by plan, and reports whether this one does. It is counted
+// as ready while the kernel still tells of its death: a task that is killed before that
+// would be waited for.
 func (tp *taskPlanner) leave() bool {
 	if tp.attributes == nil || len(tp.attributes.ends) == 0 {
 		return false
 	}
 	tp.about(program.VerbLeave, tp.attributes.ends[0].pos)
-	tp.add(program.OpLeave, tp.pl.plan.Arena.Record(tp.task.Index)+program.RecordBegun)
+	a := tp.pl.plan.Arena
+	tp.add(program.OpStore, program.BegunToEnd, a.Record(tp.task.Index)+program.RecordBegun)
+	tp.call(unix.SYS_FUTEX, a.CountDown(program.HeadLeft)...)
+	tp.call(unix.SYS_SET_ROBUST_LIST, 0, robustListHead)
 	tp.steps(tp.attributes.ends)
 	return true
 }

@@ -56,13 +56,15 @@ func TestStages(t *testing.T) {
 				got = append(got, "mask")
 			case op.Nr == unix.SYS_CHDIR:
 				got = append(got, "folder")
-			case op.Kind == program.OpReady:
+			case op.Nr == unix.SYS_FUTEX && p.Tasks[0].Notes[i].Verb == program.VerbReady:
+				got = append(got, "ready")
+			case op.Kind == program.OpGate:
 				got = append(got, "gate")
 			case op.Kind == program.OpHold:
 				got = append(got, "hold")
 			}
 		}
-		want := []string{"Enter", "Session", "fork", "Turns", "Groups", "install", "Wired", "Place", "folder", "Deaths", "Rights", "LastFiles", "Stops", "gate", "Last", "mask", "End", "hold"}
+		want := []string{"Enter", "Session", "fork", "Turns", "Groups", "install", "Wired", "Place", "folder", "Deaths", "Rights", "LastFiles", "Stops", "ready", "gate", "Last", "mask", "End", "hold"}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%v (-want +got):\n%s", strategy, diff)
 		}

@@ -89,10 +89,12 @@ func (tp *taskPlanner) fill() error {
 	return nil
 }
 
+// robustListHead is the size of a struct robust_list_head.
+const robustListHead = 24
+
 // enter makes the task's death known and, in the root, prepares what all inherit.
 func (tp *taskPlanner) enter() {
 	a := tp.pl.plan.Arena
-	const robustListHead = 24
 	tp.about(program.VerbSetUp, tp.task.Pos)
 	rec := a.Record(tp.task.Index)
 	tp.add(program.OpBegin, rec, robustListHead, rec+program.RecordBegun)
@@ -135,16 +137,20 @@ func (tp *taskPlanner) finish() error {
 		return nil
 	}
 	tp.about(program.VerbReady, task.Pos)
-	tp.add(program.OpReady)
+	tp.call(unix.SYS_FUTEX, a.CountDown(program.HeadLeft)...)
+	tp.about(program.VerbGate, task.Pos)
+	tp.add(program.OpGate, a.Base+program.HeadGate)
 	tp.stage(recipe.Last)
-	tp.about(program.VerbReady, task.Pos)
+	tp.about(program.VerbGate, task.Pos)
 	const setMask, setSize = 2, 8
 	tp.call(unix.SYS_RT_SIGPROCMASK, setMask, a.Words([]uint64{0}), 0, setSize)
 	tp.stage(recipe.End)
 	if task.Holds() {
 		tp.pl.plan.Held++
 		tp.about(program.VerbHold, task.Pos)
-		tp.add(program.OpHold, a.Record(task.Index)+program.RecordHolds)
+		tp.call(unix.SYS_FUTEX, a.CountDown(program.HeadStarted)...)
+		tp.add(program.OpStore, 1, a.Record(task.Index)+program.RecordHolds)
+		tp.add(program.OpHold)
 		return nil
 	}
 	tp.exec(run)

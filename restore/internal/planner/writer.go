@@ -61,26 +61,11 @@ func (w *writer) call(nr uint32, args ...uint64) *program.Op {
 	op := w.add(program.OpCall, args...)
 	op.Nr = nr
 	w.note().Effect, _ = program.EffectOf(op)
-	op.Flags |= retry(nr)
+	op.Flags |= program.Retry(nr)
 	if nr == unix.SYS_CLOSE {
 		op.Allow = uint16(unix.EINTR) // of what the file's last writes met; the number is free all the same, see close(2)
 	}
 	return op
-}
-
-// retry gives FlagRetry for calls that a signal can interrupt and that have done
-// nothing then. Without a handler, too: a stop, a freezer or a debugger is enough where
-// the kernel waits for a lock or for room in a queue (setsockopt, sendmsg), or a network
-// or FUSE server lets a call be interrupted (the others).
-//
-// A call that is not here answers no EINTR, or must not be made again: dup3 for one has
-// freed the number by then, as close has.
-func retry(nr uint32) program.OpFlags {
-	switch nr {
-	case unix.SYS_OPENAT, unix.SYS_OPENAT2, unix.SYS_CHDIR, unix.SYS_EXECVE, unix.SYS_WRITE, unix.SYS_SENDMSG, unix.SYS_SETSOCKOPT:
-		return program.FlagRetry
-	}
-	return 0
 }
 
 // effects are those that recipes declare.
@@ -106,7 +91,7 @@ func (w *writer) recipe(kind program.OpKind, c recipe.Call, setRef func(op *prog
 	op := w.add(kind)
 	op.Nr = uint32(c.Nr)
 	if kind == program.OpCall {
-		op.Flags |= retry(op.Nr)
+		op.Flags |= program.Retry(op.Nr)
 	}
 	if c.Retry {
 		op.Flags |= program.FlagRetry

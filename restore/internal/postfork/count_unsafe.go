@@ -7,17 +7,6 @@ import (
 	"regrow/restore/internal/program"
 )
 
-// countDown takes one from a counter, with the kernel's help.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func countDown(h *program.Head, counter *uint32) {
-	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&h.Dummy)), futexWakeOp, 1, everybody,
-		uintptr(unsafe.Pointer(counter)), opCountDown)
-}
-
 // meet waits until a count is down to value and takes one off. Whoever waits for
 // another value wakes for nothing and waits again.
 //
@@ -41,7 +30,7 @@ func meet(h *program.Head, counter *uint32, value uint64) syscall.Errno {
 	return 0
 }
 
-// await waits until a counter is zero, which the last OpPass wakes it for.
+// await waits until a counter is zero. The last call that counts it down wakes it.
 //
 //go:nosplit
 //go:norace
@@ -58,34 +47,6 @@ func await(h *program.Head, counter *uint32) syscall.Errno {
 		}
 		syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(counter)), futexWait, uintptr(v), uintptr(unsafe.Pointer(&h.Poll)), 0, 0)
 	}
-}
-
-// leave makes the end of this process one that is planned: the kernel tells nobody
-// of it, and the release does not wait for the task.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func leave(h *program.Head, begun *uint32) syscall.Errno {
-	_, _, e := syscall.RawSyscall6(syscall.SYS_SET_ROBUST_LIST, 0, unsafe.Sizeof(program.Robust{}), 0, 0, 0, 0)
-	if e != 0 {
-		return e
-	}
-	*begun = program.BegunToEnd // before it is counted: whoever waits tells from this who was killed instead
-	countDown(h, &h.Left)
-	return 0
-}
-
-// ready counts the task as ready and waits for the release.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-//go:noinline
-func ready(h *program.Head) syscall.Errno {
-	countDown(h, &h.Left)
-	return waitGate(h)
 }
 
 // begin makes the task's death known: the kernel marks the words of the robust
@@ -108,10 +69,8 @@ func begin(a *[6]uint64, begun *uint32) syscall.Errno {
 //go:norace
 //go:nocheckptr
 //go:noinline
-func hold(h *program.Head, holds *uint32) {
+func hold(h *program.Head) {
 	base, size := uintptr(h.Base), uintptr(h.Size)
-	*holds = 1 // before it is counted: whoever waits tells from this who was killed instead
-	countDown(h, &h.Started)
 	syscall.RawSyscall6(syscall.SYS_SET_ROBUST_LIST, 0, unsafe.Sizeof(program.Robust{}), 0, 0, 0, 0)
 	syscall.RawSyscall6(syscall.SYS_MUNMAP, base, size, 0, 0, 0, 0)
 	for {

@@ -146,17 +146,17 @@ func (g Gate) decide(op uintptr, word uint32) {
 //go:norace
 //go:nocheckptr
 //go:noinline
-func waitGate(h *program.Head) syscall.Errno {
+func waitGate(h *program.Head, gate *uint32) syscall.Errno {
 	for !over(h) {
-		gate := load(&h.Gate)
-		if gate == program.GateOpen {
+		word := load(gate)
+		if word == program.GateOpen {
 			return 0
 		}
-		gateFutex(h, futexWait, gate)
+		gateFutex(h, gate, futexWait, word)
 	}
 	// The kernel wakes one waiter when the runner dies; that one wakes the rest.
 	abort(h)
-	gateFutex(h, futexWake, everybody)
+	gateFutex(h, gate, futexWake, everybody)
 	return program.ReasonCanceled
 }
 
@@ -166,8 +166,8 @@ func waitGate(h *program.Head) syscall.Errno {
 //go:norace
 //go:nocheckptr
 //go:noinline
-func gateFutex(h *program.Head, what uintptr, v uint32) {
-	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&h.Gate)), what, uintptr(v), uintptr(unsafe.Pointer(&h.Poll)), 0, 0)
+func gateFutex(h *program.Head, gate *uint32, what uintptr, v uint32) {
+	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(gate)), what, uintptr(v), uintptr(unsafe.Pointer(&h.Poll)), 0, 0)
 }
 
 // abort tells everybody that the restore has failed.

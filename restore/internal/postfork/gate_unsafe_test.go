@@ -211,15 +211,24 @@ func head(t *testing.T) (*Arena, *program.Head, unsafe.Pointer) {
 	return a, h, unsafe.Pointer(&a.PrivateBytes()[0])
 }
 
+// countDown makes the call by which a task counts itself.
+func countDown(t *testing.T, a *Arena, count uint64) {
+	t.Helper()
+	args := (&program.Arena{Base: a.Base}).CountDown(count)
+	if _, err := Call(unix.SYS_FUTEX, [6]uint64(args)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCounters(t *testing.T) {
-	_, h, _ := head(t)
+	a, h, _ := head(t)
 	h.Left, h.Started = 3, 2
-	countDown(h, &h.Left)
+	countDown(t, a, program.HeadLeft)
 	if h.Left != 2 || h.Started != 2 || over(h) {
 		t.Errorf("counted down to %#x, %#x", h.Left, h.Started)
 	}
 	abort(h)
-	countDown(h, &h.Started)
+	countDown(t, a, program.HeadStarted)
 	if h.Left != program.AbortBit|2 || h.Started != program.AbortBit|1 || !over(h) {
 		t.Errorf("aborted at %#x, %#x", h.Left, h.Started)
 	}
@@ -227,6 +236,8 @@ func TestCounters(t *testing.T) {
 		t.Error("another word has changed")
 	}
 }
+
+func aborted(_ *testing.T, a *Arena) { abort(a.Head()) }
 
 // TestLastWakes holds that whoever counts down to 0, or gives up, wakes those
 // who wait for the counter.
@@ -237,16 +248,16 @@ func TestLastWakes(t *testing.T) {
 		name string
 		word func(h *program.Head) *uint32
 		at   uint32
-		end  func(h *program.Head)
+		end  func(t *testing.T, a *Arena)
 	}{
-		{"left", left, 1, func(h *program.Head) { countDown(h, &h.Left) }},
-		{"started", started, 1, func(h *program.Head) { countDown(h, &h.Started) }},
-		{"abort, left", left, 5, abort},
-		{"abort, none left", left, 0, abort},
-		{"abort, none to start", started, 0, abort},
+		{"left", left, 1, func(t *testing.T, a *Arena) { countDown(t, a, program.HeadLeft) }},
+		{"started", started, 1, func(t *testing.T, a *Arena) { countDown(t, a, program.HeadStarted) }},
+		{"abort, left", left, 5, aborted},
+		{"abort, none left", left, 0, aborted},
+		{"abort, none to start", started, 0, aborted},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, h, _ := head(t)
+			a, h, _ := head(t)
 			word := c.word(h)
 			Store(word, c.at)
 			done := make(chan bool)
@@ -257,7 +268,7 @@ func TestLastWakes(t *testing.T) {
 				close(done)
 			}()
 			Wait(&h.Bell, 0, 20*time.Millisecond) // for the waiter to be in the kernel; nothing goes wrong if not
-			c.end(h)
+			c.end(t, a)
 			select {
 			case <-done:
 			case <-time.After(patience):
@@ -267,7 +278,8 @@ func TestLastWakes(t *testing.T) {
 	}
 }
 
-func TestReady(t *testing.T) {
+// TestWaitGate holds what ends a task's wait for the release.
+func TestWaitGate(t *testing.T) {
 	for _, c := range []struct {
 		name       string
 		gate, left uint32
@@ -284,11 +296,11 @@ func TestReady(t *testing.T) {
 			if over(h) != (c.want != 0) {
 				t.Fatal("a task takes this for another state, and would wait for ever")
 			}
-			if e := ready(h); e != c.want {
+			if e := waitGate(h, &h.Gate); e != c.want {
 				t.Errorf("got %d, want %d", e, c.want)
 			}
-			if h.Left&program.CountMask != 1 {
-				t.Errorf("count %d, want 1", h.Left&program.CountMask)
+			if h.Left&program.CountMask != 2 {
+				t.Errorf("count %d, want 2 as before", h.Left&program.CountMask)
 			}
 			if wantAbort := c.want != 0; h.Left&program.AbortBit != 0 != wantAbort {
 				t.Errorf("left %#x", h.Left)

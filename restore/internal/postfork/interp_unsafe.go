@@ -17,8 +17,6 @@ const (
 	// Operands of FUTEX_WAKE_OP, see futex(2). The kernel changes *uaddr2
 	// atomically, compares the old value and wakes its waiters if it fits.
 	//
-	// *uaddr2 += -1, wake if it was 1.
-	opCountDown = 1<<28 | 0<<24 | 0xfff<<12 | 1
 	// *uaddr2 += -1, wake if it was not -1: always.
 	opCountOff = 1<<28 | 1<<24 | 0xfff<<12 | 0xfff
 	// *uaddr2 |= 1 << 30 (AbortBit), wake if it was not -1: always.
@@ -235,8 +233,8 @@ func other(h *program.Head, priv unsafe.Pointer, op *program.Op, a *[6]uint64) (
 	return 0, syscall.ENOSYS
 }
 
-// stage does the ops, from OpBegin on, by which a task and the runner tell each other how far the
-// task is.
+// stage does the ops, from OpBegin on, by which a task and the runner tell each other how
+// far the task is, and what is no call at all.
 //
 //go:nosplit
 //go:norace
@@ -246,25 +244,14 @@ func stage(h *program.Head, priv unsafe.Pointer, rec *program.Record, kind progr
 	if kind == program.OpBegin {
 		return begin(a, (*uint32)(at(h, a[2])))
 	}
-	if kind == program.OpReady {
-		return ready(h)
+	if kind == program.OpGate {
+		return waitGate(h, (*uint32)(at(h, a[0])))
 	}
 	if kind == program.OpMeet {
 		return meet(h, (*uint32)(at(h, a[0])), a[1])
 	}
-	if kind == program.OpStore {
-		*(*uint32)(at(h, a[1])) = uint32(a[0])
-		return 0
-	}
-	if kind == program.OpPass {
-		countDown(h, (*uint32)(at(h, a[0])))
-		return 0
-	}
 	if kind == program.OpAwait {
 		return await(h, (*uint32)(at(h, a[0])))
-	}
-	if kind == program.OpLeave {
-		return leave(h, (*uint32)(at(h, a[0])))
 	}
 	if kind == program.OpEnd {
 		if helps(rec) {
@@ -275,8 +262,12 @@ func stage(h *program.Head, priv unsafe.Pointer, rec *program.Record, kind progr
 	if kind == program.OpReap {
 		return reap(h, priv, record(h, a[0]))
 	}
+	if kind == program.OpStore {
+		*(*uint32)(at(h, a[1])) = uint32(a[0])
+		return 0
+	}
 	if kind == program.OpHold {
-		hold(h, (*uint32)(at(h, a[0])))
+		hold(h)
 	}
 	return syscall.ENOSYS
 }

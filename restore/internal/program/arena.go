@@ -93,6 +93,20 @@ func (a *Arena) encode(words []uint64) []byte {
 // Cell gives the address of 8 bytes of its own that may be written.
 func (a *Arena) Cell() uint64 { return a.put(make([]byte, 8)) }
 
+// Operands of futex(2) by which a task counts itself, see [Arena.CountDown].
+const (
+	futexWakeOp = 5
+	everybody   = 1<<31 - 1
+	countDown   = 1<<28 | 0<<24 | 0xfff<<12 | 1 // FUTEX_OP: *uaddr2 += -1, wake if it was 1
+)
+
+// CountDown gives the arguments of the futex(2) by which a task takes one from a count
+// of tasks, HeadLeft or HeadStarted: FUTEX_WAKE_OP, which changes the count atomically
+// and wakes who waits for it if it is 0 then. The flag beside the count stays.
+func (a *Arena) CountDown(count uint64) []uint64 {
+	return []uint64{a.Base + HeadDummy, futexWakeOp, 1, everybody, a.Base + count, countDown}
+}
+
 // CloneArgs describes what clone3 is asked for.
 type CloneArgs struct {
 	Flags  uint64

@@ -27,6 +27,7 @@ const (
 	EffectCloexec     // argument 0 has another close-on-exec flag
 	EffectOwnTable    // the task has a copy of the table that it shared
 	EffectBecomes     // the task is another program, if all goes well
+	EffectCounts      // the count of tasks at the address in argument 4 is one less
 )
 
 // EffectOf gives the effect that a system call has whatever its purpose is. ok is
@@ -47,6 +48,11 @@ func EffectOf(op *Op) (e Effect, ok bool) {
 			return EffectOwnTable, true
 		}
 		return EffectNamespace, true
+	case unix.SYS_FUTEX:
+		if op.Args[1] == futexWakeOp && op.Args[5] == countDown {
+			return EffectCounts, true
+		}
+		return EffectUndeclared, false
 	case unix.SYS_PRCTL:
 		if op.Args[0] == unix.PR_SET_NAME {
 			return EffectNothing, true

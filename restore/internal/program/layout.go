@@ -126,8 +126,12 @@ const ProcMountSize = 16
 // FDFolder and a number is the path by which a process can open what it has open.
 const FDFolder = "/proc/self/fd/"
 
-// Offsets in Head that the planner and code without types need.
+// Offsets in Head that ops and code without types need.
 const (
+	HeadLeft      = 0
+	HeadStarted   = 4
+	HeadGate      = 8
+	HeadDummy     = 16
 	HeadStoreFD   = 40
 	HeadNumber    = 48
 	HeadPrivate   = 80

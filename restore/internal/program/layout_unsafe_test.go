@@ -30,6 +30,10 @@ func TestLayout(t *testing.T) {
 		{"Record.Word from Node", unsafe.Offsetof(record.Word) - unsafe.Offsetof(record.Node), 8},
 
 		{"Head.Bell", unsafe.Offsetof(head.Bell), 12}, // restore/internal/runner: initRecord
+		{"Head.Left", unsafe.Offsetof(head.Left), HeadLeft},
+		{"Head.Started", unsafe.Offsetof(head.Started), HeadStarted},
+		{"Head.Gate", unsafe.Offsetof(head.Gate), HeadGate},
+		{"Head.Dummy", unsafe.Offsetof(head.Dummy), HeadDummy},
 		{"Head.StoreFD", unsafe.Offsetof(head.StoreFD), HeadStoreFD},
 		{"Head.StoreNumber", unsafe.Offsetof(head.StoreNumber), HeadNumber},
 		{"Head.Private", unsafe.Offsetof(head.Private), HeadPrivate},

@@ -74,10 +74,11 @@ const (
 	// OpBegin (robust list, its size, address of Record.Begun) makes the task's
 	// death known, and notes that.
 	OpBegin
-	// OpReady counts the task as ready and waits until the tree is released.
-	OpReady
-	// OpHold (address of Record.Holds) notes and counts that the task holds,
-	// lets go of the arena and waits until somebody kills it.
+	// OpGate (address of Head.Gate) waits until the tree is released. The task has
+	// been counted in Head.Left by then, see [Arena.CountDown].
+	OpGate
+	// OpHold lets go of the robust list and of the arena and waits until somebody
+	// kills the task. It has been counted in Head.Started by then.
 	OpHold
 	// OpTake (channel, word, count, numbers, flags, timespec) receives the
 	// answer of a service with this word and demands what OpPull demands. If
@@ -96,14 +97,12 @@ const (
 	// OpReap (record) waits for the end of the helper with that Record, if there is
 	// one.
 	OpReap
-	// OpPass (address of a counter) takes one off the counter and wakes the tasks that
-	// wait for zero.
-	OpPass
-	// OpAwait (address of a counter) waits until the counter is zero.
+	// OpAwait (address of a counter) waits until the counter is zero, see
+	// [Arena.CountDown].
 	OpAwait
-	// OpLeave (address of Record.Begun) notes that the process ends by plan, and counts
-	// it as ready: its end is no failure from here on. The call that ends it follows.
-	OpLeave
+	// OpStore (number, address) writes a number to 4 bytes of the arena: that of a
+	// descriptor into a message, for one. The runner does it, too.
+	OpStore
 )
 
 // Ops that only the process which runs the restore can do. Their results go to
@@ -125,9 +124,6 @@ const (
 	OpLend
 	// OpTruncate (fd) cuts a regular file to length 0, at the commit point.
 	OpTruncate
-	// OpStore (number, address) writes a number to 4 bytes of the arena: that of a
-	// descriptor into a message, for one. Tasks can do it, too.
-	OpStore
 	// OpPoll makes the system call Nr with its first four arguments again and again,
 	// until the number in the cell (fifth argument) is at least the sixth.
 	OpPoll
@@ -231,6 +227,7 @@ const (
 	VerbChdir
 	VerbName
 	VerbReady
+	VerbGate
 	VerbExec
 	VerbHold
 	VerbAdd

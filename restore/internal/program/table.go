@@ -32,16 +32,15 @@ var opRows = map[OpKind]OpRow{
 	OpShed:     {Name: "munmap"},
 	OpName:     {Name: "prctl(PR_SET_MM_MAP)"},
 	OpBegin:    {Name: "set_robust_list"},
-	OpReady:    {Name: "wait"},
+	OpGate:     {Name: "wait", Form: "wait({0:w})"},
 	OpHold:     {Name: "hold"},
 	OpTake:     {Name: "recvmsg(answer)", Form: "pop({0:n}, {id}) -> {numbers}"},
 	OpMeet:     {Name: "meet"},
 	OpHelp:     {Name: "clone3", Form: "{call} -> a helper, which forks {2:forks}"},
 	OpEnd:      {Name: "exit_group(helper)"},
 	OpReap:     {Name: "wait4(helper)"},
-	OpPass:     {Name: "pass"},
-	OpAwait:    {Name: "await"},
-	OpLeave:    {Name: "leave"},
+	OpAwait:    {Name: "await", Form: "wait({0:w})"},
+	OpStore:    {Name: "store", Form: "put the number {0:n} into {1:w}"},
 
 	OpReopen:   {Name: "openat", Form: `openat("/proc/self/fd/#{0:u}", {1:f})`},
 	OpCreate:   {Name: "openat", Form: "openat({0:s}, {1:f}|O_CREAT, {2:o})"},
@@ -49,7 +48,6 @@ var opRows = map[OpKind]OpRow{
 	OpAdd:      {Name: "sendmsg", Form: "sendmsg(message {2:u}, {1:files})"},
 	OpLend:     {Name: "fcntl(F_DUPFD_CLOEXEC)"},
 	OpTruncate: {Name: "ftruncate", Form: "{call}({0:n})"},
-	OpStore:    {Name: "store", Form: "put the number {0:n} into the message"},
 	OpPoll:     {},
 }
 
@@ -72,32 +70,34 @@ type CallRow struct {
 }
 
 var callRows = map[uint32]CallRow{
-	unix.SYS_CHDIR:          {"chdir", "s", EffectFolder, false},
-	unix.SYS_CLOSE:          {"close", "n", EffectCloses, true},
-	unix.SYS_CLOSE_RANGE:    {"close_range", "n,n", EffectClosesRange, false},
-	unix.SYS_DUP3:           {"dup3", "n,n,c", EffectReplaces, true},
-	unix.SYS_EVENTFD2:       {"eventfd2", "n,c", EffectGivesFD, false},
-	unix.SYS_EXECVE:         {"execve", "p", EffectBecomes, false},
-	unix.SYS_EXIT_GROUP:     {"exit_group", "n", EffectEnds, false},
-	unix.SYS_FCNTL:          {"fcntl", "n,n,n", EffectUndeclared, true},
-	unix.SYS_LSEEK:          {"lseek", "n,n,n", EffectNothing, true},
-	unix.SYS_OPENAT:         {"openat", "-,s,f", EffectGivesFD, false},
-	unix.SYS_OPENAT2:        {"openat2", "-,s,h", EffectGivesFD, false},
-	unix.SYS_PIPE2:          {"pipe2", "-,c", EffectGivesPair, false},
-	unix.SYS_PRCTL:          {"prctl", "PR_SET_NAME,s", EffectUndeclared, false},
-	unix.SYS_PRLIMIT64:      {"prlimit64", "-,RLIMIT_NOFILE,l", EffectLimit, false},
-	unix.SYS_RT_SIGACTION:   {"rt_sigaction", "n,SIG_DFL", EffectNothing, false},
-	unix.SYS_RT_SIGPROCMASK: {"rt_sigprocmask", "SIG_SETMASK,none", EffectNothing, false},
-	unix.SYS_SENDMSG:        {"sendmsg", "n,r", EffectNothing, true},
-	unix.SYS_SETPRIORITY:    {"setpriority", "PRIO_PROCESS,-,n", EffectNothing, false},
-	unix.SYS_SETSID:         {"setsid", "", EffectSession, false},
-	unix.SYS_SETSOCKOPT:     {"setsockopt", "n,SO_RCVTIMEO", EffectNothing, true},
-	unix.SYS_SIGNALFD4:      {"signalfd4", "n,-,-,c", EffectGivesFD, false},
-	unix.SYS_SIGALTSTACK:    {"sigaltstack", "SS_DISABLE", EffectNothing, false},
-	unix.SYS_SOCKETPAIR:     {"socketpair", "AF_UNIX,SOCK_SEQPACKET", EffectGivesPair, false},
-	unix.SYS_UMASK:          {"umask", "o", EffectNothing, false},
-	unix.SYS_UNSHARE:        {"unshare", "CLONE_FILES", EffectUndeclared, false},
-	unix.SYS_WRITE:          {"write", "n,t,n", EffectNothing, true},
+	unix.SYS_CHDIR:           {"chdir", "s", EffectFolder, false},
+	unix.SYS_CLOSE:           {"close", "n", EffectCloses, true},
+	unix.SYS_CLOSE_RANGE:     {"close_range", "n,n", EffectClosesRange, false},
+	unix.SYS_DUP3:            {"dup3", "n,n,c", EffectReplaces, true},
+	unix.SYS_EVENTFD2:        {"eventfd2", "n,c", EffectGivesFD, false},
+	unix.SYS_EXECVE:          {"execve", "p", EffectBecomes, false},
+	unix.SYS_EXIT_GROUP:      {"exit_group", "n", EffectEnds, false},
+	unix.SYS_FCNTL:           {"fcntl", "n,n,n", EffectUndeclared, true},
+	unix.SYS_FUTEX:           {"futex", "-,FUTEX_WAKE_OP,-,-,w,-1", EffectCounts, false},
+	unix.SYS_LSEEK:           {"lseek", "n,n,n", EffectNothing, true},
+	unix.SYS_OPENAT:          {"openat", "-,s,f", EffectGivesFD, false},
+	unix.SYS_OPENAT2:         {"openat2", "-,s,h", EffectGivesFD, false},
+	unix.SYS_PIPE2:           {"pipe2", "-,c", EffectGivesPair, false},
+	unix.SYS_PRCTL:           {"prctl", "PR_SET_NAME,s", EffectUndeclared, false},
+	unix.SYS_PRLIMIT64:       {"prlimit64", "-,RLIMIT_NOFILE,l", EffectLimit, false},
+	unix.SYS_RT_SIGACTION:    {"rt_sigaction", "n,SIG_DFL", EffectNothing, false},
+	unix.SYS_RT_SIGPROCMASK:  {"rt_sigprocmask", "SIG_SETMASK,none", EffectNothing, false},
+	unix.SYS_SENDMSG:         {"sendmsg", "n,r", EffectNothing, true},
+	unix.SYS_SET_ROBUST_LIST: {"set_robust_list", "n", EffectNothing, false},
+	unix.SYS_SETPRIORITY:     {"setpriority", "PRIO_PROCESS,-,n", EffectNothing, false},
+	unix.SYS_SETSID:          {"setsid", "", EffectSession, false},
+	unix.SYS_SETSOCKOPT:      {"setsockopt", "n,SO_RCVTIMEO", EffectNothing, true},
+	unix.SYS_SIGNALFD4:       {"signalfd4", "n,-,-,c", EffectGivesFD, false},
+	unix.SYS_SIGALTSTACK:     {"sigaltstack", "SS_DISABLE", EffectNothing, false},
+	unix.SYS_SOCKETPAIR:      {"socketpair", "AF_UNIX,SOCK_SEQPACKET", EffectGivesPair, false},
+	unix.SYS_UMASK:           {"umask", "o", EffectNothing, false},
+	unix.SYS_UNSHARE:         {"unshare", "CLONE_FILES", EffectUndeclared, false},
+	unix.SYS_WRITE:           {"write", "n,t,n", EffectNothing, true},
 }
 
 // CallRowOf gives what is said of the system call with a number.
@@ -106,6 +106,21 @@ func CallRowOf(nr uint32) CallRow {
 		return row
 	}
 	return CallRow{Name: fmt.Sprintf("syscall %d", nr)}
+}
+
+// Retry gives FlagRetry for calls that a signal can interrupt and that have done
+// nothing then. Without a handler, too: a stop, a freezer or a debugger is enough where
+// the kernel waits for a lock or for room in a queue (setsockopt, sendmsg), or a network
+// or FUSE server lets a call be interrupted (the others).
+//
+// A call that is not here answers no EINTR, or must not be made again: dup3 for one has
+// freed the number by then, as close has.
+func Retry(nr uint32) OpFlags {
+	switch nr {
+	case unix.SYS_OPENAT, unix.SYS_OPENAT2, unix.SYS_CHDIR, unix.SYS_EXECVE, unix.SYS_WRITE, unix.SYS_SENDMSG, unix.SYS_SETSOCKOPT:
+		return FlagRetry
+	}
+	return 0
 }
 
 // Category sorts ops for who looks at a trace.
@@ -140,7 +155,8 @@ var verbRows = map[Verb]VerbRow{
 	VerbWay:      {Words: "change folder", Category: CategoryTask, For: 2},
 	VerbChdir:    {Words: "change folder", Category: CategoryTask},
 	VerbName:     {Words: "set name", Category: CategoryTask},
-	VerbReady:    {Words: "wait for release", Category: CategoryBarrier},
+	VerbReady:    {Words: "count as ready", Category: CategoryBarrier},
+	VerbGate:     {Words: "wait for release", Category: CategoryBarrier},
 	VerbExec:     {Words: "run", Category: CategoryTask},
 	VerbHold:     {Words: "hold", Category: CategoryTask},
 	VerbAdd:      {Words: "put {added} into the store", Category: CategoryStore},

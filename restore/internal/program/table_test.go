@@ -5,7 +5,7 @@ import "testing"
 // TestTable holds that every op and verb has its row.
 func TestTable(t *testing.T) {
 	kinds := Kinds()
-	if want := int(OpLeave-OpCall) + 1 + int(OpPoll-OpReopen) + 1; len(kinds) != want {
+	if want := int(OpStore-OpCall) + 1 + int(OpPoll-OpReopen) + 1; len(kinds) != want {
 		t.Errorf("%d rows of ops, want %d", len(kinds), want)
 	}
 	for _, k := range kinds {

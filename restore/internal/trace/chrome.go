@@ -182,7 +182,7 @@ func (w *writer) task(i int) {
 		}
 	}
 	w.ops(i, ops, i+1, own, w.end)
-	ready := ops[slices.IndexFunc(ops, func(op program.Op) bool { return op.Kind == program.OpReady })].At
+	ready := ops[slices.IndexFunc(ops, func(op program.Op) bool { return op.Kind == program.OpGate })].At
 	w.ready = max(w.ready, ready)
 	w.missed = w.missed || ready == 0
 }

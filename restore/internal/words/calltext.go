@@ -16,7 +16,8 @@ import (
 // The arguments of a call have forms: n number, o octal number, f flags of open(2), h those in a struct
 // open_how, c such flags without an access mode, s string, l limit (soft and hard), t
 // text that is as long as the next argument says, r the descriptor in a message, p the
-// path that the op is about, - not shown. The form of an op may have {0:n}, argument 0
+// path that the op is about, w the name of a word that tasks and the runner share,
+// - not shown. The form of an op may have {0:n}, argument 0
 // as a number, and what is no argument: {call}, {path}, {message}, {id}, {numbers}.
 func Call(p *plan.Plan, op *program.Op, note program.Note) string {
 	name := p.Extras[note.Extra].Name
@@ -145,6 +146,8 @@ func argument(p *plan.Plan, op *program.Op, note program.Note, i int, form strin
 	case "s":
 		s, _ := program.StringAt(p.Arena.Base, p.Arena.Data(), v)
 		return strconv.Quote(s)
+	case "w":
+		return wordName(p, v)
 	case "f":
 		return openFlags(v)
 	case "h":
@@ -163,6 +166,30 @@ func argument(p *plan.Plan, op *program.Op, note program.Note, i int, form strin
 		}
 	}
 	return form
+}
+
+// wordName names what lies at an address of the arena: a field of program.Head or
+// program.Record, or a message that a number is put into.
+func wordName(p *plan.Plan, addr uint64) string {
+	switch addr - p.Arena.Base {
+	case program.HeadLeft:
+		return "Left"
+	case program.HeadStarted:
+		return "Started"
+	case program.HeadGate:
+		return "Gate"
+	}
+	first := p.Arena.Record(0)
+	if addr < first || addr >= p.Arena.Record(p.Processes()) {
+		return "the arena"
+	}
+	switch (addr - first) % program.RecordSize {
+	case program.RecordHolds:
+		return "Holds"
+	case program.RecordBegun:
+		return "Begun"
+	}
+	return "the record"
 }
 
 // howText shows a struct open_how.
