@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -63,6 +64,8 @@ func (s step) call() error {
 		s.life[s.task].leads = true
 	case program.EffectLimit:
 		return s.limit()
+	case program.EffectMaps:
+		return s.maps()
 	case program.EffectCounts:
 		return s.counts()
 	case program.EffectBecomes:
@@ -101,6 +104,27 @@ func (s step) uses() error {
 		case c.What != what && !s.plan.Options.Naive:
 			return fmt.Errorf("number %d is %s, and not file %q", n, s.plan.EndName(c.What), s.plan.EndName(what))
 		}
+	}
+	return nil
+}
+
+// maps maps memory of an open file. The plan says which one that is: of those that are
+// open for a while by the path.
+func (s step) maps() error {
+	if s.op.Args[3]&unix.MAP_ANONYMOUS != 0 {
+		return nil
+	}
+	const fd = 4
+	n, extra := int(int32(s.op.Args[fd])), &s.plan.Extras[s.note.Extra]
+	if !slices.ContainsFunc(extra.Uses, func(u plan.Use) bool { return u.Arg == fd }) {
+		return fmt.Errorf("the plan does not say which file it maps by number %d", n)
+	}
+	c, _ := s.t.Cells.Get(n)
+	switch {
+	case c.Look:
+		return opFails{unix.EBADF}
+	case c.What == plan.Helper && s.plan.Extras[c.opened].Path != extra.Path:
+		return fmt.Errorf("number %d is %q, and not %q", n, s.plan.Extras[c.opened].Path, extra.Path)
 	}
 	return nil
 }

@@ -255,6 +255,11 @@ func (m *Model) compare(i int, t *Table) error {
 		return nil
 	}
 	if !m.plan.Options.Naive {
+		for n, c := range t.Cells.All() {
+			if c.What == plan.Helper {
+				return fmt.Errorf("number %d still has %q in the end, which was opened for a while", n, m.plan.Extras[c.opened].Path)
+			}
+		}
 		return fmt.Errorf("%d descriptors in the end (%v), want %d", t.Cells.Count, t.Cells.Numbers(), len(want))
 	}
 	m.wrong[i] = true

@@ -120,12 +120,13 @@ func (s step) besideHelpers() error {
 // makes applies an op that gives a new descriptor.
 func (s step) makes() error {
 	_, look := s.plan.Looks(s.op)
-	look = look && !onlyLooks(s.plan, s.note.File)
+	look = look && (s.note.File == program.NoFile || !onlyLooks(s.plan, s.note.File))
 	what := plan.FileEnd{File: s.note.File, End: int32(s.note.End)}
-	if s.note.File == program.NoFile {
-		what = plan.Helper
+	cell := Cell{What: what, Look: look, Cloexec: s.closesOnExec()}
+	if s.note.File == program.NoFile { // for a while: it must be closed again, see compare
+		cell.What, cell.opened = plan.Helper, s.note.Extra
 	}
-	return s.lands(int(s.op.Want), Cell{What: what, Look: look, Cloexec: s.closesOnExec()})
+	return s.lands(int(s.op.Want), cell)
 }
 
 // closesOnExec reports whether what an op opens is close-on-exec from the start.

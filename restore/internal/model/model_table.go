@@ -14,6 +14,7 @@ type Cell struct {
 	What    plan.FileEnd
 	Look    bool // only an O_PATH view of the file
 	Cloexec bool
+	opened  int32     // of a helper: the Extra of what opened it, which has the path
 	socket  wire.Word // of the message that carries a socket of the store, 0: the root
 }
 

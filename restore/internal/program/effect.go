@@ -27,6 +27,7 @@ const (
 	EffectCloexec     // argument 0 has another close-on-exec flag
 	EffectOwnTable    // the task has a copy of the table that it shared
 	EffectBecomes     // the task is another program, if all goes well
+	EffectMaps        // memory of what argument 4 has open, or of no file (MAP_ANONYMOUS): see plan.Extra.Uses
 	EffectCounts      // the count of tasks at the address in argument 4 is one less
 )
 

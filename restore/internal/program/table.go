@@ -69,35 +69,51 @@ type CallRow struct {
 	OnFD bool
 }
 
-var callRows = map[uint32]CallRow{
-	unix.SYS_CHDIR:           {"chdir", "s", EffectFolder, false},
-	unix.SYS_CLOSE:           {"close", "n", EffectCloses, true},
-	unix.SYS_CLOSE_RANGE:     {"close_range", "n,n", EffectClosesRange, false},
-	unix.SYS_DUP3:            {"dup3", "n,n,c", EffectReplaces, true},
-	unix.SYS_EVENTFD2:        {"eventfd2", "n,c", EffectGivesFD, false},
-	unix.SYS_EXECVE:          {"execve", "p", EffectBecomes, false},
-	unix.SYS_EXIT_GROUP:      {"exit_group", "n", EffectEnds, false},
-	unix.SYS_FCNTL:           {"fcntl", "n,n,n", EffectUndeclared, true},
-	unix.SYS_FUTEX:           {"futex", "-,FUTEX_WAKE_OP,-,-,w,-1", EffectCounts, false},
-	unix.SYS_LSEEK:           {"lseek", "n,n,n", EffectNothing, true},
-	unix.SYS_OPENAT:          {"openat", "-,s,f", EffectGivesFD, false},
-	unix.SYS_OPENAT2:         {"openat2", "-,s,h", EffectGivesFD, false},
-	unix.SYS_PIPE2:           {"pipe2", "-,c", EffectGivesPair, false},
-	unix.SYS_PRCTL:           {"prctl", "PR_SET_NAME,s", EffectUndeclared, false},
-	unix.SYS_PRLIMIT64:       {"prlimit64", "-,RLIMIT_NOFILE,l", EffectLimit, false},
-	unix.SYS_RT_SIGACTION:    {"rt_sigaction", "n,SIG_DFL", EffectNothing, false},
-	unix.SYS_RT_SIGPROCMASK:  {"rt_sigprocmask", "SIG_SETMASK,none", EffectNothing, false},
-	unix.SYS_SENDMSG:         {"sendmsg", "n,r", EffectNothing, true},
-	unix.SYS_SET_ROBUST_LIST: {"set_robust_list", "n", EffectNothing, false},
-	unix.SYS_SETPRIORITY:     {"setpriority", "PRIO_PROCESS,-,n", EffectNothing, false},
-	unix.SYS_SETSID:          {"setsid", "", EffectSession, false},
-	unix.SYS_SETSOCKOPT:      {"setsockopt", "n,SO_RCVTIMEO", EffectNothing, true},
-	unix.SYS_SIGNALFD4:       {"signalfd4", "n,-,-,c", EffectGivesFD, false},
-	unix.SYS_SIGALTSTACK:     {"sigaltstack", "SS_DISABLE", EffectNothing, false},
-	unix.SYS_SOCKETPAIR:      {"socketpair", "AF_UNIX,SOCK_SEQPACKET", EffectGivesPair, false},
-	unix.SYS_UMASK:           {"umask", "o", EffectNothing, false},
-	unix.SYS_UNSHARE:         {"unshare", "CLONE_FILES", EffectUndeclared, false},
-	unix.SYS_WRITE:           {"write", "n,t,n", EffectNothing, true},
+// callRows has a line for each call, without columns: a line that is added changes no
+// other one.
+var callRows = func(rows ...callRow) map[uint32]CallRow {
+	m := make(map[uint32]CallRow, len(rows))
+	for _, r := range rows {
+		m[r.nr] = CallRow{r.name, r.args, r.effect, r.onFD}
+	}
+	return m
+}(
+	callRow{unix.SYS_CHDIR, "chdir", "s", EffectFolder, false},
+	callRow{unix.SYS_CLOSE, "close", "n", EffectCloses, true},
+	callRow{unix.SYS_CLOSE_RANGE, "close_range", "n,n", EffectClosesRange, false},
+	callRow{unix.SYS_DUP3, "dup3", "n,n,c", EffectReplaces, true},
+	callRow{unix.SYS_EVENTFD2, "eventfd2", "n,c", EffectGivesFD, false},
+	callRow{unix.SYS_EXECVE, "execve", "p", EffectBecomes, false},
+	callRow{unix.SYS_EXIT_GROUP, "exit_group", "n", EffectEnds, false},
+	callRow{unix.SYS_FCNTL, "fcntl", "n,n,n", EffectUndeclared, true},
+	callRow{unix.SYS_FUTEX, "futex", "-,FUTEX_WAKE_OP,-,-,w,-1", EffectCounts, false},
+	callRow{unix.SYS_LSEEK, "lseek", "n,n,n", EffectNothing, true},
+	callRow{unix.SYS_MMAP, "mmap", "x,x,n,x,n,x", EffectMaps, false},
+	callRow{unix.SYS_OPENAT, "openat", "-,s,f", EffectGivesFD, false},
+	callRow{unix.SYS_OPENAT2, "openat2", "-,s,h", EffectGivesFD, false},
+	callRow{unix.SYS_PIPE2, "pipe2", "-,c", EffectGivesPair, false},
+	callRow{unix.SYS_PRCTL, "prctl", "PR_SET_NAME,s", EffectUndeclared, false},
+	callRow{unix.SYS_PRLIMIT64, "prlimit64", "-,RLIMIT_NOFILE,l", EffectLimit, false},
+	callRow{unix.SYS_RT_SIGACTION, "rt_sigaction", "n,SIG_DFL", EffectNothing, false},
+	callRow{unix.SYS_RT_SIGPROCMASK, "rt_sigprocmask", "SIG_SETMASK,none", EffectNothing, false},
+	callRow{unix.SYS_SENDMSG, "sendmsg", "n,r", EffectNothing, true},
+	callRow{unix.SYS_SETPRIORITY, "setpriority", "PRIO_PROCESS,-,n", EffectNothing, false},
+	callRow{unix.SYS_SETSID, "setsid", "", EffectSession, false},
+	callRow{unix.SYS_SETSOCKOPT, "setsockopt", "n,SO_RCVTIMEO", EffectNothing, true},
+	callRow{unix.SYS_SET_ROBUST_LIST, "set_robust_list", "n", EffectNothing, false},
+	callRow{unix.SYS_SIGALTSTACK, "sigaltstack", "SS_DISABLE", EffectNothing, false},
+	callRow{unix.SYS_SIGNALFD4, "signalfd4", "n,-,-,c", EffectGivesFD, false},
+	callRow{unix.SYS_SOCKETPAIR, "socketpair", "AF_UNIX,SOCK_SEQPACKET", EffectGivesPair, false},
+	callRow{unix.SYS_UMASK, "umask", "o", EffectNothing, false},
+	callRow{unix.SYS_UNSHARE, "unshare", "CLONE_FILES", EffectUndeclared, false},
+	callRow{unix.SYS_WRITE, "write", "n,t,n", EffectNothing, true},
+)
+
+type callRow struct {
+	nr         uint32
+	name, args string
+	effect     Effect
+	onFD       bool
 }
 
 // CallRowOf gives what is said of the system call with a number.

@@ -13,7 +13,7 @@ import (
 
 // Call writes the call of an op with its arguments, by the table of package program.
 //
-// The arguments of a call have forms: n number, o octal number, f flags of open(2), h those in a struct
+// The arguments of a call have forms: n number, x hexadecimal number, o octal number, f flags of open(2), h those in a struct
 // open_how, c such flags without an access mode, s string, l limit (soft and hard), t
 // text that is as long as the next argument says, r the descriptor in a message, p the
 // path that the op is about, w the name of a word that tasks and the runner share,
@@ -141,6 +141,8 @@ func argument(p *plan.Plan, op *program.Op, note program.Note, i int, form strin
 	switch form {
 	case "n":
 		return strconv.FormatInt(int64(v), 10)
+	case "x":
+		return fmt.Sprintf("%#x", v)
 	case "o":
 		return fmt.Sprintf("%#o", v)
 	case "s":
