@@ -57,6 +57,21 @@ func parseMaps(text string) ([]Mapping, error) {
 	return maps, nil
 }
 
+// ReadMemory reads the calling process's memory at an address, all of b. What is not
+// mapped is an error, see proc_pid_mem(5).
+func ReadMemory(b []byte, addr uint64) error {
+	path := folder(Caller) + "/mem"
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.ReadAt(b, int64(addr)); err != nil {
+		return fmt.Errorf("%s at %#x: %w", path, addr, err)
+	}
+	return nil
+}
+
 // Executable gives the path of the calling process's program, as [Mapping].Name has it.
 func Executable() (string, error) { return os.Readlink(Exe) }
 

@@ -115,8 +115,8 @@ func tryCloneOnce(host plan.Host, namespaces []tasktree.Namespace) error {
 // maps its user and ends.
 func tryClone(t *tasktree.Tree, host plan.Host) error {
 	for try := range program.BaseTries {
-		p := planner.Probe(t, host, program.DefaultBase+uint64(try)*program.BaseStep)
-		arena, err := postfork.Map(p.Arena.Base, p.ArenaSize())
+		p := planner.Probe(t, host, program.Place(try))
+		arena, err := postfork.Map(p.Arena.Base, p.ArenaSize(), nil)
 		if errors.Is(err, unix.EEXIST) {
 			continue
 		}

@@ -11,23 +11,32 @@ import (
 	"regrow/restore/internal/program"
 )
 
+// Wanted says what tasks keep beside what all need. The zero value is nothing.
+type Wanted struct {
+	VDSO bool // the vdso and its data (vvar)
+	Code bool // the arena's page of code
+}
+
 // Keep finds the memory that a task needs, ascending: the program's code and
 // constants (and in instrumented builds its data, where they count), the arena,
-// the private page, and the thread's local memory if the kernel writes to it. All
+// the private page, the thread's local memory if the kernel writes to it, and what is
+// wanted. All
 // else, the Go heap above all, the root task sheds: each page that is left costs
 // every fork that follows. So does the vdso's data, which fork copies page tables
 // of three levels for (decision 7); no task calls the vdso, and a program gets one
 // of its own.
-func Keep(a *postfork.Arena, maps []proc.Mapping) ([]program.Range, error) {
+func Keep(a *postfork.Arena, maps []proc.Mapping, want Wanted) ([]program.Range, error) {
 	exe, err := proc.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("restore: %w (is /proc mounted?)", err)
 	}
-	var local uint64
-	if postfork.HasRseq() {
-		local = postfork.ThreadPointer()
+	parts := []uint64{a.Base, a.Base - program.PrivateGap}
+	if want.Code {
+		parts = append(parts, a.Base-program.CodeGap)
 	}
-	private := a.Base - program.PrivateGap
+	if postfork.HasRseq() {
+		parts = append(parts, postfork.ThreadPointer())
+	}
 	var kept []program.Range
 	last, inExe, data := program.Range{}, false, instrumented()
 	for _, m := range maps {
@@ -39,8 +48,8 @@ func Keep(a *postfork.Arena, maps []proc.Mapping) ([]program.Range, error) {
 			if data || !m.Writable {
 				kept = append(kept, program.Range{Lo: m.Lo, Hi: m.Hi})
 			}
-		case m.Lo <= private && private < m.Hi, m.Lo <= a.Base && a.Base < m.Hi,
-			m.Lo <= local && local < m.Hi:
+		case want.VDSO && (m.Name == "[vdso]" || strings.HasPrefix(m.Name, "[vvar")), // [vvar_vclock] since Linux 6.13
+			slices.ContainsFunc(parts, func(at uint64) bool { return m.Lo <= at && at < m.Hi }):
 			inExe = false
 			kept = append(kept, program.Range{Lo: m.Lo, Hi: m.Hi})
 		default:
@@ -57,6 +66,25 @@ func Keep(a *postfork.Arena, maps []proc.Mapping) ([]program.Range, error) {
 		return nil, fmt.Errorf("restore: bug: %d ranges of memory to keep", len(kept))
 	}
 	return kept, nil
+}
+
+// InTheWay names what lies where an arena must, with or without a page of code: "" if
+// nothing does.
+func InTheWay(maps []proc.Mapping, base uint64, size int, code bool) string {
+	parts := []program.Range{{Lo: base - program.PrivateGap, Hi: base - program.PrivateGap + program.PrivateSize}, {Lo: base, Hi: base + uint64(size)}}
+	if code {
+		parts = append(parts, program.Range{Lo: base - program.CodeGap, Hi: base - program.CodeGap + program.CodeSize})
+	}
+	for _, m := range maps {
+		if slices.ContainsFunc(parts, func(p program.Range) bool { return m.Lo < p.Hi && p.Lo < m.Hi }) {
+			name := m.Name
+			if name == "" {
+				name = "anonymous memory"
+			}
+			return fmt.Sprintf("%s at %#x to %#x", name, m.Lo, m.Hi)
+		}
+	}
+	return ""
 }
 
 // Heap finds the Go heap: the writable memory in the run of anonymous mappings

@@ -43,7 +43,7 @@ type Options struct {
 	// the planner chooses.
 	ServiceFD *int
 
-	Base   uint64         // where the arena lies; 0: program.DefaultBase
+	Memory
 	Layout fdstore.Layout // of the store, for tests; 0: by the number of messages
 	Once   bool           // no message brings an open file more than once
 	Help   int            // helpers of each task that forks more children than that, for tests; 0: by what pays

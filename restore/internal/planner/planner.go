@@ -47,10 +47,10 @@ func New(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, error) {
 	return once, onceErr
 }
 
-// Rebased plans the same tree for an arena at another place.
-func Rebased(p *plan.Plan, base uint64) (*plan.Plan, error) {
+// Rebased plans the same tree for an arena at the next place.
+func Rebased(p *plan.Plan) (*plan.Plan, error) {
 	o := p.Options
-	o.Base = base
+	o.Place++
 	return New(p.Tree, p.Host, o)
 }
 
@@ -97,9 +97,6 @@ type planner struct {
 
 // newPlan plans a tree as the options say.
 func newPlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, error) {
-	if o.Base == 0 {
-		o.Base = program.DefaultBase
-	}
 	pl := &planner{
 		plan: &plan.Plan{
 			Tree: t, Host: host, Options: o, StoreFD: -1,
@@ -112,7 +109,7 @@ func newPlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, erro
 	}
 	pids := assign.PIDs(t)
 	pl.exact = slices.ContainsFunc(pids, func(pid int32) bool { return pid != 0 })
-	pl.plan.Arena = program.NewArena(o.Base, len(t.Tasks())+pl.countHelpers())
+	pl.plan.Arena = program.NewArena(o.Start(), len(t.Tasks())+pl.countHelpers())
 	pl.programs = lookup.For(pl.plan)
 	var err error
 	if pl.callerFDs, err = assign.CallerFDs(pl.plan); err != nil {
@@ -146,7 +143,7 @@ func newPlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, erro
 	}
 	pl.addMessages()
 	pl.plan.Arena.Forget()
-	return pl.plan, nil
+	return pl.plan, pl.plan.CheckArena()
 }
 
 // place decides where the open files are while tasks are restored: with the store at a

@@ -219,7 +219,7 @@ func TestReplaced(t *testing.T) {
 					err = model.Verify(p)
 				}
 				if err == nil {
-					p, err = planner.Rebased(p, 1<<40) // as a runner does whose memory lies elsewhere
+					p, err = planner.Rebased(p) // as a runner does whose memory lies elsewhere
 				}
 				if err != nil {
 					t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/internal/proc"
 	"regrow/restore/internal/program"
 )
 
@@ -24,7 +25,7 @@ const patience = 3 * time.Minute
 func mapped(t *testing.T, size int) *Arena {
 	t.Helper()
 	for i := range program.BaseTries {
-		a, err := Map(uint64(program.DefaultBase+i*program.BaseStep), size)
+		a, err := Map(program.Place(i), size, nil)
 		if errors.Is(err, unix.EEXIST) {
 			continue
 		}
@@ -87,6 +88,48 @@ func TestMap(t *testing.T) {
 	}
 }
 
+// TestMapCode holds that code lies in a page of its own, which can be run and not be
+// written, and that it goes with the rest.
+func TestMapCode(t *testing.T) {
+	base, code := program.Place(program.BaseTries-1), []byte("code")
+	at := base - program.CodeGap
+	taken, err := Map(base+program.CodeGap, program.HeadSize, nil) // its private page lies where the code must
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := Map(base, program.HeadSize, code); !errors.Is(err, unix.EEXIST) || a != nil {
+		t.Errorf("taken: %v, want EEXIST", err)
+	}
+	if err := taken.Unmap(); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []uint64{base, at, base - program.PrivateGap} {
+		if got := mapping(t, m); got != "" {
+			t.Errorf("left behind: %s", got)
+		}
+	}
+	a, err := Map(base, program.HeadSize, code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := mapping(t, at), fmt.Sprintf("%x+%d r-xp", at, os.Getpagesize()); got != want {
+		t.Errorf("the page of code is %q, want %q", got, want)
+	}
+	page := make([]byte, program.CodeSize)
+	if err := proc.ReadMemory(page, at); err != nil || !bytes.HasPrefix(page, append(code, 0)) {
+		t.Errorf("%q, %v", page[:10], err)
+	}
+	if err := a.Unmap(); err != nil {
+		t.Fatal(err)
+	}
+	if got := mapping(t, at); got != "" {
+		t.Errorf("still there: %s", got)
+	}
+	if err := proc.ReadMemory(page, at); err == nil {
+		t.Error("memory that is not mapped was read")
+	}
+}
+
 // TestMapTaken holds that what is there stays, and that nothing is left of a
 // half that found room.
 func TestMapTaken(t *testing.T) {
@@ -99,7 +142,7 @@ func TestMapTaken(t *testing.T) {
 		"private": a.Base + program.PrivateGap, // its private page would be a's shared part
 		"shared":  a.Base - program.PrivateGap, // its shared part would be a's private page
 	} {
-		b, err := Map(at, page)
+		b, err := Map(at, page, nil)
 		if !errors.Is(err, unix.EEXIST) || b != nil {
 			t.Errorf("%s taken: %v, want EEXIST", name, err)
 		}
@@ -118,7 +161,7 @@ func TestUnmap(t *testing.T) {
 	page := os.Getpagesize()
 	base := mapped(t, page).Base + program.BaseStep/2 // a place of its own: another test's arena is no matter
 	for range 2 {
-		a, err := Map(base, page)
+		a, err := Map(base, page, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

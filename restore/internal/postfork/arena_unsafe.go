@@ -13,39 +13,56 @@ import (
 )
 
 // Arena is the memory of a plan, mapped: the shared part at the address that
-// the plan chose, and the private page below it. Not for use by several
+// the plan chose, and the private page and the page of code below it. Not for use by several
 // goroutines except where a method says so.
 type Arena struct {
 	Base    uint64
 	base    unsafe.Pointer
 	private unsafe.Pointer
+	code    unsafe.Pointer // nil: there is none
 	size    uintptr
 }
 
-// Map maps an arena at base with room for size bytes. If something else is
-// there the error is EEXIST, and nothing was mapped. MAP_FIXED_NOREPLACE is
-// known since Linux 4.17.
-func Map(base uint64, size int) (*Arena, error) {
+// Map maps an arena at base with room for size bytes, and a page with the code below it
+// unless that is empty. If something else is there the error is EEXIST, and nothing was
+// mapped. MAP_FIXED_NOREPLACE is known since Linux 4.17.
+func Map(base uint64, size int, code []byte) (_ *Arena, err error) {
 	page := os.Getpagesize()
-	size = (size + page - 1) &^ (page - 1)
-	private, err := mapAt(base-program.PrivateGap, program.PrivateSize, unix.MAP_PRIVATE)
-	if err != nil {
+	a := &Arena{Base: base, size: uintptr(size+page-1) &^ uintptr(page-1)}
+	defer func() {
+		if err != nil {
+			_ = a.Unmap()
+		}
+	}()
+	if a.private, err = mapAt(base-program.PrivateGap, program.PrivateSize, unix.MAP_PRIVATE); err != nil {
 		return nil, err
 	}
 	// A task finds its page empty: it starts on a fresh stack, so nothing in
 	// its parent's is for it. Without this the parent would copy its page for
 	// each child, at its first step after the fork. Since Linux 4.14.
-	wiped := unsafe.Slice((*byte)(private), program.PrivateSize)
-	if err := unix.Madvise(wiped, unix.MADV_WIPEONFORK); err != nil {
-		_ = unix.MunmapPtr(private, program.PrivateSize)
+	if err := unix.Madvise(a.PrivateBytes(), unix.MADV_WIPEONFORK); err != nil {
 		return nil, os.NewSyscallError("madvise(MADV_WIPEONFORK)", err)
 	}
-	shared, err := mapAt(base, uintptr(size), unix.MAP_SHARED)
-	if err != nil {
-		_ = unix.MunmapPtr(private, program.PrivateSize)
+	if len(code) > 0 {
+		if err := a.mapCode(code); err != nil {
+			return nil, err
+		}
+	}
+	if a.base, err = mapAt(base, a.size, unix.MAP_SHARED); err != nil {
 		return nil, err
 	}
-	return &Arena{Base: base, base: shared, private: private, size: uintptr(size)}, nil
+	return a, nil
+}
+
+// mapCode maps the page of code. No page is ever writable and executable at once, which
+// some security modules refuse.
+func (a *Arena) mapCode(code []byte) (err error) {
+	if a.code, err = mapAt(a.Base-program.CodeGap, program.CodeSize, unix.MAP_PRIVATE); err != nil {
+		return err
+	}
+	page := unsafe.Slice((*byte)(a.code), program.CodeSize)
+	copy(page, code)
+	return os.NewSyscallError("mprotect", unix.Mprotect(page, unix.PROT_READ|unix.PROT_EXEC))
 }
 
 func mapAt(addr uint64, size uintptr, flags int) (unsafe.Pointer, error) {
@@ -63,10 +80,18 @@ func mapAt(addr uint64, size uintptr, flags int) (unsafe.Pointer, error) {
 
 // Unmap gives the memory back. Tasks that still use it keep theirs.
 func (a *Arena) Unmap() error {
-	if err := unix.MunmapPtr(a.private, program.PrivateSize); err != nil {
-		return os.NewSyscallError("munmap", err)
+	for _, m := range []struct {
+		at   unsafe.Pointer
+		size uintptr
+	}{{a.private, program.PrivateSize}, {a.code, program.CodeSize}, {a.base, a.size}} {
+		if m.at == nil {
+			continue
+		}
+		if err := unix.MunmapPtr(m.at, m.size); err != nil {
+			return os.NewSyscallError("munmap", err)
+		}
 	}
-	return os.NewSyscallError("munmap", unix.MunmapPtr(a.base, a.size))
+	return nil
 }
 
 // Bytes gives the shared part as a slice.

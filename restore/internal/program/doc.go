@@ -6,15 +6,17 @@
 // of it is plain data without a Go pointer, at addresses that are fixed when
 // the plan is made:
 //
-//	Base - PrivateGap                Base
-//	│                                │
-//	▼                                ▼
-//	┌──────────────┐   gap           ┌──────┬─────────┬───────────────┬───────────┐
-//	│ private page │                 │ Head │ Records │ data: paths,  │ programs: │
-//	│ scratch,stack│                 │      │ 1 a task│ clone_args .. │ ops       │
-//	└──────────────┘                 └──────┴─────────┴───────────────┴───────────┘
+//	Base - PrivateGap    - CodeGap   Base
+//	│                    │           │
+//	▼                    ▼           ▼
+//	┌──────────────┐ gap ┌──────┐ gap┌──────┬─────────┬───────────────┬───────────┐
+//	│ private page │     │ code │    │ Head │ Records │ data: paths,  │ programs: │
+//	│ scratch,stack│     │      │    │      │ 1 a task│ clone_args .. │ ops       │
+//	└──────────────┘     └──────┘    └──────┴─────────┴───────────────┴───────────┘
 //	MAP_PRIVATE: each task           MAP_SHARED: one for all tasks and for the
 //	has a copy of its own            process that runs the restore
+//
+// The page of code is there if the plan has code for it, which all tasks then keep.
 //
 // The package is pure and knows nothing of the Go runtime.
 package program

@@ -2,10 +2,10 @@ package program
 
 import "encoding/binary"
 
-// Where a plan lies: the first place in the lowest GiB, where the code of a
-// program that is not position-independent lies too, so that one page of the
-// middle page tables serves both (each task has its own, and the kernel clears
-// each). The private page and the first MiB of the plan share a page of the lowest
+// Where a plan lies if nothing else is asked for: the first place in the lowest GiB,
+// where the code of a program that is not position-independent lies too, so that one
+// page of the middle page tables serves both (each task has its own, and the kernel
+// clears each). The private page and the first MiB of the plan share a page of the lowest
 // ones. All places are below 2^39, so that they exist with 39-bit addresses (arm64
 // with three levels), and far from what the Go runtime, the race detector and the
 // dynamic linker choose.
@@ -17,7 +17,20 @@ const (
 	PageSize    = 4096    // the layout's unit; kernels with larger pages only round up mappings
 	PrivateGap  = 1 << 17 // from the private page up to Base; a multiple of 64 KiB pages
 	PrivateSize = 4096
+	CodeGap     = 1 << 16 // from the page of code up to Base, if the plan has one
+	CodeSize    = 4096
 )
+
+// Where a plan may lie: Base is a multiple of BaseUnit from LowestBase on, and the plan
+// ends at EndOfBases at the latest.
+const (
+	BaseUnit   = 1 << 16       // the largest pages of arm64
+	LowestBase = 1 << 24       // no number of a task is as high, see OpHelp; and vm.mmap_min_addr is below
+	EndOfBases = 1<<47 - 1<<16 // of what a process has with page tables of four levels
+)
+
+// Place gives one of the places for a plan, from 0 up to BaseTries - 1.
+func Place(n int) uint64 { return DefaultBase + uint64(n)*BaseStep }
 
 // The private page of a task: working memory of the executor, the task's
 // argument list and, from the end downwards, its stack.

@@ -22,23 +22,22 @@ type loaded struct {
 	arena *postfork.Arena // nil: not mapped yet
 }
 
-// load maps the arena where the plan wants it, or plans again for another place, and
-// loads the plan.
-func (l *loaded) load(rebase func(p *plan.Plan, base uint64) (*plan.Plan, error)) error {
-	for try := range program.BaseTries {
-		size := l.plan.ArenaSize()
-		arena, err := postfork.Map(l.plan.Arena.Base, size)
-		if errors.Is(err, unix.EEXIST) && try < program.BaseTries-1 {
-			if l.plan, err = rebase(l.plan, l.plan.Arena.Base+program.BaseStep); err != nil {
-				return err
-			}
-			continue
+// load maps the arena where the plan wants it, or plans again for the next place unless
+// the plan must lie there, and loads the plan.
+func (l *loaded) load(rebase func(p *plan.Plan) (*plan.Plan, error)) error {
+	for {
+		o := &l.plan.Options
+		arena, err := postfork.Map(l.plan.Arena.Base, l.plan.ArenaSize(), o.Code)
+		if err == nil {
+			l.arena = arena
+			break
 		}
-		if err != nil {
-			return fmt.Errorf("restore: memory for the plan: %w", err)
+		if !errors.Is(err, unix.EEXIST) || o.Base != 0 || o.Place >= program.BaseTries-1 {
+			return l.noRoom(err)
 		}
-		l.arena = arena
-		break
+		if l.plan, err = rebase(l.plan); err != nil {
+			return err
+		}
 	}
 	// What lies before the first Record is zero as it is, and not to be touched.
 	copy(l.arena.Bytes()[program.HeadSize:], l.plan.Arena.Data()[program.HeadSize:])
@@ -57,6 +56,24 @@ func (l *loaded) load(rebase func(p *plan.Plan, base uint64) (*plan.Plan, error)
 		rec.Begun = program.BegunHelper
 	}
 	return nil
+}
+
+// noRoom says why the arena could not be mapped.
+func (l *loaded) noRoom(err error) error {
+	if l.plan.Options.Base == 0 || !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("restore: memory for the plan: %w", err)
+	}
+	base := l.plan.Arena.Base
+	msg := fmt.Sprintf("the plan must lie at %#x to %#x, with pages down to %#x, and this process has memory there",
+		base, base+uint64(l.plan.ArenaSize()), l.plan.Arena.Private())
+	if maps, err := memory.Own(); err == nil {
+		if what := memory.InTheWay(maps, base, l.plan.ArenaSize(), len(l.plan.Options.Code) > 0); what != "" {
+			msg += ": " + what
+		}
+	}
+	return &plan.HostError{Source: l.plan.Tree.Source, Lacks: []plan.Lack{{
+		Pos: l.plan.Tree.Root.Pos, Err: err, Msg: msg + "; plan another base",
+	}}}
 }
 
 // initRecord makes the record a robust list: when the task ends or execs, the

@@ -58,17 +58,10 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 // release makes the tree, and opens the gate once all is as it should be. Whatever
 // else it returns on, the tasks end.
 func (r *run) release(gate postfork.Gate, watch *watch) error {
-	maps, err := memory.Own()
+	maps, err := r.keep()
 	if err != nil {
 		return err
 	}
-	kept, err := memory.Keep(r.arena, maps)
-	if err != nil {
-		return err
-	}
-	h := r.arena.Head()
-	h.NKeep = uint32(copy(h.Keep[:], kept))
-
 	r.started = time.Now()
 	restored := r.trace.Stage("restore the tasks")
 	if err := r.spawn(maps); err != nil {
@@ -101,6 +94,19 @@ func (r *run) release(gate postfork.Gate, watch *watch) error {
 	r.elapsed = time.Since(r.started)
 	r.log.WithFields(logrus.Fields{"tasks": len(r.plan.Tasks), "elapsed": r.elapsed}).Info("released")
 	return nil
+}
+
+// keep says to the tasks what they keep of this process's memory, which it gives. It must
+// be called by the thread that clones the root.
+func (r *run) keep() (maps []proc.Mapping, err error) {
+	if maps, err = memory.Own(); err != nil {
+		return nil, err
+	}
+	h := r.arena.Head()
+	o := &r.plan.Options
+	kept, err := memory.Keep(r.arena, maps, memory.Wanted{VDSO: o.VDSO, Code: len(o.Code) > 0})
+	h.NKeep = uint32(copy(h.Keep[:], kept))
+	return maps, err
 }
 
 // commit does what cannot be undone, if nothing speaks against it.

@@ -63,8 +63,8 @@ type Options struct {
 type Joined struct {
 	// Verify gives an error for a plan that the model does not accept.
 	Verify func(*plan.Plan) error
-	// Rebase plans the same tree for an arena at another place.
-	Rebase func(p *plan.Plan, base uint64) (*plan.Plan, error)
+	// Rebase plans the same tree for an arena at the next place.
+	Rebase func(p *plan.Plan) (*plan.Plan, error)
 	// Once plans the same tree so that no message brings an open file more than
 	// once: nil if it does not already.
 	Once func(p *plan.Plan) *plan.Plan
