@@ -58,7 +58,8 @@ type Options struct {
 	Began time.Time
 
 	// Log gets stage changes (Info) and each pull and install (Debug, with
-	// the fields task, pid, fd, file). Default: nothing is logged.
+	// the fields task, pid, fd, file), and if tasks must keep memory of the C
+	// library, why (Debug). Default: nothing is logged.
 	Log logrus.FieldLogger
 
 	// Progress is told how far the restore is, 20 times a second from the first

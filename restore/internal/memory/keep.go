@@ -13,16 +13,15 @@ import (
 
 // Wanted says what tasks keep beside what all need. The zero value is nothing.
 type Wanted struct {
-	VDSO bool // the vdso and its data (vvar)
-	Code bool // the arena's page of code
+	VDSO  bool // the vdso and its data (vvar)
+	Code  bool // the arena's page of code
+	Local bool // the local memory of the calling thread, to which the kernel writes, see [Rseq]
 }
 
 // Keep finds the memory that a task needs, ascending: the program's code and
 // constants (and in instrumented builds its data, where they count), the arena,
-// the private page, the thread's local memory if the kernel writes to it, and what is
-// wanted. All
-// else, the Go heap above all, the root task sheds: each page that is left costs
-// every fork that follows. So does the vdso's data, which fork copies page tables
+// the private page, and what is wanted. All else, the Go heap above all, the root
+// task sheds: each page that is left costs every fork that follows. So does the vdso's data, which fork copies page tables
 // of three levels for (decision 7); no task calls the vdso, and a program gets one
 // of its own.
 func Keep(a *postfork.Arena, maps []proc.Mapping, want Wanted) ([]program.Range, error) {
@@ -34,8 +33,8 @@ func Keep(a *postfork.Arena, maps []proc.Mapping, want Wanted) ([]program.Range,
 	if want.Code {
 		parts = append(parts, a.Base-program.CodeGap)
 	}
-	if postfork.HasRseq() {
-		parts = append(parts, postfork.ThreadPointer())
+	if want.Local {
+		parts = append(parts, threadPointer())
 	}
 	var kept []program.Range
 	last, inExe, data := program.Range{}, false, instrumented()

@@ -21,9 +21,6 @@ func (s step) call() error {
 	if err := s.uses(); err != nil {
 		return err
 	}
-	if s.op.Nr == unix.SYS_SET_ROBUST_LIST && s.op.Args[0] == 0 {
-		s.life[s.task].unlisted = true
-	}
 	switch a := s.op.Args; s.note.Effect {
 	case program.EffectUndeclared:
 		return fmt.Errorf("nobody has declared what the call changes")
@@ -70,7 +67,7 @@ func (s step) call() error {
 		return s.counts()
 	case program.EffectBecomes:
 		s.life[s.task].over = true
-		return s.released()
+		return s.life[s.task].mustBeReleased()
 	case program.EffectEnds:
 		return s.end()
 	case program.EffectFolder, program.EffectGroup, program.EffectUser, program.EffectNamespace:
@@ -166,99 +163,23 @@ func (s step) limit() error {
 	return nil
 }
 
-// countedReady demands that a task which is counted as ready can only wait for the
-// release, or end: whatever else could fail must have been done by then, since the tree
-// may be released at any moment.
-func (s step) countedReady() error {
-	if l := s.life[s.task]; !l.ready || l.released || l.leaving || s.op.Kind == program.OpGate {
-		return nil
-	}
-	return fmt.Errorf("the task is counted as ready, so it can only wait for the release")
-}
-
-// counts has a task count itself: as ready, which opens the gate once all have, or as one
-// that holds.
+// counts has a task take one off a count: of tasks that are not ready, which opens the gate
+// at 0, of those that do not hold yet, or of a counter that others wait for.
 func (s step) counts() error {
-	l := &s.life[s.task]
 	switch s.op.Args[4] - s.plan.Arena.Base {
 	case program.HeadLeft:
-		if l.ready {
-			return fmt.Errorf("the task is counted as ready a second time")
-		}
-		l.ready = true
+		return s.life[s.task].countReady()
 	case program.HeadStarted:
-		if l.holds {
-			return fmt.Errorf("the task is counted as holding a second time")
-		}
-		l.holds = true
-		return s.released()
-	default:
-		return s.pass(s.op.Args[4])
+		return s.life[s.task].countHeld()
 	}
-	return nil
+	return s.pass(s.op.Args[4])
 }
 
-// gate lets a task through the gate, which waits until all have counted.
-func (s step) gate() error {
-	l := &s.life[s.task]
-	if s.op.Args[0] != s.plan.Arena.Base+program.HeadGate {
-		return fmt.Errorf("%#x is not the gate", s.op.Args[0])
-	}
-	if !l.ready {
-		return fmt.Errorf("the task waits for the release and is not counted as ready")
-	}
-	l.released = true
-	return nil
-}
-
-// released demands that the task has been let through the gate.
-func (s step) released() error {
-	if !s.life[s.task].released {
-		return fmt.Errorf("the task does not wait for the release")
-	}
-	return nil
-}
-
-// hold ends the program of a task that becomes no other.
-func (s step) hold() error {
-	if !s.life[s.task].holds {
-		return fmt.Errorf("the task holds and is not counted")
-	}
-	s.life[s.task].over = true
-	return s.released()
-}
-
-// life is what the model knows of a task beside its table.
-type life struct {
-	limit    uint64 // numbers are below it: the soft RLIMIT_NOFILE
-	leads    bool   // a session
-	ready    bool   // counted in Head.Left
-	released bool   // let through the gate
-	holds    bool   // counted in Head.Started
-	leaving  bool   // it has noted that it ends
-	unlisted bool   // the kernel no longer tells of its death
-	over     bool   // it is a program now, holds, or is gone: no op follows
-	gone     bool
-}
-
-// leave has a task note that it ends by plan.
-func (s step) leave() error {
-	if s.plan.Tree.Tasks()[s.task].Parent == nil {
-		return fmt.Errorf("the root ends, and the tree with it")
-	}
-	s.life[s.task].leaving = true
-	return nil
-}
-
-// end ends a task: the kernel closes what it alone has. A process that ends before it has
-// noted that, or while the kernel still tells of its death, is taken for one that was
-// killed; one that is not counted as ready is waited for. Either way the restore fails.
+// end ends a task: the kernel closes what it alone has.
 func (s step) end() error {
-	l := &s.life[s.task]
-	if !l.leaving || !l.ready || !l.unlisted {
-		return fmt.Errorf("the task ends, and it has noted that: %v, is counted as ready: %v, has no robust list: %v", l.leaving, l.ready, l.unlisted)
+	if err := s.life[s.task].end(); err != nil {
+		return err
 	}
-	l.over, l.gone = true, true
 	for i, t := range s.Tables {
 		if t == s.t && i != s.task {
 			return nil // the others go on with it
@@ -266,14 +187,6 @@ func (s step) end() error {
 	}
 	for _, n := range s.t.Cells.Numbers() {
 		s.t.drop(n)
-	}
-	return nil
-}
-
-// ended demands that a task which has noted that it ends does.
-func (m *Model) ended(task int) error {
-	if l := m.life[task]; l.leaving && !l.gone {
-		return fmt.Errorf("restore: bug: task %q has noted that it ends, and does not", m.name(task))
 	}
 	return nil
 }

@@ -176,11 +176,8 @@ func (m *Model) goOn(i int) error {
 func (m *Model) step(i int, op *program.Op, note program.Note) error {
 	t := m.Tables[i]
 	m.task, m.at = i, m.pcs[i]
-	switch l := &m.life[i]; {
-	case l.over:
-		return errors.New("the task has become a program, holds or is gone: no op can follow")
-	case l.leaving && op.Kind != program.OpCall:
-		return errors.New("the task has noted that it ends: only the calls for that can follow")
+	if err := m.life[i].may(op); err != nil {
+		return err
 	}
 	clear(t.changed)
 	err := step{m, t, op, note}.apply()

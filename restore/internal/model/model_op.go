@@ -25,7 +25,7 @@ type step struct {
 // apply applies the op to the table. An opFails error says that the kernel refuses
 // it, any other one that the plan is wrong.
 func (s step) apply() error {
-	if err := errors.Join(s.besideHelpers(), s.countedReady()); err != nil {
+	if err := s.besideHelpers(); err != nil {
 		return err
 	}
 	switch s.op.Kind {
@@ -59,9 +59,12 @@ func (s step) apply() error {
 	case program.OpHelp:
 		return s.help()
 	case program.OpGate:
-		return s.gate()
+		if s.op.Args[0] != s.plan.Arena.Base+program.HeadGate {
+			return fmt.Errorf("%#x is not the gate", s.op.Args[0])
+		}
+		return s.life[s.task].pass()
 	case program.OpHold:
-		return s.hold()
+		return s.life[s.task].hold()
 	case program.OpStore:
 		return s.store()
 	case program.OpCall:

@@ -54,7 +54,7 @@ func (m *Model) count(addr uint64) uint32 {
 // pass takes one off a counter that tasks wait for.
 func (s step) pass(counter uint64) error {
 	if counter < s.plan.Arena.Record(s.plan.Processes()) || program.At(s.plan.Arena.Base, s.plan.Arena.Data(), counter, 8) == nil {
-		return fmt.Errorf("%#x is no counter", counter)
+		return fmt.Errorf("%#x is no count of tasks", counter)
 	}
 	s.takeOff(s.task, counter)
 	return nil
@@ -68,7 +68,11 @@ func (s step) store() error {
 	case at >= a.Record(s.plan.Processes()):
 		return nil
 	case at == a.Record(s.task)+program.RecordBegun && s.op.Args[0] == program.BegunToEnd:
-		return s.leave()
+		if s.plan.Tree.Tasks()[s.task].Parent == nil {
+			return fmt.Errorf("the root ends, and the tree with it")
+		}
+		s.life[s.task].leaving = true
+		return nil
 	case at == a.Record(s.task)+program.RecordHolds:
 		return nil
 	}

@@ -137,6 +137,11 @@ func (p *Plan) InFlight() int {
 	return n
 }
 
+// InArena reports whether a number is an address of the plan's data.
+func (p *Plan) InArena(addr uint64) bool {
+	return addr >= p.Arena.Base && addr-p.Arena.Base < uint64(len(p.Arena.Data()))
+}
+
 // HowFlags gives the flags in a struct open_how.
 func (p *Plan) HowFlags(addr uint64) uint64 {
 	if words := program.WordsAt(p.Arena.Base, p.Arena.Data(), addr, 1); words != nil {

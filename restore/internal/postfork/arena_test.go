@@ -275,23 +275,6 @@ func TestCall(t *testing.T) {
 	}
 }
 
-// TestThread holds what is asked of the thread: the same at each time, for the
-// question must leave no trace.
-func TestThread(t *testing.T) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if first := HasRseq(); HasRseq() != first {
-		t.Errorf("HasRseq says %v, then %v", first, !first)
-	}
-	p := ThreadPointer()
-	if p == 0 && (HasRseq() || runtime.GOARCH == "amd64") {
-		t.Error("no thread pointer")
-	}
-	if p != 0 && !strings.Contains(mapping(t, p), " rw") {
-		t.Errorf("thread pointer %#x is in no memory: %q", p, mapping(t, p))
-	}
-}
-
 // TestCodeAddress holds that the address which decides what code a task keeps
 // is the interpreter's.
 func TestCodeAddress(t *testing.T) {

@@ -157,26 +157,6 @@ func Call(nr uint32, args [6]uint64) (int64, error) {
 	return int64(r), nil
 }
 
-// HasRseq reports whether the C library has registered restartable sequences
-// for this thread (rseq(2), since Linux 4.18): the kernel then writes to the
-// thread's local memory whenever it is preempted, so a task must keep it. The
-// probe registers an area of its own, which the kernel refuses if there is one.
-func HasRseq() bool {
-	const (
-		unregister = 1
-		signature  = 0x53053053
-		size       = 32
-	)
-	var room [2 * size]byte
-	area := (uintptr(unsafe.Pointer(&room)) + size - 1) &^ (size - 1)
-	_, _, e := unix.RawSyscall6(unix.SYS_RSEQ, area, size, 0, signature, 0, 0)
-	if e == 0 {
-		_, _, _ = unix.RawSyscall6(unix.SYS_RSEQ, area, size, unregister, signature, 0, 0)
-		return false
-	}
-	return e != unix.ENOSYS
-}
-
 // CodeAddress gives an address in the code that tasks run.
 func CodeAddress() uint64 { return uint64(reflect.ValueOf(interp).Pointer()) }
 

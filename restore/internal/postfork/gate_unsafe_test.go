@@ -347,6 +347,11 @@ func TestShed(t *testing.T) {
 	h, from := a.Head(), a.Base
 	keep := []program.Range{{Lo: 0, Hi: from + 2*page}, {Lo: from + 3*page, Hi: from + 4*page}, {Lo: from + 4*page, Hi: from + 5*page}, {Lo: from + 7*page, Hi: 0}}
 	h.NKeep = uint32(copy(h.Keep[:], keep))
+	h.Rseq = program.Rseq{Area: a.Base, Size: 32, Signature: 1} // not this thread's
+	if e := shed(h); e != unix.EINVAL || mapping(t, from+2*page) == "" {
+		t.Fatalf("an area that the kernel does not know of: %v, page 2 is %q", e, mapping(t, from+2*page))
+	}
+	h.Rseq = program.Rseq{}
 	if e := shed(h); e != 0 {
 		t.Fatal(e)
 	}

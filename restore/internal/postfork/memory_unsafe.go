@@ -9,13 +9,19 @@ import (
 	"regrow/restore/internal/program"
 )
 
-// shed unmaps all that lies between the ranges to keep.
+const rseqUnregister = 1 // RSEQ_FLAG_UNREGISTER
+
+// shed unmaps all that lies between the ranges to keep. Beforehand it has the kernel
+// forget the C library's area for restartable sequences, which goes with the rest.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 //go:noinline
 func shed(h *program.Head) (e syscall.Errno) {
+	if r := &h.Rseq; r.Area != 0 {
+		_, _, e = syscall.RawSyscall6(unix.SYS_RSEQ, uintptr(r.Area), uintptr(r.Size), rseqUnregister, uintptr(r.Signature), 0, 0)
+	}
 	from := uint64(0)
 	for i := uintptr(0); i < uintptr(h.NKeep) && e == 0; i++ {
 		k := (*program.Range)(unsafe.Add(unsafe.Pointer(&h.Keep), i*unsafe.Sizeof(program.Range{})))

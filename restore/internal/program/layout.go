@@ -97,6 +97,7 @@ type Head struct {
 
 	MMMap [13]uint64 // struct prctl_mm_map, a template
 	Keep  [MaxKeep]Range
+	Rseq  Rseq // of the thread that clones the root, what OpShed unregisters
 
 	FDFolder [16]byte // the string FDFolder
 
@@ -160,6 +161,14 @@ const HeadSize = 1 << 16
 
 // MaxKeep is how many ranges of memory a task can keep when it sheds the rest.
 const MaxKeep = 192
+
+// Rseq is what a thread has registered with rseq(2), since Linux 4.18: an area to which
+// the kernel writes whenever the thread was preempted. The zero value is none.
+type Rseq struct {
+	Area      uint64
+	Size      uint32
+	Signature uint32
+}
 
 // Range is a range of addresses, from Lo up to but without Hi.
 type Range struct{ Lo, Hi uint64 }

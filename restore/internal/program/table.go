@@ -40,7 +40,7 @@ var opRows = map[OpKind]OpRow{
 	OpEnd:      {Name: "exit_group(helper)"},
 	OpReap:     {Name: "wait4(helper)"},
 	OpAwait:    {Name: "await", Form: "wait({0:w})"},
-	OpStore:    {Name: "store", Form: "put the number {0:n} into {1:w}"},
+	OpStore:    {Name: "store", Form: "put {0:n} into {1:w}"},
 
 	OpReopen:   {Name: "openat", Form: `openat("/proc/self/fd/#{0:u}", {1:f})`},
 	OpCreate:   {Name: "openat", Form: "openat({0:s}, {1:f}|O_CREAT, {2:o})"},

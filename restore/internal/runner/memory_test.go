@@ -126,7 +126,7 @@ func TestMemory(t *testing.T) {
 			looked := 0
 			ready := func(v plan.View) error {
 				for _, pid := range v.PIDs {
-					check(pid, v.Plan.Arena.Base, true)
+					check(pid, p.Arena.Base, true)
 					looked++
 				}
 				return nil
@@ -198,13 +198,13 @@ func TestBaseTaken(t *testing.T) {
 				t.Error(err)
 			}
 		}()
-		at := uint64(0)
-		_, err = startNow(t.Context(), memoryPlan(t, plan.Memory{Place: 7}), Options{Timeout: patience, Ready: func(v plan.View) error {
-			at = v.Plan.Arena.Base
-			return nil
-		}})
-		if err != nil || at != program.Place(8) {
-			t.Errorf("the plan was carried out at %#x, want the next place, %#x: %v", at, program.Place(8), err)
+		tree, err := startNow(t.Context(), memoryPlan(t, plan.Memory{Place: 7}), Options{Timeout: patience})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tree.Abort()
+		if at := tree.plan.Arena.Base; at != program.Place(8) {
+			t.Errorf("the plan was carried out at %#x, want the next place, %#x", at, program.Place(8))
 		}
 	})
 }

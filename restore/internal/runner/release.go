@@ -104,7 +104,11 @@ func (r *run) keep() (maps []proc.Mapping, err error) {
 	}
 	h := r.arena.Head()
 	o := &r.plan.Options
-	kept, err := memory.Keep(r.arena, maps, memory.Wanted{VDSO: o.VDSO, Code: len(o.Code) > 0})
+	var unknown error
+	if h.Rseq, unknown = memory.Rseq(); unknown != nil {
+		r.log.Debugf("tasks keep the C library's thread-local memory, where the kernel writes to (rseq): %v", unknown)
+	}
+	kept, err := memory.Keep(r.arena, maps, memory.Wanted{VDSO: o.VDSO, Code: len(o.Code) > 0, Local: unknown != nil})
 	h.NKeep = uint32(copy(h.Keep[:], kept))
 	return maps, err
 }

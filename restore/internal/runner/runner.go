@@ -16,6 +16,7 @@ import (
 	"regrow/fdstore"
 	"regrow/internal/proc"
 	"regrow/restore/internal/host"
+	"regrow/restore/internal/memory"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/prepare"
 	"regrow/restore/internal/safepath"
@@ -32,7 +33,8 @@ type Options struct {
 	Began time.Time
 
 	// Log gets stage changes (Info) and each pull and install (Debug, with
-	// the fields task, pid, fd, file). Default: nothing is logged.
+	// the fields task, pid, fd, file), and if tasks must keep memory of the C
+	// library, why (Debug). Default: nothing is logged.
 	Log logrus.FieldLogger
 
 	// Progress is told how far the restore is, 20 times a second from the first
@@ -101,12 +103,17 @@ var starting sync.Mutex
 // with an error when nothing of the tree is left; of the errors see package restore. The
 // caller owns the [Tree]. One restore of a process at a time goes from here to release;
 // others wait.
-func Start(ctx context.Context, p *plan.Plan, o Options, by Joined) (*Tree, error) {
+func Start(ctx context.Context, p *plan.Plan, o Options, by Joined) (tree *Tree, err error) {
 	starting.Lock()
 	defer starting.Unlock()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	memory.OnThread(func() { tree, err = start(ctx, p, o, by) })
+	return tree, err
+}
 
+// start is Start on a thread that the root can be cloned from.
+func start(ctx context.Context, p *plan.Plan, o Options, by Joined) (*Tree, error) {
 	if o.Began.IsZero() {
 		o.Began = time.Now()
 	}

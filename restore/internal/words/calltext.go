@@ -135,8 +135,14 @@ func argument(p *plan.Plan, op *program.Op, note program.Note, i int, form strin
 		return ""
 	case op.Mode(i) == program.ModeSlot:
 		return fmt.Sprintf("#%d", v)
-	case op.Mode(i) == program.ModeLoad:
+	case op.Mode(i) == program.ModeLoad32:
+		return fmt.Sprintf("pid of %q", p.Tree.Tasks()[(v-p.Arena.Record(0))/program.RecordSize].Name)
+	case op.Mode(i) == program.ModeLoad && op.Nr == unix.SYS_DUP3:
 		return "the store"
+	case op.Mode(i) == program.ModeLoad:
+		return "a result"
+	case form == "n" && p.InArena(v):
+		return "..."
 	}
 	switch form {
 	case "n":
@@ -149,7 +155,7 @@ func argument(p *plan.Plan, op *program.Op, note program.Note, i int, form strin
 		s, _ := program.StringAt(p.Arena.Base, p.Arena.Data(), v)
 		return strconv.Quote(s)
 	case "w":
-		return wordName(p, v)
+		return wordName(p, op, v)
 	case "f":
 		return openFlags(v)
 	case "h":
@@ -170,9 +176,9 @@ func argument(p *plan.Plan, op *program.Op, note program.Note, i int, form strin
 	return form
 }
 
-// wordName names what lies at an address of the arena: a field of program.Head or
-// program.Record, or a message that a number is put into.
-func wordName(p *plan.Plan, addr uint64) string {
+// wordName names what an op has at an address of the arena: a field of program.Head or
+// program.Record, a counter, or data of the call that follows.
+func wordName(p *plan.Plan, op *program.Op, addr uint64) string {
 	switch addr - p.Arena.Base {
 	case program.HeadLeft:
 		return "Left"
@@ -183,7 +189,10 @@ func wordName(p *plan.Plan, addr uint64) string {
 	}
 	first := p.Arena.Record(0)
 	if addr < first || addr >= p.Arena.Record(p.Processes()) {
-		return "the arena"
+		if op.Kind == program.OpStore {
+			return "the next call's data"
+		}
+		return "a counter"
 	}
 	switch (addr - first) % program.RecordSize {
 	case program.RecordHolds:

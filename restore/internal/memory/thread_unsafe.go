@@ -1,6 +1,6 @@
 //go:build amd64
 
-package postfork
+package memory
 
 import (
 	"unsafe"
@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ThreadPointer gives the address of the calling thread's local memory.
-func ThreadPointer() uint64 {
+// threadPointer gives the address of the calling thread's local memory.
+func threadPointer() uint64 {
 	const archGetFS = 0x1003
 	var fs uint64
 	_, _, _ = unix.RawSyscall(unix.SYS_ARCH_PRCTL, archGetFS, uintptr(unsafe.Pointer(&fs)), 0)
