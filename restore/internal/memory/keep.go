@@ -67,9 +67,19 @@ func Keep(a *postfork.Arena, maps []proc.Mapping, want Wanted) ([]program.Range,
 	return kept, nil
 }
 
-// InTheWay names what lies where an arena must, with or without a page of code: "" if
-// nothing does.
-func InTheWay(maps []proc.Mapping, base uint64, size int, code bool) string {
+// InTheWay says that an arena cannot lie where it must, with or without a page of code,
+// and what this process has there.
+func InTheWay(base uint64, size int, code bool) string {
+	what := "other memory"
+	if maps, err := Own(); err == nil {
+		what = inTheWay(maps, base, size, code)
+	}
+	return fmt.Sprintf("the plan must lie at %#x to %#x, with pages down to %#x, and this process has %s there",
+		base, base+uint64(size), base-program.PrivateGap, what)
+}
+
+// inTheWay names what lies where an arena must, "" if nothing does.
+func inTheWay(maps []proc.Mapping, base uint64, size int, code bool) string {
 	parts := []program.Range{{Lo: base - program.PrivateGap, Hi: base - program.PrivateGap + program.PrivateSize}, {Lo: base, Hi: base + uint64(size)}}
 	if code {
 		parts = append(parts, program.Range{Lo: base - program.CodeGap, Hi: base - program.CodeGap + program.CodeSize})
@@ -80,7 +90,7 @@ func InTheWay(maps []proc.Mapping, base uint64, size int, code bool) string {
 			if name == "" {
 				name = "anonymous memory"
 			}
-			return fmt.Sprintf("%s at %#x to %#x", name, m.Lo, m.Hi)
+			return fmt.Sprintf("%s (%#x to %#x)", name, m.Lo, m.Hi)
 		}
 	}
 	return ""

@@ -119,14 +119,14 @@ func TestInTheWay(t *testing.T) {
 		want string
 	}{
 		"nothing":          {a.Base + program.BaseStep/2, program.PageSize, true, ""},
-		"stack":            {stack, 2 * program.BaseUnit, false, "[stack] at "},
-		"an arena":         {a.Base, program.PageSize, false, " at 0x"},
-		"on the private":   {a.Base - program.PrivateGap, program.PageSize, false, " at 0x"},
-		"private on arena": {a.Base + program.PrivateGap, program.PageSize, false, " at 0x"},
+		"stack":            {stack, 2 * program.BaseUnit, false, "[stack] ("},
+		"an arena":         {a.Base, program.PageSize, false, " (0x"},
+		"on the private":   {a.Base - program.PrivateGap, program.PageSize, false, " (0x"},
+		"private on arena": {a.Base + program.PrivateGap, program.PageSize, false, " (0x"},
 		"beside the arena": {a.Base + program.CodeGap, program.PageSize, false, ""},
-		"code on arena":    {a.Base + program.CodeGap, program.PageSize, true, " at 0x"},
+		"code on arena":    {a.Base + program.CodeGap, program.PageSize, true, " (0x"},
 	} {
-		if got := InTheWay(maps, c.base, c.size, c.code); !strings.Contains(got, c.want) || (got == "") != (c.want == "") {
+		if got := inTheWay(maps, c.base, c.size, c.code); !strings.Contains(got, c.want) || (got == "") != (c.want == "") {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}

@@ -370,7 +370,7 @@ func interpTraced(h *program.Head, priv unsafe.Pointer, process uint64) {
 	}
 }
 
-// clock gives CLOCK_MONOTONIC in nanoseconds, by a real call: the vdso is gone.
+// clock gives CLOCK_MONOTONIC in nanoseconds, by a real call: the vdso may be gone.
 //
 //go:nosplit
 //go:norace

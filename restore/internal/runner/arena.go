@@ -63,16 +63,9 @@ func (l *loaded) noRoom(err error) error {
 	if l.plan.Options.Base == 0 || !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("restore: memory for the plan: %w", err)
 	}
-	base := l.plan.Arena.Base
-	msg := fmt.Sprintf("the plan must lie at %#x to %#x, with pages down to %#x, and this process has memory there",
-		base, base+uint64(l.plan.ArenaSize()), l.plan.Arena.Private())
-	if maps, err := memory.Own(); err == nil {
-		if what := memory.InTheWay(maps, base, l.plan.ArenaSize(), len(l.plan.Options.Code) > 0); what != "" {
-			msg += ": " + what
-		}
-	}
 	return &plan.HostError{Source: l.plan.Tree.Source, Lacks: []plan.Lack{{
-		Pos: l.plan.Tree.Root.Pos, Err: err, Msg: msg + "; plan another base",
+		Pos: l.plan.Tree.Root.Pos, Err: err,
+		Msg: memory.InTheWay(l.plan.Arena.Base, l.plan.ArenaSize(), len(l.plan.Options.Code) > 0) + "; plan another base",
 	}}}
 }
 

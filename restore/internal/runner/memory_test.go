@@ -162,9 +162,9 @@ func TestBaseTaken(t *testing.T) {
 		code  []byte
 		want  string
 	}{
-		"arena":   {base, nil, fmt.Sprintf(" at %#x to ", base-program.PrivateGap)}, // what is there has a private page, too
-		"private": {base - program.PrivateGap, nil, fmt.Sprintf(" at %#x to %#x", base-program.PrivateGap, base-program.PrivateGap+program.HeadSize)},
-		"code":    {base + program.CodeGap, []byte{1}, fmt.Sprintf(" at %#x to ", base+program.CodeGap-program.PrivateGap)},
+		"arena":   {base, nil, fmt.Sprintf("(%#x to ", base-program.PrivateGap)}, // what is there has a private page, too
+		"private": {base - program.PrivateGap, nil, fmt.Sprintf("(%#x to %#x)", base-program.PrivateGap, base-program.PrivateGap+program.HeadSize)},
+		"code":    {base + program.CodeGap, []byte{1}, fmt.Sprintf("(%#x to ", base+program.CodeGap-program.PrivateGap)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			other, err := postfork.Map(c.taken, program.HeadSize, nil)
