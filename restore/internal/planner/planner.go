@@ -81,9 +81,7 @@ type planner struct {
 	earlyLimit   bool   // the root sets RLIMIT_NOFILE for all, before it forks
 	exact        bool   // a task has an exact pid
 	callerFDs    map[string]int
-	attributes   []*wirer // by task; nil: it has none
-	waits        []assign.Wait
-	counters     assign.Counters
+	steps        *assign.Steps                      // of attributes
 	meets        map[*tasktree.Task]*assign.Meeting // by owner of the table
 	messageIDs   map[string]fdstore.ID              // by content
 	extraIDs     map[string]int32
@@ -131,7 +129,7 @@ func newPlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, erro
 	pl.meets = assign.Meetings(pl.plan)
 	pl.plan.RootClone = pl.clone(t.Root, pids[0])
 	pl.plan.ForkHints = pl.forkHint()
-	if err := pl.collect(); err != nil {
+	if pl.steps, err = assign.StepsOf(pl.plan); err != nil {
 		return nil, err
 	}
 	for _, task := range t.Tasks() {

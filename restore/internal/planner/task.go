@@ -18,8 +18,7 @@ import (
 //	fork all children ┘ (they start with the store alone)
 type taskPlanner struct {
 	taskWriter
-	pids       []int32 // by task, 0: the kernel chooses
-	attributes *wirer  // nil: it has none
+	pids []int32 // by task, 0: the kernel chooses
 }
 
 // newTaskPlanner begins the program of a task, whose table holds what its parent's does
@@ -34,7 +33,7 @@ func newTaskPlanner(pl *planner, task *tasktree.Task, pids []int32) *taskPlanner
 			table:  &sc.table,
 			store:  pl.plan.StoreFD,
 		},
-		pids: pids, attributes: pl.attributes[task.Index],
+		pids: pids,
 	}
 	if tp.store >= 0 {
 		tp.table.Take(tp.store, plan.TheStore)
