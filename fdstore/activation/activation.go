@@ -22,12 +22,12 @@ const MaxName = 255
 
 // Errors of this package, matched with [errors.Is].
 var (
-	// ErrEnvironment means that the LISTEN_ variables contradict themselves, or
-	// the descriptors that this process has.
-	ErrEnvironment = errors.New("the environment does not fit what was passed")
+	// ErrEnvironment means that the LISTEN_ variables contradict one another, or
+	// do not match the descriptors of this process.
+	ErrEnvironment = errors.New("the environment does not match the passed files")
 	// ErrNoManager means that no service manager listens: NOTIFY_SOCKET is not set.
 	ErrNoManager = errors.New("no service manager: NOTIFY_SOCKET is not set")
-	// ErrAddress means that NOTIFY_SOCKET is no address that files can be sent to.
+	// ErrAddress means that files cannot be sent to the address in NOTIFY_SOCKET.
 	ErrAddress = errors.New("files cannot be sent to NOTIFY_SOCKET")
 	// ErrBadName means that a name is empty, longer than [MaxName], not ASCII, or
 	// has a colon or a control character. A manager would ignore it.
@@ -35,11 +35,11 @@ var (
 	// ErrNoInit means that this program does not call [Init].
 	ErrNoInit = errors.New("the program does not call activation.Init")
 	// ErrPrivileged means that this program has rights that its caller lacks
-	// (AT_SECURE, see getauxval(3)), where the environment must not say what it
-	// becomes.
+	// (AT_SECURE, see getauxval(3)). Then the environment must not decide which
+	// program it becomes.
 	ErrPrivileged = errors.New("the program got rights by its exec")
-	// ErrExtraFiles means that a command has files already, at the numbers where
-	// those that are to be passed must stand.
+	// ErrExtraFiles means that a command already has files at the numbers where
+	// the passed files must be.
 	ErrExtraFiles = errors.New("the command has ExtraFiles already")
 )
 
@@ -50,10 +50,10 @@ type File struct {
 	*os.File
 }
 
-// Listener gives the listener of a stream socket. It takes the file over: after
+// Listener returns the listener of a stream socket. It takes over the file: after
 // success the caller closes the listener, and must not use the file any more.
 //
-// Errors: what [net.FileListener] says of a file that is none.
+// Errors: that of [net.FileListener] for a file that is not a stream socket.
 func (f File) Listener() (net.Listener, error) {
 	l, err := net.FileListener(f.File)
 	if err != nil {
@@ -63,10 +63,10 @@ func (f File) Listener() (net.Listener, error) {
 	return l, nil
 }
 
-// PacketConn gives the connection of a datagram socket. It takes the file over,
-// as [File.Listener].
+// PacketConn returns the connection of a datagram socket. It takes over the file,
+// like [File.Listener].
 //
-// Errors: what [net.FilePacketConn] says of a file that is none.
+// Errors: that of [net.FilePacketConn] for a file that is not a datagram socket.
 func (f File) PacketConn() (net.PacketConn, error) {
 	c, err := net.FilePacketConn(f.File)
 	if err != nil {
@@ -76,11 +76,11 @@ func (f File) PacketConn() (net.PacketConn, error) {
 	return c, nil
 }
 
-// Detach gives a bare descriptor, close-on-exec, which the caller closes, or gives to
-// whoever takes one over, as fdstore.Open does. It takes the file over, as
-// [File.Listener]: an os.File would close its descriptor when nobody uses it.
+// Detach returns a bare descriptor, close-on-exec, for functions that take over a
+// descriptor, such as fdstore.Open. Otherwise the caller closes it. Detach takes over the
+// file, like [File.Listener]: an os.File closes its descriptor when it is garbage.
 //
-// Errors: [os.ErrClosed], or what fcntl(2) says; then the file is as it was.
+// Errors: [os.ErrClosed], or that of fcntl(2); then the file is unchanged.
 func (f File) Detach() (fd int, err error) {
 	err = borrow.Files([]syscall.Conn{f.File}, func(fds []int) (err error) {
 		fd, err = duplicate(fds[0])
@@ -93,7 +93,7 @@ func (f File) Detach() (fd int, err error) {
 	return fd, nil
 }
 
-// checkName refuses what managers ignore, see sd_notify(3), FDNAME.
+// checkName refuses names that managers ignore, see FDNAME in sd_notify(3).
 func checkName(name string) error {
 	switch {
 	case name == "":
@@ -108,7 +108,7 @@ func checkName(name string) error {
 	return nil
 }
 
-// joinNames gives the value of LISTEN_FDNAMES.
+// joinNames returns the value of LISTEN_FDNAMES.
 func joinNames(files []File) (string, error) {
 	names := make([]string, len(files))
 	for i, f := range files {
@@ -134,7 +134,7 @@ const (
 	listenFDNames = "LISTEN_FDNAMES"
 )
 
-// isListen reports whether an entry of an environment is of the protocol.
+// isListen reports whether an entry of an environment is one of these variables.
 func isListen(entry string) bool {
 	name, _, _ := strings.Cut(entry, "=")
 	switch name {

@@ -13,7 +13,7 @@ import (
 	"regrow/fdstore/activation"
 )
 
-// A server takes its listeners from the service manager.
+// A server gets its listeners from the service manager.
 func ExampleReceive() {
 	files, err := activation.Receive()
 	if err != nil {
@@ -28,9 +28,9 @@ func ExampleReceive() {
 	}
 }
 
-// A program that expects a service manager is started without one.
+// Start a program that expects a service manager.
 func ExampleCommand() {
-	activation.Init() // first of all in main
+	activation.Init() // at the start of main
 
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -48,12 +48,12 @@ func ExampleCommand() {
 	log.Print(cmd.Run())
 }
 
-// What a service has open survives its restart: the manager keeps one file, the
+// The open files of a service survive its restart: the manager keeps one file, the
 // root of a store, and the store keeps all others.
 func ExampleManager_Store() {
 	manager, err := activation.FindManager()
 	if err != nil {
-		log.Fatal(err) // not started by one
+		log.Fatal(err) // not started by a service manager
 	}
 	store, err := before()
 	if err == nil && store == nil {
@@ -66,10 +66,10 @@ func ExampleManager_Store() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	log.Printf("%d messages are there", store.Len())
+	log.Printf("the store has %d messages", store.Len())
 }
 
-// before gives the store that the manager has kept, nil at the first start.
+// before returns the store that the manager has kept, nil at the first start.
 func before() (*fdstore.Store, error) {
 	files, err := activation.Receive()
 	for _, f := range files {
@@ -80,7 +80,7 @@ func before() (*fdstore.Store, error) {
 			}
 			store, err := fdstore.Open(fd)
 			if err == nil {
-				err = store.Adopt() // add to it, in place of the process before
+				err = store.Adopt() // this process can add to it now
 			}
 			return store, err
 		}

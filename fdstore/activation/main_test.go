@@ -16,11 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// helperEnv makes the test binary one of the programs of helpers.
+// helperEnv is the variable that makes the test binary run one of the helpers.
 const helperEnv = "ACTIVATION_TEST_HELPER"
 
-// patience is how long a test waits for what must come. It is only there to end a
-// test that hangs: no verdict depends on how long something takes.
+// patience is how long a test waits. It only ends a test that hangs: no result depends on
+// how long something takes.
 const patience = 3 * time.Minute
 
 var helpers = map[string]func() error{
@@ -64,8 +64,8 @@ func descriptors() string {
 
 var skipped []string
 
-// need skips a test that lacks something of systemd's, or fails it where all was
-// promised. A virtual machine has neither systemd nor a compiler.
+// need skips a test that lacks a part of systemd, or fails it if REGROW_TEST_ROOT is set.
+// A virtual machine has neither systemd nor a compiler.
 func need(t *testing.T, what string) {
 	t.Helper()
 	if os.Getenv("REGROW_TEST_ROOT") == "1" && os.Getenv("REGROW_TEST_VM") != "1" {
@@ -84,7 +84,7 @@ func needProgram(t *testing.T, name, pkg string) string {
 	return path
 }
 
-// buildJudge builds the program that asks systemd's library.
+// buildJudge builds the program that reads the passed files with systemd's library.
 func buildJudge(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "judge")
@@ -98,7 +98,7 @@ func buildJudge(t *testing.T) string {
 	return program
 }
 
-// helper gives a command that runs the test binary as a helper.
+// helper returns a command that runs the test binary as a helper.
 func helper(t *testing.T, name string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -111,8 +111,7 @@ func helper(t *testing.T, name string) *exec.Cmd {
 	return cmd
 }
 
-// viaShell lets a shell say whom files are for, as a manager would and without the
-// help of this package.
+// viaShell has a shell set LISTEN_PID, as a manager would, without this package.
 func viaShell(cmd *exec.Cmd, env ...string) *exec.Cmd {
 	cmd.Args = []string{"sh", "-c", `export LISTEN_PID=$$; exec "$0"`, cmd.Path}
 	cmd.Path = "/bin/sh"
@@ -140,12 +139,12 @@ func newMemfd(t *testing.T, text string) *os.File {
 	return f
 }
 
-// received is what the helper says of what it got.
+// received is what the helper reports about the files that it received.
 type received struct {
 	Names, Texts       []string
 	Cloexec            bool     // all are
 	Again              int      // files of a second call
-	Left               []string // variables of the protocol that are still there
+	Left               []string // variables of the protocol that are still set
 	Error              string
 	IsEnvironmentError bool
 }

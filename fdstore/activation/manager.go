@@ -12,15 +12,15 @@ import (
 // maxFiles is how many files one message carries, SCM_MAX_FD of the kernel.
 const maxFiles = 253
 
-// Manager is a service manager that listens for what its services say. Its
-// methods may be called by several goroutines.
+// Manager is a service manager that receives messages of its services. Its methods are
+// safe for concurrent use.
 type Manager struct{ address string }
 
 // FindManager returns the service manager of this process, by NOTIFY_SOCKET.
 //
-// Errors: [ErrNoManager]; [ErrAddress] where it is neither an absolute path nor an
-// abstract name (@NAME): to an AF_VSOCK address, which leads out of a virtual
-// machine, files cannot be sent.
+// Errors: [ErrNoManager]; [ErrAddress] if it is neither an absolute path nor an
+// abstract name (@NAME): files cannot be sent to an AF_VSOCK address, which leads out of
+// a virtual machine.
 func FindManager() (*Manager, error) {
 	address := os.Getenv("NOTIFY_SOCKET")
 	if address == "" {
@@ -38,7 +38,7 @@ const maxAddress = 108
 func checkAddress(address string) error {
 	switch {
 	case strings.HasPrefix(address, "vsock"):
-		return fmt.Errorf("%q is outside of this machine, and open files cannot leave it", address)
+		return fmt.Errorf("%q is outside of this machine; open files cannot leave the machine", address)
 	case address == "@" || address[0] != '/' && address[0] != '@':
 		return fmt.Errorf("%q is neither an absolute path nor @NAME", address)
 	case address[0] == '/' && len(address) >= maxAddress, len(address) > maxAddress:
@@ -47,15 +47,14 @@ func checkAddress(address string) error {
 	return nil
 }
 
-// StoreMax returns how many files the manager keeps for this service, as far as it
-// says so ($FDSTORE, since systemd 254).
+// StoreMax returns how many files the manager keeps for this service at most. known is
+// false if the manager does not tell ($FDSTORE, since systemd 254).
 func (m *Manager) StoreMax() (n int, known bool) {
 	n, err := strconv.Atoi(os.Getenv("FDSTORE"))
 	return n, err == nil && n >= 0
 }
 
-// StoreOptions say how a manager keeps files. The zero value is what it does by
-// itself.
+// StoreOptions are options for keeping files. The zero value is the manager's default.
 type StoreOptions struct {
 	// WithoutPoll tells the manager not to watch the files (FDPOLL=0, since
 	// systemd 246). Otherwise it drops a pipe, socket or other file that can be
@@ -64,16 +63,16 @@ type StoreOptions struct {
 	WithoutPoll bool
 }
 
-// Store gives files to the manager, which keeps them under one name and passes
-// them to this service when it starts again: see [Receive]. It returns when the
-// manager has taken the message. It borrows the files.
+// Store sends files to the manager, which keeps them under one name and passes them to
+// this service when it starts again: see [Receive]. It returns when the manager has
+// processed the message. It borrows the files.
 //
-// A manager does not say whether it keeps them: systemd drops what exceeds
-// FileDescriptorStoreMax=, which is 0 if not set, and a file that it has already.
+// The manager does not report whether it keeps the files: systemd drops files beyond
+// FileDescriptorStoreMax=, which is 0 if not set, and files that it has already.
 //
 // Errors: [ErrBadName]; [os.ErrClosed] or [os.ErrInvalid] (nil) for a file that is not
-// open; the error of ctx; else what the socket says: ENOENT or
-// ECONNREFUSED mean that nobody listens any more.
+// open; the error of ctx; else that of the socket: ENOENT or ECONNREFUSED mean that the
+// manager no longer listens.
 func (m *Manager) Store(ctx context.Context, name string, o StoreOptions, files ...syscall.Conn) error {
 	if err := checkName(name); err != nil {
 		return fmt.Errorf("activation: store: %w", err)
@@ -92,9 +91,9 @@ func (m *Manager) Store(ctx context.Context, name string, o StoreOptions, files 
 	return m.Barrier(ctx)
 }
 
-// Remove lets the manager drop all files that it keeps under a name
-// (FDSTOREREMOVE=1, since systemd 236), and returns when it has taken the message.
-// A name that it does not have is no error.
+// Remove makes the manager drop all files that it keeps under a name
+// (FDSTOREREMOVE=1, since systemd 236). It returns when the manager has processed the
+// message. An unknown name is not an error.
 //
 // Errors: as [Manager.Store].
 func (m *Manager) Remove(ctx context.Context, name string) error {
@@ -107,8 +106,8 @@ func (m *Manager) Remove(ctx context.Context, name string) error {
 	return m.Barrier(ctx)
 }
 
-// Notify tells the manager something else of sd_notify(3): lines such as READY=1,
-// STOPPING=1, STATUS=... It does not wait for the manager.
+// Notify sends other lines of sd_notify(3) to the manager, such as READY=1, STOPPING=1
+// or STATUS=... It does not wait until the manager has processed them.
 //
 // Errors: as [Manager.Store].
 func (m *Manager) Notify(ctx context.Context, lines ...string) error {

@@ -15,11 +15,12 @@ import (
 	"regrow/fdstore/internal/borrow"
 )
 
-// Barrier returns when the manager has taken all that was sent before
-// (BARRIER=1, since systemd 246): it lets go of the end of a pipe then.
+// Barrier returns when the manager has processed all messages sent before (BARRIER=1,
+// since systemd 246). It sends one end of a pipe, which the manager closes when it
+// reaches this message.
 //
 //	pipe:  r, w ── BARRIER=1, w ──▶ manager      close(w) here
-//	       read(r) ◀── end of file ── close(w) there, in its turn
+//	       read(r) ◀── end of file ── close(w) in the manager
 //
 // Errors: as [Manager.Store].
 func (m *Manager) Barrier(ctx context.Context) error {
@@ -39,14 +40,14 @@ func (m *Manager) Barrier(ctx context.Context) error {
 	return nil
 }
 
-// awaitEnd waits until all have closed the other end of a pipe.
+// awaitEnd waits until the write end of a pipe is closed everywhere.
 func awaitEnd(ctx context.Context, r *os.File) error {
 	defer expire(ctx, r)()
-	_, err := io.Copy(io.Discard, r) // nobody has reason to write
+	_, err := io.Copy(io.Discard, r) // no data is expected
 	return blame(ctx, err)
 }
 
-// send sends one datagram. The socket's buffer may be full: then it waits.
+// send sends one datagram. If the manager's queue is full, it waits.
 func (m *Manager) send(ctx context.Context, state string, files []syscall.Conn) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -55,7 +56,7 @@ func (m *Manager) send(ctx context.Context, state string, files []syscall.Conn) 
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close() }() // all was sent, or an error says not
+	defer func() { _ = conn.Close() }() // after a successful send the message is in the queue
 	defer expire(ctx, conn)()
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -66,8 +67,8 @@ func (m *Manager) send(ctx context.Context, state string, files []syscall.Conn) 
 		if len(fds) > 0 {
 			rights = unix.UnixRights(fds...)
 		}
-		// Not WriteMsgUnix, which refuses a datagram socket that is connected.
-		// Only such a one can be waited for while the manager's queue is full.
+		// Not WriteMsgUnix, which refuses a connected datagram socket. Only a
+		// connected socket can be polled while the manager's queue is full.
 		var sent error
 		err := raw.Write(func(fd uintptr) (done bool) {
 			for {
@@ -84,12 +85,12 @@ func (m *Manager) send(ctx context.Context, state string, files []syscall.Conn) 
 	})
 }
 
-// expire lets what waits at c end with ctx. The caller calls stop.
+// expire makes operations on c fail when ctx ends. The caller calls stop.
 func expire(ctx context.Context, c interface{ SetDeadline(time.Time) error }) (stop func() bool) {
 	return context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 }
 
-// blame gives the reason why a wait ended.
+// blame returns ctx's error if err is due to the end of ctx, else err.
 func blame(ctx context.Context, err error) error {
 	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
 		return ctx.Err()

@@ -23,7 +23,7 @@ import (
 	"regrow/fdstore"
 )
 
-// smallManager does what a service manager does with messages about its store.
+// smallManager is a service manager that handles messages about its store.
 type smallManager struct {
 	conn    *net.UnixConn
 	address string
@@ -31,7 +31,7 @@ type smallManager struct {
 	mu     sync.Mutex
 	states []string // of all messages but barriers
 	stored []stored
-	keep   bool // the ends of barriers
+	keep   bool // keep the ends of barriers open
 	done   chan struct{}
 }
 
@@ -41,7 +41,7 @@ type stored struct {
 	file *os.File
 }
 
-// manage starts a manager for this process and its children.
+// manage starts a smallManager for this process and its children.
 func manage(t *testing.T, address string) *smallManager {
 	t.Helper()
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: address, Net: "unixgram"})
@@ -86,8 +86,7 @@ func (m *smallManager) serve() {
 	}
 }
 
-// take does what a message says and reports whether its descriptors were dealt
-// with.
+// take handles a message and reports whether it has taken over the descriptors.
 func (m *smallManager) take(state string, fds []int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -121,7 +120,7 @@ func (m *smallManager) take(state string, fds []int) bool {
 	return true
 }
 
-// start runs a service as a manager does that has kept files for it.
+// start runs a service with the files that the manager has kept for it.
 func (m *smallManager) start(t *testing.T, env ...string) {
 	t.Helper()
 	cmd := helper(t, "service")
@@ -136,7 +135,7 @@ func (m *smallManager) start(t *testing.T, env ...string) {
 		env = append(env, fmt.Sprintf("LISTEN_FDS=%d", len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 	}
 	viaShell(cmd, env...)
-	m.mu.Lock() // the files are borrowed until the child has them
+	m.mu.Lock() // the files must stay open until the child has them
 	err := cmd.Start()
 	m.mu.Unlock()
 	if err == nil {
@@ -176,7 +175,7 @@ func bounded(t *testing.T) context.Context {
 	return ctx
 }
 
-// addresses are the two forms that NOTIFY_SOCKET has.
+// addresses are the two forms of NOTIFY_SOCKET.
 func addresses(t *testing.T) map[string]string {
 	t.Helper()
 	return map[string]string{
@@ -225,7 +224,7 @@ func TestStoreRemove(t *testing.T) {
 			if diff := cmp.Diff(want, sm.said()); diff != "" {
 				t.Error(diff)
 			}
-			// What is kept is the pipe: its ends, in order, not a copy.
+			// The manager has the two ends of the same pipe, in order.
 			if _, err := w.WriteString("through"); err != nil {
 				t.Fatal(err)
 			}
@@ -240,7 +239,7 @@ func TestStoreRemove(t *testing.T) {
 	}
 }
 
-// dup gives a descriptor of a file without os.File.Fd, which changes it.
+// dup duplicates a file's descriptor without os.File.Fd, which would change the file.
 func dup(t *testing.T, f *os.File) (fd int) {
 	t.Helper()
 	conn, err := f.SyscallConn()
@@ -274,8 +273,8 @@ func TestStoreMany(t *testing.T) {
 	}
 }
 
-// TestServiceRestarts is the whole circle: a service stores what it has, ends, and
-// is given it back when it is started again.
+// TestServiceRestarts tests the complete cycle: a service stores files, ends, and gets
+// them back when it is started again.
 func TestServiceRestarts(t *testing.T) {
 	sm := manage(t, filepath.Join(t.TempDir(), "notify"))
 	for i := range 4 {
@@ -299,9 +298,8 @@ func checkState(t *testing.T, f *os.File) {
 	}
 }
 
-// restartingService keeps its state in a memfd that the manager keeps. The first
-// time it stores a second file, a store with a file in it, which the last one
-// removes.
+// restartingService has its state in a memfd that the manager keeps. The first run also
+// stores a second file, a store with a file in it, which the last run removes.
 func restartingService() error {
 	m, err := FindManager()
 	if err != nil {
@@ -314,7 +312,7 @@ func restartingService() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	run := os.Getenv("SERVICE_RUN")
-	if run == "" { // a manager that starts it the same way each time
+	if run == "" { // the manager always starts it with the same arguments
 		run = "0"
 		for _, f := range files {
 			if f.Name == "state" {
@@ -337,7 +335,7 @@ func restartingService() error {
 			}
 		}
 	}
-	if run == "4" && len(files) == 1 { // nobody asks for more
+	if run == "4" && len(files) == 1 { // the last run
 		return report(files[0])
 	}
 	if len(files) != 2 || run >= "4" {
@@ -347,7 +345,7 @@ func restartingService() error {
 		if f.Name == "old" {
 			err = storeOpens(f)
 		} else {
-			_, err = f.WriteString("run " + run + ", ") // where the one before has left off
+			_, err = f.WriteString("run " + run + ", ") // at the offset of the previous run
 		}
 		if err != nil {
 			return err
@@ -359,7 +357,7 @@ func restartingService() error {
 	return nil
 }
 
-// firstFiles are a memfd and the root of a store that has another one.
+// firstFiles are a memfd, and the root of a store that contains another memfd.
 func firstFiles() ([]File, error) {
 	var memfds [2]*os.File
 	for i := range memfds {
@@ -383,14 +381,14 @@ func firstFiles() ([]File, error) {
 	return []File{{"state", memfds[0]}, {"old", root}}, err
 }
 
-// storeOpens opens a store at its root and takes its file.
+// storeOpens opens a store at its root and gets its file.
 func storeOpens(root File) error {
 	fd, err := root.Detach()
 	if err != nil {
 		return err
 	}
 	if _, err := root.Detach(); !errors.Is(err, os.ErrClosed) {
-		return fmt.Errorf("a second time: %w", err)
+		return fmt.Errorf("a second get: %w", err)
 	}
 	s, err := fdstore.Open(fd)
 	if err != nil {
@@ -407,7 +405,7 @@ func storeOpens(root File) error {
 	return nil
 }
 
-// report writes down what has become of the state, and ends the manager, too.
+// report writes the final state to a file, and ends the manager.
 func report(f File) error {
 	b := make([]byte, 100)
 	n, _ := f.ReadAt(b, 0)
@@ -419,10 +417,10 @@ func report(f File) error {
 	return nil
 }
 
-// enough is the status of a service that is not to be started again.
+// enough is the status of a service that must not be started again.
 const enough = 9
 
-// TestUserManager lets the same service run in systemd itself.
+// TestUserManager runs the same service with systemd's user manager.
 func TestUserManager(t *testing.T) {
 	const systemd = "/lib/systemd/systemd"
 	if _, err := os.Stat(systemd); err != nil {
@@ -487,7 +485,7 @@ func TestFindManager(t *testing.T) {
 			t.Errorf("%q: %v", c.address, err)
 		}
 	}
-	// The longest that there can be are reached.
+	// Addresses of the maximal length work.
 	for _, address := range []string{"/" + strings.Repeat("x", 106), "@" + strings.Repeat("x", 107)} {
 		t.Setenv("NOTIFY_SOCKET", address)
 		m, err := FindManager()
@@ -533,12 +531,12 @@ func TestStoreErrors(t *testing.T) {
 	over, cancel := context.WithCancel(ctx)
 	cancel()
 	if err := m.Store(over, "a", StoreOptions{}, memfd(t, "")); !errors.Is(err, context.Canceled) {
-		t.Errorf("when it is too late: %v", err)
+		t.Errorf("after the context has ended: %v", err)
 	}
 }
 
-// TestSilentManager is one that takes messages and never closes the end of a
-// barrier, and one that takes nothing.
+// TestSilentManager tests a manager that never closes the end of a barrier, and one that
+// receives nothing.
 func TestSilentManager(t *testing.T) {
 	sm := manage(t, filepath.Join(t.TempDir(), "notify"))
 	sm.mu.Lock()
@@ -551,7 +549,7 @@ func TestSilentManager(t *testing.T) {
 	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	if err := m.Store(short, "a", StoreOptions{}, memfd(t, "")); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("it keeps the barrier's end: %v", err)
+		t.Errorf("the manager keeps the barrier's end: %v", err)
 	}
 
 	deaf := filepath.Join(t.TempDir(), "deaf")
@@ -577,8 +575,8 @@ func TestSilentManager(t *testing.T) {
 	}
 }
 
-// TestNotifyTool holds that the small manager understands what systemd's own tool
-// says, barrier included.
+// TestNotifyTool checks that smallManager understands the messages of systemd-notify,
+// barrier included.
 func TestNotifyTool(t *testing.T) {
 	notify := needProgram(t, "systemd-notify", "systemd")
 	sm := manage(t, filepath.Join(t.TempDir(), "notify"))

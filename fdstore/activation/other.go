@@ -20,7 +20,7 @@ func command(*exec.Cmd, []File) error { return errors.ErrUnsupported }
 
 func become(string, []string, []string, []File) error { return errors.ErrUnsupported }
 
-// Barrier is there on Linux only.
+// Barrier is supported only on Linux.
 func (m *Manager) Barrier(context.Context) error {
 	return fmt.Errorf("activation: barrier: %w", errors.ErrUnsupported)
 }

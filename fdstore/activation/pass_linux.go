@@ -14,11 +14,11 @@ import (
 	"regrow/fdstore/execfd"
 )
 
-// programEnv tells a child that it is to become the program which it names.
+// programEnv is the variable that names the program which a child must become.
 const programEnv = "FDSTORE_ACTIVATION_PROGRAM"
 
-// initialized is set by Init: a program that does not call it must not be started
-// in the place of another one.
+// initialized is set by Init. A child of a program that does not call Init would not
+// become the command's program.
 var initialized atomic.Bool
 
 func initProcess() {
@@ -33,19 +33,19 @@ func initProcess() {
 			env = append(env, entry)
 		}
 	}
-	// The files lie at their numbers already, and execve keeps the pid.
+	// The files are at their numbers already, and execve keeps the pid.
 	err := unix.Exec(path, os.Args, append(env, identity()...))
 	fmt.Fprintf(os.Stderr, "activation: exec %s: %v\n", path, err)
 	status := 126
 	if errors.Is(err, os.ErrNotExist) {
 		status = 127
 	}
-	os.Exit(status) //nolint:forbidigo // this process was started to become the program; nobody is there to return to
+	os.Exit(status) //nolint:forbidigo // this process was started only to become the program
 }
 
-// privileged reports whether this process has got rights by its exec (set-user-ID,
-// capabilities of the file): then the environment, which is a stranger's, must not
-// say what it executes.
+// privileged reports whether this process got rights by its exec (set-user-ID, file
+// capabilities). Then its environment is not trusted, and must not decide which program
+// it executes.
 func privileged() bool {
 	const atSecure = 23
 	auxv, err := unix.Auxv()
@@ -60,8 +60,8 @@ func privileged() bool {
 	return true
 }
 
-// identity gives the variables that say whom files are for: this process, and what
-// it becomes by execve.
+// identity returns the variables that address the files to this process, also after
+// execve.
 func identity() []string {
 	env := []string{listenPID + "=" + strconv.Itoa(os.Getpid())}
 	if id, ok := pidfdID(); ok {
@@ -70,8 +70,8 @@ func identity() []string {
 	return env
 }
 
-// environment gives env without what an own manager has said, and with what is said
-// of files, but for whom they are.
+// environment returns env without the variables of this process's own manager, and with
+// LISTEN_FDS and LISTEN_FDNAMES for files.
 func environment(env []string, files []File) ([]string, error) {
 	names, err := joinNames(files)
 	if err != nil {
@@ -102,7 +102,7 @@ func command(cmd *exec.Cmd, files []File) error {
 		return ErrExtraFiles
 	case cmd.Process != nil:
 		return errors.New("the command was started already")
-	case cmd.Err != nil: // not found in PATH: Start says so
+	case cmd.Err != nil: // not found in PATH
 		return cmd.Err
 	}
 	env, err := environment(cmd.Env, files)

@@ -19,14 +19,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestReceive holds what is taken and what is not, whoever passes it.
+// TestReceive checks which files are received with which variables.
 func TestReceive(t *testing.T) {
 	a, b := memfd(t, "a"), memfd(t, "b")
 	for _, c := range []struct {
 		name  string
 		env   []string
 		want  received
-		error string // part of it
+		error string // a part of the expected message
 	}{
 		{"names", []string{"LISTEN_FDS=2", "LISTEN_FDNAMES=x:y"}, received{Names: []string{"x", "y"}, Texts: []string{"a", "b"}}, ""},
 		{"a name twice", []string{"LISTEN_FDS=2", "LISTEN_FDNAMES=x:x"}, received{Names: []string{"x", "x"}, Texts: []string{"a", "b"}}, ""},
@@ -38,11 +38,11 @@ func TestReceive(t *testing.T) {
 		{"too few names", []string{"LISTEN_FDS=2", "LISTEN_FDNAMES=x"}, received{}, "1 names for 2 files"},
 		{"too many names", []string{"LISTEN_FDS=2", "LISTEN_FDNAMES=x:y:z"}, received{}, "3 names for 2 files"},
 		{"more than there are", []string{"LISTEN_FDS=5000"}, received{}, "descriptor "},
-		{"none", []string{"LISTEN_FDS=0"}, received{}, `"0" is no number of files`},
-		{"negative", []string{"LISTEN_FDS=-1"}, received{}, `"-1" is no number of files`},
-		{"a word", []string{"LISTEN_FDS=two"}, received{}, `"two" is no number of files`},
-		{"beyond all descriptors", []string{"LISTEN_FDS=2147483647"}, received{}, "no number of files"},
-		{"pidfd is a word", []string{"LISTEN_FDS=2", "LISTEN_PIDFDID=x"}, received{}, `"x" is no number of a pidfd`},
+		{"none", []string{"LISTEN_FDS=0"}, received{}, `"0" is not a number of files`},
+		{"negative", []string{"LISTEN_FDS=-1"}, received{}, `"-1" is not a number of files`},
+		{"a word", []string{"LISTEN_FDS=two"}, received{}, `"two" is not a number of files`},
+		{"beyond all descriptors", []string{"LISTEN_FDS=2147483647"}, received{}, "not a number of files"},
+		{"pidfd is a word", []string{"LISTEN_FDS=2", "LISTEN_PIDFDID=x"}, received{}, `"x" is not the inode number of a pidfd`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.name == "another process, by its pidfd" {
@@ -72,10 +72,10 @@ func TestReceive(t *testing.T) {
 	})
 }
 
-// TestReceiveOwn holds that a descriptor which this process has opened itself is
-// not taken for one that was passed.
+// TestReceiveOwn checks that Receive refuses descriptors that this process itself has
+// opened.
 func TestReceiveOwn(t *testing.T) {
-	var fds [2]int // whatever their numbers are: one is First at least
+	var fds [2]int // two numbers, so at least one is not below First
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)
 	}
@@ -91,8 +91,8 @@ func TestReceiveOwn(t *testing.T) {
 	}
 }
 
-// TestJudge lets systemd's library say what a program was passed, by a child and
-// by this process, which becomes it.
+// TestJudge reads passed files with systemd's library, in a child, and in a process that
+// Exec replaces.
 func TestJudge(t *testing.T) {
 	judge := buildJudge(t)
 	want := "3 web one\n4 unknown two\n5 web one\nargv called 2, next 0\n"
@@ -134,8 +134,8 @@ func execJudge() error {
 	return Exec(os.Getenv("JUDGE"), []string{"called", "argument"}, nil, files[0], files[1], files[0])
 }
 
-// TestCommand holds what the child sees: its own pid and the number of its pidfd,
-// which the kernel tells this process, too.
+// TestCommand checks the variables of the child: they must have its own pid and the inode
+// number of its pidfd.
 func TestCommand(t *testing.T) {
 	cat, err := exec.LookPath("cat")
 	if err != nil {
@@ -173,7 +173,7 @@ func TestCommand(t *testing.T) {
 	}
 }
 
-// idOf asks the kernel from outside, if it is new enough.
+// idOf returns the inode number of another process's pidfd, if the kernel is new enough.
 func idOf(t *testing.T, pid int) (string, bool) {
 	t.Helper()
 	fd, err := unix.PidfdOpen(pid, 0)
@@ -190,10 +190,10 @@ func idOf(t *testing.T, pid int) (string, bool) {
 	if err := errors.Join(unix.Fstat(fd, &st), unix.Fstat(self, &own)); err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprint(st.Ino), st.Ino != own.Ino // all are the same inode where they have none of their own
+	return fmt.Sprint(st.Ino), st.Ino != own.Ino // older kernels have one inode for all pidfds
 }
 
-// TestCommandReceives lets both ends be ours.
+// TestCommandReceives passes files with Command to a program that calls Receive.
 func TestCommandReceives(t *testing.T) {
 	cmd := helper(t, "receive")
 	if err := Command(cmd, File{"x", memfd(t, "a")}, File{"y", memfd(t, "b")}); err != nil {
@@ -203,7 +203,7 @@ func TestCommandReceives(t *testing.T) {
 	if diff := cmp.Diff(want, whatIsReceived(t, cmd)); diff != "" {
 		t.Error(diff)
 	}
-	// Nothing to pass: no variables, and nothing in between.
+	// Without files there are no variables, and the program is started directly.
 	cmd = helper(t, "receive")
 	if err := Command(cmd); err != nil {
 		t.Fatal(err)
@@ -247,7 +247,7 @@ func TestCommandErrors(t *testing.T) {
 	}
 }
 
-// TestCommandCannot starts programs that are not there, or none.
+// TestCommandCannot starts programs that do not exist or cannot be executed.
 func TestCommandCannot(t *testing.T) {
 	text := filepath.Join(t.TempDir(), "text")
 	if err := os.WriteFile(text, nil, 0o644); err != nil {
@@ -266,7 +266,7 @@ func TestCommandCannot(t *testing.T) {
 	}
 }
 
-// TestSocketActivate is started by systemd's own tool when a client comes.
+// TestSocketActivate has systemd-socket-activate start a helper when a client connects.
 func TestSocketActivate(t *testing.T) {
 	activate := needProgram(t, "systemd-socket-activate", "systemd")
 	dir := t.TempDir()
@@ -289,12 +289,12 @@ func TestSocketActivate(t *testing.T) {
 	if t.Failed() {
 		_ = cmd.Process.Kill()
 	}
-	if err := cmd.Wait(); err != nil { // the helper has become its process, and ends after two clients
+	if err := cmd.Wait(); err != nil { // systemd-socket-activate executes the helper, which ends after two clients
 		t.Errorf("%v\n%s", err, log.String())
 	}
 }
 
-// ask reads all that a server says, which may not be there yet.
+// ask reads the answer of a server, which may not be running yet.
 func ask(path string) (string, error) {
 	var conn net.Conn
 	var err error
@@ -314,7 +314,7 @@ func ask(path string) (string, error) {
 	return string(b), err
 }
 
-// serveEach tells one client of each listener the listener's name.
+// serveEach accepts one client of each listener and sends it the listener's name.
 func serveEach() error {
 	files, err := Receive()
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// receiving lets one goroutine read and unset the environment.
+// receiving is held while the environment is read and unset.
 var receiving sync.Mutex
 
 func receive() ([]File, error) {
@@ -28,7 +28,7 @@ func receive() ([]File, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n <= 0 || n > math.MaxInt32-First {
-		return nil, fmt.Errorf("%w: %s=%q is no number of files", ErrEnvironment, listenFDs, text)
+		return nil, fmt.Errorf("%w: %s=%q is not a number of files", ErrEnvironment, listenFDs, text)
 	}
 	for fd := First; fd < First+n; fd++ {
 		if err := takeOver(fd); err != nil {
@@ -46,8 +46,8 @@ func receive() ([]File, error) {
 	return files, nil
 }
 
-// meansUs reports whether the files are for this process, and not for one that
-// it comes from.
+// meansUs reports whether the files are for this process, and not for an ancestor whose
+// environment it has inherited.
 func meansUs() (bool, error) {
 	text, ok := os.LookupEnv(listenPID)
 	if !ok {
@@ -55,7 +55,7 @@ func meansUs() (bool, error) {
 	}
 	pid, err := strconv.Atoi(text)
 	if err != nil || pid <= 0 {
-		return false, fmt.Errorf("%w: %s=%q is no pid", ErrEnvironment, listenPID, text)
+		return false, fmt.Errorf("%w: %s=%q is not a pid", ErrEnvironment, listenPID, text)
 	}
 	if pid != os.Getpid() {
 		return false, nil
@@ -66,15 +66,15 @@ func meansUs() (bool, error) {
 	}
 	id, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		return false, fmt.Errorf("%w: %s=%q is no number of a pidfd", ErrEnvironment, listenPIDFDID, text)
+		return false, fmt.Errorf("%w: %s=%q is not the inode number of a pidfd", ErrEnvironment, listenPIDFDID, text)
 	}
 	own, ok := pidfdID()
 	return !ok || id == own, nil
 }
 
-// pidfdID returns the inode number of this process's pidfds, if the kernel gives
-// each process its own: on pidfs, since Linux 6.9. Where an inode number has 32
-// bits it is half of what is meant.
+// pidfdID returns the inode number of this process's pidfds. ok is false if the number
+// is not unique: it is on pidfs, since Linux 6.9, on machines with inode numbers of 64
+// bits.
 func pidfdID() (id uint64, ok bool) {
 	const pidfsMagic = 0x50494446 // PID_FS_MAGIC of linux/magic.h
 	if strconv.IntSize < 64 {
@@ -93,16 +93,15 @@ func pidfdID() (id uint64, ok bool) {
 	return st.Ino, true
 }
 
-// takeOver makes a passed descriptor close-on-exec. One that is so already did
-// not come through an exec: this process has opened it, and closing it here would
-// take it from whoever did.
+// takeOver makes a passed descriptor close-on-exec. A descriptor that is close-on-exec
+// already was not inherited: this process has opened it, and it belongs to other code.
 func takeOver(fd int) error {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: descriptor %d: %w", ErrEnvironment, fd, os.NewSyscallError("fcntl F_GETFD", err))
 	case flags&unix.FD_CLOEXEC != 0:
-		return fmt.Errorf("%w: descriptor %d was opened or taken by this process", ErrEnvironment, fd)
+		return fmt.Errorf("%w: descriptor %d was opened by this process, or received already", ErrEnvironment, fd)
 	}
 	_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFD, flags|unix.FD_CLOEXEC)
 	return os.NewSyscallError("fcntl F_SETFD", err)
@@ -127,6 +126,6 @@ func readNames(n int) ([]string, error) {
 
 func unsetListen() {
 	for _, name := range []string{listenPID, listenPIDFDID, listenFDs, listenFDNames} {
-		_ = os.Unsetenv(name) // it fails for no name that is one
+		_ = os.Unsetenv(name) // it fails only for an invalid name
 	}
 }

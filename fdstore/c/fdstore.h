@@ -1,5 +1,5 @@
 /*
- * fdstore.h: take open files out of a store by their names, in C.
+ * fdstore.h: get open files from a store by their names, in C.
  *
  *	#include "fdstore.h"
  *
@@ -11,19 +11,19 @@
  *	fdstore_close(&s);
  *
  * The whole library is this file: C99 with POSIX, Linux 3.17 and newer, nothing to
- * link. All functions are static. They return -1 and set errno where they fail:
+ * link. All functions are static. On failure they return -1 and set errno:
  *
- *	ENOENT		no store in the environment; nothing has this name
- *	EPROTO		the descriptor is no store, or its catalog is damaged
- *	ENODATA		the store has no catalog: take its files by number
- *	EMFILE		no room in the descriptor table for the files
+ *	ENOENT		no store in the environment; no message has this name
+ *	EPROTO		the descriptor is not a store, or its catalog is damaged
+ *	ENODATA		the store has no catalog: get files by number
+ *	EMFILE		no free descriptors for the files
  *	EAGAIN		other processes moved the peek offset each time, or the
  *			store was emptied
- *	E2BIG		the message has more files than there is room for
+ *	E2BIG		the message has more files than the array has space for
  *
- * Processes need no lock, threads of one process need one around each call.
- * What is received is close-on-exec and the caller's, and shares offset and flags
- * with what was stored. The layout is written down in docs/fdstore-format.md.
+ * Processes need no lock; threads of one process need one around each call.
+ * The descriptors are close-on-exec, and the caller closes them. They share offset and
+ * flags with the stored files. docs/fdstore-format.md describes the layout.
  */
 #ifndef FDSTORE_H
 #define FDSTORE_H
@@ -48,7 +48,7 @@ struct fdstore {
 	int root;	  /* -1: closed */
 	int catalog;	  /* -1: the store has none */
 	uint64_t number;  /* in every message */
-	uint32_t direct;  /* how many messages the root holds itself */
+	uint32_t direct;  /* how many messages are in the root itself */
 };
 
 /* Private: kinds of messages, see Messages in docs/fdstore-format.md. */
@@ -70,8 +70,8 @@ static inline void fdstore__close_all(const int *fds, int n)
 }
 
 /*
- * Peeks at a position, once, and returns the number of files that came, or -1.
- * errno is EAGAIN where it is worth another try.
+ * Peeks at a position, once, and returns the number of received files, or -1.
+ * errno is EAGAIN if another try may succeed.
  */
 static inline int fdstore__peek(int sock, uint32_t pos, uint64_t data[2], int fds[FDSTORE_MAX_FILES])
 {
@@ -86,7 +86,7 @@ static inline int fdstore__peek(int sock, uint32_t pos, uint64_t data[2], int fd
 	ssize_t got;
 
 	if (setsockopt(sock, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) < 0) {
-		if (errno == EINTR) /* the offset is still another's: no peek */
+		if (errno == EINTR) /* the offset is that of another process: do not peek */
 			errno = EAGAIN;
 		return -1;
 	}
@@ -112,7 +112,7 @@ static inline int fdstore__peek(int sock, uint32_t pos, uint64_t data[2], int fd
 	if (got == 16 && !(msg.msg_flags & MSG_TRUNC)) {
 		if (!(msg.msg_flags & MSG_CTRUNC))
 			return n;
-		/* Whose files did not fit: the caller looks at the word. */
+		/* It may be a wrong message that does not fit: the caller checks the word. */
 		fdstore__close_all(fds, n);
 		errno = EMFILE;
 		return -1;
@@ -123,8 +123,8 @@ static inline int fdstore__peek(int sock, uint32_t pos, uint64_t data[2], int fd
 }
 
 /*
- * Takes the message at a position whose word is want in the bits of mask. number 0
- * takes any store's, and is set.
+ * Pulls the message at a position whose word is want in the bits of mask. If *number is
+ * 0, any store's message is accepted, and *number is set.
  */
 static inline int fdstore__pull(int sock, uint32_t pos, uint64_t want, uint64_t mask, uint64_t *number, uint64_t *word,
 				int fds[FDSTORE_MAX_FILES])
@@ -143,14 +143,14 @@ static inline int fdstore__pull(int sock, uint32_t pos, uint64_t want, uint64_t 
 			*word = data[1];
 			return n;
 		}
-		if (n > 0) /* somebody else's: another process has moved the offset */
+		if (n > 0) /* another message: another process has moved the offset */
 			fdstore__close_all(fds, n);
 	}
 	errno = EAGAIN;
 	return -1;
 }
 
-/* Whether a socket is connected to itself, as those of stores are. */
+/* Whether a socket is connected to itself, as the sockets of a store are. */
 static inline int fdstore__is_store(int fd)
 {
 	struct sockaddr_un own, peer;
@@ -175,8 +175,8 @@ static inline void fdstore_close(struct fdstore *s)
 }
 
 /*
- * Opens the store whose root is fd, with this number, 0 for any. fd belongs to the
- * store from then on, and is close-on-exec; after an error it is the caller's.
+ * Opens the store whose root is fd and that has this number, 0 for any. The store takes
+ * over fd and makes it close-on-exec; after an error fd is the caller's.
  */
 static inline int fdstore_open(struct fdstore *s, int fd, uint64_t number)
 {
@@ -213,8 +213,8 @@ static inline int fdstore_open(struct fdstore *s, int fd, uint64_t number)
 }
 
 /*
- * Opens the store that this program was given, as FDSTORE_ROOT=FD:NUMBER says, and
- * takes the variable out of the environment.
+ * Opens the inherited store that FDSTORE_ROOT=FD:NUMBER names, and removes the variable
+ * from the environment.
  */
 static inline int fdstore_inherited(struct fdstore *s)
 {
@@ -241,7 +241,7 @@ static inline int fdstore_inherited(struct fdstore *s)
 	return unsetenv("FDSTORE_ROOT");
 }
 
-/* Takes the socket that is a message of another one. from is closed if it is not the root. */
+/* Pulls a nested socket from another one. Closes from if it is not the root. */
 static inline int fdstore__step(struct fdstore *s, int from, uint32_t queue, uint32_t pos)
 {
 	int fds[FDSTORE_MAX_FILES];
@@ -260,8 +260,8 @@ static inline int fdstore__step(struct fdstore *s, int from, uint32_t queue, uin
 }
 
 /*
- * Takes all files of a message, at most max, into fds, and returns how many. ids
- * count from 0. The order is that in which they were stored.
+ * Gets all files of a message, at most max, into fds, and returns how many. ids
+ * count from 0. The files are in the order in which they were stored.
  */
 static inline int fdstore_get_id(struct fdstore *s, uint32_t id, int *fds, int max)
 {
@@ -309,7 +309,7 @@ struct fdstore__record {
 	uint32_t links[4];
 };
 
-/* Looks a name up in the catalog's index and sets *id. */
+/* Looks up a name in the catalog's index and sets *id. */
 static inline int fdstore_lookup(const struct fdstore *s, const char *name, uint32_t *id)
 {
 	uint64_t count, h = UINT64_C(14695981039346656037) ^ s->number, at;
@@ -345,7 +345,7 @@ static inline int fdstore_lookup(const struct fdstore *s, const char *name, uint
 		    memcmp(text, name, length) == 0) {
 			if (pread(s->catalog, &count, 8, 8) != 8)
 				return -1;
-			errno = ENOENT; /* it is being added */
+			errno = ENOENT; /* unless it is counted, it is still being added */
 			*id = r.id;
 			return r.id < count ? 0 : -1;
 		}
@@ -356,7 +356,7 @@ static inline int fdstore_lookup(const struct fdstore *s, const char *name, uint
 	return -1;
 }
 
-/* Takes all files that were stored under a name; see fdstore_get_id. */
+/* Gets all files that were stored under a name; see fdstore_get_id. */
 static inline int fdstore_get_group(struct fdstore *s, const char *name, int *fds, int max)
 {
 	uint32_t id;
@@ -364,7 +364,7 @@ static inline int fdstore_get_group(struct fdstore *s, const char *name, int *fd
 	return fdstore_lookup(s, name, &id) < 0 ? -1 : fdstore_get_id(s, id, fds, max);
 }
 
-/* Takes the one file that was stored under a name and returns its descriptor. */
+/* Gets the one file that was stored under a name and returns its descriptor. */
 static inline int fdstore_get(struct fdstore *s, const char *name)
 {
 	int fd;

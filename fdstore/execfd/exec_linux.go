@@ -24,7 +24,7 @@ func exec(p Program) error {
 	var files []*os.File
 	for to, f := range p.Files {
 		if to < 0 || to > math.MaxInt32 {
-			return fmt.Errorf("execfd: no descriptor can have the number %d", to)
+			return fmt.Errorf("execfd: %d is not a valid descriptor number", to)
 		}
 		if f == nil {
 			return fmt.Errorf("execfd: file for descriptor %d: %w", to, os.ErrInvalid)
@@ -47,22 +47,22 @@ func exec(p Program) error {
 	return err
 }
 
-// move is one file on its way to its number.
+// move is a file and its number in the program.
 type move struct{ from, to int }
 
-// onThread works in a thread that ends afterwards, since its table is a copy.
+// onThread runs place in a thread that ends afterwards, because its table is a copy.
 func onThread(p Program, moves []move) error {
 	return inThread(func() error { return place(p, moves) })
 }
 
-// inThread calls f in a thread that ends with the call, if it returns.
+// inThread calls f in a thread that ends when f returns.
 func inThread(f func() error) error {
 	result := make(chan error)
 	go func() {
 		runtime.LockOSThread()
 		if unix.Gettid() == unix.Getpid() {
-			// The first thread never ends, and its copy would keep files open
-			// for ever. While it is locked here, the next goroutine gets another.
+			// The first thread never ends, so its copy would keep files open
+			// forever. It is locked here, so the next goroutine gets another.
 			result <- inThread(f)
 			runtime.UnlockOSThread()
 			return
@@ -77,9 +77,9 @@ func place(p Program, moves []move) error {
 	if err := ownTable(); err != nil {
 		return err
 	}
-	// Where the folder and the umask are shared, the kernel refuses new threads as
-	// long as this one is in execve (EAGAIN), which the runtime bears for a moment
-	// only. A sandbox that refuses this leaves it at that.
+	// While a thread that shares its folder and umask with others is in execve, the
+	// kernel refuses new threads (EAGAIN), and the runtime retries only for a short
+	// time. If a sandbox refuses this call, go on without it.
 	_ = unix.Unshare(unix.CLONE_FS)
 	if err := outOfTheWay(moves); err != nil {
 		return err
@@ -104,20 +104,20 @@ func place(p Program, moves []move) error {
 }
 
 // ownTable gives this thread a descriptor table of its own. Sandboxes that refuse
-// unshare(2) let close_range(2) pass; older kernels do it the other way round.
+// unshare(2) allow close_range(2); older kernels have only unshare(2).
 func ownTable() error {
 	err := unix.CloseRange(math.MaxUint32, math.MaxUint32, unix.CLOSE_RANGE_UNSHARE)
 	if err == nil {
 		return nil
 	}
 	if err2 := unix.Unshare(unix.CLONE_FILES); err2 != nil {
-		return fmt.Errorf("execfd: a table of its own for this thread: %w, %w",
+		return fmt.Errorf("execfd: copy the descriptor table for this thread: %w, %w",
 			os.NewSyscallError("close_range", err), os.NewSyscallError("unshare", err2))
 	}
 	return nil
 }
 
-// outOfTheWay moves files that lie where another one belongs.
+// outOfTheWay moves files that are at a number where another file belongs.
 func outOfTheWay(moves []move) error {
 	moved := map[int]int{}
 	for i, m := range moves {
@@ -137,9 +137,9 @@ func outOfTheWay(moves []move) error {
 	return nil
 }
 
-// keep makes a copy of what the runtime may have at a number that is wanted, its
-// epoll instance and its eventfd, and gives the way back: the thread of an Exec that
-// fails needs them to end. Both are anonymous inodes, whose mode names no type.
+// keep duplicates the runtime's epoll instance and its eventfd if they are at a number
+// of the program's files, and returns the moves that restore them: if execve fails, the
+// thread needs them until it ends. Both are anonymous inodes, whose mode has no type.
 func keep(moves []move) (back []move, err error) {
 	for _, m := range moves {
 		var st unix.Stat_t
@@ -155,8 +155,8 @@ func keep(moves []move) (back []move, err error) {
 	return back, nil
 }
 
-// aside makes a descriptor for the same file at a number that nobody wants. The
-// moves are sorted by the number.
+// aside duplicates a descriptor to a number that no file of the program has. The moves
+// are sorted by the number.
 func aside(fd int, moves []move) (int, error) {
 	for least := 0; ; least++ {
 		n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, least)

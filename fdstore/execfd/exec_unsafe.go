@@ -13,24 +13,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sequence is what is left to do once the first number may be another file than
-// the runtime believes.
+// sequence has the data for the last steps, in which a number may be another file than
+// the runtime expects.
 type sequence struct {
 	moves   []move
-	back    []move // what puts the runtime's own files where they were
+	back    []move // restores the runtime's own files if execve fails
 	program *byte
 	args    **byte
 	env     **byte
-	signals uintptr // bytes of a set of signals
-	limit   *limit  // what the program shall have, nil: what this process has
-	raised  limit   // what this process has
+	signals uintptr // size of a set of signals in bytes
+	limit   *limit  // RLIMIT_NOFILE of the program, nil: that of this process
+	raised  limit   // RLIMIT_NOFILE of this process
 }
 
 // limit is struct rlimit64.
 type limit struct{ soft, hard uint64 }
 
-// limits gives the RLIMIT_NOFILE that Go has raised, and what it was before: nil if Go
-// has not, or somebody has changed it since.
+// limits returns RLIMIT_NOFILE now, and before Go raised it. was is nil if Go has not
+// raised it, or if it was changed since.
 func limits() (was *limit, now limit, err error) {
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
@@ -38,7 +38,7 @@ func limits() (was *limit, now limit, err error) {
 	}
 	now = limit{r.Cur, r.Max}
 	soft, hard, known := StartLimit()
-	// To the hard one, or one less, see rlimit.go of package syscall.
+	// Go raises it to the hard limit, or to one less, see rlimit.go of package syscall.
 	if known && soft < hard && now.hard == hard && (now.soft == hard || now.soft == hard-1) {
 		was = &limit{soft, hard}
 	}
@@ -48,7 +48,7 @@ func limits() (was *limit, now limit, err error) {
 // signals has a bit for each signal: MIPS has 128 of them, all others have 64.
 type signals [2]uint64
 
-// newSequence makes all that needs memory.
+// newSequence allocates everything that the last steps need.
 func newSequence(p Program, moves, back []move) (*sequence, error) {
 	program, err := unix.BytePtrFromString(p.Path)
 	if err != nil {
@@ -73,18 +73,18 @@ func newSequence(p Program, moves, back []move) (*sequence, error) {
 	return s, nil
 }
 
-// run places the files and calls execve. If it returns, it gives the move that
-// failed, or their number where execve did.
+// run moves the files and calls execve. If it returns, at is the index of the move that
+// failed, or the number of moves if execve failed.
 func (s *sequence) run() (at int, errno unix.Errno) {
 	at, errno = s.raw()
 	runtime.KeepAlive(s)
 	return at, errno
 }
 
-// raw must give the scheduler and the collector no turn in this thread: they would
-// use the runtime's epoll instance by its number. So it allocates nothing, calls
-// nothing that looks for a preemption, and blocks the signal that asks for one. Its
-// own prologue may give a turn: nothing is moved by then.
+// raw must not let the scheduler and the garbage collector run in this thread, because
+// they would use the runtime's epoll instance by its number. So it allocates nothing,
+// calls no function with a preemption check, and blocks the preemption signal. Its own
+// prologue may be preempted: nothing is moved at that point.
 //
 //go:norace
 func (s *sequence) raw() (at int, errno unix.Errno) {
@@ -109,9 +109,9 @@ func (s *sequence) raw() (at int, errno unix.Errno) {
 	return at, errno
 }
 
-// exec lowers the limit, allows signals, since a program inherits what is blocked, and
-// calls execve. If that fails, it takes both back. Nowhere in a function that may not
-// split its stack can a signal preempt it.
+// exec restores the limit and unblocks signals, because a program inherits the mask, and
+// calls execve. If execve fails, exec undoes both. A signal cannot preempt a nosplit
+// function.
 //
 //go:nosplit
 //go:norace
@@ -128,8 +128,8 @@ func (s *sequence) exec(all, before *signals) (errno unix.Errno) {
 	return errno
 }
 
-// put gives a file its number. A file that is there already, which dup3 refuses,
-// only loses close-on-exec.
+// put moves a file to its number. If it is there already, where dup3 would fail, put only
+// clears close-on-exec.
 //
 //go:nosplit
 //go:norace

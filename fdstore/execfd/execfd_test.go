@@ -23,18 +23,18 @@ import (
 	"regrow/fdstore/execfd"
 )
 
-// jobEnv makes the test binary a program that calls Exec, as job says.
+// jobEnv is the variable that makes the test binary a program that calls Exec for a job.
 const jobEnv = "EXECFD_TEST_JOB"
 
-// job is what a program that calls Exec has, and what it wants.
+// job describes the files of a program that calls Exec, before and after.
 type job struct {
-	Files  map[int]string // what is wanted: text of the file by number
-	Same   map[int]int    // number that shall be the same open file as another one
-	AtHand map[string]int // number at which a file lies before
-	Busy   bool           // other goroutines wait for timers and pipes all the while
+	Files  map[int]string // text of the file that each number must have
+	Same   map[int]int    // numbers that must share the open file of another number
+	AtHand map[string]int // number of a file before Exec
+	Busy   bool           // other goroutines wait for timers and pipes during Exec
 }
 
-// show prints what the files at given numbers hold.
+// show prints the content of the files at the given numbers.
 const show = `for n in "$@"; do printf "%s=" $n; cat /proc/self/fd/$n; echo; done; echo pid=$$`
 
 func TestMain(m *testing.M) {
@@ -69,7 +69,7 @@ func become(text string) error {
 	return execfd.Exec(p)
 }
 
-// busy lets the runtime use its epoll instance all the time, in many threads.
+// busy makes the runtime use its epoll instance all the time, in many threads.
 func busy() {
 	for range 4 {
 		r, w, err := os.Pipe()
@@ -90,7 +90,7 @@ func busy() {
 	}
 }
 
-// numbered makes a file that holds a text, where the job wants to have it.
+// numbered makes a file with a text, at the number that the job asks for.
 func numbered(j job, text string) (*os.File, error) {
 	fd, err := unix.MemfdCreate("file", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -109,7 +109,7 @@ func numbered(j job, text string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), text), nil
 }
 
-// started runs the test binary as a program that calls Exec.
+// started returns the test binary as a program that calls Exec.
 func started(t *testing.T, j job) (out string, pid int) {
 	t.Helper()
 	text, err := json.Marshal(j)
@@ -160,14 +160,14 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// TestNothingElse lists the descriptors of the program: what any child of this
-// process has, and those that were asked for.
+// TestNothingElse checks that the program has no other descriptors than any child of this
+// process and those of Files.
 func TestNothingElse(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	const number = 37 // nobody's else
+	const number = 37 // not used otherwise
 	cmd := exec.Command(self, "-test.run=^TestBecomeLister$")
 	cmd.Env = append(os.Environ(), "EXECFD_TEST_LISTER="+strconv.Itoa(number))
 	out, err := cmd.CombinedOutput()
@@ -190,7 +190,7 @@ func TestNothingElse(t *testing.T) {
 func TestBecomeLister(t *testing.T) {
 	number, err := strconv.Atoi(os.Getenv("EXECFD_TEST_LISTER"))
 	if err != nil {
-		return // it is a part of TestNothingElse
+		return // runs only as a part of TestNothingElse
 	}
 	ls, err := exec.LookPath("ls")
 	if err != nil {
@@ -199,8 +199,8 @@ func TestBecomeLister(t *testing.T) {
 	t.Fatal(execfd.Exec(execfd.Program{Path: ls, Args: []string{"ls", "/proc/self/fd"}, Files: map[int]*os.File{number: os.Stdin}}))
 }
 
-// TestErrors holds that an Exec that fails leaves this process as it was, threads
-// and descriptors.
+// TestErrors checks that a failed Exec does not change the threads and descriptors of
+// this process.
 func TestErrors(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -228,7 +228,7 @@ func TestErrors(t *testing.T) {
 		{"no file", execfd.Program{Path: "/bin/true", Files: map[int]*os.File{3: nil}}, os.ErrInvalid},
 		{"beyond the limit", execfd.Program{Path: "/bin/true", Files: map[int]*os.File{1 << 30: w}}, unix.EBADF},
 	} {
-		for range 10 { // more than the first thread has its turn
+		for range 10 { // so that it runs in other threads than the first, too
 			if err := execfd.Exec(c.p); !errors.Is(err, c.want) {
 				t.Errorf("%s: %v, want %v", c.name, err, c.want)
 			}
@@ -237,7 +237,7 @@ func TestErrors(t *testing.T) {
 	if after := descriptors(t); after != before {
 		t.Errorf("descriptors %s, before %s", after, before)
 	}
-	// Nobody has a copy of the writing end in a thread that lives on.
+	// No thread has kept a copy of the write end.
 	w.Close()
 	if err := r.SetReadDeadline(time.Now().Add(3 * time.Minute)); err != nil {
 		t.Fatal(err)
@@ -262,8 +262,8 @@ func descriptors(t *testing.T) string {
 	return b.String()
 }
 
-// TestLimit holds that the program has the soft RLIMIT_NOFILE that this process was
-// started with, and that one which is changed since wins.
+// TestLimit checks that the program has the soft RLIMIT_NOFILE with which this process
+// was started, unless the limit was changed since.
 func TestLimit(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -281,7 +281,7 @@ func TestLimit(t *testing.T) {
 
 func TestBecomeLimit(t *testing.T) {
 	if os.Getenv("EXECFD_TEST_LIMIT") == "" {
-		return // it is a part of TestLimit
+		return // runs only as a part of TestLimit
 	}
 	var was unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil || was.Cur <= 777 {
@@ -296,7 +296,7 @@ func TestBecomeLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// One that fails leaves the limit as it is.
+	// A failed Exec does not change the limit.
 	before := was.Cur
 	if err := execfd.Exec(execfd.Program{Path: "/nonexistent", Files: map[int]*os.File{3: null}}); !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)

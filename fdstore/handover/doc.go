@@ -1,35 +1,34 @@
-// Package handover replaces a server by its next version while clients keep
-// asking, and no request fails. The listening sockets lie in an fdstore.Store that
-// each generation passes to the next one.
+// Package handover replaces a server by its next version while clients send requests,
+// and no request fails. The listening sockets are in an fdstore.Store, which each
+// generation passes to the next one.
 //
 //	generation 1   Listen ─ Ready ─ Serve ──────── Next ───────────┐ drain ─ end
 //	                  │                             │ starts        ▲ Ready
 //	store             └─ socket ──────────────────┐ ▼               │
 //	generation 2                                  └─ Begin ─ Listen ┴ Serve ────────────
 //
-// Both accept from one queue for a moment, and while neither does the kernel keeps
-// connections for the next that does. A generation that does not get ready is
-// ended, and the old one serves on.
+// For a moment both generations accept connections from one queue. While neither accepts,
+// connections wait in the queue. If the next generation does not get ready, it is ended,
+// and the old one continues to serve.
 //
-// # How no request fails
+// # Why no request fails
 //
 // A server of package net/http drops a request that it reads after Shutdown has
-// begun, and Shutdown closes the connections that are idle: a client that writes
-// its next request at that moment gets an error, which for a POST nobody may hide
-// by asking again. So [Serve] does it in another order:
+// begun, and Shutdown closes idle connections. If a client writes its next request at
+// that moment, it gets an error, and a client must not repeat a POST by itself. So
+// [Serve] uses another order:
 //
-//  1. It closes the listener and waits until http.Server.Serve has returned: every
-//     connection that was accepted is known now.
-//  2. Each request still gets its answer, with "Connection: close": the client knows
+//  1. It closes the listener and waits until http.Server.Serve has returned. Then it
+//     knows every accepted connection.
+//  2. Each request is still answered, with "Connection: close". So the client knows
 //     that the connection ends, and opens its next one to the new generation.
-//  3. When no connection is left it calls Shutdown. One that a client leaves idle, or
-//     on which it never asks, is closed after [Options.Idle], as every server does
-//     after its IdleTimeout.
+//  3. When no connection is left, it calls Shutdown. A connection without a request is
+//     closed after [Options.Idle], as any server does after its IdleTimeout.
 //
-// # What stays with the caller
+// # Responsibilities of the caller
 //
-// When to begin (a signal, say), and what to do with connections that were hijacked
-// (websockets): net/http does not count them, and they end with the process. A
-// service manager that watches the pid of its service must be told of the new one
+// The caller decides when to begin (at a signal, for example), and what to do with
+// hijacked connections (websockets): net/http does not count them, and they end with the
+// process. If a service manager watches the pid of the service, notify it of the new pid
 // (MAINPID= of sd_notify(3), see package activation).
 package handover

@@ -22,7 +22,7 @@ import (
 	"regrow/fdstore"
 )
 
-// one is a server in this process, which can be told to end.
+// one is a server in this process that a test can end.
 type one struct {
 	address string
 	end     context.CancelFunc
@@ -41,7 +41,7 @@ func serving(t *testing.T, h http.HandlerFunc, o Options) *one {
 	srv := &http.Server{Handler: h, ConnState: func(_ net.Conn, state http.ConnState) {
 		select {
 		case s.states <- state:
-		default: // nobody looks any more
+		default: // the test no longer reads
 		}
 	}}
 	go func() { s.served <- Serve(ctx, srv, l, o) }()
@@ -49,7 +49,7 @@ func serving(t *testing.T, h http.HandlerFunc, o Options) *one {
 	return s
 }
 
-// state waits until a connection has got so far.
+// state waits until a connection has a state.
 func (s *one) state(t *testing.T, want http.ConnState) {
 	t.Helper()
 	for {
@@ -64,7 +64,7 @@ func (s *one) state(t *testing.T, want http.ConnState) {
 	}
 }
 
-// ends lets the server end and waits until it listens no more.
+// ends ends the server and waits until it no longer listens.
 func (s *one) ends(t *testing.T) {
 	t.Helper()
 	s.end()
@@ -123,16 +123,16 @@ func post(t *testing.T, conn net.Conn, r *bufio.Reader, text string) *http.Respo
 	return resp
 }
 
-// TestLastRequest lets requests come when the server has begun to end: the first on
-// a connection that it has accepted, and one on a connection that was idle. Both are
-// answered, and told that they are the last.
+// TestLastRequest sends requests when the server has begun to end: the first one on an
+// accepted connection, and one on an idle connection. Both must be answered, with
+// "Connection: close".
 func TestLastRequest(t *testing.T) {
 	s := serving(t, echo, Options{Idle: patience})
 	fresh, freshReader := dial(t, s.address)
 	s.state(t, http.StateNew)
 	kept, keptReader := dial(t, s.address)
 	if resp := post(t, kept, keptReader, "early"); resp.Close {
-		t.Error("the server ends a connection that it could keep")
+		t.Error("the server closes a connection before it ends")
 	}
 	s.state(t, http.StateIdle)
 	s.ends(t)
@@ -141,7 +141,7 @@ func TestLastRequest(t *testing.T) {
 		r    *bufio.Reader
 	}{{kept, keptReader}, {fresh, freshReader}} {
 		if resp := post(t, c.conn, c.r, "late"); !resp.Close {
-			t.Error("the client is not told that the connection ends")
+			t.Error("the answer has no Connection: close")
 		}
 		if _, err := c.r.ReadByte(); !errors.Is(err, io.EOF) {
 			t.Errorf("the connection's end: %v", err)
@@ -152,7 +152,8 @@ func TestLastRequest(t *testing.T) {
 	}
 }
 
-// TestIdle ends although clients keep connections on which they never ask.
+// TestIdle checks that the server ends although clients keep connections without a
+// request.
 func TestIdle(t *testing.T) {
 	s := serving(t, echo, Options{Idle: time.Millisecond})
 	_, fresh := dial(t, s.address)
@@ -171,7 +172,7 @@ func TestIdle(t *testing.T) {
 	}
 }
 
-// TestLimit cuts off a request that does not end.
+// TestLimit checks that a request that does not end is closed after the limit.
 func TestLimit(t *testing.T) {
 	s := serving(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, Options{Limit: 10 * time.Millisecond})
 	conn, _ := dial(t, s.address)
@@ -183,7 +184,7 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// TestServeFails holds that a server which cannot serve says so.
+// TestServeFails checks the error of a server that cannot serve.
 func TestServeFails(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -195,8 +196,8 @@ func TestServeFails(t *testing.T) {
 	}
 }
 
-// TestNextFails lets a next generation fail, and the same one serve on until one
-// does not.
+// TestNextFails starts a next generation that fails. The old one must continue to serve,
+// until a next generation succeeds.
 func TestNextFails(t *testing.T) {
 	mark := filepath.Join(t.TempDir(), "mark")
 	t.Setenv(markEnv, mark)
@@ -223,8 +224,8 @@ func TestNextFails(t *testing.T) {
 	s.end()
 }
 
-// TestNotReady holds what Next says of a program that ends, that is silent, and that
-// is not there.
+// TestNotReady checks the error of Next for a program that ends, one that is never ready,
+// and one that does not exist.
 func TestNotReady(t *testing.T) {
 	p, err := Begin()
 	if err != nil {
@@ -232,21 +233,21 @@ func TestNotReady(t *testing.T) {
 	}
 	defer p.Close()
 	if err := p.Next(t.Context(), exec.Command("sh", "-c", "exit 7")); !errors.Is(err, ErrNotReady) || !strings.Contains(err.Error(), "exit status 7") {
-		t.Errorf("it ends: %v", err)
+		t.Errorf("a program that ends: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	silent := exec.Command("sleep", "1000")
 	if err := p.Next(ctx, silent); !errors.Is(err, ErrNotReady) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("it is silent: %v", err)
+		t.Errorf("a program that is never ready: %v", err)
 	}
 	if err := unix.Kill(silent.Process.Pid, 0); !errors.Is(err, unix.ESRCH) {
-		t.Errorf("it is still there: %v", err)
+		t.Errorf("the program still runs: %v", err)
 	}
 	if err := p.Next(t.Context(), exec.Command("/nonexistent")); !errors.Is(err, os.ErrNotExist) || errors.Is(err, ErrNotReady) {
-		t.Errorf("it is not there: %v", err)
+		t.Errorf("a program that does not exist: %v", err)
 	}
-	l, err := p.Listen("late", "tcp", "127.0.0.1:0") // none of them has taken the store away
+	l, err := p.Listen("late", "tcp", "127.0.0.1:0") // this process can still become the writer
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,11 +257,11 @@ func TestNotReady(t *testing.T) {
 		t.Error(err)
 	}
 	if err := p.Next(t.Context(), exec.Command("true")); !errors.Is(err, ErrHandedOver) {
-		t.Errorf("a second one: %v", err)
+		t.Errorf("a second Next: %v", err)
 	}
 }
 
-// given makes a Process with the store of another one, as a next generation has.
+// given makes a Process with the store of another Process, like a next generation.
 func given(t *testing.T, p *Process) *Process {
 	t.Helper()
 	if err := p.Store().Resign(); err != nil { // as Next does
@@ -279,8 +280,7 @@ func given(t *testing.T, p *Process) *Process {
 	return next
 }
 
-// TestListen gives listeners of the store by their names, and new ones to whichever
-// generation needs them first.
+// TestListen gets listeners of the store by their names, and new ones in any generation.
 func TestListen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "socket")
 	p, err := Begin()
@@ -325,7 +325,7 @@ func TestListen(t *testing.T) {
 			t.Errorf("%v: %v, %v", c, l, err)
 		}
 	}
-	// Somebody listens there, as long as one of them holds the store.
+	// The socket listens as long as one Process has the store.
 	conn, err := net.Dial("tcp", web)
 	if err != nil {
 		t.Fatal(err)
@@ -337,13 +337,14 @@ func TestListen(t *testing.T) {
 	}
 }
 
-// TestBegin holds that an environment which names no pipe is refused.
+// TestBegin checks that Begin refuses an environment that names something else than a
+// pipe.
 func TestBegin(t *testing.T) {
 	for _, value := range []string{"x", "-1", "99999"} {
 		t.Setenv(EnvReady, value)
 		if p, err := Begin(); err == nil {
 			p.Close()
-			t.Errorf("%q is taken", value)
+			t.Errorf("%q is accepted", value)
 		}
 	}
 }

@@ -23,9 +23,9 @@ import (
 	"regrow/test/rounds"
 )
 
-// TestNoRequestFails replaces a server five times while clients ask without a pause:
-// over connections that they keep and over a new one each, by GET and by POST. Each
-// answer is the right one, and not one request is lost, or asked twice.
+// TestNoRequestFails replaces a server five times while clients send requests without a
+// pause: over kept connections and over new ones, by GET and by POST. Each answer must be
+// right, and no request may be lost or repeated.
 func TestNoRequestFails(t *testing.T) {
 	const handovers = 5
 	want := int64(rounds.Of(t, "REGROW_TEST_REQUESTS", 3000, 15_000))
@@ -55,15 +55,15 @@ func TestNoRequestFails(t *testing.T) {
 	s.end()
 }
 
-// served is a server under test and all its generations.
+// served is a server under test with all its generations.
 type served struct {
 	t       *testing.T
 	address string
 	pid     int
 }
 
-// start starts the first generation. Later ones become this process's children when
-// the one before has ended.
+// start starts the first generation. Each later generation becomes a child of this
+// process when the previous one has ended.
 func start(t *testing.T) *served {
 	t.Helper()
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -95,14 +95,13 @@ func start(t *testing.T) *served {
 	return s
 }
 
-// handOver replaces the server and waits until the old process has ended, with
-// status 0.
+// handOver replaces the server and waits until the old process has ended with status 0.
 func (s *served) handOver() {
 	s.t.Helper()
 	old := s.pid
 	s.signal(unix.SIGHUP)
 	s.gone(old)
-	// Whoever answers now is the next one.
+	// From now on the next generation answers.
 	body, err := askOnce(s.address)
 	if _, scanErr := fmt.Sscanf(body, "%d %d", new(int), &s.pid); err != nil || scanErr != nil || s.pid == old {
 		s.t.Fatalf("%q, %v, %v", body, err, scanErr)
@@ -142,7 +141,7 @@ func (s *served) end() {
 	s.gone(s.pid)
 	s.pid = 0
 	if _, err := net.Dial("tcp", s.address); !errors.Is(err, unix.ECONNREFUSED) {
-		s.t.Errorf("somebody listens still: %v", err)
+		s.t.Errorf("the socket still listens: %v", err)
 	}
 }
 
@@ -157,7 +156,7 @@ func askOnce(address string) (string, error) {
 	return string(body), err
 }
 
-// load is a number of clients that ask until they are told to end.
+// load is a number of clients that send requests until the test stops them.
 type load struct {
 	t       *testing.T
 	address string
@@ -174,8 +173,7 @@ func newLoad(t *testing.T, address string) *load {
 	return l
 }
 
-// run lets a client ask again and again. A request that fails is counted, whatever
-// the reason.
+// run has a client send requests again and again. It counts every failed request.
 func (l *load) run(ask func() error) {
 	l.clients.Go(func() {
 		for !l.ends() {
@@ -213,7 +211,7 @@ func (l *load) await(reached func() bool) {
 	}
 }
 
-// body is what a POST sends: more than a packet.
+// body is the body of a POST: larger than a packet.
 var body = strings.Repeat("body ", 2000)
 
 // check counts an answer.
@@ -237,9 +235,9 @@ func (l *load) check(method, got string) error {
 	return nil
 }
 
-// strict is a client that never asks twice: it writes each request to a connection
-// that it has, or to a new one, and what happens then counts. With keep it uses a
-// connection until the server says that it was the last answer.
+// strict is a client that never repeats a request: it writes each request once, to its
+// connection or a new one, and counts the result. With keep it uses a connection until
+// the server closes it with an answer.
 func strict(l *load, method string, keep bool) error {
 	conn, err := net.Dial("tcp", l.address)
 	if err != nil {
@@ -293,7 +291,7 @@ func exchange(l *load, method string, conn net.Conn, r *bufio.Reader, request []
 	return resp.Close, l.check(method, string(got))
 }
 
-// library is a client of net/http, with 20 requests over connections of its own.
+// library is a client of net/http that sends 20 requests over connections of its own.
 func library(l *load, method string, keep bool) error {
 	transport := &http.Transport{DisableKeepAlives: !keep}
 	defer transport.CloseIdleConnections()
@@ -322,7 +320,7 @@ func library(l *load, method string, keep bool) error {
 	return nil
 }
 
-// slow asks for an answer that takes longer than a handover.
+// slow sends a request whose answer takes longer than a handover.
 func slow(l *load) error {
 	transport := &http.Transport{} // the connection outlives the request, and no handover waits for it
 	defer transport.CloseIdleConnections()

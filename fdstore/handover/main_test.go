@@ -19,14 +19,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// serverEnv makes the test binary a server, and says how it is to behave.
+// serverEnv is the variable that makes the test binary a server, and selects its
+// behaviour.
 const serverEnv = "HANDOVER_TEST_SERVER"
 
 // generationEnv counts the generations.
 const generationEnv = "HANDOVER_TEST_GENERATION"
 
-// patience is how long a test waits for what must come. It is only there to end a
-// test that hangs: no verdict depends on how long something takes.
+// patience is how long a test waits. It only ends a test that hangs: no result depends on
+// how long something takes.
 const patience = 3 * time.Minute
 
 func TestMain(m *testing.M) {
@@ -40,11 +41,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// markEnv names a file that a generation makes which fails.
+// markEnv is the variable with the path of a file that a failing generation makes.
 const markEnv = "HANDOVER_TEST_MARK"
 
-// server serves the pid that a test asks for, until TERM. HUP hands it over, and
-// USR1 does to a generation that fails.
+// server serves requests until TERM. HUP starts the next generation, and USR1 a next
+// generation that fails.
 func server(kind string) error {
 	if kind == "fails" {
 		return os.WriteFile(os.Getenv(markEnv), nil, 0o644)
@@ -72,7 +73,7 @@ func server(kind string) error {
 	return Serve(ctx, &http.Server{Handler: handler()}, l, Options{})
 }
 
-// tell tells the test where the first generation listens.
+// tell writes the address of the first generation for the test.
 func tell(addr net.Addr) error {
 	if os.Getenv(generationEnv) != "1" {
 		return nil
@@ -102,8 +103,8 @@ func follow(ctx context.Context, end func(), p *Process, signals <-chan os.Signa
 	}
 }
 
-// handler answers "GENERATION PID BODY", where the body is what was sent. The path
-// /slow sends its answer in pieces.
+// handler answers "GENERATION PID BODY", with the body of the request. The path /slow
+// sends its answer in pieces.
 func handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

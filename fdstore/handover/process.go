@@ -15,19 +15,19 @@ import (
 	"regrow/fdstore"
 )
 
-// EnvReady is the environment variable that tells a generation at which descriptor
-// the one before it waits to hear that it is ready.
+// EnvReady is the environment variable that names the descriptor on which a generation
+// reports to the previous one that it is ready.
 const EnvReady = "FDSTORE_HANDOVER_READY"
 
 // Errors of this package, matched with [errors.Is].
 var (
-	// ErrNotReady means that the next generation ended, or took too long, before
-	// it called [Process.Ready]. It is gone.
+	// ErrNotReady means that the next generation ended, or was ended at a timeout,
+	// before it called [Process.Ready].
 	ErrNotReady = errors.New("the next generation did not get ready")
 	// ErrHandedOver means that there is a next generation already.
 	ErrHandedOver = errors.New("a next generation serves already")
-	// ErrAddress means that the listener of this name has another address. A
-	// listener with another address needs another name.
+	// ErrAddress means that the listener of this name has another address. Use
+	// another name for a listener with another address.
 	ErrAddress = errors.New("the listener has another address")
 )
 
@@ -36,14 +36,14 @@ var (
 type Process struct {
 	mu    sync.Mutex
 	store *fdstore.Store
-	ready *os.File // nil: nobody waits
+	ready *os.File // nil: no previous generation waits
 
-	next   sync.Mutex // held while a next generation is not ready yet
+	next   sync.Mutex // held until a next generation is ready
 	handed bool
 }
 
-// Begin opens the store that the generation before this one has passed, or makes one,
-// if there was none before. The caller must [Process.Close] it.
+// Begin opens the store of the previous generation. If there is no previous generation,
+// it makes a store. The caller must [Process.Close] the Process.
 //
 // Errors: those of fdstore.Inherited and fdstore.New.
 func Begin() (*Process, error) {
@@ -64,17 +64,17 @@ func Begin() (*Process, error) {
 	return p, nil
 }
 
-// Store returns the store. It belongs to the Process. To add to it, adopt it first
-// (fdstore.Store.Adopt): [Process.Next] resigns.
+// Store returns the store. It belongs to the Process. To add to it, first call
+// fdstore.Store.Adopt. [Process.Next] resigns as the writer.
 func (p *Process) Store() *fdstore.Store {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.store
 }
 
-// Listen returns the listener with this name: the one that the generation before
-// had, or a new one, which is in the store from then on. network and address are
-// those of [net.Listen]. The caller closes it; the socket lives on in the store.
+// Listen returns the listener with this name: that of the previous generation, or a new
+// one, which it adds to the store. network and address are those of [net.Listen]. The
+// caller closes the listener; the socket stays open in the store.
 //
 // Errors: [ErrAddress], those of [net.Listen], and those of fdstore.Store.Listener,
 // fdstore.Store.Adopt and fdstore.Store.AddListener.
@@ -96,9 +96,9 @@ func (p *Process) Listen(name, network, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// newListener makes one and adds it. Preconditions: p.mu is held.
+// newListener makes a listener and adds it to the store. Preconditions: p.mu is held.
 func (p *Process) newListener(name, network, address string) (net.Listener, error) {
-	// The generation before has resigned, or has ended.
+	// The previous generation has resigned, or has ended.
 	if err := p.store.Adopt(); err != nil {
 		return nil, err
 	}
@@ -113,8 +113,8 @@ func (p *Process) newListener(name, network, address string) (net.Listener, erro
 	return l, nil
 }
 
-// sameAddress compares what a listener has with what is asked for, as far as that
-// says anything.
+// sameAddress compares the address of a listener with the requested one. A requested
+// port 0 or an unspecified address matches any.
 func sameAddress(has net.Addr, network, address string) error {
 	same := true
 	switch has := has.(type) {
@@ -134,12 +134,12 @@ func sameAddress(has net.Addr, network, address string) error {
 	return nil
 }
 
-// Ready tells the generation before that this one is about to serve. Call it when
-// nothing can go wrong any more, right before [Serve]. Where nobody waits, and the
-// second time, it does nothing.
+// Ready reports to the previous generation that this one is about to serve. Call it when
+// nothing can fail any more, right before [Serve]. Without a previous generation, and
+// when called again, it does nothing.
 //
-// Errors: EPIPE if the other one waits no longer: it serves on, and this process
-// should end.
+// Errors: EPIPE if the previous generation no longer waits: it continues to serve, and
+// this process should end.
 func (p *Process) Ready() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -150,20 +150,21 @@ func (p *Process) Ready() error {
 	_ = p.ready.Close()
 	p.ready = nil
 	if err != nil {
-		return fmt.Errorf("handover: the generation before: %w", err)
+		return fmt.Errorf("handover: report to the previous generation: %w", err)
 	}
 	return nil
 }
 
-// Next starts the next generation and returns when it is ready: then this one is to
-// end, as [Serve] does when its context ends. cmd is a program that calls [Begin] and
-// [Process.Ready], such as exec.Command(os.Args[0], os.Args[1:]...) for what lies
-// there by now. It must outlive this process: no CommandContext, and as its output
-// only files. The store and a pipe are added to its ExtraFiles and its Env.
+// Next starts the next generation and returns when it is ready. Then this generation
+// should end, by ending the context of [Serve]. cmd is a program that calls [Begin] and
+// [Process.Ready], for example exec.Command(os.Args[0], os.Args[1:]...), which runs the
+// program that is at that path now. It must outlive this process: do not use
+// CommandContext, and use only files as its output. Next adds the store and a pipe to its
+// ExtraFiles and its Env.
 //
-// Errors: [ErrHandedOver]; [ErrNotReady], with the reason, and with the error of ctx
-// if that ended: the process that was started is gone then, and this one serves
-// on; or what cmd.Start says.
+// Errors: [ErrHandedOver]; [ErrNotReady] with the reason, which is the error of ctx if
+// that ended: the started process has ended, and this one should continue to serve; or
+// the error of cmd.Start.
 func (p *Process) Next(ctx context.Context, cmd *exec.Cmd) error {
 	p.next.Lock()
 	defer p.next.Unlock()
@@ -180,14 +181,14 @@ func (p *Process) Next(ctx context.Context, cmd *exec.Cmd) error {
 		return fmt.Errorf("handover: pid %d: %w: %w (%s)", cmd.Process.Pid, ErrNotReady, err, endOf(cmd))
 	}
 	p.handed = true
-	go func() { _ = cmd.Wait() }() // for as long as this process lives
+	go func() { _ = cmd.Wait() }() // reaps it if it ends before this process
 	return nil
 }
 
 // firstExtra is the descriptor that the first of [exec.Cmd.ExtraFiles] becomes.
 const firstExtra = 3
 
-// start starts the next generation and returns the pipe from which it is heard.
+// start starts the next generation and returns the pipe on which it reports.
 func (p *Process) start(cmd *exec.Cmd) (*os.File, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -195,9 +196,9 @@ func (p *Process) start(cmd *exec.Cmd) (*os.File, error) {
 	}
 	defer w.Close()
 	p.mu.Lock()
-	defer p.mu.Unlock() // what is lent must not be closed before the child has it
-	// The next one may add to the store as soon as it is there. If it does not get
-	// ready, its death gives the store back.
+	defer p.mu.Unlock() // Close must not close the lent descriptor before the child has it
+	// The next generation may add to the store at once. If it does not get ready, its
+	// death releases the writer's lock.
 	if err = errors.Join(p.store.Resign(), p.store.AddToCmd(cmd)); err == nil {
 		cmd.Env = append(cmd.Env, EnvReady+"="+strconv.Itoa(firstExtra+len(cmd.ExtraFiles))) // AddToCmd has set Env
 		cmd.ExtraFiles = append(cmd.ExtraFiles, w)
@@ -210,7 +211,7 @@ func (p *Process) start(cmd *exec.Cmd) (*os.File, error) {
 	return r, nil
 }
 
-// awaitReady returns nil when the other end says so.
+// awaitReady returns nil when the next generation reports that it is ready.
 func awaitReady(ctx context.Context, r *os.File) error {
 	defer context.AfterFunc(ctx, func() { _ = r.SetReadDeadline(time.Unix(1, 0)) })()
 	_, err := r.Read(make([]byte, 1))
@@ -220,10 +221,10 @@ func awaitReady(ctx context.Context, r *os.File) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return ctx.Err()
 	}
-	return errors.New("it has closed its end without a word")
+	return errors.New("it has closed its end of the pipe")
 }
 
-// endOf waits for a process that ends and says how.
+// endOf waits for a process that is ending and returns how it ended.
 func endOf(cmd *exec.Cmd) string {
 	if err := cmd.Wait(); cmd.ProcessState == nil {
 		return err.Error()
@@ -231,7 +232,7 @@ func endOf(cmd *exec.Cmd) string {
 	return cmd.ProcessState.String()
 }
 
-// Close closes the store. Its files live on where there is a next generation.
+// Close closes the store. Its files stay open if there is a next generation.
 func (p *Process) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -4,5 +4,5 @@ package handover
 
 import "os"
 
-// takeReady is not reached: there is no store.
+// takeReady is never called: stores exist only on Linux.
 func takeReady() (*os.File, error) { return nil, nil }

@@ -12,36 +12,38 @@ import (
 	"time"
 )
 
-// Options say how long a server that ends waits. The zero value is right for most.
+// Options are the timeouts of a server that ends. The zero value is suitable for most
+// servers.
 type Options struct {
-	// Idle is how long a connection may stay without a request before it is
-	// closed, counted from the end of the last one or from the time when the
-	// server began to end. Default: 5 seconds.
+	// Idle is how long a connection may stay open without a request, counted from
+	// the end of its last request or from the time when the server began to end.
+	// Default: 5 seconds.
 	Idle time.Duration
 
-	// Limit is how long requests may take altogether when the server ends; then
-	// they are cut off. Default: no limit.
+	// Limit is how long requests may take in total when the server ends; then
+	// their connections are closed. Default: no limit.
 	Limit time.Duration
 }
 
-// defaultIdle is what net/http gives a new connection that does not ask, too.
+// defaultIdle is also the time after which net/http closes a new connection without a
+// request during Shutdown.
 const defaultIdle = 5 * time.Second
 
-// Serve serves on a listener until ctx ends, and then lets the server end so that
-// no request fails: see the package comment. It returns nil when the server has
-// ended so, and closes the listener in any case. It uses srv.Handler and
-// srv.ConnState and calls them in its turn; srv serves nothing else, neither
-// before nor after.
+// Serve serves on a listener until ctx ends, and then ends the server so that no request
+// fails: see the package comment. It returns nil when the server has ended in this way.
+// It closes the listener in any case. It replaces srv.Handler and srv.ConnState by
+// functions that call the original ones. srv must not serve anything else, before or
+// after.
 //
-// Errors: what http.Server.Serve says, if it ends before ctx does;
-// [context.DeadlineExceeded] if requests were cut off by [Options.Limit].
+// Errors: that of http.Server.Serve, if it returns before ctx ends;
+// [context.DeadlineExceeded] if [Options.Limit] has ended requests.
 func Serve(ctx context.Context, srv *http.Server, l net.Listener, o Options) error {
 	c := watch(srv)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	select {
 	case err := <-served:
-		_ = l.Close() // it may be: Serve closes it, too
+		_ = l.Close() // Serve may have closed it already
 		return fmt.Errorf("handover: serve: %w", err)
 	case <-ctx.Done():
 	}
@@ -57,12 +59,12 @@ func Serve(ctx context.Context, srv *http.Server, l net.Listener, o Options) err
 type conns struct {
 	ending  atomic.Bool
 	mu      sync.Mutex
-	waiting map[net.Conn]time.Time // since when; the zero time: it is being served
-	changed chan struct{}          // has room for one: something has changed since
+	waiting map[net.Conn]time.Time // idle since; the zero time: a request is being served
+	changed chan struct{}          // buffer of one: a connection has changed
 }
 
-// watch lets c know what becomes of each connection, and every answer say that it is
-// the last one as soon as the server ends.
+// watch keeps track of each connection, and makes every answer close its connection when
+// the server is ending.
 func watch(srv *http.Server) *conns {
 	c := &conns{waiting: map[net.Conn]time.Time{}, changed: make(chan struct{}, 1)}
 	next, handler := srv.ConnState, srv.Handler
@@ -123,7 +125,7 @@ func (c *conns) drain(ctx context.Context, srv *http.Server, o Options) error {
 		timer.Stop()
 		if ctx.Err() != nil {
 			_ = srv.Close()
-			return fmt.Errorf("handover: %d connections were cut off after %v: %w", left, o.Limit, ctx.Err())
+			return fmt.Errorf("handover: closed %d connections with requests after %v: %w", left, o.Limit, ctx.Err())
 		}
 	}
 	if err := srv.Shutdown(ctx); err != nil {
@@ -132,8 +134,8 @@ func (c *conns) drain(ctx context.Context, srv *http.Server, o Options) error {
 	return nil
 }
 
-// closeIdle closes the connections that have waited long enough for a request. It
-// tells how many there are besides and how long it takes until the next is due.
+// closeIdle closes the connections that have been idle for too long. It returns how many
+// connections there are, and the time until the next one must be closed.
 func (c *conns) closeIdle(begin time.Time, idle time.Duration) (left int, wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -151,7 +153,7 @@ func (c *conns) closeIdle(begin time.Time, idle time.Duration) (left int, wait t
 			wait = min(wait, rest)
 			continue
 		}
-		_ = conn.Close() // the server notes it, by StateClosed
+		_ = conn.Close() // the server then calls ConnState with StateClosed
 		c.waiting[conn] = now
 	}
 	return left, wait

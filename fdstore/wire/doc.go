@@ -1,8 +1,8 @@
-// Package wire says how a store of package fdstore looks to those who pull from
-// its sockets by themselves: where message [ID] lies ([Layout.Place]), what its
-// data must say ([Payload]), and how often to try. It is data and arithmetic; no
-// system call is made.
+// Package wire describes the layout of a store of package fdstore, for programs that
+// make the system calls themselves: in which socket and at which position message [ID]
+// is ([Layout.Place]), the data of a message ([Payload]), and how often to try. It
+// contains data and arithmetic, and makes no system call.
 //
-// docs/fdstore-format.md writes the same down for other languages, and the comment
-// of package fdstore has the sequence of calls.
+// docs/fdstore-format.md is the same description for other languages. The comment of
+// package fdstore has the sequence of calls.
 package wire

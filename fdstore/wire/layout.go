@@ -2,12 +2,12 @@ package wire
 
 import "math"
 
-// ID is the number of a message in its store; the first is 0, the next one 1. It
-// is valid in every process that holds the store, as long as the store lives.
+// ID is the number of a message in its store, counted from 0. It is valid in every
+// process that has the store, as long as the store exists.
 type ID uint32
 
-// Layout says where the messages of a store lie. It stands in the header, so
-// whoever opens a store knows it.
+// Layout determines in which sockets the messages of a store are. The header contains
+// it, so every process that opens the store knows it.
 //
 //	Flat     header │ 0 │ 1 │ 2 │ ...
 //
@@ -23,22 +23,22 @@ type ID uint32
 // file of a message.
 type Layout uint16
 
-// The layouts. The number is how many messages the root holds itself.
+// The layouts. The value is the number of messages that are in the root itself.
 const (
-	// Nested keeps what comes after the first 32 messages in shards of 64,
-	// and what comes after the first 32 shards in branches of 64 shards: the
-	// kernel walks a queue from its head, so a long one costs each get time in
-	// proportion to its length, and most of it for memory that is in no cache
-	// any more. All queues but the root's fit into any send buffer.
+	// Nested has the first 32 messages in the root, the next ones in 32 shards of
+	// 64 messages, and the rest in branches of 64 shards. The kernel walks a queue
+	// from its head, so the cost of a get is proportional to the length of the
+	// queue, and most of it is for memory that is in no cache. All queues but the
+	// root's fit into any send buffer.
 	Nested Layout = 32
-	// Flat keeps all in the root: one socket, and one pull to any message.
+	// Flat has all messages in the root: one socket, and one pull for any message.
 	Flat Layout = math.MaxUint16
 )
 
 const (
-	// ShardSize is how many messages a shard holds.
+	// ShardSize is the number of messages in a shard.
 	ShardSize = 64
-	// BranchSize is how many shards a branch holds.
+	// BranchSize is the number of shards in a branch.
 	BranchSize = 64
 	rootShards = 32 // of the root itself
 
@@ -49,8 +49,9 @@ const (
 // Known reports whether l is one of the layouts of this package.
 func (l Layout) Known() bool { return l == Flat || l == Nested }
 
-// Limit returns how many messages fit: in the root SO_PEEK_OFF, a C int, must
-// reach the last; of nested queues the number has 16 bits.
+// Limit returns the largest number of messages. In a flat store the peek offset of the
+// last message must fit into a C int; in a nested store the number of a queue has 16
+// bits.
 func (l Layout) Limit() int {
 	if l == Flat {
 		return math.MaxInt32 / PayloadSize // the header takes one
@@ -58,16 +59,15 @@ func (l Layout) Limit() int {
 	return int(l) + (rootShards+maxBranches*BranchSize)*ShardSize
 }
 
-// Place is the way to a message: which sockets to pull, the first one from the
-// root, the next one from that, and the message's own word.
+// Place tells how to get a message: the nested sockets to pull, the first one from the
+// root and the next one from the first, and the message's own word.
 type Place struct {
-	Way   [2]Word // of the messages that carry the sockets
-	Depth int     // how many there are on the way: 0 to 2
+	Way   [2]Word // words of the messages that carry the nested sockets
+	Depth int     // number of nested sockets, 0 to 2
 	Word  Word    // of the message
 }
 
-// Place returns where message id of n files lies. It is pure: the number of a
-// message says it all.
+// Place returns the place of message id with n files. It depends on nothing else.
 func (l Layout) Place(id ID, n int) Place {
 	if l == Flat || id < ID(l) {
 		return Place{Word: NewWord(Files, n, 0, uint32(id)+1)}
@@ -89,7 +89,7 @@ func (l Layout) Place(id ID, n int) Place {
 	}
 }
 
-// Word is the second half of a payload, and says of the message:
+// Word is the second half of a payload. It describes the message:
 //
 //	63      56 55      48 47              32 31                            0
 //	│  kind   │  files   │      queue      │           position            │
@@ -100,7 +100,7 @@ func (l Layout) Place(id ID, n int) Place {
 // the queue and a magic number in place of its position, which is 0.
 type Word uint64
 
-// Kind says what a message carries.
+// Kind is what a message carries.
 type Kind uint8
 
 // The kinds of messages.
@@ -110,10 +110,10 @@ const (
 	Header Kind = 3
 )
 
-// magic stands in the header: "fds1" in the bytes of a little-endian machine.
+// magic is in the header: "fds1" in the bytes of a little-endian machine.
 const magic = 0x31736466
 
-// NewWord puts a word together. files is 0 to [MaxGroup], queue has 16 bits.
+// NewWord returns a word. files is 0 to [MaxGroup], queue has 16 bits.
 func NewWord(kind Kind, files int, queue, position uint32) Word {
 	return Word(kind)<<56 | Word(uint8(files))<<48 | Word(queue&0xffff)<<32 | Word(position)
 }
@@ -122,8 +122,8 @@ func NewWord(kind Kind, files int, queue, position uint32) Word {
 // there is one.
 func (l Layout) HeaderWord(files int) Word { return NewWord(Header, files, uint32(l), magic) }
 
-// ParseHeader gives the layout that a header names, false if w is not the word of
-// a header. The layout may be one that is not [Layout.Known].
+// ParseHeader returns the layout of a header, and false if w is not the word of a
+// header. The layout need not be [Layout.Known].
 func (w Word) ParseHeader() (Layout, bool) {
 	return Layout(w >> 32), w.Kind() == Header && uint32(w) == magic
 }
@@ -131,8 +131,8 @@ func (w Word) ParseHeader() (Layout, bool) {
 // Kind returns what the message carries.
 func (w Word) Kind() Kind { return Kind(w >> 56) }
 
-// Offset returns what SO_PEEK_OFF must be set to before a peek at this message,
-// in bytes from the head of its queue.
+// Offset returns the value of SO_PEEK_OFF for a peek at this message, in bytes from the
+// head of its queue.
 func (w Word) Offset() int32 { return int32(w.Position()) * PayloadSize }
 
 // Position returns the number of the message in its queue, from 0.
@@ -143,11 +143,11 @@ func (w Word) Position() uint32 {
 	return uint32(w)
 }
 
-// Queue returns the number of the queue that the message is in: 0 for the root.
+// Queue returns the number of the message's queue: 0 for the root.
 func (w Word) Queue() uint32 { return uint32(w>>32) & 0xffff }
 
 // Files returns how many files the message carries, 0 to [MaxGroup].
 func (w Word) Files() int { return int(w >> 48 & 0xff) }
 
-// Where is the word without the number of files.
+// Where returns the word without the number of files.
 func (w Word) Where() Word { return w &^ (0xff << 48) }

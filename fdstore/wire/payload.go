@@ -11,20 +11,20 @@ const (
 	MaxGroup = 253
 
 	// PayloadSize is the length of every message's data in bytes: two uint64
-	// in native byte order, the store's number and the message's [Word]. One
-	// size for all makes the peek offset of any message known.
+	// in native byte order, the store's number and the message's [Word]. All
+	// messages have the same size, so the peek offset of each is known.
 	PayloadSize = 16
 
-	// MaxTries bounds the tries of one pull. In the worst meeting of processes
-	// that was measured, 93 of 100 tries deliver somebody else's files: then 1000
-	// in a row fail once in 10^31 pulls.
+	// MaxTries limits the tries of one pull. In the worst contention that was
+	// measured, 93 of 100 tries return the files of another message. Then 1000
+	// tries in a row fail once in 10^31 pulls.
 	MaxTries = 1000
 
-	// EagerTries are made one after the other before a wait of up to MaxWait,
-	// at random, so that processes that meet in step part again. The kernel
-	// may make 1 ms of any wait.
+	// EagerTries is the number of tries before each random wait of up to MaxWait.
+	// The wait separates processes that run in step. The kernel may extend any wait
+	// to 1 ms.
 	EagerTries = 16
-	// MaxWait is the longest such wait, see EagerTries.
+	// MaxWait is the longest random wait, see EagerTries.
 	MaxWait = 100 * time.Microsecond
 )
 
@@ -40,7 +40,7 @@ func (p Payload) Append(b []byte) []byte {
 	return binary.NativeEndian.AppendUint64(b, uint64(p.Word))
 }
 
-// ParsePayload reports false for data that no store of this kind has sent.
+// ParsePayload returns false if b is not the data of a store's message.
 func ParsePayload(b []byte) (Payload, bool) {
 	if len(b) != PayloadSize {
 		return Payload{}, false

@@ -1,12 +1,11 @@
-// Package early reads what the caller gave this process before the Go runtime's
+// Package early reads the RLIMIT_NOFILE that this process was started with, before Go's
 // libraries change it.
 //
-// Package syscall raises the soft RLIMIT_NOFILE to the hard one in its init,
-// and only os/exec and syscall.Exec undo that. A restored task, or a program that this
-// process becomes by a call of its own, must have the caller's limit, so it has to be
-// read earlier. The linker initializes packages
-// in the order of their import paths as soon as all that they import is
-// initialized (Go 1.21 and newer), and this package imports nothing; so its
-// init runs before the one of syscall. For the same reason it reads the limit
-// by a few lines of assembly. A test holds the order.
+// Package syscall raises the soft RLIMIT_NOFILE to the hard one in its init, and only
+// os/exec and syscall.Exec undo that. A restored task, or a program that this process
+// becomes by execve(2), must have the caller's limit, so the limit must be read earlier.
+// Packages are initialized in the order of their import paths, each when all its imports
+// are initialized (Go 1.21 and newer). This package imports nothing, so its init runs
+// before that of syscall. Therefore it reads the limit with a few lines of assembly. A
+// test checks the order.
 package early

@@ -11,11 +11,11 @@ import (
 	"regrow/fdstore/internal/early"
 )
 
-// The test stands outside the package: its imports would become the package's.
+// The test is in another package, because the package itself must import nothing.
 
-// TestBeforeSyscall holds the order of initialization: this test binary, started
-// with a soft limit below the hard one, must see that limit although package
-// syscall has raised it.
+// TestBeforeSyscall checks the order of initialization: this test binary, started with a
+// soft limit below the hard one, must read that limit although package syscall has
+// raised it.
 func TestBeforeSyscall(t *testing.T) {
 	const want = 777
 	if os.Getenv("EARLY_CHILD") == "1" {

@@ -2,14 +2,14 @@
 
 package early
 
-// files holds soft and hard RLIMIT_NOFILE as they were at the start, errno what
-// the kernel answered.
+// files is the soft and the hard RLIMIT_NOFILE at the start of the process, errno the
+// error of the call.
 var (
 	files [2]uint64
 	errno = getrlimitFiles(&files)
 )
 
-// getrlimitFiles is prlimit64(0, RLIMIT_NOFILE, NULL, lim). It gives the errno.
+// getrlimitFiles is prlimit64(0, RLIMIT_NOFILE, NULL, lim). It returns the errno.
 //
 //go:noescape
 func getrlimitFiles(lim *[2]uint64) uintptr
