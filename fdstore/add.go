@@ -16,17 +16,17 @@ import (
 // borrows f.
 //
 // Errors: [ErrClosed], [ErrSealed], [ErrFull], [ErrInFlight], [ErrCannotSend];
-// [os.ErrClosed], [os.ErrInvalid] (nil) or EBADF for a file that is not open. A
-// [*FileError] tells which one it was, where the kernel is at fault with one. After
-// these errors the store is as it was.
+// [os.ErrClosed], [os.ErrInvalid] (nil) or EBADF for a file that is not open. If the
+// kernel refuses one of the files, a [*FileError] tells which one. After these errors
+// the store is unchanged.
 //
 // [ErrForeign] or [ErrContended] mean that another holder has changed the queue, so
-// that nobody could get what was added: from then on every add says so.
+// that no process could get the message. From then on every add returns this error.
 func (s *Store) Add(f File) (ID, error) { return s.AddGroup(f) }
 
 // AddGroup stores 1 to [MaxGroup] open files as one message and returns its ID.
-// [Store.GetGroup] returns them in the same order. The same file may come
-// several times. It borrows the files.
+// [Store.GetGroup] returns them in the same order. A file may occur several times. It
+// borrows the files.
 //
 // Errors: as [Store.Add], and [ErrTooMany].
 func (s *Store) AddGroup(files ...File) (ID, error) { return s.addGroup("", files) }
@@ -55,7 +55,7 @@ func (s *Store) add(name string, fds []int) (ID, error) {
 		return 0, err
 	}
 	for i, fd := range fds {
-		// A larger number would lose its upper half on its way.
+		// UnixRights would cut a larger number to 32 bits.
 		if fd < 0 || fd > math.MaxInt32 {
 			return 0, fmt.Errorf("fdstore: add: %w", &FileError{i, len(fds), fd, unix.EBADF})
 		}
@@ -74,8 +74,7 @@ func checkCount(n int) error {
 	return nil
 }
 
-// addNext sends the next message, which has the ID that it returns, with an error
-// too.
+// addNext sends the next message and returns its ID, also with an error.
 func (s *Store) addNext(name string, fds []int) (ID, error) {
 	w := s.writer.Load()
 	if w == nil {
@@ -106,8 +105,8 @@ func (s *Store) addNext(name string, fds []int) (ID, error) {
 	if err := s.sendTo(to, place.Word, fds); err != nil {
 		return id, err
 	}
-	// From here on the message is in its queue: there is no way back.
-	if w.broken = s.arrived(to, place.Word); w.broken == nil && s.catalog != nil {
+	// The message is in its queue and cannot be removed.
+	if w.broken = s.checkSent(to, place.Word); w.broken == nil && s.catalog != nil {
 		w.broken = s.catalog.commit(r, link)
 	}
 	if w.broken == nil {
@@ -116,7 +115,7 @@ func (s *Store) addNext(name string, fds []int) (ID, error) {
 	return id, w.broken
 }
 
-// mayAdd says what speaks against a message, and gives where the catalog is to link
+// mayAdd checks that a message may be added, and returns where the catalog must link
 // its name.
 func (s *Store) mayAdd(w *writer, id ID, name string) (link int64, err error) {
 	if name != "" {
@@ -139,7 +138,7 @@ func (s *Store) mayAdd(w *writer, id ID, name string) (link int64, err error) {
 	case w.broken != nil:
 		return 0, w.broken
 	case uint64(id) >= uint64(s.layout.Limit()):
-		return 0, fmt.Errorf("%w: this layout reaches no further than %d messages", ErrFull, s.layout.Limit())
+		return 0, fmt.Errorf("%w: this layout has space for %d messages", ErrFull, s.layout.Limit())
 	}
 	return link, w.checkMost(int(id))
 }

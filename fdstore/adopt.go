@@ -13,18 +13,18 @@ import (
 	"regrow/fdstore/wire"
 )
 
-// Adopt makes this process the store's writer: from then on it adds and seals. A
-// store has one writer at a time, who holds a lock on the catalog (of the open
-// file, see fcntl(2)) that the kernel takes back when the process ends, however it
-// ends. So a new generation of a program goes on with the store of the last one,
-// after [Store.Resign] there, or after its death at any moment: a message that was
-// sent and not counted yet is counted.
+// Adopt makes this process the store's writer, which can add and seal. A store has one
+// writer at a time. The writer has a lock on the catalog (of the open file, see
+// fcntl(2)), which the kernel releases when the process ends for any reason. So a new
+// generation of a program can continue the store of the last one, after [Store.Resign]
+// there or after its death at any moment. If the last writer had sent a message and not
+// counted it, Adopt counts it.
 //
-// The store of a process that is the writer already stays as it is.
+// If this process already is the writer, Adopt does nothing.
 //
-// Errors: [ErrHasWriter] while the writer lives, or if it could not lock because it
-// had no /proc; [ErrSealed] if there is nothing left to write; [ErrNoCatalog],
-// [ErrClosed]; [ErrForeign] or [ErrContended] if another holder has changed the queues.
+// Errors: [ErrHasWriter] while the writer lives, or if the maker could not lock because
+// it had no /proc; [ErrSealed], [ErrNoCatalog], [ErrClosed]; [ErrForeign] or
+// [ErrContended] if another holder has changed the queues.
 func (s *Store) Adopt() error {
 	if err := s.adopt(); err != nil {
 		return fmt.Errorf("fdstore: adopt the store: %w", err)
@@ -58,11 +58,11 @@ func (s *Store) adopt() error {
 	return nil
 }
 
-// Resign ends the adding in this process, which gets on as before, so that another
-// one can [Store.Adopt] the store. In a process that is not the writer it does
-// nothing.
+// Resign ends this process's role as the writer, so that another process can
+// [Store.Adopt] the store. This process can still get files. If it is not the writer,
+// Resign does nothing.
 //
-// Errors: [ErrClosed]; [ErrNoCatalog] for a store that nobody can adopt.
+// Errors: [ErrClosed]; [ErrNoCatalog] for a store that cannot be adopted.
 func (s *Store) Resign() error {
 	err := s.enterCatalog()
 	if err == nil {
@@ -84,13 +84,13 @@ func (s *Store) Resign() error {
 	return nil
 }
 
-// takeOver finds out how far the last writer came. Whatever it was doing when it was
-// killed, the catalog counts all messages but the last, and the queues are as long
-// as that says:
+// takeOver completes the last add of the last writer. At whatever point that was killed,
+// the catalog counts all messages but possibly the last, and the queues have as many
+// messages as counted, or one more:
 //
-//	sockets on the way      made, or not yet
-//	message number count    not yet, or sent: then its record is written, and is
-//	                        linked or not, and all that is left is to count it
+//	nested sockets          made, or not yet
+//	message number count    not sent yet, or sent. If sent, its record is written,
+//	                        its name is linked or not, and it must be counted
 func (s *Store) takeOver(w *writer) error {
 	count, err := s.catalog.begin(s.layout)
 	if err != nil {
@@ -114,8 +114,8 @@ func (s *Store) takeOver(w *writer) error {
 	return s.holdFull(w)
 }
 
-// openLast opens the sockets on the way to the next message, and returns the last
-// one, nil where it was not made yet.
+// openLast opens the nested sockets of the next message, and returns the socket that
+// it belongs into, nil if that was not made yet.
 func (s *Store) openLast(w *writer, p wire.Place) (*socket, error) {
 	to := &w.root
 	for i, word := range p.Way[:p.Depth] {
@@ -133,8 +133,8 @@ func (s *Store) openLast(w *writer, p wire.Place) (*socket, error) {
 	return to, nil
 }
 
-// reaches reports whether a queue has the message that its writer would send next,
-// and demands that it has all before that, and none behind.
+// reaches reports whether a queue already has the next message. It is an error if the
+// queue lacks an earlier message, or has a later one.
 func reaches(to *socket, next wire.Word) (bool, error) {
 	size, err := queued(to.fd)
 	if err != nil {
@@ -142,7 +142,7 @@ func reaches(to *socket, next wire.Word) (bool, error) {
 	}
 	one := messageMemory()
 	if one == 0 {
-		return false, fmt.Errorf("how large a message is cannot be found out now: %w", ErrNoDescriptors)
+		return false, fmt.Errorf("cannot measure the size of a message: %w", ErrNoDescriptors)
 	}
 	to.sent = size / one
 	to.excess = size - to.sent*one
@@ -156,8 +156,7 @@ func reaches(to *socket, next wire.Word) (bool, error) {
 	return false, fmt.Errorf("%w: a queue has %d messages, not %d: another holder has changed it", ErrForeign, to.sent, next.Position())
 }
 
-// countLast makes the message count that was sent last, if it is what its record
-// says.
+// countLast counts the message that was sent last, if it matches its record.
 func (s *Store) countLast(w *writer, in *socket, word wire.Word) error {
 	id := ID(w.count.Load())
 	r, err := s.catalog.next(id)
@@ -165,7 +164,7 @@ func (s *Store) countLast(w *writer, in *socket, word wire.Word) error {
 		return err
 	}
 	word = wire.NewWord(wire.Files, r.files, word.Queue(), word.Position())
-	if err := s.look(in.fd, word); err != nil {
+	if err := s.checkMessage(in.fd, word); err != nil {
 		return fmt.Errorf("message %d: %w", id, err)
 	}
 	var link int64
@@ -179,7 +178,7 @@ func (s *Store) countLast(w *writer, in *socket, word wire.Word) error {
 			return fmt.Errorf("message %d: %w: %q", id, ErrNameTaken, r.name)
 		}
 		if found {
-			link = 0 // it is there
+			link = 0 // it is linked already
 		}
 	}
 	if err := s.catalog.commit(r, link); err != nil {
@@ -189,8 +188,8 @@ func (s *Store) countLast(w *writer, in *socket, word wire.Word) error {
 	return nil
 }
 
-// holdFull opens the full sockets of the store, where the kernel wants them open: see
-// collectsInClose. What does not fit stays as it is.
+// holdFull opens the full sockets of the store, as many as mostHeld allows, if the
+// kernel collects garbage in close: see collectsInClose.
 func (s *Store) holdFull(w *writer) error {
 	count := int(w.count.Load())
 	if s.layout == Flat || !collectsInClose() {
@@ -231,9 +230,10 @@ func (s *Store) holdSocket(w *writer, from int, word wire.Word) (int, error) {
 	return fd, err
 }
 
-// lockFirst makes the maker the writer. Whoever is given the store shares the open
-// file of the catalog that the header carries, so the maker opens it once more, which
-// needs /proc; where there is none the catalog says that there can be no other writer.
+// lockFirst makes the maker the writer. All processes that have the store share the open
+// file of the catalog that the header carries, so the maker opens the catalog once more,
+// which requires /proc. Without /proc it writes into the catalog that there can be no
+// other writer.
 func (c *catalog) lockFirst(w *writer) error {
 	var err error
 	w.lock, err = c.lock()
@@ -244,22 +244,22 @@ func (c *catalog) lockFirst(w *writer) error {
 	return err
 }
 
-// lock opens the catalog once more and locks it. The caller closes what it returns,
-// and so gives the lock back.
+// lock opens the catalog once more and locks it. The caller closes fd, which releases
+// the lock.
 func (c *catalog) lock() (fd int, err error) {
 	var only [1]byte
 	if err := c.readAt(only[:], catalogOnly); err != nil {
 		return -1, err
 	}
 	if only[0] != 0 {
-		return -1, fmt.Errorf("%w: it had no /proc, so nobody can tell whether it lives", ErrHasWriter)
+		return -1, fmt.Errorf("%w: it had no /proc and could not lock, so it is unknown whether it still runs", ErrHasWriter)
 	}
 	err = ignoringEINTR(func() (err error) {
 		fd, err = unix.Open("/proc/self/fd/"+strconv.Itoa(c.fd), unix.O_RDWR|unix.O_CLOEXEC, 0)
 		return err
 	})
 	if err != nil {
-		return -1, fmt.Errorf("open its catalog once more: %w", os.NewSyscallError("open", err))
+		return -1, fmt.Errorf("reopen its catalog: %w", os.NewSyscallError("open", err))
 	}
 	err = ignoringEINTR(func() error {
 		return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Len: 1})

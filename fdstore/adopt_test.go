@@ -19,14 +19,13 @@ import (
 	"regrow/fdstore/wire"
 )
 
-// TestAdoptAtAnyMoment takes a store over whose writer was killed at each step of an
-// add, where the message is in the root, in a shard and in a branch, or is the first
-// of one.
+// TestAdoptAtAnyMoment adopts stores whose writer was killed at each step of an add. The
+// message is in the root, in a shard or in a branch, or is the first one of these.
 func TestAdoptAtAnyMoment(t *testing.T) {
 	steps := []struct {
 		name string
 		stop func(s *Store, w *writer, r record, link int64) error
-		more int // messages that are added
+		more int // messages that the killed writer has added
 	}{
 		{"before", func(*Store, *writer, record, int64) error { return nil }, 0},
 		{"sockets made", func(s *Store, w *writer, r record, _ int64) error {
@@ -58,7 +57,7 @@ func TestAdoptAtAnyMoment(t *testing.T) {
 				}
 				o := opened(t, s)
 				if err := o.Adopt(); !errors.Is(err, ErrHasWriter) {
-					t.Fatalf("the writer lives: %v", err)
+					t.Fatalf("adopt while the writer runs: %v", err)
 				}
 				closeStore(t, s)
 				if err := checkAdopted(o, n, step.more); err != nil {
@@ -69,7 +68,7 @@ func TestAdoptAtAnyMoment(t *testing.T) {
 	}
 }
 
-// sendOnly is an add that ends when the message is sent.
+// sendOnly is an add that stops when the message is sent.
 func sendOnly(s *Store, w *writer, r record, _ int64) error {
 	p := s.layout.Place(r.id, 1)
 	to, err := s.openWay(w, p)
@@ -82,7 +81,7 @@ func sendOnly(s *Store, w *writer, r record, _ int64) error {
 	return err
 }
 
-// checkAdopted adopts a store of n messages, and more that was under way, and goes on.
+// checkAdopted adopts a store with n+more messages and continues to add.
 func checkAdopted(o *Store, n, more int) error {
 	if err := o.Adopt(); err != nil {
 		return err
@@ -122,7 +121,7 @@ func TestAdoptRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := s.Add(devNull(t)); !errors.Is(err, ErrReadOnly) || s.Len() != 3 {
-		t.Errorf("add by one who has resigned: %v; %d messages", err, s.Len())
+		t.Errorf("add after Resign: %v; %d messages", err, s.Len())
 	}
 	if err := s.Adopt(); !errors.Is(err, ErrHasWriter) {
 		t.Errorf("adopt it back: %v", err)
@@ -132,7 +131,7 @@ func TestAdoptRefuses(t *testing.T) {
 	} else {
 		f.Close()
 	}
-	// Somebody sends a message while nobody writes.
+	// Another process sends a message while there is no writer.
 	if err := errors.Join(o.Resign(), unix.Sendto(o.FD(), make([]byte, wire.PayloadSize), unix.MSG_DONTWAIT, nil)); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +169,7 @@ func TestAdoptRefuses(t *testing.T) {
 	}
 }
 
-// TestAdoptInterruptedSeal ends a seal whose process was killed in the middle.
+// TestAdoptInterruptedSeal completes a seal whose process was killed in the middle.
 func TestAdoptInterruptedSeal(t *testing.T) {
 	s := newTestStore(t, Options{})
 	addMany(t, s, 50)
@@ -190,8 +189,8 @@ func TestAdoptInterruptedSeal(t *testing.T) {
 	}
 }
 
-// TestAdoptAfterKill kills writers in the middle of their adds, one after the other,
-// each after an arbitrary number of messages.
+// TestAdoptAfterKill kills one writer after another in the middle of an add, each after
+// a random number of messages.
 func TestAdoptAfterKill(t *testing.T) {
 	const generations = 12
 	s := newTestStore(t, Options{})
@@ -211,7 +210,7 @@ func TestAdoptAfterKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines := bufio.NewReader(out)
-		for range 1 + rand.N(60) { // it says a line for each message
+		for range 1 + rand.N(60) { // the helper prints a line for each message
 			if line, err := lines.ReadString('\n'); err != nil {
 				t.Errorf("generation %d ended with %q", gen, line)
 				break
@@ -225,8 +224,8 @@ func TestAdoptAfterKill(t *testing.T) {
 	checkGenerations(t, s, generations)
 }
 
-// TestUpgrades starts generations of a program back to back: each adopts the store,
-// adds a message, gives it up and starts the next one.
+// TestUpgrades starts generations of a program: each adopts the store, adds a message,
+// resigns and starts the next one.
 func TestUpgrades(t *testing.T) {
 	const generations = 15
 	s := newTestStore(t, Options{})
@@ -249,7 +248,8 @@ func TestUpgrades(t *testing.T) {
 	}
 }
 
-// checkGenerations looks whether message i of generation g is in the file that says so.
+// checkGenerations checks that the file of each message contains the message's name, and
+// that every generation has added one.
 func checkGenerations(t *testing.T, s *Store, generations int) {
 	t.Helper()
 	seen := map[string]bool{}
@@ -269,12 +269,12 @@ func checkGenerations(t *testing.T, s *Store, generations int) {
 		seen[gen] = true
 	}
 	if len(seen) != generations {
-		t.Errorf("%d generations left something, want %d", len(seen), generations)
+		t.Errorf("%d generations added messages, want %d", len(seen), generations)
 	}
 }
 
-// TestAdoptHolds: where the kernel wants full sockets open, who adopts the store opens
-// those that the maker has opened.
+// TestAdoptHolds checks that, if the kernel collects garbage in close, Adopt opens the
+// same full sockets as the maker has open.
 func TestAdoptHolds(t *testing.T) {
 	was := collector.Swap(collectorInClose)
 	defer collector.Store(was)
@@ -283,7 +283,7 @@ func TestAdoptHolds(t *testing.T) {
 		addMany(t, s, n)
 		want := len(s.writer.Load().held)
 		if (n-int(Nested))%wire.ShardSize == 0 {
-			want++ // the maker has not left its full shard yet
+			want++ // the maker still has its last full shard in open
 		}
 		o := opened(t, s)
 		before := len(descriptors())
@@ -304,8 +304,8 @@ func TestAdoptHolds(t *testing.T) {
 	}
 }
 
-// TestOneWriter lets several goroutines, each with the store opened for itself, adopt
-// it again and again: no message is lost or overwritten.
+// TestOneWriter has several goroutines, each with a Store of its own, adopt the store
+// again and again: no message is lost or overwritten.
 func TestOneWriter(t *testing.T) {
 	const holders, each = 6, 30
 	s := newTestStore(t, Options{})
@@ -348,9 +348,9 @@ func adoptWhenFree(s *Store) error {
 	}
 }
 
-// helpAdopt is a generation of a program with the store; args: the last generation,
-// its own. Without a last one it adds until it is killed; else it adds one message,
-// resigns and starts the next.
+// helpAdopt is a generation of a program with the store; args: the number of the last
+// generation, its own number. If the former is empty, it adds until it is killed; else
+// it adds one message, resigns and starts the next generation.
 func helpAdopt(args []string) error {
 	s, err := Inherited()
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// filled returns a store of n messages with one and the same file each.
+// filled returns a store of n messages, each with the same file.
 func filled(b *testing.B, n int, l Layout) *Store {
 	b.Helper()
 	s := newTestStore(b, Options{Layout: l})
@@ -28,10 +28,10 @@ func filled(b *testing.B, n int, l Layout) *Store {
 	return s
 }
 
-// BenchmarkGet gets one file of many at random, as a descriptor, and closes it.
+// BenchmarkGet gets a random file of many, as a descriptor, and closes it.
 func BenchmarkGet(b *testing.B) { benchmarkGet(b, Nested) }
 
-// BenchmarkFirst opens a store, looks a name up and gets its file, as a new worker does.
+// BenchmarkFirst opens a store, looks up a name and gets its file, as a new worker does.
 func BenchmarkFirst(b *testing.B) {
 	const n = 10
 	s := newTestStore(b, Options{})
@@ -63,8 +63,8 @@ func BenchmarkFirst(b *testing.B) {
 	}
 }
 
-// BenchmarkFlat does the same with one socket and one message a file, which is
-// how CRIU's store is laid out.
+// BenchmarkFlat does the same with one socket and one message for each file, like
+// CRIU's store.
 func BenchmarkFlat(b *testing.B) { benchmarkGet(b, Flat) }
 
 func benchmarkGet(b *testing.B, l Layout) {
@@ -96,8 +96,8 @@ func BenchmarkGetFile(b *testing.B) {
 	}
 }
 
-// BenchmarkPull pulls bare descriptors, as a forked task does: the first
-// message of a store, and closes them.
+// BenchmarkPull pulls the descriptors of a store's first message, as a forked task does,
+// and closes them.
 func BenchmarkPull(b *testing.B) {
 	for _, n := range []int{1, 10, 100, 253} {
 		b.Run(fmt.Sprintf("group=%d", n), func(b *testing.B) {
@@ -125,7 +125,7 @@ func BenchmarkPull(b *testing.B) {
 	}
 }
 
-// BenchmarkAdd adds to a store that is replaced by a new one now and then.
+// BenchmarkAdd adds to a store, which is replaced by a new one from time to time.
 func BenchmarkAdd(b *testing.B) {
 	s := newTestStore(b, Options{})
 	f := devNull(b)
@@ -146,7 +146,7 @@ func BenchmarkAdd(b *testing.B) {
 	}
 }
 
-// BenchmarkDup is what the others are to be compared with.
+// BenchmarkDup is the reference for the other benchmarks.
 func BenchmarkDup(b *testing.B) {
 	f, err := os.Open(os.DevNull)
 	if err != nil {
@@ -163,8 +163,8 @@ func BenchmarkDup(b *testing.B) {
 	}
 }
 
-// BenchmarkPidfdGetfd takes a file out of a process instead: one call, but that
-// process must live, and the caller must be allowed to trace it.
+// BenchmarkPidfdGetfd copies a file of another process instead: one call, but that
+// process must be running, and the caller must be allowed to trace it.
 func BenchmarkPidfdGetfd(b *testing.B) {
 	f := devNull(b)
 	pidfd, err := unix.PidfdOpen(os.Getpid(), 0)

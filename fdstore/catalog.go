@@ -15,38 +15,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// catalog tells what a store holds: a memfd that the header carries, with a list of
-// records, one a message, and an index of their names. Only one process writes it.
+// catalog lists the messages of a store. It is a memfd that the header carries, with one
+// record for each message and an index of their names. Only one process writes it.
 //
 //	0       8       16      24     32          64                  2112
 //	│ magic │ count │ end   │ only │ not used, 0 │ 512 links, uint32 │ record 0 │ ... │ end
 //
 //	record:  0     4       5        6       8                      24
 //	         │ ID  │ files │ length │ 0     │ 4 links, uint32      │ name, 0 up to 8 k │
-//	                                        └─ only where the length is not 0 ─┘
+//	                                        └─ only if the length is not 0 ───┘
 //
 // Numbers are in native byte order; a link is the offset of a record divided by 8,
-// or 0. A record counts once the count says so.
+// or 0. Records beyond the count are ignored.
 //
-// The index is a tree by the bits of a name's hash, which starts with the store's
-// number, so that no stranger can choose names that meet:
+// The index is a tree by the bits of a name's hash. The hash starts with the store's
+// number, so that without the number nobody can choose names that collide:
 //
 //	hash(name) ── lowest 9 bits ──▶ one of the 512 links ──▶ record A
 //	           └─ 2 bits more ──▶ one of the 4 links of A ──▶ record B ──▶ ...
 //
-// Nothing ever moves, so whoever reads needs no lock, and whoever writes can be
-// killed anywhere: a record that does not count is written again.
+// Nothing ever moves, so readers need no lock, and the writer can be killed at any
+// point: a record beyond the count is overwritten.
 type catalog struct {
 	fd     int
 	number uint64 // of the store
-	end    int64  // of the records that count, where this process writes
+	end    int64  // of the counted records: where the writer writes the next one
 
-	// links are those of the first level when the catalog was opened. One that is not
-	// 0 never changes.
+	// links are the links of the first level at the time of opening. A link that is
+	// not 0 never changes.
 	links [4 * catalogBuckets]byte
 }
 
-// record is what the catalog says of one message.
+// record is the catalog's entry for one message.
 type record struct {
 	id    ID
 	files int
@@ -58,7 +58,7 @@ const (
 	catalogMagic1  = 0x3174616373646600 // the first version, which had no index
 	catalogCount   = 8
 	catalogEnd     = 16
-	catalogOnly    = 24 // not 0: there can be no writer but the maker
+	catalogOnly    = 24 // not 0: only the maker can be the writer
 	catalogLinks   = 64
 	catalogBuckets = 512
 	catalogStart   = catalogLinks + 4*catalogBuckets
@@ -66,11 +66,11 @@ const (
 	recordHead  = 8
 	recordName  = recordHead + 4*recordLinks
 	recordLinks = 4
-	recordUnit  = 8 // of a link, and every record is a multiple of it
+	recordUnit  = 8 // of a link; the size of a record is a multiple of it
 	maxRecord   = (recordName + MaxName + recordUnit - 1) / recordUnit * recordUnit
 )
 
-// newCatalog makes an empty one.
+// newCatalog makes an empty catalog.
 func newCatalog(number uint64) (*catalog, error) {
 	fd, err := unix.MemfdCreate("fdstore-catalog", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
@@ -87,8 +87,8 @@ func newCatalog(number uint64) (*catalog, error) {
 	return c, nil
 }
 
-// openCatalog takes over the descriptor of a catalog that a store carries, and says how
-// many messages it counts now; after an error it is closed.
+// openCatalog opens the catalog at a descriptor, which it takes over: after an error
+// it has closed it. count is the number of messages now.
 func openCatalog(fd int, number uint64) (c *catalog, count uint64, err error) {
 	c = &catalog{fd: fd, number: number}
 	var head [catalogStart]byte
@@ -100,13 +100,13 @@ func openCatalog(fd int, number uint64) (c *catalog, count uint64, err error) {
 	case err == nil && got == catalogMagic1:
 		err = fmt.Errorf("%w: its catalog is of version 1, which has no index; this package reads version 2", ErrNotStore)
 	default:
-		err = fmt.Errorf("%w: its catalog is none", ErrNotStore)
+		err = fmt.Errorf("%w: its header carries something else than a catalog", ErrNotStore)
 	}
 	c.close()
 	return nil, 0, err
 }
 
-// readAt fills b, or returns an error: io.ErrUnexpectedEOF behind the end.
+// readAt fills b. It returns io.ErrUnexpectedEOF if b reaches beyond the end.
 func (c *catalog) readAt(b []byte, at int64) error {
 	n, err := c.readSome(b, at)
 	if err == nil && n < len(b) {
@@ -115,7 +115,7 @@ func (c *catalog) readAt(b []byte, at int64) error {
 	return err
 }
 
-// readSome is pread(2): of a memfd it stops at the end only.
+// readSome is pread(2), which for a memfd returns less than asked only at the end.
 func (c *catalog) readSome(b []byte, at int64) (n int, err error) {
 	for {
 		n, err = unix.Pread(c.fd, b, at)
@@ -153,8 +153,8 @@ func (c *catalog) count(l Layout) (uint64, error) {
 	return n, nil
 }
 
-// begin prepares the writing behind what somebody else has written, and returns how
-// many messages count.
+// begin prepares to write after the records of the last writer, and returns the number
+// of counted messages.
 func (c *catalog) begin(l Layout) (count uint64, err error) {
 	var b [8]byte
 	if err := c.readAt(b[:], catalogEnd); err != nil {
@@ -167,12 +167,12 @@ func (c *catalog) begin(l Layout) (count uint64, err error) {
 	return c.count(l)
 }
 
-// next returns the record that was written for a message that does not count yet.
+// next returns the record of a message that is not counted yet.
 func (c *catalog) next(id ID) (record, error) {
 	from := bufio.NewReaderSize(io.NewSectionReader(catalogReader{c}, c.end, maxRecord), maxRecord)
 	r, err := readRecord(from)
 	if err == nil && r.id != id {
-		err = fmt.Errorf("it is that of message %d", r.id)
+		err = fmt.Errorf("it belongs to message %d", r.id)
 	}
 	if err != nil {
 		return r, fmt.Errorf("%w: record %d of its catalog is damaged: %w", ErrForeign, id, err)
@@ -188,7 +188,7 @@ func (r record) size() int64 {
 	return (int64(recordName+len(r.name)) + recordUnit - 1) / recordUnit * recordUnit
 }
 
-// write puts the next record behind the others. It does not count yet.
+// write writes the next record after the others. It is not counted yet.
 func (c *catalog) write(r record) error {
 	b := make([]byte, r.size())
 	binary.NativeEndian.PutUint32(b, uint32(r.id))
@@ -199,8 +199,8 @@ func (c *catalog) write(r record) error {
 	return c.writeAt(b, c.end)
 }
 
-// commit makes the record that was written count. link is where find says that its
-// name belongs, 0 if it is linked already.
+// commit links the written record and counts it. link is the offset from find at which
+// the name must be linked, 0 if it is linked already.
 func (c *catalog) commit(r record, link int64) error {
 	if r.name != "" && link != 0 {
 		if err := c.writeAt(binary.NativeEndian.AppendUint32(nil, uint32(c.end/recordUnit)), link); err != nil {
@@ -216,8 +216,8 @@ func (c *catalog) commit(r record, link int64) error {
 	return nil
 }
 
-// hashName is FNV-1a from a start of the store's own, with its bits mixed at the
-// end: the tree uses the lowest.
+// hashName is FNV-1a that starts with the store's number. The bits are mixed at the
+// end, because the tree uses the lowest ones.
 func hashName(number uint64, name string) uint64 {
 	h := 14695981039346656037 ^ number
 	for i := range len(name) {
@@ -228,8 +228,8 @@ func hashName(number uint64, name string) uint64 {
 	return h ^ h>>33
 }
 
-// find looks for a name. Where it is not, link is the offset at which a record of
-// that name is to be linked. A record that is found may not count yet.
+// find searches for a name. If it is not found, link is the offset at which a record
+// with that name must be linked. A record that is found may not be counted yet.
 func (c *catalog) find(name string) (id ID, found bool, link int64, err error) {
 	var b [maxRecord]byte
 	h := hashName(c.number, name)
@@ -252,7 +252,7 @@ func (c *catalog) find(name string) (id ID, found bool, link int64, err error) {
 		if err != nil {
 			return 0, false, 0, err
 		}
-		// What is linked has a name, and its links lead further on.
+		// A linked record has a name, and links lead forward.
 		if n < recordName || b[5] == 0 || n < recordName+int(b[5]) || at < catalogStart || at <= link {
 			return 0, false, 0, fmt.Errorf("%w: the index of its catalog is damaged at %d", ErrForeign, link)
 		}
@@ -265,8 +265,8 @@ func (c *catalog) find(name string) (id ID, found bool, link int64, err error) {
 	}
 }
 
-// all yields the records that count now, and stops at the first one that no maker
-// has written, with an error.
+// all yields the records that are counted now. It stops at the first damaged record,
+// with an error.
 func (c *catalog) all(l Layout, yield func(record, error) bool) {
 	count, err := c.count(l)
 	if err != nil {
@@ -277,7 +277,7 @@ func (c *catalog) all(l Layout, yield func(record, error) bool) {
 	for id := range count {
 		r, err := readRecord(from)
 		if err == nil && r.id != ID(id) {
-			err = fmt.Errorf("it is that of message %d", r.id)
+			err = fmt.Errorf("it belongs to message %d", r.id)
 		}
 		if err != nil {
 			yield(record{}, fmt.Errorf("%w: record %d of its catalog is damaged: %w", ErrForeign, id, err))
@@ -296,13 +296,13 @@ func readRecord(from *bufio.Reader) (record, error) {
 	}
 	r := record{id: ID(binary.NativeEndian.Uint32(b[:])), files: int(b[4])}
 	if r.files < 1 || r.files > MaxGroup {
-		return r, fmt.Errorf("a message of %d files", r.files)
+		return r, fmt.Errorf("it has a message of %d files", r.files)
 	}
 	length := int(b[5])
 	if length == 0 {
 		return r, nil
 	}
-	r.name = strings.Repeat(" ", length) // for its size
+	r.name = strings.Repeat(" ", length) // so that size is right
 	if _, err := io.ReadFull(from, b[recordHead:r.size()]); err != nil {
 		return r, err
 	}
@@ -323,14 +323,14 @@ func (r catalogReader) ReadAt(b []byte, at int64) (int, error) {
 
 const catalogSeals = unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK
 
-// seal lets nobody change the catalog any more. It can be repeated.
+// seal makes the catalog immutable. It can be repeated.
 func (c *catalog) seal() error {
 	if c.sealed() {
 		return nil
 	}
 	_, err := unix.FcntlInt(uintptr(c.fd), unix.F_ADD_SEALS, catalogSeals|unix.F_SEAL_SEAL)
 	if errors.Is(err, unix.EBUSY) {
-		return fmt.Errorf("its catalog: a holder has mapped it for writing: %w", os.NewSyscallError("fcntl F_ADD_SEALS", err))
+		return fmt.Errorf("its catalog is mapped for writing by another holder: %w", os.NewSyscallError("fcntl F_ADD_SEALS", err))
 	}
 	return os.NewSyscallError("fcntl F_ADD_SEALS", err)
 }
@@ -342,7 +342,7 @@ func (c *catalog) sealed() bool {
 
 func (c *catalog) close() { _ = unix.Close(c.fd) } // a memfd has nothing to write back
 
-// checkName refuses what service managers refuse too, see sd_notify(3), FDNAME.
+// checkName refuses the names that service managers refuse, see FDNAME in sd_notify(3).
 func checkName(name string) error {
 	switch {
 	case name == "":

@@ -12,18 +12,19 @@ import (
 	"regrow/fdstore/wire"
 )
 
-// collectsInClose reports whether the kernel looks for Unix sockets that nothing but
-// each other holds before close(2) of a Unix socket returns, as Linux 5.10 does: it
-// then walks the queue of every socket that is in messages only, at each close of
-// any Unix socket of the whole machine. The shards of a store are such sockets, and
-// their queues have all of its messages; a socket that some process has open is
-// none. Newer kernels look in a thread of their own, and walk no queue.
+// collectsInClose reports whether the kernel searches for unreachable Unix sockets
+// before close(2) of a Unix socket returns, as Linux 5.10 does. At each close of any Unix
+// socket of the whole machine such a kernel walks the queue of every socket that only
+// messages refer to. The shards of a store are such sockets, and their queues contain
+// all of its messages. A socket that some process has open is not walked. Newer kernels
+// collect in a thread of their own, and walk no queue.
 //
-// It is tried, not told by a version: a socket that holds itself and the end of a
-// pipe is let go of, another one is closed, and the pipe says whether the end is gone
-// when that close returns. A close that meets another collection under way returns at once, and a kernel thread
-// can be quick, so the majority of some tries decides. Being wrong costs time, or a
-// descriptor for 64 messages.
+// The version does not tell, so collectsInClose tests it. It closes a socket whose queue
+// contains the socket itself and one end of a pipe, and then closes another socket. If
+// the end of the pipe is closed when that call returns, close has collected. A close
+// returns at once if a collection is running already, and a kernel thread can be quick,
+// so the majority of several tries decides. A wrong result costs time, or a descriptor
+// for 64 messages.
 func collectsInClose() bool {
 	switch collector.Load() {
 	case collectorInClose:
@@ -36,7 +37,7 @@ func collectsInClose() bool {
 	for range tries {
 		at, err := collectedAtOnce()
 		if err != nil {
-			return false // not known, so the next one tries again
+			return false // unknown; the next call tries again
 		}
 		if at {
 			gone++
@@ -50,7 +51,7 @@ func collectsInClose() bool {
 	return true
 }
 
-// collector is what collectsInClose has found; 0 is nothing yet.
+// collector is the result of collectsInClose; 0: not known yet.
 var collector atomic.Int32
 
 const (
@@ -58,8 +59,8 @@ const (
 	collectorInClose = 2
 )
 
-// collectedAtOnce makes garbage, and reports whether it is gone by the time that
-// close returns.
+// collectedAtOnce makes an unreachable socket, and reports whether it is collected when
+// the next close returns.
 func collectedAtOnce() (bool, error) {
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
@@ -77,19 +78,20 @@ func collectedAtOnce() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	// The kernel does not see the end of a socket that holds itself.
+	// The socket is unreachable now: only its own queue refers to it. The next close of a
+	// Unix socket may collect it.
 	other, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return false, err
 	}
 	_ = unix.Close(other)
-	// The end of the pipe's writers is the end of input.
+	// End of file if the write end is closed, else EAGAIN.
 	_, err = unix.Read(pipe[0], make([]byte, 1))
 	return !errors.Is(err, unix.EAGAIN), nil
 }
 
-// mostHeld is how many full sockets the maker holds open where it pays: half of its
-// descriptors at most.
+// mostHeld is the largest number of full sockets that the writer holds open: half of its
+// soft RLIMIT_NOFILE.
 func mostHeld() int {
 	soft, err := softFiles()
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"regrow/fdstore"
 )
 
-// A file is stored once and fetched as often as wanted: all that is fetched is
-// one open file, with one offset.
+// A file is stored once and can be got any number of times: always the same open file,
+// with one offset.
 func Example() {
 	store, err := fdstore.New(fdstore.Options{})
 	if err != nil {
@@ -58,7 +58,7 @@ func Example() {
 	// Output: hello, world <nil>
 }
 
-// Files that are used together travel in one message.
+// Files that are used together are stored in one message.
 func ExampleStore_AddGroup() {
 	store, err := fdstore.New(fdstore.Options{})
 	if err != nil {
@@ -85,7 +85,7 @@ func ExampleStore_AddGroup() {
 	}
 	fmt.Fprint(files[1], "through the pipe")
 	files[1].Close()
-	// The store still holds the writing end: closing it ends the stream.
+	// The store still has the write end open: close it to end the stream.
 	store.Close()
 	text, err := io.ReadAll(files[0])
 	files[0].Close()
@@ -115,7 +115,7 @@ func ExampleStore_Seal() {
 	// true 1
 }
 
-// Workers take files by name, each its own descriptor of the same open file.
+// Workers get a file by name, each its own descriptor of the same open file.
 func ExampleStore_GetNamed() {
 	store, err := fdstore.New(fdstore.Options{})
 	if err != nil {
@@ -144,14 +144,14 @@ func ExampleStore_GetNamed() {
 		})
 	}
 	workers.Wait()
-	store.Close() // the last one that could write
+	store.Close() // closes the last write end
 	text, err := io.ReadAll(r)
 	fmt.Printf("%q %v\n", text, err)
 	// Output: "done\ndone\ndone\ndone\n" <nil>
 }
 
-// A program is started with a store, and takes what it needs by name: nothing
-// else has to be agreed on.
+// A program is started with a store and gets files by name. The name is all that both
+// programs need to agree on.
 func ExampleStore_AddToCmd() {
 	if os.Getenv("EXAMPLE_CHILD") != "" {
 		child()
@@ -188,7 +188,7 @@ func child() {
 	os.Exit(0)
 }
 
-// A holder in another process sets this before it peeks.
+// A program without this package needs these peek offsets.
 func ExampleLayout_Place() {
 	for _, id := range []fdstore.ID{0, 3, 32, 100_000} {
 		p := fdstore.Nested.Place(id, 1)

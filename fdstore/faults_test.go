@@ -15,11 +15,11 @@ import (
 	"regrow/fdstore/wire"
 )
 
-// TestSealIsRetried: a holder's writable mapping of the catalog makes sealing
-// impossible, and it is not remembered as done.
+// TestSealIsRetried checks that Seal fails while a holder has a writable mapping of the
+// catalog, and can be repeated.
 func TestSealIsRetried(t *testing.T) {
 	s := newTestStore(t, Options{})
-	for i := range 100 { // a shard is being filled
+	for i := range 100 { // so that a shard is open
 		if _, err := s.AddNamed(fmt.Sprint("name", i), devNull(t)); err != nil {
 			t.Fatal(err)
 		}
@@ -34,11 +34,11 @@ func TestSealIsRetried(t *testing.T) {
 			t.Errorf("with the catalog mapped: %v, want EBUSY", err)
 		}
 		if s.Sealed() || o.Sealed() {
-			t.Error("the store is said to be sealed")
+			t.Error("Sealed is true although Seal has failed")
 		}
 	}
 	if _, err := s.AddNamed("after all", devNull(t)); err != nil {
-		t.Errorf("add to a store that could not be sealed: %v", err)
+		t.Errorf("add after a failed Seal: %v", err)
 	}
 	if err := unix.Munmap(mapped); err != nil {
 		t.Fatal(err)
@@ -47,7 +47,7 @@ func TestSealIsRetried(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !s.Sealed() || !o.Sealed() {
-		t.Error("the store is sealed and does not say so")
+		t.Error("Sealed is false after Seal")
 	}
 	if _, err := unix.Mmap(o.catalog.fd, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); !errors.Is(err, unix.EPERM) {
 		t.Errorf("mapping a sealed catalog for writing: %v, want EPERM", err)
@@ -57,38 +57,38 @@ func TestSealIsRetried(t *testing.T) {
 	}
 	closeStore(t, o)
 	if o.Sealed() {
-		t.Error("a closed store is said to be sealed")
+		t.Error("Sealed is true for a closed store")
 	}
 }
 
-// TestSealedByAnother seals the two halves of a store as a holder would.
+// TestSealedByAnother seals only the catalog or only the socket of a store, as another
+// holder could.
 func TestSealedByAnother(t *testing.T) {
 	s, bare := newTestStore(t, Options{}), newTestStore(t, Options{WithoutCatalog: true})
 	if _, err := unix.FcntlInt(uintptr(s.catalog.fd), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_SEAL); err != nil {
 		t.Fatal(err)
 	}
 	if s.Sealed() {
-		t.Error("a store whose catalog alone is sealed is said to be sealed")
+		t.Error("Sealed is true if only the catalog is sealed")
 	}
 	if _, err := s.Add(devNull(t)); !errors.Is(err, ErrSealed) {
 		t.Errorf("add: %v, want ErrSealed", err)
 	}
 	if err := s.Seal(); !errors.Is(err, unix.EPERM) {
-		t.Errorf("half of the seals are refused: %v, want EPERM", err)
+		t.Errorf("Seal with F_SEAL_SEAL set by another holder: %v, want EPERM", err)
 	}
 	if bare.Sealed() {
-		t.Error("a new store is said to be sealed")
+		t.Error("Sealed is true for a new store")
 	}
 	if err := unix.Shutdown(bare.FD(), unix.SHUT_WR); err != nil {
 		t.Fatal(err)
 	}
 	if !bare.Sealed() || !opened(t, bare).Sealed() {
-		t.Error("a store without a catalog that was shut is not said to be sealed")
+		t.Error("Sealed is false for a store without a catalog whose socket is shut down")
 	}
 }
 
-// TestMessageWithoutFiles gets what no maker adds, where no catalog says what there
-// is.
+// TestMessageWithoutFiles gets a message without files, which no writer adds.
 func TestMessageWithoutFiles(t *testing.T) {
 	for _, catalog := range []bool{false, true} {
 		s := newTestStore(t, Options{WithoutCatalog: !catalog})
@@ -111,8 +111,8 @@ func TestMessageWithoutFiles(t *testing.T) {
 	}
 }
 
-// TestHugeCatalog opens catalogs that say more than there is: nobody reads what
-// nobody has written.
+// TestHugeCatalog opens catalogs that claim more messages than there are, and checks how
+// much memory reading them takes.
 func TestHugeCatalog(t *testing.T) {
 	for what, damage := range map[string]func(c *catalog) error{
 		"sparse": func(c *catalog) error {
@@ -154,8 +154,7 @@ func TestHugeCatalog(t *testing.T) {
 	}
 }
 
-// TestForeignNames writes into a catalog what would be two names, or a line, to
-// those who get a list of names.
+// TestForeignNames writes names with separators and invalid characters into a catalog.
 func TestForeignNames(t *testing.T) {
 	for _, name := range []string{"a:b", "a\nb", "\xff"} {
 		s := newTestStore(t, Options{})
@@ -171,7 +170,7 @@ func TestForeignNames(t *testing.T) {
 	}
 }
 
-// TestDamagedIndex leads a name's links where none is.
+// TestDamagedIndex sets the link of a name to wrong records.
 func TestDamagedIndex(t *testing.T) {
 	s := newTestStore(t, Options{})
 	for _, name := range []string{"", "a", "b"} {
@@ -184,7 +183,7 @@ func TestDamagedIndex(t *testing.T) {
 		0:                                ErrNotFound,
 		1:                                ErrForeign,  // into the head
 		catalogStart / recordUnit:        ErrForeign,  // has no name
-		1 << 31:                          ErrForeign,  // behind the end
+		1 << 31:                          ErrForeign,  // beyond the end
 		(catalogStart + 40) / recordUnit: ErrNotFound, // another name, whose own links are followed
 		(catalogStart + 8) / recordUnit:  nil,
 	} {
@@ -197,8 +196,7 @@ func TestDamagedIndex(t *testing.T) {
 	}
 }
 
-// TestNames100000 looks names up among many: each is found, and the way to it is
-// short.
+// TestManyNames looks up names among many.
 func TestManyNames(t *testing.T) {
 	const n = 3_000
 	s := newTestStore(t, Options{})
@@ -228,8 +226,8 @@ func TestManyNames(t *testing.T) {
 	}
 }
 
-// TestAddNotices: after what another holder does to a queue, nobody could get what
-// is added, so it is not said to be added.
+// TestAddNotices changes a queue as another holder could, so that later messages cannot
+// be got. Add must fail.
 func TestAddNotices(t *testing.T) {
 	for what, spoil := range map[string]func(fd int) error{
 		"a stray message": func(fd int) error { return unix.Sendto(fd, make([]byte, wire.PayloadSize), unix.MSG_DONTWAIT, nil) },
@@ -266,10 +264,10 @@ func TestAddNotices(t *testing.T) {
 					t.Errorf("%s after %d, layout %d: %d more were added, then %v", what, n, layout, added, err)
 				}
 				if _, again := s.Add(devNull(t)); again == nil {
-					t.Errorf("%s after %d, layout %d: the next add is said to be good", what, n, layout)
+					t.Errorf("%s after %d, layout %d: the next add succeeds", what, n, layout)
 				}
 				if err := s.Seal(); !errors.Is(err, ErrForeign) && !errors.Is(err, ErrContended) {
-					t.Errorf("%s after %d, layout %d: seal says %v", what, n, layout, err)
+					t.Errorf("%s after %d, layout %d: seal returns %v", what, n, layout, err)
 				}
 			}
 		}
@@ -286,7 +284,8 @@ func addMany(t *testing.T, s *Store, n int) {
 	}
 }
 
-// TestNoFilter: a socket filter would throw away what is added, without a word.
+// TestNoFilter checks that no filter can be attached to a socket of a store: it would
+// silently drop messages.
 func TestNoFilter(t *testing.T) {
 	s := newTestStore(t, Options{})
 	addMany(t, s, 40)
@@ -326,16 +325,16 @@ func TestVerify(t *testing.T) {
 	before := len(descriptors())
 	for _, s := range []*Store{s, opened(t, s)} {
 		if err := s.Verify(); !errors.Is(err, ErrForeign) && !errors.Is(err, ErrContended) {
-			t.Errorf("a message is gone: %v", err)
+			t.Errorf("verify after a message was received: %v", err)
 		}
 	}
-	if after := len(descriptors()); after > before+6 { // what was opened, and its kept sockets
+	if after := len(descriptors()); after > before+6 { // for the opened store and its kept sockets
 		t.Errorf("%d descriptors before, %d after", before, after)
 	}
 }
 
-// TestOpenLeavesStrangersAlone: a socket that only looks like a store has the peek
-// offset that its owner gave it, also after Open has refused it.
+// TestOpenLeavesStrangersAlone checks that Open does not change the peek offset of a
+// socket that is not a store.
 func TestOpenLeavesStrangersAlone(t *testing.T) {
 	for _, offset := range []int{-1, 0, 4} {
 		for what, messages := range map[string][]string{"empty": nil, "short": {"abcd", "efgh"}, "like a store's": {string(make([]byte, wire.PayloadSize)), "efgh"}} {
@@ -361,8 +360,8 @@ func TestOpenLeavesStrangersAlone(t *testing.T) {
 	}
 }
 
-// strangersSocket makes a socket that is connected to itself, with a name that no store
-// of this package has.
+// strangersSocket makes a socket that is connected to itself, but whose name is not that
+// of a store.
 func strangersSocket(t *testing.T) int {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -370,7 +369,7 @@ func strangersSocket(t *testing.T) int {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(fd) })
-	if err := unix.Bind(fd, &unix.SockaddrUnix{}); err != nil { // the kernel chooses one
+	if err := unix.Bind(fd, &unix.SockaddrUnix{}); err != nil { // the kernel chooses a name
 		t.Fatal(err)
 	}
 	own, err := unix.Getsockname(fd)
@@ -383,8 +382,8 @@ func strangersSocket(t *testing.T) int {
 	return fd
 }
 
-// TestOtherName opens a store whose maker has given it another name than this package
-// does, as docs/fdstore-format.md allows.
+// TestOtherName opens a store whose socket has another name than those of this package,
+// as docs/fdstore-format.md allows.
 func TestOtherName(t *testing.T) {
 	root, file := strangersSocket(t), devNull(t)
 	s := &Store{fd: root, layout: Flat, number: 7}
@@ -403,8 +402,8 @@ func TestOtherName(t *testing.T) {
 	}
 }
 
-// TestNotFoundWithoutCatalog: what is not there is not found, also while others move
-// the peek offset, and also where its shard is not there.
+// TestNotFoundWithoutCatalog gets messages that do not exist from a store without a
+// catalog, while another process moves the peek offset, with and without their shard.
 func TestNotFoundWithoutCatalog(t *testing.T) {
 	s := newTestStore(t, Options{WithoutCatalog: true})
 	addMany(t, s, 40)

@@ -13,9 +13,9 @@ import (
 	"regrow/fdstore/wire"
 )
 
-// FuzzParse: whatever bytes are received, the parser does not panic, takes no
-// more descriptors than they hold, misses none of a well-formed control message,
-// and believes no payload but the right one.
+// FuzzParse parses arbitrary bytes: the parser must not panic, must not return more
+// descriptors than the bytes contain, must return all of a well-formed control message,
+// and must accept only valid payloads.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte{}, []byte{})
 	f.Add(wire.Payload{Number: 7, Word: 3}.Append(nil), unix.UnixRights(3, 4, 5))
@@ -28,7 +28,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("payload %x parsed as %v, %v", data, p, ok)
 		}
 		var c control
-		c.files = append(c.files, 99) // what an earlier message left
+		c.files = append(c.files, 99) // of an earlier message
 		c.parse(oob)
 		if n := len(c.files) + len(c.strays); n*fdSize > max(0, len(oob)-unix.SizeofCmsghdr) {
 			t.Errorf("%d descriptors in %d bytes", n, len(oob))
@@ -42,8 +42,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// allRights decodes with the parser of x/sys, which refuses the whole of what
-// is not well-formed to its end.
+// allRights decodes with the parser of x/sys, which refuses bytes that are not
+// well-formed to their end.
 func allRights(oob []byte) ([]int, bool) {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
@@ -63,8 +63,8 @@ func allRights(oob []byte) ([]int, bool) {
 	return fds, true
 }
 
-// FuzzCatalog: whatever a catalog holds, reading it and looking for a name in it
-// ends, and what is believed of it is what a maker may have written.
+// FuzzCatalog reads arbitrary catalogs and looks up a name in them: both must end, and
+// must return only records that a writer could have written.
 func FuzzCatalog(f *testing.F) {
 	f.Add(uint64(2), "b", []byte{0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 253, 0, 0, 0})
 	f.Add(uint64(1<<63), "", []byte{0, 0, 0, 0, 1, 255})

@@ -17,10 +17,9 @@ import (
 	"regrow/fdstore/wire"
 )
 
-// helpHang peeks at the store at descriptor 3 with a buffer whose page never comes:
-// a fault there is answered by a userfaultfd(2) that nobody serves. It says so when
-// the kernel waits for the page, with the socket's lock held, and ends when it is
-// killed.
+// helpHang peeks at the store at descriptor 3 with a buffer whose page never arrives: no
+// process serves the userfaultfd(2) of the page. It prints a line when the kernel waits
+// for the page, with the socket's lock held. It runs until it is killed.
 func helpHang([]string) error {
 	page, uffd, err := missingPage()
 	if err != nil {
@@ -44,7 +43,7 @@ func helpHang([]string) error {
 	select {}
 }
 
-// missingPage maps a page that faults into a userfaultfd.
+// missingPage maps a page whose faults are reported to a userfaultfd.
 func missingPage() (page []byte, uffd int, err error) {
 	const (
 		api, register  = 0xc018aa3f, 0xc020aa00 // UFFDIO_API, UFFDIO_REGISTER
@@ -69,8 +68,8 @@ func missingPage() (page []byte, uffd int, err error) {
 	return page, int(r), nil
 }
 
-// TestHangingHolder: a holder makes every get wait in the kernel, for as long as it
-// likes. Whoever needs no message of the socket does not wait for the one who does.
+// TestHangingHolder has a holder that makes every get wait in the kernel. Methods that
+// need no message of the socket must not wait.
 func TestHangingHolder(t *testing.T) {
 	before := descriptors()
 	s := newTestStore(t, Options{})
@@ -88,14 +87,14 @@ func TestHangingHolder(t *testing.T) {
 	defer func() { _ = cmd.Process.Kill() }()
 	line, _ := bufio.NewReader(out).ReadString('\n')
 	if line != "hanging\n" {
-		if strings.HasSuffix(line, "\n") { // it received something; a need has no end of line
+		if strings.HasSuffix(line, "\n") { // a needError has no newline
 			_ = cmd.Process.Kill()
 		}
 		_ = cmd.Wait()
 		if cmd.ProcessState.ExitCode() == skipStatus {
 			skip(t, line)
 		}
-		t.Fatalf("the helper said %q", line)
+		t.Fatalf("the helper printed %q", line)
 	}
 	got := make(chan error, 1)
 	go func() {
@@ -105,7 +104,7 @@ func TestHangingHolder(t *testing.T) {
 		}
 		got <- err
 	}()
-	for s.pulling.TryLock() { // until it is in its get
+	for s.pulling.TryLock() { // until the goroutine is in its get
 		s.pulling.Unlock()
 		time.Sleep(time.Millisecond)
 	}
@@ -117,7 +116,7 @@ func TestHangingHolder(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(patience):
-		t.Error("what needs no message waits for a get that hangs")
+		t.Error("methods that need no message wait for a hanging get")
 	}
 	select {
 	case err := <-got:
@@ -131,7 +130,7 @@ func TestHangingHolder(t *testing.T) {
 	checkClosed(t, s, before)
 }
 
-// useBeside does everything that must not wait for a get.
+// useBeside calls all methods that must not wait for a get.
 func useBeside(s *Store) error {
 	if s.FD() < 0 || s.Len() != 1 || s.Sealed() {
 		return fmt.Errorf("descriptor %d, %d messages, sealed %v", s.FD(), s.Len(), s.Sealed())
@@ -153,7 +152,7 @@ func useBeside(s *Store) error {
 	return nil
 }
 
-// checkClosed waits until the store's descriptors are closed by who used them last.
+// checkClosed waits until the last call has closed the store's descriptors.
 func checkClosed(t *testing.T, s *Store, before map[int]string) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {

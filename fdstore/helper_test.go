@@ -22,8 +22,8 @@ import (
 	"regrow/fdstore/wire"
 )
 
-// helpers are programs that the test binary can be; a helper's error goes to
-// standard error and fails its test.
+// helpers are the helper programs: functions that the test binary runs in a process of
+// its own. A helper's error is printed to standard error and fails its test.
 var helpers = map[string]func(args []string) error{
 	"pull":      helpPull,
 	"emfile":    helpEMFILE,
@@ -57,15 +57,15 @@ func runHelper(name string) {
 	os.Exit(0)
 }
 
-// needError is a helper's way to skip.
+// needError makes the test of a helper skip.
 type needError struct{ why string }
 
 func (e needError) Error() string { return e.why }
 
 const skipStatus = 77
 
-// newHelper returns a helper that gets the store's socket, if any, as descriptor
-// 3, but is not started.
+// newHelper returns the command of a helper, which has the store's socket, if any, as
+// descriptor 3. It is not started yet.
 func newHelper(t testing.TB, s *Store, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -89,7 +89,7 @@ func newHelper(t testing.TB, s *Store, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// startHelper returns a helper that runs.
+// startHelper starts a helper.
 func startHelper(t testing.TB, s *Store, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := newHelper(t, s, name, args...)
@@ -111,15 +111,15 @@ func waitHelper(t testing.TB, cmd *exec.Cmd) {
 	}
 }
 
-// peeked is what one setsockopt and one recvmsg gave.
+// peeked is the result of one setsockopt and one recvmsg.
 type peeked struct {
 	data  []byte
 	fds   []int // open, the caller's
 	flags int
 }
 
-// rawPeek sets the offset of a message and peeks, with nothing of the package
-// but its constants, and believes what comes.
+// rawPeek sets the offset of a message and peeks, without a check of the payload. It uses
+// only constants of the package.
 func rawPeek(sock int, w wire.Word) (peeked, error) {
 	if err := setsockopt(sock, unix.SO_PEEK_OFF, int(w.Offset())); err != nil {
 		return peeked{}, err
@@ -185,7 +185,7 @@ func helpPull(args []string) error {
 	return nil
 }
 
-// rawGet tries as often as it takes.
+// rawGet pulls a message, with as many tries as necessary.
 func rawGet(sock int, number uint64, w wire.Word) ([]int, error) {
 	for range wire.MaxTries {
 		fds, _, ok, err := rawPull(sock, number, w)
@@ -231,9 +231,9 @@ func pullAndCheck(number uint64, id ID) error {
 
 func groupSize(i int) int { return 1 + i%3 }
 
-// helpOpen opens the store at descriptor 3, gets at random ids and compares what
-// comes with the open files of the maker; args: gets, the maker's pid, its
-// descriptors of all files in order. It prints how long each get took, in ns.
+// helpOpen opens the store at descriptor 3, gets random messages and compares the files
+// with the open files of the maker; args: gets, the maker's pid, the maker's descriptors
+// of all files in order. It prints how long each get took, in ns.
 func helpOpen(args []string) error {
 	gets, _ := strconv.Atoi(args[0])
 	maker, _ := strconv.Atoi(args[1])
@@ -270,7 +270,7 @@ func helpOpen(args []string) error {
 	return s.Close()
 }
 
-// helpMoveOffset moves the peek offset as often as args[0] says.
+// helpMoveOffset moves the peek offset args[0] times.
 func helpMoveOffset(args []string) error {
 	times, _ := strconv.Atoi(args[0])
 	for range times {
@@ -281,8 +281,8 @@ func helpMoveOffset(args []string) error {
 	return nil
 }
 
-// helpSameFile pulls message 0 and asks the kernel whether it is descriptor
-// args[2] of process args[1].
+// helpSameFile pulls message 0 and asks the kernel whether it is the open file of
+// descriptor args[2] in process args[1].
 func helpSameFile(args []string) error {
 	number, _ := strconv.ParseUint(args[0], 10, 64)
 	pid, _ := strconv.Atoi(args[1])
@@ -301,8 +301,8 @@ func helpSameFile(args []string) error {
 	return nil
 }
 
-// helpKept fills the table with sockets that gets have kept open: they make room
-// for the files of a get that does not fit beside them.
+// helpKept fills the descriptor table with sockets that gets keep open. A get whose files
+// do not fit closes them.
 func helpKept([]string) error {
 	s, err := New(Options{})
 	if err != nil {
@@ -333,7 +333,7 @@ func helpKept([]string) error {
 	if err := syscall.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return err
 	}
-	limit.Cur = nextDescriptor(len(group) - 5) // with 5 kept ones closed there is room
+	limit.Cur = nextDescriptor(len(group) - 5) // there is space when 5 kept sockets are closed
 	if err := syscall.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return err
 	}
@@ -370,7 +370,7 @@ func helpEMFILE([]string) error {
 		return err
 	}
 	before := descriptors()
-	// Room for 0 to 19 files: the kernel answers MSG_CTRUNC in all these cases.
+	// Space for 0 to 19 files: the kernel returns MSG_CTRUNC in all these cases.
 	for room := range len(group) {
 		low := old
 		low.Cur = nextDescriptor(room)
@@ -378,7 +378,7 @@ func helpEMFILE([]string) error {
 			return err
 		}
 		files, err := s.GetGroup(id)
-		if !errors.Is(err, ErrNoDescriptors) || files != nil || !strings.Contains(err.Error(), fmt.Sprintf("%d of 20 fit, the soft RLIMIT_NOFILE is %d", room, low.Cur)) {
+		if !errors.Is(err, ErrNoDescriptors) || files != nil || !strings.Contains(err.Error(), fmt.Sprintf("%d of 20 fit; the soft RLIMIT_NOFILE is %d", room, low.Cur)) {
 			return fmt.Errorf("with room for %d: %v, %w", room, files, err)
 		}
 		if err := syscall.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
@@ -395,7 +395,7 @@ func helpEMFILE([]string) error {
 	return nil
 }
 
-// nextDescriptor returns the limit under which room more descriptors fit.
+// nextDescriptor returns the limit with which room more descriptors fit.
 func nextDescriptor(room int) uint64 {
 	open := descriptors()
 	limit := 0
@@ -407,8 +407,8 @@ func nextDescriptor(room int) uint64 {
 	return uint64(limit)
 }
 
-// becomeNobody gives up all privileges, and takes a user id that nobody else
-// has files in flight with.
+// becomeNobody gives up all privileges and becomes a user who has no other files in
+// flight.
 func becomeNobody() error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -448,7 +448,7 @@ func helpInFlight([]string) error {
 	if !errors.Is(err, ErrInFlight) || !errors.Is(err, unix.ETOOMANYREFS) || !strings.Contains(err.Error(), want) {
 		return fmt.Errorf("after %d messages: %w", s.Len(), err)
 	}
-	// What was added before stays good.
+	// Earlier messages can still be got.
 	files, err := s.GetGroup(ID(s.Len() - 1))
 	if err != nil || len(files) != 10 {
 		return fmt.Errorf("get: %d files, %w", len(files), err)
@@ -461,8 +461,8 @@ func helpUnprivileged([]string) error {
 	if err := becomeNobody(); err != nil {
 		return err
 	}
-	// Nested, the buffer that any socket has carries a store past its 277
-	// messages.
+	// A nested store holds more than the 277 messages that fit into the buffer of
+	// any socket.
 	nested, err := New(Options{BufferSize: 212992})
 	if err != nil {
 		return err
@@ -490,7 +490,7 @@ func helpUnprivileged([]string) error {
 	for err == nil {
 		_, err = s.AddFDs([]int{0})
 	}
-	if errors.Is(err, ErrInFlight) { // a low RLIMIT_NOFILE comes first
+	if errors.Is(err, ErrInFlight) { // a low RLIMIT_NOFILE is reached first
 		return nil
 	}
 	want := fmt.Sprintf("%d messages fill the send buffer of %d bytes (net.core.wmem_max is %d;", s.Len()+1, size, max)
@@ -500,8 +500,8 @@ func helpUnprivileged([]string) error {
 	return nil
 }
 
-// helpStranger is a process of another user that knows a store's name and the
-// pid and descriptor of its maker, and tries every way in.
+// helpStranger is a process of another user. It knows a store's name, and pid and
+// descriptor of the maker, and tries to access the store in every way.
 // Args: name, pid, descriptor.
 func helpStranger(args []string) error {
 	if os.Geteuid() != 0 {

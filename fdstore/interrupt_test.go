@@ -15,8 +15,8 @@ import (
 	"regrow/test/interrupt"
 )
 
-// TestInterrupted has each call of a store interrupted once: everything that was added
-// comes out, as often as one likes, and nobody peeks after a set that failed.
+// TestInterrupted interrupts each system call of a store once. All added files must be
+// got, several times, and no peek may follow a failed setsockopt.
 func TestInterrupted(t *testing.T) {
 	calls := []uint32{unix.SYS_SETSOCKOPT, unix.SYS_RECVMSG, unix.SYS_RECVFROM, unix.SYS_SENDMSG, unix.SYS_BIND, unix.SYS_CONNECT}
 	cmd := newHelper(t, nil, "interrupted", t.TempDir())
@@ -37,10 +37,10 @@ func TestInterrupted(t *testing.T) {
 	t.Log(rep)
 }
 
-// helpInterrupted adds files, and gets them as the maker and as somebody else.
+// helpInterrupted adds files, and gets them as the maker and as another holder.
 func helpInterrupted(args []string) (err error) {
 	const messages = 20
-	// What belongs together is told by its thread.
+	// The listener matches calls by their thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	maker, err := New(Options{})

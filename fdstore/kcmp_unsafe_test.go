@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kcmpFile asks the kernel whether two descriptors name one open file: kcmp(2),
-// since Linux 3.5, if configured.
+// kcmpFile asks the kernel whether two descriptors share an open file: kcmp(2), since
+// Linux 3.5, if configured.
 func kcmpFile(pid1, fd1, pid2, fd2 int) (bool, error) {
 	const kcmpTypeFile = 0
 	r, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(pid1), uintptr(pid2), kcmpTypeFile, uintptr(fd1), uintptr(fd2), 0)
@@ -21,7 +21,7 @@ func kcmpFile(pid1, fd1, pid2, fd2 int) (bool, error) {
 	return r == 0, nil
 }
 
-// same reports whether a and b are one open file.
+// same reports whether a and b share an open file.
 func same(t testing.TB, a, b *os.File) bool {
 	t.Helper()
 	ok, err := kcmpFile(os.Getpid(), int(a.Fd()), os.Getpid(), int(b.Fd()))
@@ -31,7 +31,7 @@ func same(t testing.TB, a, b *os.File) bool {
 	return ok
 }
 
-// ioUring returns a descriptor that no socket passes (since Linux 6.7).
+// ioUring returns a descriptor that cannot be sent over a socket (since Linux 6.7).
 func ioUring(t testing.TB) *os.File {
 	t.Helper()
 	var params [120]byte // struct io_uring_params

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestRecordLocks holds what the package comment says of POSIX record locks: a get
-// that receives another message's file, because somebody has moved the offset,
-// takes this process's locks on that inode away; locks of the open file stay.
+// TestRecordLocks checks what the package comment says about POSIX record locks. If
+// another process has moved the offset, a get receives the file of another message. This
+// removes the record locks of this process on that inode; locks of the open file stay.
 func TestRecordLocks(t *testing.T) {
 	s := newTestStore(t, Options{})
 	locked := memfd(t, "locked")
@@ -33,8 +33,8 @@ func TestRecordLocks(t *testing.T) {
 	if err := s.Verify(); err != nil || !isLocked(t, fd, 0) {
 		t.Fatalf("after Verify the lock is %v, %v", isLocked(t, fd, 0), err)
 	}
-	// A get of message 1, with the offset of message 0 set by somebody between
-	// its two calls.
+	// A get of message 1, with the offset of message 0 set by another process
+	// between its two calls.
 	if err := setOffset(s.fd, s.layout.Place(0, 1).Word); err != nil {
 		t.Fatal(err)
 	}
@@ -42,10 +42,10 @@ func TestRecordLocks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.check(s.layout.Place(1, 1).Word, n, flags); !errors.Is(err, errSomeoneElse) {
+	if err := s.check(s.layout.Place(1, 1).Word, n, flags); !errors.Is(err, errOtherMessage) {
 		t.Fatal(err)
 	}
-	s.came.close()
+	s.received.close()
 	if isLocked(t, fd, 0) {
 		t.Error("the record lock is still there: the package comment says that it is lost")
 	}
@@ -59,8 +59,8 @@ func TestRecordLocks(t *testing.T) {
 	}
 }
 
-// isLocked asks for a lock of the open file on one byte, which a record lock of the
-// same process hinders, too.
+// isLocked tries to lock one byte with a lock of the open file, which conflicts also with
+// a record lock of the same process.
 func isLocked(t *testing.T, fd uintptr, at int64) bool {
 	t.Helper()
 	l := unix.Flock_t{Type: unix.F_WRLCK, Start: at, Len: 1}
@@ -70,8 +70,8 @@ func isLocked(t *testing.T, fd uintptr, at int64) bool {
 	return l.Type != unix.F_UNLCK
 }
 
-// helpAllowance holds what the package comment says of the files of a user that are
-// in flight: what one program has stored, others with a lower limit cannot pass.
+// helpAllowance checks what the package comment says about a user's files in flight: if
+// one program has stored many, another program with a lower limit cannot send any.
 func helpAllowance([]string) error {
 	if err := becomeNobody(); err != nil {
 		return err

@@ -17,11 +17,11 @@ import (
 	"regrow/test/interrupt"
 )
 
-// helperEnv makes the test binary one of the helper programs of helpers.
+// helperEnv is the variable that makes the test binary run one of the helpers.
 const helperEnv = "FDSTORE_TEST_HELPER"
 
-// patience is how long a test waits for what must come. It is only there to end a
-// test that hangs: no verdict depends on how long something takes.
+// patience is how long a test waits. It only ends a test that hangs: no result depends on
+// how long something takes.
 const patience = 3 * time.Minute
 
 func TestMain(m *testing.M) {
@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 
 // run fails if the tests leave a descriptor behind, and lists what was skipped.
 func run(m *testing.M) int {
-	// Make the runtime open its own descriptors (epoll, eventfd) before we look.
+	// Make the runtime open its own descriptors (epoll, eventfd) before they are listed.
 	if r, w, err := os.Pipe(); err == nil {
 		r.Close()
 		w.Close()
@@ -57,10 +57,10 @@ func run(m *testing.M) int {
 	return status
 }
 
-// descriptors returns what each open descriptor of this process names.
+// descriptors returns the target of each open descriptor of this process.
 func descriptors() map[int]string {
 	fds := map[int]string{}
-	// Not os.ReadDir alone: its own descriptor is listed, and gone again.
+	// os.ReadDir also lists its own descriptor, which is closed again.
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		panic(err)
@@ -82,8 +82,8 @@ var skips struct {
 	why []string
 }
 
-// skip skips a test for want of something that the kernel or the privileges
-// lack. All skips are listed at the end.
+// skip skips a test because the kernel or the privileges lack something. All skips are
+// listed at the end.
 func skip(t testing.TB, why string) {
 	t.Helper()
 	skips.Lock()
@@ -129,7 +129,7 @@ func devNull(t testing.TB) *os.File {
 	return f
 }
 
-// memfd returns a file of its own that contains its name, as helpers check.
+// memfd returns a new file that contains its name, which helpers check.
 func memfd(t testing.TB, name string) *os.File {
 	t.Helper()
 	f, err := newMemfd(name)

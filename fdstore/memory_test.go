@@ -20,7 +20,7 @@ func TestMaxMessages(t *testing.T) {
 		s := newTestStore(t, Options{MaxMessages: 40, Layout: layout})
 		addMany(t, s, 40)
 		_, err := s.Add(devNull(t))
-		if !errors.Is(err, ErrFull) || err.Error() != "fdstore: add message 40: store is full: it holds 40 messages: Options.MaxMessages" {
+		if !errors.Is(err, ErrFull) || err.Error() != "fdstore: add message 40: store is full: it has 40 messages; Options.MaxMessages allows no more" {
 			t.Error(err)
 		}
 	}
@@ -54,14 +54,13 @@ func TestMemoryLimit(t *testing.T) {
 	}
 	w := writer{}
 	w.most, w.why = mostMessages(fstest.MapFS{"proc/self/cgroup": file("0::/\n"), "sys/fs/cgroup/memory.max": file("10485760\n")})
-	if err := w.checkMost(1024); !errors.Is(err, ErrFull) || err.Error() != "store is full: it holds 1024 messages: that takes half of the 10485760 bytes of /sys/fs/cgroup/memory.max (Options.MaxMessages allows more)" {
+	if err := w.checkMost(1024); !errors.Is(err, ErrFull) || err.Error() != "store is full: it has 1024 messages; they take half of the 10485760 bytes of /sys/fs/cgroup/memory.max (set Options.MaxMessages to allow more)" {
 		t.Error(err)
 	}
 }
 
-// TestMemoryCgroup fills a store in a memory cgroup: it is full before the kernel
-// kills the process. In a kernel that counts little of a message it is full all the
-// same.
+// TestMemoryCgroup fills a store in a memory cgroup. The store is full before the kernel
+// kills the process, also on a kernel that charges only a part of each message.
 func TestMemoryCgroup(t *testing.T) {
 	const limit = 64 << 20
 	procs, of := memoryCgroup(t, limit)

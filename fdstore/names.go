@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// AddNamed stores 1 to [MaxGroup] open files as one message, as [Store.AddGroup],
-// under a name of 1 to [MaxName] bytes UTF-8 that is unique in the store and has
-// neither colons nor control characters.
+// AddNamed stores 1 to [MaxGroup] open files as one message, like [Store.AddGroup],
+// under a name. A name has 1 to [MaxName] bytes of UTF-8 without colons and control
+// characters, and is unique in the store.
 //
 // Errors: those of AddGroup, [ErrBadName], [ErrNameTaken], [ErrNoCatalog].
 func (s *Store) AddNamed(name string, files ...File) (ID, error) {
@@ -22,8 +22,8 @@ func (s *Store) AddNamed(name string, files ...File) (ID, error) {
 	return s.addGroup(name, files)
 }
 
-// Lookup returns the message that was added under a name. It waits for no get and
-// no add.
+// Lookup returns the ID of the message that was added under a name. It never waits for
+// a get or an add.
 //
 // Errors: [ErrClosed], [ErrNotFound], [ErrNoCatalog], [ErrForeign] for a catalog
 // that is damaged.
@@ -54,7 +54,7 @@ func (s *Store) lookup(name string) (ID, error) {
 	return id, err
 }
 
-// enterCatalog is enter for those who need the catalog.
+// enterCatalog is enter for methods that need the catalog.
 func (s *Store) enterCatalog() error {
 	if err := s.enter(); err != nil {
 		return err
@@ -66,7 +66,7 @@ func (s *Store) enterCatalog() error {
 	return nil
 }
 
-// List returns all messages that there are now, by ID.
+// List returns all messages of the store, ordered by ID.
 //
 // Errors: [ErrClosed], [ErrNoCatalog], [ErrForeign] for a catalog that is damaged.
 func (s *Store) List() ([]Entry, error) {
@@ -80,8 +80,8 @@ func (s *Store) List() ([]Entry, error) {
 	return entries, nil
 }
 
-// All yields the messages that there are now, by ID. An error is the last that it
-// yields, with an empty Entry. It reads in pieces and keeps nothing.
+// All yields all messages of the store, ordered by ID. An error comes last, with an
+// empty Entry. All reads the catalog in pieces and keeps nothing in memory.
 //
 // Errors: those of [Store.List].
 func (s *Store) All() iter.Seq2[Entry, error] {
@@ -100,9 +100,9 @@ func (s *Store) All() iter.Seq2[Entry, error] {
 	}
 }
 
-// CopyTo adds every message of this store to another one, in the same order and
-// under the same names. The files are shared by both: the same open file
-// descriptions. It stops at the first error; what was copied by then stays.
+// CopyTo adds every message of this store to another store, in the same order and
+// under the same names. Both stores share the open files. CopyTo stops at the first
+// error; the messages copied by then stay in dst.
 //
 // Errors: those of [Store.List], [Store.GetGroup] and [Store.AddNamed].
 func (s *Store) CopyTo(dst *Store) error {

@@ -12,15 +12,15 @@ import (
 	"regrow/fdstore/wire"
 )
 
-// Open attaches to a store that this process was given: an inherited descriptor
-// of its root, or one received over a socket. The caller must not use fd any
-// more: it belongs to the Store, is made close-on-exec, and is closed by
-// [Store.Close]. After an error it is still the caller's.
+// Open opens the store whose root is at a descriptor, which this process has inherited
+// or received over a socket. The Store takes over fd: the caller must not use it any
+// more, Open makes it close-on-exec, and [Store.Close] closes it. After an error fd
+// still belongs to the caller.
 //
-// Such a Store gets, looks up and lists. It adds and seals only after
-// [Store.Adopt]: one process at a time counts the messages, the writer.
+// The Store can get, look up and list. It can add and seal only after [Store.Adopt],
+// because one process at a time counts the messages, the writer.
 //
-// Errors: [ErrNotStore], [ErrNoDescriptors], or what a system call says.
+// Errors: [ErrNotStore], [ErrNoDescriptors], or that of a system call.
 func Open(fd int) (*Store, error) {
 	s, err := open(fd, 0)
 	if err != nil {
@@ -39,12 +39,11 @@ func open(fd int, number uint64) (*Store, error) {
 }
 
 func (s *Store) attach(number uint64) error {
-	certain, err := looksLikeStore(s.fd)
+	certain, err := isSelfConnected(s.fd)
 	if err != nil {
 		return err
 	}
-	// It may still be somebody's socket that looks like a store: then nothing
-	// may have changed for him.
+	// If the socket is not a store after all, it must stay unchanged for its owner.
 	offset := 0
 	if !certain {
 		if offset, err = unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF); err != nil {
@@ -62,12 +61,13 @@ func (s *Store) attach(number uint64) error {
 		s.catalog.close()
 	}
 	if !certain {
-		_ = setsockopt(s.fd, unix.SO_PEEK_OFF, offset) // nobody can tell it better
+		_ = setsockopt(s.fd, unix.SO_PEEK_OFF, offset) // nothing can be done about an error
 	}
 	return err
 }
 
-// readHeader takes over number, layout and catalog of the store.
+// readHeader reads number, layout and catalog of the store. moved means that the peek
+// offset must be set first, see findHeader.
 func (s *Store) readHeader(number uint64, certain, moved bool) (err error) {
 	header, taken := wire.Payload{}, false
 	if certain {
@@ -83,12 +83,12 @@ func (s *Store) readHeader(number uint64, certain, moved bool) (err error) {
 	case number != 0 && number != header.Number:
 		err = fmt.Errorf("%w: it is another store, with the number %016x", ErrNotStore, header.Number)
 	case !layout.Known():
-		err = fmt.Errorf("%w: its layout %d is not known here", ErrNotStore, layout)
+		err = fmt.Errorf("%w: its layout %d is unknown", ErrNotStore, layout)
 	case header.Word.Files() > 1:
 		err = fmt.Errorf("%w: its header carries %d files", ErrNotStore, header.Word.Files())
 	}
 	if err != nil {
-		s.came.close()
+		s.received.close()
 		return err
 	}
 	s.number, s.layout = header.Number, layout
@@ -101,27 +101,27 @@ func (s *Store) readHeader(number uint64, certain, moved bool) (err error) {
 		}
 	}
 	var count uint64
-	s.catalog, count, err = openCatalog(s.came.files[0], s.number)
-	if count <= uint64(layout.Limit()) { // else whoever asks for the count is told
+	s.catalog, count, err = openCatalog(s.received.files[0], s.number)
+	if count <= uint64(layout.Limit()) { // else refresh returns an error
 		s.seen.Store(count)
 	}
 	return err
 }
 
-// looksLikeStore looks for a Unix datagram socket that is connected to itself. certain
-// says that its name is one that [New] gives, which nobody else has by accident: such a
-// socket is read without a look at its type, and its peek offset is not put back.
-func looksLikeStore(fd int) (certain bool, err error) {
+// isSelfConnected checks that fd is a Unix datagram socket that is connected to itself.
+// certain means that its name is one of [New], which no other socket has by accident.
+// Then its type is not checked, and its peek offset need not be restored.
+func isSelfConnected(fd int) (certain bool, err error) {
 	own, err1 := nameOf(fd, unix.SYS_GETSOCKNAME)
 	if errors.Is(err1, unix.ENOTSOCK) {
-		return false, fmt.Errorf("%w: it is no socket", ErrNotStore)
+		return false, fmt.Errorf("%w: it is not a socket", ErrNotStore)
 	}
 	peer, err2 := nameOf(fd, unix.SYS_GETPEERNAME)
 	switch {
 	case errors.Is(err1, unix.EBADF):
 		return false, os.NewSyscallError("getsockname", err1)
 	case err1 != nil || err2 != nil:
-		return false, fmt.Errorf("%w: it is no connected datagram socket", ErrNotStore)
+		return false, fmt.Errorf("%w: it is not a connected datagram socket", ErrNotStore)
 	case own.name.Family != unix.AF_UNIX || own != peer:
 		return false, fmt.Errorf("%w: it is not connected to itself", ErrNotStore)
 	case own.has(namePrefix):
@@ -129,14 +129,14 @@ func looksLikeStore(fd int) (certain bool, err error) {
 	}
 	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err == nil && kind != unix.SOCK_DGRAM {
-		err = fmt.Errorf("%w: it is no connected datagram socket", ErrNotStore)
+		err = fmt.Errorf("%w: it is not a connected datagram socket", ErrNotStore)
 	}
 	return false, err
 }
 
-// takeHeader pulls the first message of a root with what it carries, in one try. What
-// else it meets, because a holder has moved the offset or for want of descriptors,
-// is for findHeader to tell.
+// takeHeader pulls the first message of a root with its files, in one try. If it fails,
+// because a holder has moved the offset or because no descriptor is free, findHeader
+// reports why.
 func (s *Store) takeHeader() (p wire.Payload, taken bool) {
 	if setOffset(s.fd, 0) != nil {
 		return p, false
@@ -146,19 +146,19 @@ func (s *Store) takeHeader() (p wire.Payload, taken bool) {
 		return p, false
 	}
 	p, whole := wire.ParsePayload(s.data[:n])
-	if whole && flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) == 0 && p.Word.Kind() == wire.Header && len(s.came.files) == p.Word.Files() {
+	if whole && flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) == 0 && p.Word.Kind() == wire.Header && len(s.received.files) == p.Word.Files() {
 		if _, ok := p.Word.ParseHeader(); ok {
 			return p, true
 		}
 	}
-	s.came.close()
+	s.received.close()
 	return p, false
 }
 
-// findHeader looks at the first message of a root, without its files. Neither number
-// nor layout are known yet, so a header is taken for what it says it is. moved says
-// that the peek offset is set; without one, a peek is at the first message and
-// moves nothing.
+// findHeader peeks at the first message of a root, without its files. Number and layout
+// are not known yet, so any valid header is accepted. moved means that the socket has a
+// peek offset, which must be set to 0; without one, a peek returns the first message and
+// changes nothing.
 func (s *Store) findHeader(moved bool) (wire.Payload, error) {
 	for range wire.MaxTries {
 		if moved {
@@ -171,7 +171,7 @@ func (s *Store) findHeader(moved bool) (wire.Payload, error) {
 			if size, err := queued(s.fd); err == nil && size == 0 {
 				break
 			}
-			moved = true // by a holder, meanwhile
+			moved = true // a holder has set the offset
 			continue
 		}
 		if err != nil {
@@ -179,7 +179,7 @@ func (s *Store) findHeader(moved bool) (wire.Payload, error) {
 		}
 		p, whole := wire.ParsePayload(s.data[:n])
 		if !whole || flags&unix.MSG_TRUNC != 0 {
-			break // of no store
+			break // not a message of a store
 		}
 		switch p.Word.Kind() {
 		case wire.Header:
@@ -187,10 +187,10 @@ func (s *Store) findHeader(moved bool) (wire.Payload, error) {
 				return p, nil
 			}
 		case wire.Files, wire.Socket:
-			moved = true // by a holder, who gets something else
+			moved = true // a holder has moved the offset to another message
 			continue
 		}
 		break
 	}
-	return wire.Payload{}, fmt.Errorf("%w: its first message is no header", ErrNotStore)
+	return wire.Payload{}, fmt.Errorf("%w: its first message is not a header", ErrNotStore)
 }

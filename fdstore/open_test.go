@@ -15,7 +15,7 @@ import (
 	"regrow/fdstore/wire"
 )
 
-// opened attaches to a store as another process would, through a dup.
+// opened opens a store as another process would, through a dup.
 func opened(t *testing.T, s *Store) *Store {
 	t.Helper()
 	fd, err := unix.Dup(s.FD())
@@ -40,7 +40,7 @@ func TestOpen(t *testing.T) {
 		if o.Number() != s.Number() || o.Layout() != layout || o.Len() != 0 {
 			t.Errorf("number %d, layout %d, length %d", o.Number(), o.Layout(), o.Len())
 		}
-		// What is added later is seen, too.
+		// Messages added later are visible, too.
 		files := []*os.File{memfd(t, "a"), memfd(t, "b")}
 		for i := range 1200 {
 			name := ""
@@ -85,7 +85,7 @@ func TestOpen(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if f, err := o.GetGroup(1100); err != nil { // the maker is not needed
+		if f, err := o.GetGroup(1100); err != nil { // also after the maker's Close
 			t.Error(err)
 		} else {
 			f[0].Close()
@@ -96,7 +96,7 @@ func TestOpen(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// TestOpenRefuses opens what is no store. The descriptor stays the caller's.
+// TestOpenRefuses opens descriptors that are not stores. They must stay open.
 func TestOpenRefuses(t *testing.T) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -169,7 +169,7 @@ func TestNames(t *testing.T) {
 		}
 		if err != nil {
 			if s.Len() != before {
-				t.Errorf("%q: refused, and counted all the same", c.name)
+				t.Errorf("%q: refused, but counted", c.name)
 			}
 			continue
 		}
@@ -190,8 +190,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestListAndCopy copies a store through one that was opened, into another with
-// messages already.
+// TestListAndCopy copies an opened store to another store that already has messages.
 func TestListAndCopy(t *testing.T) {
 	s := newTestStore(t, Options{})
 	a, b := memfd(t, "a"), memfd(t, "b")
@@ -246,7 +245,8 @@ func TestListAndCopy(t *testing.T) {
 	}
 }
 
-// TestDamagedCatalog writes what no maker writes: an error, and no wrong file.
+// TestDamagedCatalog writes invalid data to a catalog: the result must be an error, not a
+// wrong file.
 func TestDamagedCatalog(t *testing.T) {
 	for what, damage := range map[string]func(fd int) error{
 		"no files":   func(fd int) error { return second(unix.Pwrite(fd, []byte{0, 0}, catalogStart+4)) },

@@ -6,35 +6,35 @@ import (
 	"regrow/fdstore/wire"
 )
 
-// Options configure [New]. The zero value is right for most stores.
+// Options configure [New]. The zero value is suitable for most stores.
 type Options struct {
-	// BufferSize is the memory that the kernel may use for the root's queue,
-	// in bytes; a message takes 768 of them (Linux 6.18, 64 bit). 0 or less
-	// asks for as much as there is. The kernel gives no less than 4608 and,
-	// without CAP_NET_ADMIN, no more than twice net.core.wmem_max.
+	// BufferSize is the send buffer of the root in bytes, which limits its queue; a
+	// message uses 768 of them (Linux 6.18, 64 bit). 0 or less means as much as
+	// possible. The kernel allows no less than 4608 and, without CAP_NET_ADMIN, no
+	// more than twice net.core.wmem_max.
 	BufferSize int
 
-	// MaxMessages is how many messages can be added: [ErrFull] says so. Each
-	// takes 5 KiB of kernel memory, whether it carries 1 file or 253, and most of
-	// that counts for the memory cgroup of the process that adds. 0 means half of
-	// what the lowest memory limit of its cgroups has room for when message 1024
-	// is added, and no bound if there is no limit; less means no bound.
+	// MaxMessages limits how many messages can be added; beyond it an add fails with
+	// [ErrFull]. Each message takes 5 KiB of kernel memory, with 1 file or with 253,
+	// most of which is charged to the memory cgroup of the process that adds. 0 means
+	// as many as fit into half of the lowest memory limit of its cgroups, read when
+	// message 1024 is added; without such a limit, and with a value below 0, the
+	// number is not limited.
 	MaxMessages int
 
-	// Layout is where messages lie: 0 means [Nested]. [Flat] is for those who
-	// pull by themselves and do not want to know of shards.
+	// Layout decides in which sockets messages are: 0 means [Nested]. [Flat] is for
+	// programs that pull without this package and do not support nested sockets.
 	Layout Layout
 
-	// WithoutCatalog saves the memfd in which the store keeps names and a
-	// list of what it holds, for those who pull by number alone.
+	// WithoutCatalog leaves out the memfd with the names and the list of messages, for
+	// programs that only get by ID.
 	WithoutCatalog bool
 }
 
-// File is anything that lends its descriptor for a call: an [*os.File], the
-// connections and listeners of package net, a [*Store]. It is not read through a
-// method Fd, which for files that Go made non-blocking (os.Pipe, sockets) sets the
-// open file to blocking, for all who share it: such a file arrives non-blocking as
-// it is.
+// File is a value with a descriptor: an [*os.File], a connection or listener of
+// package net, a [*Store]. The descriptor is used by SyscallConn and not by a method
+// Fd, which sets an open file that Go made non-blocking (os.Pipe, sockets) to blocking
+// for all processes. So a file that is non-blocking stays non-blocking.
 type File = syscall.Conn
 
 // MaxGroup is how many files one message can carry, see [wire.MaxGroup].
@@ -43,12 +43,12 @@ const MaxGroup = wire.MaxGroup
 // MaxName is the length of the longest name, in bytes.
 const MaxName = 255
 
-// ID is the number of a message in its store; the first is 0, the next one 1. It
-// is valid in every process that holds the store, as long as the store lives.
+// ID is the number of a message in its store, counted from 0. It is valid in every
+// process that has the store, as long as the store exists.
 type ID = wire.ID
 
-// Layout says where the messages of a store lie. It stands in the header, so
-// whoever opens a store knows it.
+// Layout determines in which sockets the messages of a store are. The header contains
+// it, so every process that opens the store knows it.
 type Layout = wire.Layout
 
 // The layouts, see [wire.Nested] and [wire.Flat].
@@ -64,11 +64,11 @@ type Entry struct {
 	Files int    // 1 to MaxGroup
 }
 
-// EnvRoot is the environment variable that tells a program which descriptor is the
-// root of the store that it was given, and which store that is:
+// EnvRoot is the environment variable that names the descriptor of an inherited store's
+// root, and the number of that store:
 //
 //	FDSTORE_ROOT=3:00d1ce5f2b77a19c       decimal, a colon, Store.Number in 16 hex digits
 //
-// The number is there because environments travel further than descriptors: a
-// program that was not given the store finds something else, or nothing, at 3.
+// A program may inherit the variable but not the descriptor. The number shows whether
+// descriptor 3 is the store or something else.
 const EnvRoot = "FDSTORE_ROOT"

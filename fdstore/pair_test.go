@@ -13,8 +13,8 @@ import (
 	"regrow/fdstore/wire"
 )
 
-// pairQueue is the queue of a store made of a pair of sockets, the variant that
-// decision 20 is about: one end adds, the other one is what processes are given.
+// pairQueue is the queue of a store made of a pair of sockets, the variant of decision
+// 20: one end adds, the other end is passed to processes.
 func pairQueue(t testing.TB, n int) (add, get int) {
 	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -39,7 +39,7 @@ func addToQueue(t testing.TB, fd, i int) {
 	}
 }
 
-// selfQueue is the same with the socket that this package uses.
+// selfQueue is the same with a socket connected to itself, as this package uses it.
 func selfQueue(t testing.TB, n int) int {
 	t.Helper()
 	fd, err := newSocket(0, nil)
@@ -53,10 +53,10 @@ func selfQueue(t testing.TB, n int) int {
 	return fd
 }
 
-// TestPairVariant holds what decision 20 says of a store made of a pair of sockets.
+// TestPairVariant checks what decision 20 says about a store made of a pair of sockets.
 func TestPairVariant(t *testing.T) {
 	add, get := pairQueue(t, 3)
-	if err := unix.Close(add); err != nil { // also if the maker is killed
+	if err := unix.Close(add); err != nil { // as when the maker is killed
 		t.Fatal(err)
 	}
 	for i := range 3 {
@@ -67,9 +67,9 @@ func TestPairVariant(t *testing.T) {
 		closeAll(fds)
 	}
 	if _, _, err := unix.Recvfrom(get, make([]byte, wire.PayloadSize), unix.MSG_DONTWAIT); err != nil {
-		t.Errorf("a taker can take a message out: %v", err)
+		t.Errorf("receive a message: %v", err)
 	}
-	// The kernel finds that the other end is gone, and throws away what it sent.
+	// The kernel notices that the other end is gone, and discards what it has sent.
 	if err := unix.Sendto(get, []byte("x"), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil); !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.ECONNRESET) {
 		t.Errorf("a taker's add: %v, want ECONNREFUSED", err)
 	}

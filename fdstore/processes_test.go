@@ -28,7 +28,7 @@ func numbered(t *testing.T, n int) *Store {
 	return s
 }
 
-// numberedFiles gives the descriptors of all files, too.
+// numberedFiles also returns the descriptors of all files.
 func numberedFiles(t *testing.T, n int) (s *Store, fds []string) {
 	t.Helper()
 	s = newTestStore(t, Options{})
@@ -50,9 +50,9 @@ func numberedFiles(t *testing.T, n int) (s *Store, fds []string) {
 	return s, fds
 }
 
-// TestContention lets 64 processes get at random ids, and kills every fourth of
-// them in the middle of it: the others get the right open files, by kcmp, and none
-// starves.
+// TestContention has 64 processes get random messages, and kills every fourth of them in
+// the middle. The others must get the right open files, checked by kcmp, and must all
+// finish.
 func TestContention(t *testing.T) {
 	const messages, gets, processes = 200, 300, 64
 	s, fds := numberedFiles(t, messages)
@@ -105,8 +105,8 @@ func TestContention(t *testing.T) {
 	t.Logf("%d processes on %d CPUs: p50 %v, p99 %v, max %v", processes, runtime.NumCPU(), at(.5), at(.99), at(1))
 }
 
-// TestProcesses pulls from several processes and several goroutines of this
-// one at once: every file must be the right one.
+// TestProcesses pulls from several processes and several goroutines of this process at
+// the same time: every file must be the right one.
 func TestProcesses(t *testing.T) {
 	const messages, gets, processes, goroutines = 64, 2000, 6, 4
 	s := numbered(t, messages)
@@ -142,8 +142,7 @@ func getAndCheck(s *Store, i int) error {
 	return check(files, i)
 }
 
-// check looks whether these are the files of message i of numbered, and closes
-// them.
+// check checks that these are the files of message i of numbered, and closes them.
 func check(files []*os.File, i int) error {
 	for j, f := range files {
 		defer f.Close()
@@ -154,7 +153,7 @@ func check(files []*os.File, i int) error {
 	return nil
 }
 
-// TestGoroutinesAddAndGet: adds and gets of one process at once.
+// TestGoroutinesAddAndGet adds and gets in several goroutines at the same time.
 func TestGoroutinesAddAndGet(t *testing.T) {
 	s := newTestStore(t, Options{})
 	var wg sync.WaitGroup
@@ -185,7 +184,7 @@ func TestGoroutinesAddAndGet(t *testing.T) {
 	}
 }
 
-// TestMovedOffset gets while another process does nothing but move the offset.
+// TestMovedOffset gets while another process moves the offset all the time.
 func TestMovedOffset(t *testing.T) {
 	s := numbered(t, 10)
 	mover := startHelper(t, s, "move", "100000")
@@ -208,15 +207,15 @@ func TestSameOpenFile(t *testing.T) {
 	waitHelper(t, startHelper(t, s, "same", strconv.FormatUint(s.Number(), 10), strconv.Itoa(os.Getpid()), strconv.Itoa(int(f.Fd()))))
 }
 
-// TestLimits runs what changes limits or credentials in a process of its own.
+// TestLimits runs the helpers that change limits or credentials.
 func TestLimits(t *testing.T) {
 	for _, name := range []string{"emfile", "kept", "inflight", "allowance", "unpriv"} {
 		t.Run(name, func(t *testing.T) { waitHelper(t, startHelper(t, nil, name)) })
 	}
 }
 
-// TestOffsetOfAnother puts between "set the offset" and "peek" what another
-// process does there.
+// TestOffsetOfAnother changes the offset between setsockopt and recvmsg, as another
+// process could.
 func TestOffsetOfAnother(t *testing.T) {
 	s := numbered(t, 3)
 	first := Nested.Place(0, groupSize(0)).Word
@@ -226,11 +225,11 @@ func TestOffsetOfAnother(t *testing.T) {
 		want   error
 	}{
 		{"its own", wire.PayloadSize, nil},
-		{"another message", 3 * wire.PayloadSize, errSomeoneElse},
+		{"another message", 3 * wire.PayloadSize, errOtherMessage},
 		{"the middle of a message", wire.PayloadSize / 2, ErrForeign},
 		{"beyond the queue", 4 * wire.PayloadSize, errBeyond},
-		{"the header", 0, errSomeoneElse},
-		{"switched off", -1, errSomeoneElse}, // the head of the queue
+		{"the header", 0, errOtherMessage},
+		{"switched off", -1, errOtherMessage}, // the head of the queue
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -248,7 +247,7 @@ func TestOffsetOfAnother(t *testing.T) {
 			if !errors.Is(err, tt.want) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
-			s.came.close()
+			s.received.close()
 			if after := len(descriptors()); after != before {
 				t.Errorf("%d descriptors before, %d after", before, after)
 			}

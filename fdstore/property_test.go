@@ -33,7 +33,7 @@ func TestStoreIsAMap(t *testing.T) {
 			rt.Fatal(err)
 		}
 		defer closeStore(rt, m.opened)
-		// So that what follows is in the root, in shards or in branches.
+		// So that later messages are in the root, in shards or in branches.
 		for range rapid.SampledFrom([]int{0, 0, 30, 60, 1050}).Draw(rt, "before") {
 			m.add(rt, "", 1)
 		}
@@ -66,7 +66,7 @@ func TestStoreIsAMap(t *testing.T) {
 type mapModel struct {
 	t        *testing.T
 	store    *Store
-	opened   *Store // the same, as another process has it
+	opened   *Store // the same store, as another process has it
 	pool     []*os.File
 	messages map[ID][]*os.File
 	names    map[string]ID
@@ -122,7 +122,7 @@ func (m *mapModel) lookup(rt *rapid.T) {
 	}
 }
 
-// any gives the maker's store, or the one that was opened.
+// any returns the maker's Store or the opened one.
 func (m *mapModel) any(rt *rapid.T) *Store {
 	if rapid.Bool().Draw(rt, "opened") {
 		return m.opened
@@ -130,7 +130,7 @@ func (m *mapModel) any(rt *rapid.T) *Store {
 	return m.store
 }
 
-// id draws one that exists, or is a little too high.
+// id draws an ID that exists, or is a little too high.
 func (m *mapModel) id(rt *rapid.T) ID {
 	return ID(rapid.IntRange(0, len(m.messages)+1).Draw(rt, "id"))
 }

@@ -19,25 +19,25 @@ import (
 	"regrow/fdstore/wire"
 )
 
-// raced is what the pulls of one run came to.
+// raced counts the results of the pulls of one run.
 type raced struct {
 	pulls int
-	wrong int // an open file that was not asked for, taken for the right one
-	none  int // the offset was beyond the queue: nothing came
-	again int // tries that the check has thrown away
+	wrong int // pulls that returned the file of another message
+	none  int // pulls that returned no file: the offset was beyond the queue
+	again int // tries that the check has discarded
 }
 
 func (r raced) percent(n int) float64 { return 100 * float64(n) / float64(r.pulls) }
 
-// TestRace lets processes pull at once and asks the kernel whose open file each
-// got. Setting the offset and peeking are two calls: without a look at the
-// payload some of the files are somebody else's. With it none is.
+// TestRace has processes pull at the same time and asks the kernel which open file each
+// got. Setting the offset and peeking are two calls: without a check of the payload some
+// files are those of another message. With the check none is.
 //
 //	go test -count=1 -v -run TestRace ./fdstore
 func TestRace(t *testing.T) {
 	const (
 		messages = 64
-		rounds   = 20 // for a machine on which they do not meet at once
+		rounds   = 20 // for a machine on which the processes rarely interleave
 	)
 	pulls := 20_000 // of all processes of a run
 	if os.Getenv("REGROW_TEST_VM") == "1" {
@@ -65,7 +65,7 @@ func TestRace(t *testing.T) {
 	}
 	for _, processes := range []int{1, 2, 8, 64} {
 		if r := row(processes, "checked"); r.wrong+r.none > 0 {
-			t.Errorf("%d processes got %d wrong files and %d times none, though each looked at the payload", processes, r.wrong, r.none)
+			t.Errorf("%d processes got %d wrong files and %d times none, although each checked the payload", processes, r.wrong, r.none)
 		}
 		met := false
 		for round := 0; round < rounds && !met; round++ {
@@ -73,19 +73,19 @@ func TestRace(t *testing.T) {
 			met = r.wrong > 0
 			if processes == 1 {
 				if met || r.none > 0 {
-					t.Errorf("alone a process got %d wrong files and %d times none", r.wrong, r.none)
+					t.Errorf("a single process got %d wrong files and %d times none", r.wrong, r.none)
 				}
 				break
 			}
 		}
 		if processes > 1 && !met {
-			t.Errorf("%d processes that believe what comes got no wrong file in %d rounds", processes, rounds)
+			t.Errorf("%d processes that do not check the payload got no wrong file in %d rounds", processes, rounds)
 		}
 	}
 }
 
-// race starts processes, lets them all go at once and adds up what they say. The
-// time is from then until the last has ended.
+// race starts processes, starts their pulls at the same time and adds up their results.
+// The time runs from then until the last process has ended.
 func race(t *testing.T, s *Store, processes int, payload string, pulls int, fds []string) (sum raced, took time.Duration) {
 	t.Helper()
 	gate, start, err := os.Pipe()
@@ -119,8 +119,8 @@ func race(t *testing.T, s *Store, processes int, payload string, pulls int, fds 
 	return sum, time.Since(began)
 }
 
-// helpRace waits for the end of standard input, then pulls at random ids; args:
-// checked or unchecked, number, pulls, the maker's pid, its descriptors of the
+// helpRace waits for the end of standard input, then pulls random messages; args:
+// checked or unchecked, number, pulls, the maker's pid, the maker's descriptors of the
 // files in order.
 func helpRace(args []string) error {
 	checked := args[0] == "checked"
@@ -158,8 +158,8 @@ func helpRace(args []string) error {
 	return nil
 }
 
-// pull takes one file, -1 if none came. Whoever does not check takes the first
-// answer; whoever does asks again until it is the right one.
+// pull pulls one file and returns -1 if none came. Without checked it accepts the first
+// message; with checked it tries again until it gets the right one.
 func (r *raced) pull(checked bool, number uint64, w wire.Word) (int, error) {
 	const sock = 3
 	for range wire.MaxTries {

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// recvmsg is recvmsg(2) without the sender's address: unix.Recvmsg makes three
-// objects of it each time, and may return an error when descriptors have
-// already arrived. Here an error means that nothing has. Without oob no descriptor
-// is received, and MSG_CTRUNC says that some were sent.
+// recvmsg is recvmsg(2) without the sender's address: unix.Recvmsg allocates three
+// objects each time, and may return an error after it has received descriptors. Here an
+// error means that nothing was received. With an empty oob no descriptor is received,
+// and MSG_CTRUNC tells that the message carries some.
 //
 // Preconditions: data is not empty.
 func recvmsg(fd int, data, oob []byte, flags int) (n, oobn, recvflags int, err error) {
@@ -27,14 +27,14 @@ func recvmsg(fd int, data, oob []byte, flags int) (n, oobn, recvflags int, err e
 	return int(r), int(msg.Controllen), int(msg.Flags), nil
 }
 
-// socketName is the name of a socket as the kernel tells it.
+// socketName is the name of a socket as the kernel returns it.
 type socketName struct {
 	name   unix.RawSockaddrUnix
 	length uint32
 }
 
-// nameOf asks with getsockname(2) or getpeername(2): unix.Getsockname makes two objects
-// of a name, and is half as fast.
+// nameOf calls getsockname(2) or getpeername(2). unix.Getsockname allocates two objects
+// and takes twice as long.
 func nameOf(fd int, call uintptr) (n socketName, err error) {
 	n.length = unix.SizeofSockaddrUnix
 	_, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&n.name)), uintptr(unsafe.Pointer(&n.length)))
@@ -44,7 +44,7 @@ func nameOf(fd int, call uintptr) (n socketName, err error) {
 	return n, nil
 }
 
-// has reports whether the name is an abstract one that begins so.
+// has reports whether the name is abstract and begins with prefix.
 func (n *socketName) has(prefix string) bool {
 	if int(n.length) < unix.SizeofSockaddrUnix-len(n.name.Path)+1+len(prefix) || n.name.Path[0] != 0 {
 		return false
@@ -57,9 +57,10 @@ func (n *socketName) has(prefix string) bool {
 	return true
 }
 
-// trySend sends a message that cannot be sent, because its data would be at the
-// address 0: EPIPE says that the socket was shut, EFAULT that it was not. The kernel
-// looks for the one before it reads the data (sock_alloc_send_pskb).
+// trySend tests whether a socket is shut down. It sends a message whose data is at
+// address 0, which always fails: with EPIPE if the socket is shut down, else with
+// EFAULT. The kernel checks for the former before it reads the data
+// (sock_alloc_send_pskb).
 func trySend(fd int) error {
 	iov := unix.Iovec{}
 	iov.SetLen(1)

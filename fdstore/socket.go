@@ -13,14 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxNames is how many names New tries. Two names of 16 random bytes do not
-// meet by accident, and a stranger has to see the name in /proc/net/unix
-// before it can send: whoever wins this race 8 times sits there to win it.
+// maxNames is how many names New tries. Two names of 16 random bytes do not collide by
+// accident, and another process must read the name in /proc/net/unix before it can
+// send. A process that wins this race 8 times does so on purpose.
 const maxNames = 8
 
-// newSocket makes a socket that is connected to itself and empty. afterBind,
-// if not nil, is called where strangers can send: tests are such strangers.
-// The caller closes the socket.
+// newSocket makes a socket that is connected to itself and empty. Tests use afterBind:
+// it is called, if it is not nil, while other processes can send to the socket. The
+// caller closes the socket.
 func newSocket(size int, afterBind func(name string)) (int, error) {
 	for try := 1; ; try++ {
 		fd, err := trySocket(size, afterBind)
@@ -45,8 +45,8 @@ func trySocket(size int, afterBind func(name string)) (int, error) {
 	}
 	err = setSendBuffer(fd, size)
 	if err == nil {
-		// No holder can attach a filter, which would drop what is added, and
-		// sendmsg would say that all went well. Nobody can take this back.
+		// A filter would drop messages although sendmsg reports success. The lock
+		// keeps holders from attaching one, and cannot be removed.
 		err = os.NewSyscallError("setsockopt SO_LOCK_FILTER", setsockopt(fd, unix.SO_LOCK_FILTER, 1))
 	}
 	if err != nil {
@@ -56,18 +56,18 @@ func trySocket(size int, afterBind func(name string)) (int, error) {
 	return fd, nil
 }
 
-// namePrefix begins the name of each socket of a store.
+// namePrefix is the beginning of the name of each socket of a store.
 const namePrefix = "fdstore-"
 
-// connectToItself goes through the one moment in which others can send:
+// connectToItself binds and connects a socket. Between the two other processes can send:
 //
-//	bind ── strangers can send ── connect ── EPERM for strangers ──▶
-//	                                      └─ what they sent lies in the queue
+//	bind ── others can send ── connect ── EPERM for others ──▶
+//	                                   └─ the queue has what they sent
 func connectToItself(fd int, afterBind func(name string)) error {
 	var random [16]byte
 	rand.Read(random[:])                                     // never fails since Go 1.24
 	name := "@" + namePrefix + hex.EncodeToString(random[:]) // @: abstract, no file
-	// Older kernels wait for a lock of the socket, and let a signal interrupt that.
+	// On older kernels a signal can interrupt the wait for the socket's lock.
 	err := ignoringEINTR(func() error { return unix.Bind(fd, &unix.SockaddrUnix{Name: name}) })
 	if err != nil {
 		return os.NewSyscallError("bind", err)
@@ -82,8 +82,8 @@ func connectToItself(fd int, afterBind func(name string)) error {
 	return checkEmpty(fd)
 }
 
-// checkEmpty peeks without room for control messages, so that no descriptor of
-// a stranger ever enters this process.
+// checkEmpty checks that the queue is empty. It peeks without space for control
+// messages, so that it never receives a descriptor of another process.
 func checkEmpty(fd int) error {
 	err := ignoringEINTR(func() error {
 		var b [1]byte
@@ -96,33 +96,33 @@ func checkEmpty(fd int) error {
 	case err != nil:
 		return os.NewSyscallError("recvfrom", err)
 	}
-	return fmt.Errorf("%w: a stranger has sent before the socket was connected", ErrForeign)
+	return fmt.Errorf("%w: another process has sent to the socket before it was connected", ErrForeign)
 }
 
-// setSendBuffer asks for size bytes, or for all that the kernel gives. The
-// send buffer is what limits the queue: a message is accounted to its sender
-// until it is taken out, which here is never.
+// setSendBuffer sets the send buffer to size bytes, or to the maximum if size is 0 or
+// less. The send buffer limits the queue: a message is charged to its sender until it is
+// received, which here is never.
 func setSendBuffer(fd, size int) error {
-	// The kernel doubles what it is given (sock_setsockopt), up to 2 GiB.
+	// The kernel doubles the value (sock_setsockopt), up to 2 GiB.
 	half := math.MaxInt32 / 2
 	if size > 0 && size < math.MaxInt32 {
 		half = (size + 1) / 2
 	}
 	err := setsockopt(fd, unix.SO_SNDBUFFORCE, half)
 	if errors.Is(err, unix.EPERM) {
-		// Clamped to net.core.wmem_max, and still twice the default.
+		// The kernel limits this to net.core.wmem_max and doubles it.
 		err = setsockopt(fd, unix.SO_SNDBUF, half)
 	}
 	return os.NewSyscallError("setsockopt SO_SNDBUF", err)
 }
 
-// setsockopt sets an option of the socket level.
+// setsockopt sets an option of level SOL_SOCKET.
 func setsockopt(fd, option, value int) error {
 	return ignoringEINTR(func() error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, value) })
 }
 
-// ignoringEINTR repeats a call that a signal interrupted; Go's own preemption
-// signals do that too.
+// ignoringEINTR repeats a call that a signal has interrupted. Go's own preemption
+// signals interrupt calls too.
 func ignoringEINTR(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, unix.EINTR) {

@@ -15,49 +15,46 @@ import (
 	"regrow/fdstore/wire"
 )
 
-// Store is one process's end of a store: that of its writer, which adds and gets, or
-// that of another holder, which gets. The writer is the maker, from [New], until
-// somebody who has it from [Open] or [Inherited] calls [Store.Adopt].
+// Store is a process's access to a store. The writer adds and gets, other holders only
+// get. The writer is the maker, which called [New], until another process that called
+// [Open] or [Inherited] calls [Store.Adopt].
 //
-// All methods are safe for concurrent use. Gets of one process wait for one
-// another, and so do adds; no other method waits for either. Between processes
-// nothing waits: each payload is checked. Only one process may add, since only it
-// counts.
+// All methods are safe for concurrent use. Gets of one process wait for one another, and
+// so do adds; no other method waits for either. Processes do not wait for one another:
+// they check each payload. Only one process may add, because it counts the messages.
 //
-// A Store has no finalizer, because its descriptor is there to be lent: it
-// lives until Close.
+// A Store has no finalizer, because its descriptor may be lent. It must be closed.
 type Store struct {
 	number   uint64
 	layout   Layout
-	fd       int                    // of the root, open until the last user has left
-	life     life                   // of all descriptors here
+	fd       int                    // of the root, open until the last call has left
+	life     life                   // of all descriptors of the Store
 	catalog  *catalog               // nil: the store has none
 	writer   atomic.Pointer[writer] // nil: this process does not add
 	lending  lending
 	adopting sync.Mutex    // held while the writer changes
-	seen     atomic.Uint64 // how many messages the catalog had when it was last asked
+	seen     atomic.Uint64 // how many messages the catalog had when it was last read
 
-	// pulling is held while the kernel looks for a message, which it does for
-	// as long as some other holder likes: see Limits in the package comment.
-	// So nothing but a get may wait for it. It guards what follows, which is
-	// kept here to allocate nothing each time.
-	pulling sync.Mutex
-	kept    kept
-	data    [wire.PayloadSize]byte
-	oob     [oobSize]byte
-	came    control
+	// pulling is held during a pull, which another holder can make last
+	// indefinitely: see the package comment. So only gets may wait for it. It guards
+	// the following fields, which are here so that a get allocates nothing.
+	pulling  sync.Mutex
+	kept     kept
+	data     [wire.PayloadSize]byte
+	oob      [oobSize]byte
+	received control
 }
 
-// oobSize is more than the 1032 bytes of the largest group, so that MSG_CTRUNC
-// can only mean that descriptors did not fit into the table. The rest is for
-// what a holder may have switched on (SO_PASSCRED, SO_PASSPIDFD, SO_TIMESTAMP).
+// oobSize is more than the 1032 bytes of the largest group, so that MSG_CTRUNC can only
+// mean that the descriptor table is full. The rest is for control messages that a holder
+// may have switched on (SO_PASSCRED, SO_PASSPIDFD, SO_TIMESTAMP).
 const oobSize = 2048
 
 // New makes an empty store. The caller closes it.
 //
-// Errors: [ErrForeign] if strangers sent to the socket before it was connected,
-// at each of several tries; [os.ErrInvalid] for a layout that does not exist; else
-// what socket(2), bind(2), connect(2), setsockopt(2) or memfd_create(2) say.
+// Errors: [ErrForeign] if in each of several tries another process has sent to the
+// socket before it was connected; [os.ErrInvalid] for an unknown layout; else that of
+// socket(2), bind(2), connect(2), setsockopt(2) or memfd_create(2).
 func New(o Options) (*Store, error) { return newStore(o, nil) }
 
 func newStore(o Options, afterBind func(name string)) (*Store, error) {
@@ -98,8 +95,8 @@ func (s *Store) begin(w *writer, o Options) error {
 	return s.catalog.lockFirst(w)
 }
 
-// newNumber returns any number but 0, so that a payload of zeros, as a buffer
-// that was never written holds it, is no message of any store.
+// newNumber returns a random number other than 0, so that a payload of zeros, as in a
+// buffer that was never written, is not a message of any store.
 func newNumber() uint64 {
 	for {
 		var b [8]byte
@@ -110,20 +107,18 @@ func newNumber() uint64 {
 	}
 }
 
-// Number returns the random number that stands in the payload of each message
-// of this store, next to its position. It is never 0 and stays the same.
+// Number returns the random number that is in the payload of each message of this
+// store. It is never 0 and never changes.
 func (s *Store) Number() uint64 { return s.number }
 
-// Layout returns where the messages of this store lie.
+// Layout returns the store's layout.
 func (s *Store) Layout() Layout { return s.layout }
 
-// FD lends the store's socket: the caller does not close it, and uses it no
-// longer than the store is open. It is close-on-exec and non-blocking. -1 means
-// that the store is closed.
+// FD lends the store's socket: the caller must not close it, and must not use it after
+// Close. It is close-on-exec and non-blocking. -1 means that the store is closed.
 //
-// A process that receives it, by fork or in os/exec's ExtraFiles as a dup, is a
-// holder: see the package comment for what that means. To give it to a command
-// use [Store.AddToCmd].
+// A process that gets it, by fork or as a dup, is a holder: see the package comment. To
+// pass the store to a command use [Store.AddToCmd].
 func (s *Store) FD() int {
 	if s.life.closed() {
 		return -1
@@ -131,9 +126,9 @@ func (s *Store) FD() int {
 	return s.fd
 }
 
-// Len returns how many messages were added: their IDs are 0 to Len()-1. A
-// closed store keeps its count. -1 means that this is not the writer and that the
-// store has no catalog.
+// Len returns how many messages were added: their IDs are 0 to Len()-1. After Close it
+// returns the last count. -1 means that the number is unknown: this process is not the
+// writer, and the store has no catalog.
 func (s *Store) Len() int {
 	switch w := s.writer.Load(); {
 	case w != nil:
@@ -142,14 +137,14 @@ func (s *Store) Len() int {
 		return -1
 	}
 	if s.enter() == nil {
-		_ = s.refresh() // what was read before is still true
+		_ = s.refresh() // after an error seen has an earlier count
 		s.leave()
 	}
 	return int(s.seen.Load())
 }
 
-// refresh asks the catalog how many messages there are. Preconditions: there is
-// one, and the Store is entered.
+// refresh reads the number of messages from the catalog. Preconditions: the store has a
+// catalog, and the Store is entered.
 func (s *Store) refresh() error {
 	n, err := s.catalog.count(s.layout)
 	for old := s.seen.Load(); err == nil && n > old && !s.seen.CompareAndSwap(old, n); {
@@ -158,16 +153,16 @@ func (s *Store) refresh() error {
 	return err
 }
 
-// life counts who uses the descriptors of a Store, so that Close need not wait:
-// the last user closes them.
+// life counts the calls that use the descriptors of a Store, so that Close need not
+// wait: the last call closes them.
 type life struct {
-	state atomic.Int64 // 2 for each user, and 1 once closed
+	state atomic.Int64 // 2 for each call, and 1 once closed
 	end   sync.Once
 }
 
 func (l *life) closed() bool { return l.state.Load()&1 != 0 }
 
-// enter holds the descriptors open until leave.
+// enter keeps the descriptors open until leave.
 func (s *Store) enter() error {
 	if s.life.state.Add(2)&1 != 0 {
 		s.leave()
@@ -182,10 +177,10 @@ func (s *Store) leave() {
 	}
 }
 
-// Close closes this process's descriptors of the store, or leaves it to the last
-// call that is under way in another goroutine: it never waits for one. The stored
-// files stay open as long as another process holds the store. Files that Get
-// returned are the caller's and stay open. Closing again does nothing.
+// Close closes this process's descriptors of the store. If calls of other goroutines
+// are running, the last of them closes the descriptors: Close never waits. The stored
+// files stay open as long as another process has the store. Files that Get has returned
+// belong to the caller and stay open. Closing again does nothing.
 func (s *Store) Close() error {
 	if s.life.state.Or(1) == 0 {
 		s.life.end.Do(s.tearDown)
@@ -193,8 +188,8 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// tearDown closes all descriptors. Errors are of no use: Linux frees the number
-// whatever close(2) says, and there is nothing to be written back.
+// tearDown closes all descriptors. It ignores errors: Linux frees the number even if
+// close(2) fails, and nothing has to be written back.
 func (s *Store) tearDown() {
 	_ = unix.Close(s.fd)
 	s.lending.close()

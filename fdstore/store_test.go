@@ -59,7 +59,7 @@ func TestAddAndGetErrors(t *testing.T) {
 		{"get from closed", get(shut, 0), []error{ErrClosed}, "fdstore: get message 0: store is closed"},
 		{"get beyond", get(s, 1), []error{ErrNotFound}, "fdstore: get message 1: no such message: the store has 1"},
 		{"get far beyond", get(s, 1<<32-1), []error{ErrNotFound}, ""},
-		{"get one of a group", get(s, 0), []error{ErrGroup}, "fdstore: get message 0: message holds several files: 2"},
+		{"get one of a group", get(s, 0), []error{ErrGroup}, "fdstore: get message 0: message has several files: 2"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -88,8 +88,8 @@ func TestAddAndGetErrors(t *testing.T) {
 	}
 }
 
-// TestFullNamesTheLimit fills stores: nothing waits, the error tells which limit
-// it was, and what was added can be got.
+// TestFullNamesTheLimit fills stores: Add must not wait, the error must name the limit,
+// and the added messages can be got.
 func TestFullNamesTheLimit(t *testing.T) {
 	for _, c := range []struct {
 		layout Layout
@@ -116,7 +116,7 @@ func TestFullNamesTheLimit(t *testing.T) {
 		}
 		t.Logf("layout %d: %d messages", c.layout, s.Len())
 		if s.Len() < c.lo || s.Len() > c.hi {
-			t.Errorf("layout %d: the store holds %d messages, want %d to %d", c.layout, s.Len(), c.lo, c.hi)
+			t.Errorf("layout %d: the store has %d messages, want %d to %d", c.layout, s.Len(), c.lo, c.hi)
 		}
 		for range 3 {
 			_, again := s.Add(f)
@@ -134,7 +134,7 @@ func TestFullNamesTheLimit(t *testing.T) {
 	}
 }
 
-// TestPastOneBuffer adds more than one socket of an ordinary user's holds.
+// TestPastOneBuffer adds more messages than fit into one socket of an ordinary user.
 func TestPastOneBuffer(t *testing.T) {
 	const usual, n = 212992, 10_000
 	s := newTestStore(t, Options{BufferSize: usual})
@@ -162,7 +162,7 @@ func TestPastOneBuffer(t *testing.T) {
 		t.Errorf("gets keep %d descriptors, want 3", more)
 	}
 	if s.SetKept(1); len(descriptors()) != before {
-		t.Errorf("%d descriptors are kept by nobody", len(descriptors())-before)
+		t.Errorf("%d descriptors are leaked", len(descriptors())-before)
 	}
 }
 
@@ -217,7 +217,7 @@ func TestLargestGroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 3 { // any number of times
+	for range 3 { // a message can be got several times
 		got, err := s.GetGroup(id)
 		if err != nil || len(got) != MaxGroup {
 			t.Fatalf("%d files, %v", len(got), err)
@@ -249,8 +249,8 @@ func TestDescriptorsAreCloseOnExec(t *testing.T) {
 	}
 }
 
-// TestFlagsUntouched holds what (*os.File).Fd would break: a pipe of Go's is
-// non-blocking for all who share it.
+// TestFlagsUntouched checks that a pipe of Go stays non-blocking, which (*os.File).Fd
+// would change for all processes.
 func TestFlagsUntouched(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -288,7 +288,7 @@ func TestCloseReleasesFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := r.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("the store does not hold the writing end: %v", err)
+		t.Errorf("the store does not have the write end open: %v", err)
 	}
 	if err := errors.Join(s.Close(), s.Close()); err != nil {
 		t.Error(err)
@@ -323,7 +323,7 @@ func TestSealHoldsForAllHolders(t *testing.T) {
 		}
 		f.Close()
 	}
-	// Sealed by another holder: this process does not know, the kernel does.
+	// Sealed by another holder: only the kernel knows.
 	s2 := newTestStore(t, Options{})
 	if err := unix.Shutdown(s2.FD(), unix.SHUT_WR); err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 	"regrow/fdstore/wire"
 )
 
-// stranger is a process's socket that knows a store's name and no more.
+// stranger is a socket of a process that knows only a store's name.
 func stranger(t *testing.T) int {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
@@ -68,7 +68,7 @@ func TestStrangersBetweenBindAndConnect(t *testing.T) {
 	}
 }
 
-// checkHolds adds f and gets it.
+// checkHolds adds f, gets it and compares both.
 func checkHolds(t *testing.T, s *Store, f *os.File) {
 	t.Helper()
 	id, err := s.Add(f)
@@ -115,8 +115,8 @@ func TestStrangersAfterConnect(t *testing.T) {
 	checkHolds(t, s, devNull(t))
 }
 
-// TestStrangersOfAnotherUser lets a process of another user try to add, read,
-// replace and take the store over.
+// TestStrangersOfAnotherUser has a process of another user try to add, to read, to
+// replace the store and to take it over.
 func TestStrangersOfAnotherUser(t *testing.T) {
 	var name string
 	s, err := newStore(Options{}, func(n string) { name = n })
@@ -131,7 +131,7 @@ func TestStrangersOfAnotherUser(t *testing.T) {
 	checkHolds(t, s, devNull(t))
 }
 
-// TestHolderSpoils: a holder can destroy a store. The others get errors, soon,
+// TestHolderSpoils destroys a store as a holder can. Other holders must soon get errors,
 // and no wrong file.
 func TestHolderSpoils(t *testing.T) {
 	recv := func(t *testing.T, s *Store) {
@@ -190,7 +190,7 @@ func TestHolderSpoils(t *testing.T) {
 				t.Fatal(err)
 			}
 			from, null := stranger(t), devNull(t)
-			for id := range ID(4) { // a stranger knows everything but the number
+			for id := range ID(4) { // messages that are right except for the number
 				data := wire.Payload{Number: s.number ^ 1, Word: Nested.Place(id, 1).Word}.Append(nil)
 				if err := unix.Sendmsg(from, data, unix.UnixRights(int(null.Fd())), name, unix.MSG_DONTWAIT); err != nil {
 					t.Fatalf("a stranger cannot send after AF_UNSPEC: %v", err)
@@ -227,8 +227,8 @@ func TestHolderSpoils(t *testing.T) {
 	}
 }
 
-// TestPassedExtras: what a holder switches on for the socket brings other
-// control messages and, with SO_PASSPIDFD, a descriptor that must not stay.
+// TestPassedExtras sets options of the socket as a holder can. They add control messages
+// and, with SO_PASSPIDFD, a descriptor that must be closed.
 func TestPassedExtras(t *testing.T) {
 	needDescriptors(t, MaxGroup+50)
 	s := newTestStore(t, Options{})

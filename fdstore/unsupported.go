@@ -13,12 +13,11 @@ import (
 	"syscall"
 )
 
-// errHere is the answer to everything: SO_PEEK_OFF is Linux's. It matches
+// errHere is the error of all methods: SO_PEEK_OFF exists only on Linux. It matches
 // [errors.ErrUnsupported].
-var errHere = fmt.Errorf("fdstore: stores need Linux, this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
+var errHere = fmt.Errorf("fdstore: stores require Linux, this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
 
-// Store cannot be had elsewhere than on Linux: its methods are there so that
-// programs compile.
+// Store exists only on Linux. Here it has its methods so that programs compile.
 type Store struct{ _ int }
 
 // New fails with [errors.ErrUnsupported].

@@ -11,13 +11,13 @@ import (
 	"regrow/fdstore/wire"
 )
 
-// Verify looks at every message of the store, and at every record of its catalog,
-// and says what is not as the maker has added it: nil means that each message can
-// be got. It receives no files, so no descriptor and no lock of this process is
-// touched. It takes about as long as as many gets.
+// Verify checks every message of the store and every record of its catalog, and
+// returns an error for the first one that is not as it was added. nil means that every
+// message can be got. Verify receives no stored files, so it closes none and releases no
+// POSIX record lock. It takes about as long as a get of each message.
 //
-// Errors: [ErrClosed], [ErrForeign], [ErrContended], [ErrNoDescriptors] for the
-// sockets on the way.
+// Errors: [ErrClosed], [ErrForeign], [ErrContended], [ErrNoDescriptors] for nested
+// sockets.
 func (s *Store) Verify() error {
 	if err := s.enter(); err != nil {
 		return fmt.Errorf("fdstore: verify: %w", err)
@@ -30,7 +30,7 @@ func (s *Store) Verify() error {
 }
 
 func (s *Store) verify() error {
-	if err := s.look(s.fd, s.layout.HeaderWord(0)); err != nil {
+	if err := s.checkMessage(s.fd, s.layout.HeaderWord(0)); err != nil {
 		return fmt.Errorf("the header: %w", err)
 	}
 	if s.catalog == nil {
@@ -52,7 +52,8 @@ func (s *Store) verify() error {
 	return bad
 }
 
-// verifyQueues looks at the messages that there are where nothing counts them.
+// verifyQueues checks the messages of a store without a catalog, up to the first one
+// that does not exist.
 func (s *Store) verifyQueues() error {
 	var way way
 	defer way.close()
@@ -62,7 +63,7 @@ func (s *Store) verifyQueues() error {
 			return err
 		}
 		err = s.verifyMessage(&way, id, 0)
-		if errors.Is(err, errTaken) && !certain {
+		if errors.Is(err, errRemoved) && !certain {
 			return nil
 		}
 		if err != nil {
@@ -75,17 +76,17 @@ func (s *Store) verifyQueues() error {
 func (s *Store) verifyName(r record) error {
 	id, found, _, err := s.catalog.find(r.name)
 	if err == nil && (!found || id != r.id) {
-		err = fmt.Errorf("%w: its catalog does not find the name %q of message %d", ErrForeign, r.name, r.id)
+		err = fmt.Errorf("%w: the index of its catalog lacks the name %q of message %d", ErrForeign, r.name, r.id)
 	}
 	return err
 }
 
-// verifyMessage looks at message id of so many files, 0: any number.
+// verifyMessage checks that message id carries this number of files, 0: any number.
 func (s *Store) verifyMessage(on *way, id ID, files int) error {
 	p := s.layout.Place(id, files)
 	from, err := on.to(s, p)
 	if err == nil {
-		err = s.look(from, p.Word)
+		err = s.checkMessage(from, p.Word)
 	}
 	if err != nil {
 		return fmt.Errorf("message %d: %w", id, err)
@@ -93,7 +94,7 @@ func (s *Store) verifyMessage(on *way, id ID, files int) error {
 	return nil
 }
 
-// way is the sockets that were pulled last.
+// way has the nested sockets that were pulled last.
 type way [2]socket
 
 func (w *way) close() {
@@ -102,7 +103,7 @@ func (w *way) close() {
 	}
 }
 
-// to returns the socket in which a message lies.
+// to returns the socket whose queue has a message.
 func (w *way) to(s *Store, p wire.Place) (from int, err error) {
 	from = s.fd
 	for i, word := range p.Way[:p.Depth] {
@@ -121,20 +122,20 @@ func (w *way) to(s *Store, p wire.Place) (from int, err error) {
 	return from, nil
 }
 
-// pullSocket pulls a socket on the way. The caller closes it.
+// pullSocket pulls a nested socket. The caller closes it.
 func (s *Store) pullSocket(from int, word wire.Word) (int, error) {
 	s.pulling.Lock()
 	defer s.pulling.Unlock()
 	if err := s.fetchFrom(from, word); err != nil {
 		return -1, err
 	}
-	if len(s.came.files) != 1 {
-		s.came.close()
+	if len(s.received.files) != 1 {
+		s.received.close()
 		return -1, errWrongCount
 	}
-	if _, err := unix.GetsockoptInt(s.came.files[0], unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
-		s.came.close()
-		return -1, fmt.Errorf("%w: a file where a socket must be", ErrForeign)
+	if _, err := unix.GetsockoptInt(s.received.files[0], unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
+		s.received.close()
+		return -1, fmt.Errorf("%w: it carries a file instead of a socket", ErrForeign)
 	}
-	return s.came.files[0], nil
+	return s.received.files[0], nil
 }

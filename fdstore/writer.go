@@ -14,21 +14,21 @@ import (
 	"regrow/fdstore/wire"
 )
 
-// writer is what the process has that adds to a store.
+// writer is the part of a Store that only the writer has.
 type writer struct {
-	bufferSize int          // as asked for
+	bufferSize int          // Options.BufferSize
 	count      atomic.Int64 // of the messages that were added
 
 	mu       sync.Mutex
 	root     socket
-	open     [2]socket // those that are being filled, on the way to the last message
-	held     []int     // sockets that are full, where the kernel wants them open
-	most     int       // messages, less than 0: no bound, 0: not decided yet
-	why      string    // most is what it is
-	lock     int       // the catalog, opened once more: who has it locked is the writer; -1: there is none
+	open     [2]socket // the branch and the shard, or the shard, that are being filled
+	held     []int     // full sockets that stay open, see collectsInClose
+	most     int       // limit of messages; less than 0: none; 0: not decided yet
+	why      string    // explains most in errors
+	lock     int       // a descriptor of the catalog that has the writer's lock; -1: none
 	sealed   bool
 	resigned bool
-	broken   error // what another holder did to the queues, nil: nothing
+	broken   error // a change of the queues by another holder, nil: none
 }
 
 // socket is the root, a shard or a branch; the zero value is none.
@@ -37,10 +37,10 @@ type socket struct {
 	word   wire.Word // of the message that carries it, 0: it is the root
 	sent   int       // messages
 	last   wire.Word // of the message that was sent last, 0: none
-	excess int       // by which its memory is off, although all messages are there
+	excess int       // bytes of memory beyond those of the sent messages
 }
 
-// close closes a shard or a branch that is open. There is no error to learn of.
+// close closes a shard or a branch if it is open. It ignores errors.
 func (s *socket) close() {
 	if s.word != 0 {
 		_ = unix.Close(s.fd)
@@ -62,8 +62,8 @@ func (w *writer) close() {
 	}
 }
 
-// openWay returns the socket that a message belongs into, and makes those on the
-// way that do not exist yet. If that fails, what was added stays as it was.
+// openWay returns the socket that a message belongs into, and makes nested sockets that
+// do not exist yet. After an error the messages of the store are unchanged.
 // Preconditions: writer.mu is held.
 func (s *Store) openWay(w *writer, p wire.Place) (to *socket, err error) {
 	to = &w.root
@@ -83,32 +83,32 @@ func (s *Store) openWay(w *writer, p wire.Place) (to *socket, err error) {
 	return to, nil
 }
 
-// nestedBuffer has room for all messages of a shard or a branch, on kernels that
-// take up to twice 768 bytes for one.
+// nestedBuffer has space for all messages of a shard or a branch, also if a kernel needs
+// twice 768 bytes for each.
 const nestedBuffer = 2 * 768 * max(wire.ShardSize, wire.BranchSize)
 
 // nest makes a socket and stores it in another one.
 func (s *Store) nest(w *writer, in *socket, word wire.Word) (int, error) {
 	size := w.bufferSize
-	if size > 0 { // else as much as there is
+	if size > 0 { // else the maximum
 		size = max(size, nestedBuffer)
 	}
 	fd, err := newSocket(size, nil)
 	if err == nil {
 		if err = s.sendTo(in, word, []int{fd}); err == nil {
-			// The queue of the root, or of a branch, is checked here.
-			if err = s.look(in.fd, word); err == nil {
+			// This also checks the queue of the root or the branch.
+			if err = s.checkMessage(in.fd, word); err == nil {
 				return fd, nil
 			}
 			w.broken = err
 		}
 		_ = unix.Close(fd)
 	}
-	return -1, fmt.Errorf("another socket for the store: %w", err)
+	return -1, fmt.Errorf("make another socket for the store: %w", err)
 }
 
-// finish seals the sockets from the given depth on and lets go of their
-// descriptors: others carry them.
+// finish seals the open sockets from the given depth on and closes their descriptors:
+// messages carry them.
 func (s *Store) finish(w *writer, depth int) error {
 	for i := depth; i < len(w.open); i++ {
 		o := &w.open[i]
@@ -119,15 +119,15 @@ func (s *Store) finish(w *writer, depth int) error {
 			return os.NewSyscallError("shutdown", err)
 		}
 		if w.broken == nil {
-			w.broken = s.lookAtLast(o)
+			w.broken = s.checkLast(o)
 		}
-		w.letGo(o)
+		w.release(o)
 	}
 	return w.broken
 }
 
-// letGo closes a socket that is full, or holds it, see collectsInClose.
-func (w *writer) letGo(o *socket) {
+// release closes a full socket, or keeps it open, see collectsInClose.
+func (w *writer) release(o *socket) {
 	if collectsInClose() && len(w.held) < mostHeld() {
 		w.held = append(w.held, o.fd)
 		*o = socket{}
@@ -136,13 +136,13 @@ func (w *writer) letGo(o *socket) {
 	o.close()
 }
 
-// lookAtLast looks whether the message that a shard or branch got last is at the
-// place where it belongs: then so are those before it.
-func (s *Store) lookAtLast(o *socket) error {
+// checkLast checks the position of the last message that was sent to a socket. If it is
+// right, so are those of the messages before.
+func (s *Store) checkLast(o *socket) error {
 	if o.last == 0 {
 		return nil
 	}
-	return s.look(o.fd, o.last)
+	return s.checkMessage(o.fd, o.last)
 }
 
 // sendTo sends one message to a socket of the store.
@@ -164,15 +164,16 @@ func (s *Store) sendTo(to *socket, w wire.Word, fds []int) error {
 	return nil
 }
 
-// arrived looks whether the message that was sent last can be got. Another holder
-// may have sent a message of its own, or received one: then everything behind it is
-// not where it is looked for.
+// checkSent checks that the message that was sent last can be got. If another holder
+// has sent a message of its own, or received one, all later messages are at wrong
+// positions.
 //
-// The memory of all messages in a queue is cheap to ask for, and says whether as
-// many are there as were sent; only where it does not, the queue is looked at. What
-// leaves their number alone is seen when a socket is full, and in a [Flat] store,
-// where looking takes as long as the queue is, whenever the number has doubled.
-func (s *Store) arrived(to *socket, word wire.Word) error {
+// The memory of all messages in a queue is cheap to read, and tells whether the queue
+// has as many messages as were sent. Only if not, checkSent peeks at the message. A
+// change that leaves the number the same is detected when a socket is full. In a [Flat]
+// store, whose whole queue a peek must walk, it is detected when the number of messages
+// has doubled.
+func (s *Store) checkSent(to *socket, word wire.Word) error {
 	size, err := queued(to.fd)
 	if err != nil {
 		return err
@@ -182,21 +183,21 @@ func (s *Store) arrived(to *socket, word wire.Word) error {
 	if off == to.excess && !doubled {
 		return nil
 	}
-	if err := s.look(to.fd, word); err != nil {
+	if err := s.checkMessage(to.fd, word); err != nil {
 		return fmt.Errorf("another holder has changed the queue: %w", err)
 	}
 	to.excess = off
 	return nil
 }
 
-// Seal ends the adding, in all processes: first the catalog is sealed, see
-// memfd_create(2), then every shard and the root by shutdown(SHUT_WR), see
-// shutdown(2). Getting goes on. Sealing again does nothing.
+// Seal makes the store immutable, for all processes. It seals the catalog, see
+// memfd_create(2), and then every socket by shutdown(SHUT_WR), see shutdown(2). Gets
+// still work. Sealing again does nothing.
 //
 // Errors: [ErrClosed], [ErrReadOnly]; EBUSY while another holder has a writable
 // mapping of the catalog: then the store is not sealed, and Seal can be tried again.
-// [ErrForeign] or [ErrContended] mean that it is sealed, but that another holder has
-// changed its queues, so that not all can be got.
+// [ErrForeign] or [ErrContended] mean that the store is sealed, but that another holder
+// has changed its queues, so that some messages cannot be got.
 func (s *Store) Seal() error {
 	if err := s.seal(); err != nil {
 		return fmt.Errorf("fdstore: seal: %w", err)
@@ -226,7 +227,7 @@ func (s *Store) seal() error {
 			return err
 		}
 	}
-	// A full one was sealed when the next one was begun.
+	// Full sockets were sealed when the next one was made.
 	if err := s.finish(w, 0); err != nil && w.broken == nil {
 		return err
 	}
@@ -234,14 +235,14 @@ func (s *Store) seal() error {
 		return os.NewSyscallError("shutdown", err)
 	}
 	if w.broken == nil {
-		w.broken = s.lookAtLast(&w.root)
+		w.broken = s.checkLast(&w.root)
 	}
 	w.sealed = true
 	return w.broken
 }
 
-// Sealed reports whether nothing can be added any more, by anybody: it asks the
-// kernel, in the process of any holder. A closed store is not.
+// Sealed reports whether the store is sealed, so that no process can add to it. Any
+// holder may ask. For a closed Store it is false.
 func (s *Store) Sealed() bool {
 	if s.enter() != nil {
 		return false

@@ -19,7 +19,7 @@ import (
 func TestSealShutsAll(t *testing.T) {
 	s := newTestStore(t, Options{})
 	f := devNull(t)
-	const n = 2084 // into the first shard of the first branch
+	const n = 2084 // the last ones are in the first shard of the first branch
 	for range n {
 		if _, err := s.Add(f); errors.Is(err, ErrInFlight) {
 			skip(t, err.Error())
@@ -37,11 +37,11 @@ func TestSealShutsAll(t *testing.T) {
 			if err := s.fetchFrom(from, w); err != nil {
 				t.Fatal(err)
 			}
-			from = s.came.files[0]
+			from = s.received.files[0]
 			defer unix.Close(from)
 			err := unix.Sendmsg(from, make([]byte, wire.PayloadSize), nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 			if !errors.Is(err, unix.EPIPE) {
-				t.Errorf("message %d: sending to a socket on its way: %v, want EPIPE", id, err)
+				t.Errorf("message %d: sending to its nested socket: %v, want EPIPE", id, err)
 			}
 		}
 	}
@@ -50,8 +50,8 @@ func TestSealShutsAll(t *testing.T) {
 	}
 }
 
-// collect makes the kernel look for sockets that only sockets hold: it does when
-// a Unix socket is closed while files are in flight (net/unix/garbage.c).
+// collect makes the kernel collect unreachable sockets: it does so when a Unix socket is
+// closed while files are in flight (net/unix/garbage.c).
 func collect(t *testing.T) {
 	t.Helper()
 	for range 3 {
@@ -64,7 +64,7 @@ func collect(t *testing.T) {
 	}
 }
 
-// stored makes a pair of sockets, stores one end and gives the other.
+// stored makes a pair of sockets, stores one end and returns the other.
 func stored(t *testing.T, s *Store) (end *os.File, id ID) {
 	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -81,8 +81,8 @@ func stored(t *testing.T, s *Store) (end *os.File, id ID) {
 	return end, id
 }
 
-// TestSocketsInStores: Unix sockets in a store, in the root and in shards, alone
-// and in cycles, live as long as the store and no longer.
+// TestSocketsInStores checks that Unix sockets in a store, in the root and in shards,
+// alone and in cycles, live exactly as long as the store.
 func TestSocketsInStores(t *testing.T) {
 	for name, cycle := range map[string]func(t *testing.T, s, other *Store){
 		"no cycle":            func(*testing.T, *Store, *Store) {},
@@ -130,23 +130,22 @@ func putInto(t *testing.T, what, into *Store) {
 	}
 }
 
-// ended reports whether the other end of a socket is gone: the kernel
-// collects cycles in its own time.
+// ended reports whether the other end of a socket is closed. It waits, because the kernel
+// may collect cycles later.
 func ended(t *testing.T, end *os.File) bool {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		// Nothing waits to be read, so an answer is the end.
+		// The queue is empty, so any result but EAGAIN is end of file.
 		if _, _, err := unix.Recvfrom(int(end.Fd()), make([]byte, 1), unix.MSG_DONTWAIT); err == nil {
 			return true
 		}
 		collect(t)
-		time.Sleep(time.Millisecond) // nothing tells when the kernel has collected
+		time.Sleep(time.Millisecond) // the kernel has no event for a collection
 	}
 	return false
 }
 
-// TestListener stores what package net has made, and accepts from what comes
-// out.
+// TestListener stores a listener of package net, gets it, and accepts a connection.
 func TestListener(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

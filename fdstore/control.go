@@ -8,18 +8,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fdSize is what one descriptor takes in a control message: a C int.
+// fdSize is the size of a descriptor in a control message, a C int.
 const fdSize = 4
 
-// control is what came with a received message besides its data.
+// control has the descriptors of a received message.
 type control struct {
 	files  []int // of SCM_RIGHTS, in the sender's order
 	strays []int // of SCM_PIDFD, which a holder may switch on (SO_PASSPIDFD, since Linux 6.5)
 }
 
-// parse appends every descriptor in b to the fields, which it reuses. It stops
-// at bytes that are no control message, keeping what came before: those
-// descriptors are open, and somebody has to close them.
+// parse stores all descriptors in b in the fields, whose memory it reuses. It stops at
+// bytes that are not a control message. The descriptors before these are kept: they
+// are open and must be closed.
 func (c *control) parse(b []byte) {
 	c.files, c.strays = c.files[:0], c.strays[:0]
 	for len(b) >= unix.SizeofCmsghdr {
@@ -39,8 +39,8 @@ func (c *control) parse(b []byte) {
 	}
 }
 
-// close closes all descriptors. Errors are of no use: the descriptor is gone
-// in any case (close(2)), and nothing of ours was written to it.
+// close closes all descriptors. It ignores errors: the descriptor is closed in any case
+// (close(2)), and this process has not written to it.
 func (c *control) close() {
 	for _, fd := range c.files {
 		_ = unix.Close(fd)
@@ -56,8 +56,8 @@ func (c *control) closeStrays() {
 	c.strays = c.strays[:0]
 }
 
-// appendFDs skips negative numbers: SCM_PIDFD carries an errno in the place of
-// the descriptor if the kernel could not make one.
+// appendFDs skips negative numbers: SCM_PIDFD carries an errno if the kernel could not
+// make a descriptor.
 func appendFDs(fds []int, data []byte) []int {
 	for ; len(data) >= fdSize; data = data[fdSize:] {
 		if fd := int(int32(binary.NativeEndian.Uint32(data))); fd >= 0 {

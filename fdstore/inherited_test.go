@@ -18,15 +18,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestAddToCmd starts a program with a store, behind another file, and that one
-// starts a program of its own: with the environment and without the descriptor it
-// finds no store.
+// TestAddToCmd starts a program with another file and a store. That program starts one of
+// its own with the environment but without the descriptor, which must get an error.
 func TestAddToCmd(t *testing.T) {
 	s := newTestStore(t, Options{})
 	if _, err := s.AddNamed("greeting", memfd(t, "hello")); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the same descriptor is lent each time
+	for range 2 { // each time with the same lent descriptor
 		cmd := newHelper(t, nil, "inherited")
 		cmd.ExtraFiles = []*os.File{devNull(t)}
 		before := len(descriptors())
@@ -47,8 +46,8 @@ func TestAddToCmd(t *testing.T) {
 	}
 }
 
-// helpInherited prints the file "greeting" of its store, then starts itself again
-// with what its own environment was.
+// helpInherited prints the file "greeting" of its store, then starts itself again with
+// its own original environment.
 func helpInherited([]string) error {
 	value := os.Getenv(EnvRoot)
 	s, err := Inherited()
@@ -64,7 +63,7 @@ func helpInherited([]string) error {
 	}
 	defer s.Close()
 	if _, err := Inherited(); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("a second time: %w", err)
+		return fmt.Errorf("a second Inherited: %w", err)
 	}
 	f, err := s.GetNamed("greeting")
 	if err != nil {
@@ -109,7 +108,7 @@ func TestInheritedRefuses(t *testing.T) {
 	}
 }
 
-// TestStoreInStore stores one store in another and opens what comes out.
+// TestStoreInStore adds a store to another one, gets it and opens it.
 func TestStoreInStore(t *testing.T) {
 	outer, inner := newTestStore(t, Options{}), newTestStore(t, Options{})
 	if _, err := inner.AddNamed("deep", memfd(t, "deep")); err != nil {
@@ -141,7 +140,8 @@ func TestStoreInStore(t *testing.T) {
 	}
 }
 
-// TestGetFDs gets without allocating, and gives dst back after an error.
+// TestGetFDs checks that GetFDs allocates nothing, and returns dst unchanged after an
+// error.
 func TestGetFDs(t *testing.T) {
 	s := newTestStore(t, Options{})
 	f := devNull(t)
@@ -162,12 +162,12 @@ func TestGetFDs(t *testing.T) {
 		t.Errorf("%v allocations", allocs)
 	}
 	if got, err := s.GetFDs(1, dst); !errors.Is(err, fs.ErrNotExist) || len(got) != 1 {
-		t.Errorf("message 1, which there is not: %v, %v", got, err)
+		t.Errorf("message 1, which does not exist: %v, %v", got, err)
 	}
 }
 
-// TestSockets takes listeners and packet sockets by name, also where their maker
-// has closed its own.
+// TestSockets gets listeners and packet sockets by name, also after their maker has
+// closed its own.
 func TestSockets(t *testing.T) {
 	s := newTestStore(t, Options{})
 	dir := t.TempDir()
@@ -223,7 +223,7 @@ func TestSockets(t *testing.T) {
 	checkWrongSockets(t, s)
 }
 
-// checkWrongSockets asks for sockets that are not what they are taken for.
+// checkWrongSockets gets sockets as something that they are not.
 func checkWrongSockets(t *testing.T, s *Store) {
 	t.Helper()
 	r, w, err := os.Pipe()

@@ -19,17 +19,17 @@ import (
 // firstExtra is the descriptor that the first of [exec.Cmd.ExtraFiles] becomes.
 const firstExtra = 3
 
-// AddToCmd gives a command the store, before it is started: the root is the next
-// of its ExtraFiles, and [EnvRoot] in its environment says which. In the program
-// that it starts, [Inherited] opens the store. The descriptor that is added is
-// lent, [Store.Close] closes it: so start the command before. If a command is given two
-// stores, Inherited opens the second.
+// AddToCmd passes the store to a command that is not started yet: it appends the root
+// to ExtraFiles, and names the descriptor in the environment variable [EnvRoot]. The
+// started program opens the store with [Inherited]. The file in ExtraFiles is lent:
+// [Store.Close] closes it, so start the command first. If a command has two stores,
+// Inherited opens the second.
 //
 // Errors: [ErrClosed], or what fcntl(2) says.
 func (s *Store) AddToCmd(cmd *exec.Cmd) error {
 	root, err := s.lend()
 	if err != nil {
-		return fmt.Errorf("fdstore: give the store to %s: %w", cmd.Path, err)
+		return fmt.Errorf("fdstore: pass the store to %s: %w", cmd.Path, err)
 	}
 	if cmd.Env == nil {
 		cmd.Env = os.Environ()
@@ -39,10 +39,10 @@ func (s *Store) AddToCmd(cmd *exec.Cmd) error {
 	return nil
 }
 
-// lending is the root as a file, which the Store closes.
+// lending has a duplicate of the root for ExtraFiles, which the Store closes.
 type lending struct {
 	mu   sync.Mutex
-	root *os.File // nil: nobody has asked yet
+	root *os.File // nil: not made yet
 }
 
 func (l *lending) close() {
@@ -66,9 +66,9 @@ func (s *Store) lend() (*os.File, error) {
 	return f, err
 }
 
-// File returns a duplicate of the root's descriptor, close-on-exec, which the
-// caller closes: to be sent to another process, or to be one of a command's
-// ExtraFiles. Whoever has it is a holder, see the package comment.
+// File returns a duplicate of the root's descriptor, close-on-exec, which the caller
+// closes. Use it to send the store to another process, or in a command's ExtraFiles.
+// A process that has it is a holder, see the package comment.
 //
 // Errors: [ErrClosed], or what fcntl(2) says.
 func (s *Store) File() (*os.File, error) {
@@ -92,9 +92,9 @@ func (s *Store) dup() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "fdstore"), nil
 }
 
-// SyscallConn lends the root's descriptor for the length of a call: so a Store is a
-// [File], which another store can hold. Read and Write of the connection are not
-// supported.
+// SyscallConn lends the root's descriptor for the length of a call. So a Store is a
+// [File], which can be added to another store. Read and Write of the connection are
+// not supported.
 //
 // Errors: [ErrClosed].
 func (s *Store) SyscallConn() (syscall.RawConn, error) {
@@ -119,17 +119,17 @@ func (c rawConn) Read(func(fd uintptr) bool) error { return errors.ErrUnsupporte
 
 func (c rawConn) Write(func(fd uintptr) bool) error { return errors.ErrUnsupported }
 
-// Inherited opens the store that this program was given by [Store.AddToCmd], and
-// takes [EnvRoot] out of the environment, since programs that are started from
-// here are not given the descriptor by that alone. The caller closes the Store.
+// Inherited opens the store that [Store.AddToCmd] passed to this program. It removes
+// [EnvRoot] from the environment, because programs that this one starts do not inherit
+// the descriptor. The caller closes the Store.
 //
-// Errors: [fs.ErrNotExist] if the environment names none; [ErrNotStore] if it
-// names a descriptor that is another store or something else; those of [Open].
-// The environment and the descriptor are then as they were.
+// Errors: [fs.ErrNotExist] if the environment names no store; [ErrNotStore] if the
+// descriptor that it names is another store or something else; those of [Open].
+// The environment and the descriptor are then unchanged.
 func Inherited() (*Store, error) {
 	value, ok := os.LookupEnv(EnvRoot)
 	if !ok {
-		return nil, fmt.Errorf("fdstore: this program was given no store (%s is not set): %w", EnvRoot, fs.ErrNotExist)
+		return nil, fmt.Errorf("fdstore: no store was passed to this program (%s is not set): %w", EnvRoot, fs.ErrNotExist)
 	}
 	fd, number, err := parseRoot(value)
 	if err == nil {
@@ -148,7 +148,7 @@ func parseRoot(value string) (fd int, number uint64, err error) {
 	fd, err1 := strconv.Atoi(before)
 	number, err2 := strconv.ParseUint(after, 16, 64)
 	if !ok || err1 != nil || err2 != nil || fd < 0 || value != formatRoot(fd, number) {
-		return -1, 0, fmt.Errorf("%w: write DESCRIPTOR:NUMBER, the number in 16 hex digits", ErrNotStore)
+		return -1, 0, fmt.Errorf("%w: expected DESCRIPTOR:NUMBER, with the number in 16 hex digits", ErrNotStore)
 	}
 	return fd, number, nil
 }

@@ -15,7 +15,7 @@ import (
 	"regrow/fdstore/wire"
 )
 
-// sendError says in words what the errno of a sendmsg(2) with fds means.
+// sendError explains the errno of a sendmsg(2) with fds.
 func sendError(err error, to int, w wire.Word, fds []int) error {
 	call := os.NewSyscallError("sendmsg", err)
 	switch {
@@ -27,18 +27,18 @@ func sendError(err error, to int, w wire.Word, fds []int) error {
 	case errors.Is(err, unix.EPIPE):
 		return fmt.Errorf("%w: %w", ErrSealed, call)
 	case errors.Is(err, unix.EBADF):
-		return culprit(fds, notOpen, call)
+		return firstBad(fds, notOpen, call)
 	case errors.Is(err, unix.EINVAL):
-		return culprit(fds, isRing, fmt.Errorf("%w: %w", ErrCannotSend, call))
+		return firstBad(fds, isRing, fmt.Errorf("%w: %w", ErrCannotSend, call))
 	}
 	return call
 }
 
-// culprit makes err an error of the first descriptor that is guilty, since the
-// kernel names none. It returns err if all look innocent by now.
-func culprit(fds []int, guilty func(fd int) bool, err error) error {
+// firstBad makes err a FileError of the first descriptor for which bad is true, because
+// the kernel does not tell which one it refused. It returns err if bad is true for none.
+func firstBad(fds []int, bad func(fd int) bool, err error) error {
 	for i, fd := range fds {
-		if guilty(fd) {
+		if bad(fd) {
 			return &FileError{i, len(fds), fd, err}
 		}
 	}
@@ -81,12 +81,12 @@ func softNoFile() string {
 	}
 }
 
-// sysctl returns the value for an error text. Network sysctls are absent from
-// network namespaces other than the first on some kernels.
+// sysctl returns a sysctl's value for an error text. On some kernels network sysctls
+// exist only in the initial network namespace.
 func sysctl(path string) string {
 	b, err := os.ReadFile("/proc/sys/" + path)
 	if err != nil {
-		return "unknown here"
+		return "unknown"
 	}
 	return strings.TrimSpace(string(b))
 }

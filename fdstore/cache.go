@@ -8,28 +8,27 @@ import (
 	"regrow/fdstore/wire"
 )
 
-// kept are pulled sockets that stay open, because a later get is likely to need
-// them again. Pulling one costs as much as the file itself, and more where the
-// caches have forgotten it.
+// kept is a cache of nested sockets that were pulled and stay open for later gets.
+// Pulling a socket costs as much as pulling the file itself, and more if it is in no
+// processor cache.
 type kept struct {
-	most  int               // how many there may be, 0: not decided yet
+	most  int               // sockets at most; 0: not decided yet
 	fds   map[wire.Word]int // by the message that carries the socket
-	order []wire.Word       // in which they came: a ring once there are most
-	next  int               // of order, to be replaced
+	order []wire.Word       // oldest first; with most sockets, a ring that starts at next
+	next  int               // index in order of the socket to be replaced
 }
 
 const (
 	// maxKept is enough for all sockets of a store of 100,000 messages.
 	maxKept = 2048
-	// keptShare of the table may be spent on sockets that are kept.
+	// One of keptShare descriptors of the soft limit may be a kept socket.
 	keptShare = 8
 )
 
-// SetKept bounds how many nested sockets the Store keeps open for later gets,
-// at least 1. Default: an eighth of the soft RLIMIT_NOFILE when the first one is
-// kept, at most 2048. They are close-on-exec, and the Store closes them by
-// itself when its own gets find no free descriptor. Those that are open now are
-// closed.
+// SetKept limits how many nested sockets the Store keeps open for later gets, at least
+// 1. The default is an eighth of the soft RLIMIT_NOFILE when the first socket is kept,
+// at most 2048. They are close-on-exec. If a get has no free descriptor, the Store
+// closes them and tries again. SetKept closes the sockets that are kept now.
 func (s *Store) SetKept(most int) {
 	if s.enter() != nil {
 		return
@@ -49,11 +48,11 @@ func (k *kept) find(w wire.Word) int {
 	return -1
 }
 
-// keep takes over the socket that was in message w, and closes the one whose
-// place it takes.
+// keep takes over the socket that message w carries. If there are too many, it closes
+// the oldest.
 func (k *kept) keep(w wire.Word, fd int) {
 	if k.most == 0 {
-		soft, _ := softFiles() // 0 if it cannot be known
+		soft, _ := softFiles() // 0 after an error
 		k.most = max(1, int(min(soft/keptShare, maxKept)))
 	}
 	if k.fds == nil {
@@ -70,7 +69,7 @@ func (k *kept) keep(w wire.Word, fd int) {
 	k.fds[w] = fd
 }
 
-// drop closes all, and reports whether there was one.
+// drop closes all kept sockets, and reports whether there was one.
 func (k *kept) drop() bool {
 	had := len(k.fds) > 0
 	for _, fd := range k.fds {
