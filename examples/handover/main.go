@@ -1,5 +1,5 @@
-// Command handover is a web server that is replaced by its next version while
-// clients keep asking: no request fails.
+// Command handover is a web server that is replaced by its next version while clients
+// send requests: no request fails.
 //
 //	go build -o hello ./examples/handover && ./hello 127.0.0.1:8080 &
 //	curl http://127.0.0.1:8080/          # hello from pid 4711
@@ -35,7 +35,7 @@ func serve(address string) error {
 		return err
 	}
 	defer func() { _ = process.Close() }()
-	// The listener of the version before, or a new one.
+	// The listener of the previous version, or a new one.
 	listener, err := process.Listen("web", "tcp", address)
 	if err != nil {
 		return err
@@ -48,7 +48,7 @@ func serve(address string) error {
 	go func() {
 		for range replace {
 			if err := process.Next(ctx, nextVersion()); err != nil {
-				log.Print(err) // this version serves on
+				log.Print(err) // this version continues to serve
 				continue
 			}
 			end()
@@ -62,7 +62,7 @@ func serve(address string) error {
 	return handover.Serve(ctx, &http.Server{Handler: http.HandlerFunc(hello)}, listener, handover.Options{})
 }
 
-// nextVersion is the program that lies where this one was started from.
+// nextVersion runs the program that is now at the path of this one.
 func nextVersion() *exec.Cmd {
 	cmd := exec.Command(os.Args[0], os.Args[1:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exampleEnv makes the test binary the example.
+// exampleEnv is the variable that makes the test binary run the example.
 const exampleEnv = "HANDOVER_EXAMPLE"
 
 const patience = 3 * time.Minute
@@ -29,8 +29,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestExample does what the comment says: the answer comes from another process
-// after a HUP, the one before ends with status 0, and a TERM ends the last.
+// TestExample checks what the comment of the example says: after a HUP another process
+// answers and the previous one ends with status 0, and a TERM ends the last one.
 func TestExample(t *testing.T) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
@@ -51,7 +51,7 @@ func TestExample(t *testing.T) {
 	pids := []int{cmd.Process.Pid}
 	t.Cleanup(func() {
 		for _, pid := range pids {
-			_ = unix.Kill(pid, unix.SIGKILL) // none is left unless the test fails
+			_ = unix.Kill(pid, unix.SIGKILL) // needed only if the test fails
 			_, _ = unix.Wait4(pid, nil, 0, nil)
 		}
 		log.Close()
@@ -84,7 +84,7 @@ func TestExample(t *testing.T) {
 	pids = nil
 }
 
-// serves waits until the first one says where it listens.
+// serves waits until the first process prints where it listens.
 func serves(t *testing.T, lines *bufio.Scanner, pid int) (address string) {
 	t.Helper()
 	if !lines.Scan() {
@@ -115,7 +115,7 @@ func get(t *testing.T, address string) string {
 	return string(body)
 }
 
-// ends waits for a process, which is a child or becomes one.
+// ends waits for a process that is a child of this one, or becomes one.
 func ends(t *testing.T, pid int) {
 	t.Helper()
 	var status unix.WaitStatus

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FDPath gives the path of a descriptor's link: to be opened, which opens the same file
+// FDPath returns the path of a descriptor's link: to be opened, which opens the same file
 // anew, or to be followed by a call that takes a path.
 func FDPath(pid, fd int) string { return folder(pid) + "/fd/" + strconv.Itoa(fd) }
 
@@ -33,7 +33,7 @@ func FDs(pid int) ([]int, error) {
 	return numbers, nil
 }
 
-// FDLink gives what a descriptor leads to, in the words of proc_pid_fd(5): a path in the
+// FDLink returns what a descriptor leads to, in the words of proc_pid_fd(5): a path in the
 // mount namespace of the caller, or a kind and a number like pipe:[4711].
 func FDLink(pid, fd int) (string, error) {
 	path := FDPath(pid, fd)
@@ -45,7 +45,7 @@ func FDLink(pid, fd int) (string, error) {
 	return string(link[:n]), nil
 }
 
-// field gives the value in a line like "name:	value".
+// field returns the value in a line like "name:	value".
 func field(text []byte, name string) (value []byte, ok bool) {
 	for line := range bytes.Lines(text) {
 		if value, ok := bytes.CutPrefix(line, []byte(name)); ok && len(value) > 0 && value[0] == ':' {

@@ -65,7 +65,7 @@ func parseFDInfo(text []byte) (info FDInfo, err error) {
 	return info, err
 }
 
-// Field gives a field by its name, "" where there is none of this name.
+// Field returns a field by its name, "" where there is none of this name.
 func (i *FDInfo) Field(name string) string {
 	value, _ := field(i.Text, name)
 	return string(value)
@@ -86,7 +86,7 @@ func Statx(pid, fd int, st *unix.Statx_t) error {
 	return nil
 }
 
-// CopyFD gives a descriptor of the caller's for the open file of a process's, see
+// CopyFD returns a descriptor of the caller's for the open file of a process's, see
 // pidfd_getfd(2), which the caller closes: at once, since a pipe's reader gets no end of
 // file as long as it is open. Not for regular files and folders: their server may keep
 // whoever closes the copy waiting for ever. Since Linux 5.6.

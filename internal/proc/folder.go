@@ -12,7 +12,7 @@ const Exe = "/proc/self/exe"
 
 const root = "/proc"
 
-// folder gives the folder of a process.
+// folder returns the folder of a process.
 func folder(pid int) string {
 	if pid == Caller {
 		return root + "/self"

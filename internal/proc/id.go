@@ -15,7 +15,7 @@ type ID struct {
 	Began uint64 // in clock ticks since boot, 100 a second: field 22 of proc_pid_stat(5)
 }
 
-// Of gives the process that has a number now. The error wraps [os.ErrNotExist] if
+// Of returns the process that has a number now. The error wraps [os.ErrNotExist] if
 // there is none.
 func Of(pid int) (ID, error) {
 	s, err := Stat(pid)
@@ -101,7 +101,7 @@ var ErrForeign = errors.New("/proc belongs to another pid namespace")
 // ErrNoChildren says that /proc does not list the children of a process.
 var ErrNoChildren = errors.New("this kernel was built without CONFIG_PROC_CHILDREN")
 
-// Self gives the calling process. The error is [ErrForeign], or says that /proc is not
+// Self returns the calling process. The error is [ErrForeign], or says that /proc is not
 // there.
 func Self() (ID, error) {
 	if err := here(); err != nil {
@@ -124,7 +124,7 @@ func Usable() error {
 	return err
 }
 
-// here gives an error unless /proc is that of this pid namespace.
+// here returns an error unless /proc is that of this pid namespace.
 func here() error {
 	link, err := os.Readlink(folder(Caller))
 	if err == nil && link != strconv.Itoa(os.Getpid()) {

@@ -24,7 +24,7 @@ func parent(t *testing.T) *exec.Cmd {
 	return cmd
 }
 
-// idOf gives the process of a command, once it has a child.
+// idOf returns the process of a command, once it has a child.
 func idOf(t *testing.T, cmd *exec.Cmd) ID {
 	t.Helper()
 	id, err := Of(cmd.Process.Pid)

@@ -57,7 +57,7 @@ func parseMaps(text string) ([]Mapping, error) {
 	return maps, nil
 }
 
-// ReadMemory reads the calling process's memory at an address, all of b. What is not
+// ReadMemory fills b with the calling process's memory at an address. Memory that is not
 // mapped is an error, see proc_pid_mem(5).
 func ReadMemory(b []byte, addr uint64) error {
 	path := folder(Caller) + "/mem"
@@ -72,7 +72,7 @@ func ReadMemory(b []byte, addr uint64) error {
 	return nil
 }
 
-// Executable gives the path of the calling process's program, as [Mapping].Name has it.
+// Executable returns the path of the calling process's program, as [Mapping].Name has it.
 func Executable() (string, error) { return os.Readlink(Exe) }
 
 // Segments are where the kernel keeps that parts of a process's memory are, as addresses:

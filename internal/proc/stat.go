@@ -33,7 +33,7 @@ func Stat(pid int) (Status, error) {
 	return s, err
 }
 
-// readStat gives what a folder of a process or a thread says, but for its PID.
+// readStat returns what a folder of a process or a thread says, but for its PID.
 func readStat(folder string) (Status, error) {
 	var room [1024]byte // a name of 64 bytes at most, and 50 numbers
 	path := folder + "/stat"

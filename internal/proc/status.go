@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// StatusField gives a field of proc_pid_status(5) without the blanks around it, "" where
+// StatusField returns a field of proc_pid_status(5) without the blanks around it, "" where
 // the kernel has none of this name.
 func StatusField(pid int, name string) (string, error) {
 	var room [4096]byte
@@ -49,7 +49,7 @@ func (id ID) Catches(sig unix.Signal) (bool, error) {
 	return mask>>(sig-1)&1 == 1, nil
 }
 
-// InnerPID gives the number that a process has one pid namespace below that of /proc, 0
+// InnerPID returns the number that a process has one pid namespace below that of /proc, 0
 // if it is in none, or gone. The process may be in others below that. Since Linux 4.1
 // (NSpid of proc_pid_status(5)).
 func InnerPID(pid int) int {

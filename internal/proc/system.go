@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SysPath gives the path of a parameter, or of a folder of them, by its name below
+// SysPath returns the path of a parameter, or of a folder of them, by its name below
 // /proc/sys: "kernel/pid_max", see proc_sys(5).
 func SysPath(name string) string { return root + "/sys/" + name }
 
@@ -52,7 +52,7 @@ func Mounts(kind string) ([]Mount, error) {
 	return mounts, nil
 }
 
-// MountKinds gives the kind of file system ("ext4", "fuse.sshfs") of each mount that the
+// MountKinds returns the kind of file system ("ext4", "fuse.sshfs") of each mount that the
 // calling thread sees, by mount point; of several at one point the last one.
 func MountKinds() (map[string]string, error) {
 	text, err := read(mountInfo, make([]byte, 0, 16<<10))
@@ -124,7 +124,7 @@ type Cgroup struct {
 	Path        string // from the root of the hierarchy, as the caller's cgroup namespace shows it
 }
 
-// Cgroups gives the places of the calling process. Since Linux 2.6.24.
+// Cgroups returns the places of the calling process. Since Linux 2.6.24.
 func Cgroups() ([]Cgroup, error) {
 	text, err := read(folder(Caller)+"/cgroup", make([]byte, 0, 1024))
 	if err != nil {

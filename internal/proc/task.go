@@ -44,11 +44,11 @@ func ChildPIDs(of Status) []int {
 	return of.numbers()
 }
 
-// Arguments gives the argument list of a process, empty for one that has ended. The
+// Arguments returns the argument list of a process, empty for one that has ended. The
 // process may have overwritten it.
 func Arguments(pid int) ([]string, error) { return texts(pid, "cmdline") }
 
-// Environment gives the variables that a process has begun its program with, as far as
+// Environment returns the variables that a process has begun its program with, as far as
 // it has not overwritten them. It needs the right to look at the process.
 func Environment(pid int) ([]string, error) { return texts(pid, "environ") }
 
@@ -65,11 +65,11 @@ func texts(pid int, name string) (all []string, err error) {
 	return all, nil
 }
 
-// Cwd gives the current folder of a process, as the caller's root folder shows it. It
+// Cwd returns the current folder of a process, as the caller's root folder shows it. It
 // needs the right to look at the process.
 func Cwd(pid int) (string, error) { return taskLink(pid, "cwd") }
 
-// Program gives the program file of a process in the same way.
+// Program returns the program file of a process in the same way.
 func Program(pid int) (string, error) { return taskLink(pid, "exe") }
 
 // Namespace names the namespace of a kind ("pid", "user") that a process is in: equal
@@ -89,7 +89,7 @@ func taskLink(pid int, name string) (string, error) {
 	return string(link[:n]), nil
 }
 
-// PIDs gives the numbers of a process in the pid namespaces that it is in, from that of
+// PIDs returns the numbers of a process in the pid namespaces that it is in, from that of
 // /proc down to its own: see NSpid of proc_pid_status(5). Since Linux 4.1.
 func PIDs(pid int) ([]int, error) {
 	list, err := StatusField(pid, "NSpid")

@@ -27,7 +27,7 @@ func TestParseFDInfo(t *testing.T) {
 	}
 }
 
-// TestCopyFD holds that a copy is the same open file, and that the fdinfo of the
+// TestCopyFD checks that a copy is the same open file, and that the fdinfo of the
 // caller's is read by what number it has here.
 func TestCopyFD(t *testing.T) {
 	var pipe [2]int

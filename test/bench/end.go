@@ -14,12 +14,11 @@ import (
 // endTimeout is how long a killed process may take to end.
 const endTimeout = 20 * time.Second
 
-// endTree ends the tasks of a report and reaps them. They are in the order of
-// the report, parents first: once a task is reaped, its children have come to
-// this process, the subreaper, so each pid is a child of ours by the time it is
-// its turn, and cannot have become somebody else's. It gives the processor time, in
-// nanoseconds, of the processes that tasks have reaped themselves: no report names
-// them, and they are gone.
+// endTree ends the tasks of a report and reaps them, in the order of the report, parents
+// first. When a task is reaped, its children become children of this process, the
+// subreaper. So each pid is that of a child of this process when it is its turn, and cannot
+// have been reused. endTree returns the processor time, in nanoseconds, of the processes
+// that tasks have reaped themselves: they are not in the report and have ended.
 func endTree(pids []int) (reaped int64, err error) {
 	var errs []error
 	for _, pid := range pids {
@@ -32,9 +31,9 @@ func endTree(pids []int) (reaped int64, err error) {
 	return reaped, errors.Join(errs...)
 }
 
-// end kills and reaps one child, and gives the processor time of the processes that
-// it has reaped itself, in nanoseconds. It refuses a process that is no child of
-// ours.
+// end kills and reaps one child, and returns the processor time, in nanoseconds, of the
+// processes that the child has reaped itself. It refuses a process that is not a child of
+// this one.
 func end(pid int) (reaped int64, err error) {
 	if pid <= 1 {
 		return 0, errors.New("not a pid of a task")
@@ -44,7 +43,7 @@ func end(pid int) (reaped int64, err error) {
 		return 0, os.NewSyscallError("pidfd_open", err)
 	}
 	defer unix.Close(fd)
-	// P_PIDFD since Linux 5.4. WNOWAIT: only a look; ECHILD tells a stranger.
+	// P_PIDFD since Linux 5.4. WNOWAIT does not reap; ECHILD means that it is not a child.
 	if err := unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil); err != nil {
 		return 0, fmt.Errorf("not a child of ours: %w", os.NewSyscallError("waitid", err))
 	}
@@ -58,10 +57,10 @@ func end(pid int) (reaped int64, err error) {
 	return reaped, errors.Join(err, os.NewSyscallError("waitid", unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED, nil)))
 }
 
-// reapedBy gives the processor time, in nanoseconds, of the processes that an ended
-// child of ours has waited for: the helpers that fork beside a task. The resource
-// usage of an ended process has theirs in it (wait_task_zombie in kernel/exit.c),
-// its schedstat has not. No cgroup and no privilege is needed for that.
+// reapedBy returns the processor time, in nanoseconds, of the processes that an ended child
+// has reaped: a task's fork helpers. The resource usage of an ended process includes theirs
+// (wait_task_zombie in kernel/exit.c), its schedstat does not. So neither a cgroup nor a
+// privilege is needed.
 func reapedBy(pid, fd int) (int64, error) {
 	const tries = 1000
 	for range tries {
@@ -69,11 +68,11 @@ func reapedBy(pid, fd int) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		var all unix.Rusage // in microseconds, cut off
+		var all unix.Rusage // in microseconds, truncated
 		if err := unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WNOWAIT, &all); err != nil {
 			return 0, os.NewSyscallError("waitid", err)
 		}
-		// Its pidfd can be read shortly before it has left its processor for good.
+		// The pidfd becomes readable shortly before the process leaves its processor.
 		switch again, err := readCPU(pid); {
 		case err != nil:
 			return 0, err
@@ -84,8 +83,7 @@ func reapedBy(pid, fd int) (int64, error) {
 	return 0, fmt.Errorf("the processor time of %d grows although it has ended", pid)
 }
 
-// readCPU gives the processor time that a process with one thread has had, in
-// nanoseconds, see
+// readCPU returns the processor time of a process with one thread, in nanoseconds, see
 // Documentation/scheduler/sched-stats.rst.
 func readCPU(pid int) (int64, error) {
 	path := fmt.Sprintf("/proc/%d/schedstat", pid)
@@ -101,7 +99,7 @@ func readCPU(pid int) (int64, error) {
 	return ns, nil
 }
 
-// waitReadable waits until a pidfd says that its process has ended.
+// waitReadable waits until the process of a pidfd has ended.
 func waitReadable(fd int, timeout time.Duration) error {
 	deadline := time.Now().Add(timeout)
 	for {
@@ -119,9 +117,9 @@ func waitReadable(fd int, timeout time.Duration) error {
 	}
 }
 
-// sweep ends every child that is left, and what comes to us from those, and
-// says how many there were. At this point every child is from the tree: the
-// programs that this process itself starts are waited for where they start.
+// sweep ends every remaining child and the orphans that these leave, and returns their
+// number. At this point every child is from the tree: programs that this process itself
+// starts are waited for where they are started.
 func sweep() (n int, err error) {
 	for {
 		pids, err := children()
@@ -149,7 +147,7 @@ func children() ([]int, error) {
 		data, err := os.ReadFile("/proc/self/task/" + t.Name() + "/children")
 		if err != nil {
 			if _, gone := os.Stat("/proc/self/task/" + t.Name()); errors.Is(gone, os.ErrNotExist) {
-				continue // the thread ended; its children went to another one
+				continue // the thread has ended; its children belong to another thread now
 			}
 			return nil, err
 		}

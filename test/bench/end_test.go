@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// burnEnv makes the test binary a program that uses a processor for a while, and
-// writes to this file how many nanoseconds it has had.
+// burnEnv is the variable that makes the test binary use a processor for a while, and write
+// its processor time in nanoseconds to this file.
 const burnEnv = "REGROW_TEST_BURN"
 
 func TestMain(m *testing.M) {
@@ -38,8 +38,8 @@ func burn(path string) error {
 	return os.WriteFile(path, []byte(strconv.FormatInt(u.Utime.Nano()+u.Stime.Nano(), 10)), 0o600)
 }
 
-// ended runs a shell that says "ready" in a file and waits, and gives what end says
-// of it. A shell has one thread, as a task has.
+// ended runs a shell that writes "ready" to a file and waits, and returns the result of end
+// for it. A shell has one thread, like a task.
 func ended(t *testing.T, script string) int64 {
 	t.Helper()
 	self, err := os.Executable()
@@ -86,8 +86,8 @@ func ended(t *testing.T, script string) int64 {
 	return reaped
 }
 
-// TestReaped holds that the time of a process which an ended one has reaped is
-// counted, and nothing where there was none.
+// TestReaped checks that the time of a process that an ended one has reaped is counted, and
+// that nothing is counted without one.
 func TestReaped(t *testing.T) {
 	if got := ended(t, "true"); got != 0 {
 		t.Errorf("a process without children has reaped %d ns", got)

@@ -1,6 +1,6 @@
-// Command bench compares a restore with the least that a tree can cost: a C
-// program that forks as many children in the same shape, with as many descriptors
-// in each, see floor/floor.c.
+// Command bench compares a restore with the floor, a C program that does only what every
+// tree costs: it forks as many children in the same shape, with as many descriptors in
+// each, see floor/floor.c.
 //
 //	go run ./test/bench -tasks 1000 -fds 10 -files 200
 //	go run ./test/bench -shape chain -tasks 500
@@ -8,22 +8,22 @@
 //	go run ./test/bench -tasks 1 -fds 19990 -base 6
 //	go run ./test/bench -strategies
 //
-// It builds both programs and runs them in turn, so that a busy machine hurts
+// It builds both programs and runs them in turn, so that other load on the machine affects
 // both, and prints each round and the medians:
 //
 //	floor    first fork until the last child has its descriptors
 //	release  first clone until the tree is released (elapsed_ns of the report)
 //	whole    the regrow command from start to exit: reading the description,
 //	         making the open files, filling the store, and the above
-//	cpu      processor time of all processes of the tree, of the helpers that fork
-//	         beside a task, too, which other load on the machine changes little;
-//	         regrow's own is apart from it
-//	private  memory that the task in the middle has for itself (Private_Clean +
+//	cpu      processor time of all processes of the tree, fork helpers included,
+//	         which other load on the machine changes little; that of regrow itself
+//	         is separate
+//	private  private memory of the task in the middle (Private_Clean +
 //	         Private_Dirty of smaps_rollup, since Linux 4.14)
 //
-// The floor shares one open file and checks nothing; the restored tree shares
-// as many as -files says. In the shape private each descriptor is an open file of
-// the task's own, opened in the same careful way by both. Times have no limit here that would fail a run.
+// The floor shares one open file and checks nothing; the restored tree shares as many as
+// -files says. In the shape private each descriptor is an open file of the task's own, which
+// both programs open with the same checks. No run fails because of its times.
 package main
 
 import (
@@ -44,13 +44,13 @@ import (
 )
 
 const (
-	// runTimeout bounds one run of one of the programs.
+	// runTimeout limits one run of one of the programs.
 	runTimeout = 2 * time.Minute
-	// buildTimeout bounds building one of them, with an empty build cache.
+	// buildTimeout limits building one of them, with an empty build cache.
 	buildTimeout = 10 * time.Minute
 )
 
-// options is what to compare. The flags have the same names.
+// options are the flags, which have the same names.
 type options struct {
 	Shape  string `json:"shape"`  // wide, chain, private
 	Tasks  int    `json:"tasks"`  // under one root, which has no descriptors
@@ -62,7 +62,7 @@ type options struct {
 	regrow     string // a built regrow, "" to build one
 	trace      string // for the trace of the fastest round, "" for none
 	json       bool
-	strategies bool // compare these instead
+	strategies bool // compare strategies instead
 }
 
 func main() {
@@ -79,7 +79,7 @@ func main() {
 	}
 }
 
-// errUsage says that the flags were wrong and that the user was told.
+// errUsage means that the flags are wrong and that the message was printed.
 var errUsage = errors.New("wrong usage")
 
 func run(ctx context.Context, args []string, out io.Writer) (err error) {
@@ -87,8 +87,8 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	// What a detached tree leaves comes to this process, which can then wait
-	// for it. Since Linux 3.4.
+	// The tasks of a detached tree become children of this process, which can then
+	// reap them. Since Linux 3.4.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return os.NewSyscallError("prctl(PR_SET_CHILD_SUBREAPER)", err)
 	}
@@ -123,8 +123,8 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	return res.writeTable(out)
 }
 
-// parse reads the flags. It gives [flag.ErrHelp] or [errUsage] once it has told
-// the user.
+// parse reads the flags. It returns [flag.ErrHelp] or [errUsage] after it has printed a
+// message.
 func parse(args []string) (options, error) {
 	var opt options
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -164,14 +164,14 @@ func parse(args []string) (options, error) {
 	return opt, nil
 }
 
-// bench is where the programs and their output are.
+// bench has the programs and their output.
 type bench struct {
 	opt    options
 	dir    string // temporary
 	floor  string // built programs
 	regrow string
 
-	best int64 // nanoseconds to release of the round whose trace was kept
+	best int64 // time to release, in nanoseconds, of the round whose trace is kept
 
 	// Of the last command.
 	cpu    time.Duration
@@ -194,9 +194,8 @@ func (b *bench) round(ctx context.Context) (round, error) {
 	return r, nil
 }
 
-// command runs a program to its end, its output to files: a pipe would stay
-// open for as long as a task that inherited it lives. It gives what the program
-// wrote to standard output, and how long it ran.
+// command runs a program to its end, with output to files: a task that inherits a pipe would
+// keep it open. It returns the program's standard output, and how long it ran.
 func (b *bench) command(ctx context.Context, timeout time.Duration, stdin io.Reader, name string, args ...string) ([]byte, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -213,7 +212,7 @@ func (b *bench) command(ctx context.Context, timeout time.Duration, stdin io.Rea
 
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the terminal's ^C is for us, we pass it on
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // ^C of the terminal reaches only this process, which forwards it
 	cmd.WaitDelay = 10 * time.Second
 	start := time.Now()
 	err = cmd.Run()
@@ -232,7 +231,7 @@ func (b *bench) command(ctx context.Context, timeout time.Duration, stdin io.Rea
 	return data, wall, err
 }
 
-// indent prepares the output of a program to stand below a message.
+// indent indents the output of a program for a message.
 func indent(b []byte) string {
 	const most = 4096
 	s := strings.TrimSpace(string(b[:min(len(b), most)]))

@@ -15,11 +15,10 @@ import (
 //go:embed floor/floor.c
 var floorC string
 
-// build makes the two programs, both without a dynamic C library: a binary with
-// one has more memory to copy for each fork, and takes longer to start. Then each
-// is copied in the same way to the same folder, whoever has made it: how a file
-// lies in the page cache depends on how it was written, and where, and that is
-// felt at each page that a new process needs of it.
+// build makes the two programs, both without a dynamic C library: a binary with one has
+// more memory to copy for each fork, and takes longer to start. Then it copies both in the
+// same way to the same folder: the layout of a file in the page cache depends on how and
+// where it was written, and affects the cost of each page of a new process.
 func (b *bench) build(ctx context.Context) error {
 	made := filepath.Join(b.dir, "made")
 	if _, _, err := b.command(ctx, buildTimeout, strings.NewReader(floorC),
@@ -42,7 +41,7 @@ func (b *bench) build(ctx context.Context) error {
 	return copyProgram(b.regrow, from)
 }
 
-// copyProgram writes a program anew, in one piece.
+// copyProgram copies a program with a single write.
 func copyProgram(to, from string) error {
 	text, err := os.ReadFile(from)
 	if err != nil {
@@ -51,7 +50,7 @@ func copyProgram(to, from string) error {
 	return os.WriteFile(to, text, 0o700)
 }
 
-// floorReport is what the floor prints.
+// floorReport is the output of the floor.
 type floorReport struct {
 	ElapsedNS  int64 `json:"elapsed_ns"`
 	PrivateKiB int64 `json:"private_kib"`
@@ -71,7 +70,7 @@ func (b *bench) runFloor(ctx context.Context) (floorReport, error) {
 	return rep, nil
 }
 
-// report is what of a report of restore --json matters here.
+// report is the part of the report of restore --json that is used here.
 type report struct {
 	Version int `json:"version"`
 	Tasks   []struct {
@@ -82,7 +81,7 @@ type report struct {
 	ElapsedNS int64 `json:"elapsed_ns"`
 }
 
-// runRegrow restores the tree, looks at a task and ends the tree again.
+// runRegrow restores the tree, inspects it and ends it.
 func (b *bench) runRegrow(ctx context.Context) (r round, err error) {
 	args := []string{"restore", "-d", "--json", b.tree()}
 	if b.opt.trace != "" {
@@ -91,11 +90,11 @@ func (b *bench) runRegrow(ctx context.Context) (r round, err error) {
 	return b.restore(ctx, append([]string{b.regrow}, args...)...)
 }
 
-// restore does the same by a command that ends with such a restore.
+// restore does the same with a command whose last words restore the tree.
 func (b *bench) restore(ctx context.Context, command ...string) (r round, err error) {
 	out, wall, err := b.command(ctx, runTimeout, nil, command[0], command[1:]...)
-	// Whatever happened, nothing of this round may live on: what the report
-	// does not name, or what a failed restore left, is swept away, and said.
+	// In any case no process of this round may be left: sweep ends processes that are
+	// not in the report or that a failed restore has left, and the error says so.
 	defer func() {
 		n, sweepErr := sweep()
 		err = errors.Join(err, sweepErr)
@@ -134,9 +133,8 @@ func (b *bench) restore(ctx context.Context, command ...string) (r round, err er
 	return r, errors.Join(err, endErr)
 }
 
-// inspect holds the report against what was asked for, so that a tree that is
-// too small is not measured as a fast one, and gives the private memory of the
-// task in the middle.
+// inspect compares the report with the options, so that a tree that is too small is not
+// measured as a fast one, and returns the private memory of the task in the middle.
 func (b *bench) inspect(rep *report) (privateKiB int64, err error) {
 	if rep.Version != 1 {
 		return 0, fmt.Errorf("version %d, want 1", rep.Version)
@@ -159,7 +157,7 @@ func (b *bench) inspect(rep *report) (privateKiB int64, err error) {
 	return readPrivate(rep.Tasks[1+b.opt.Tasks/2].HostPID)
 }
 
-// readPrivate gives the memory that only this process has, in KiB.
+// readPrivate returns the private memory of a process, in KiB.
 func readPrivate(pid int) (int64, error) {
 	path := fmt.Sprintf("/proc/%d/smaps_rollup", pid)
 	data, err := os.ReadFile(path)

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// round is what was measured in one round. Times are nanoseconds.
+// round has the figures of one round. Times are nanoseconds.
 type round struct {
 	FloorNS    int64 `json:"floor_ns"`
 	ReleaseNS  int64 `json:"release_ns"`
@@ -22,28 +22,27 @@ type round struct {
 	PrivateKiB int64 `json:"private_kib"`
 
 	FloorCPUNS  int64 `json:"floor_cpu_ns"`
-	TreeCPUNS   int64 `json:"tree_cpu_ns"`   // root, tasks, and what these have reaped
+	TreeCPUNS   int64 `json:"tree_cpu_ns"`   // root, tasks, and processes that these have reaped
 	RegrowCPUNS int64 `json:"regrow_cpu_ns"` // the command itself
 	RegrowKiB   int64 `json:"regrow_kib"`    // its largest resident size
 }
 
-// result is what a run prints.
+// result is the output of a run.
 type result struct {
 	Version int     `json:"version"`
 	Options options `json:"options"`
 	Kernel  string  `json:"kernel"`
 	CPUs    int     `json:"cpus"`
 	Rounds  []round `json:"rounds"`
-	Median  round   `json:"median"` // of each column by itself
+	Median  round   `json:"median"` // separately for each column
 
-	// Medians of the ratios of each round: what slows a whole round down
-	// slows both programs down, and does not move these.
+	// Medians of the ratios of each round: load that slows a whole round down slows
+	// both programs down, and does not change the ratio.
 	ReleaseToFloor float64 `json:"release_to_floor"`
 	WholeToFloor   float64 `json:"whole_to_floor"`
 	CPUToFloor     float64 `json:"cpu_to_floor"` // of the tree
 
-	// Ratios of the shortest times of all rounds: of what both programs can do
-	// where the machine has time.
+	// Ratios of the shortest times of all rounds: of both programs on a quiet machine.
 	BestReleaseToFloor float64 `json:"best_release_to_floor"`
 	BestWholeToFloor   float64 `json:"best_whole_to_floor"`
 }
@@ -78,7 +77,7 @@ func (r round) releaseToFloor() float64 { return float64(r.ReleaseNS) / float64(
 
 func (r round) wholeToFloor() float64 { return float64(r.WholeNS) / float64(r.FloorNS) }
 
-// medianOf gives the median of one column, the upper one of an even number.
+// medianOf returns the median of one column, the upper one of an even number.
 func medianOf[T int64 | float64](rounds []round, column func(round) T) T {
 	v := make([]T, len(rounds))
 	for i, r := range rounds {

@@ -14,8 +14,8 @@ import (
 	"regrow/restore"
 )
 
-// strategyResult is what was measured of one strategy: medians of the rounds, in
-// which the strategies take turns, and counts of one run more, under perf.
+// strategyResult has the figures of one strategy: medians of the rounds, in which the
+// strategies take turns, and counts of an additional run under perf.
 type strategyResult struct {
 	Strategy  string  `json:"strategy"`
 	ReleaseNS int64   `json:"release_ns"`
@@ -46,7 +46,7 @@ func (b *bench) strategies(ctx context.Context, out io.Writer) error {
 			ReleaseNS: medianOf(rounds[j], func(r round) int64 { return r.ReleaseNS }),
 			WholeNS:   medianOf(rounds[j], func(r round) int64 { return r.WholeNS }),
 		}
-		for i := range rounds[j] { // the floor of a ratio is the first strategy
+		for i := range rounds[j] { // ratios are relative to the first strategy
 			rounds[j][i].FloorNS = rounds[0][i].ReleaseNS
 		}
 		res.Release = medianOf(rounds[j], round.releaseToFloor)
@@ -68,16 +68,16 @@ func (b *bench) strategies(ctx context.Context, out io.Writer) error {
 	return b.writeStrategies(out, results)
 }
 
-// count restores once more under perf-stat(1), which counts for every process
-// that is forked, too. Where it is not there, or may not look, nothing is counted.
+// count restores once more under perf-stat(1), which also counts for forked processes. If
+// perf is missing or not permitted, nothing is counted.
 func (b *bench) count(ctx context.Context, s restore.Strategy) (calls, switches float64, err error) {
 	n := float64(b.opt.Tasks * b.opt.FDs)
 	path := filepath.Join(b.dir, "perf")
 	if _, _, err := b.command(ctx, runTimeout, nil, "perf", "stat", "-e", "raw_syscalls:sys_enter", "true"); err != nil {
-		return -n, -n, nil //nolint:nilerr // that is what not counted means
+		return -n, -n, nil //nolint:nilerr // -1 means not counted
 	}
-	// A command that ends at once is not always waited for by perf, and comes to
-	// this process.
+	// perf does not always wait for a command that ends at once; then it becomes a child
+	// of this process.
 	if _, err := sweep(); err != nil {
 		return 0, 0, err
 	}

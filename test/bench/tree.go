@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// description writes the tree: descriptors go through the files in turn, so
-// that each file is used and neighbors in a table are different files.
+// description writes the tree. Descriptors use the files in turn, so that each file is used
+// and adjacent numbers are different files.
 func description(opt options) string {
 	var b strings.Builder
 	b.WriteString("version: 1\nfiles:\n")

@@ -148,7 +148,7 @@ func TestCGetsWhileOthersDo(t *testing.T) {
 	wg.Wait()
 }
 
-// TestCErrors holds what the header says where there is no store to take from.
+// TestCErrors checks what the header says where there is no store to take from.
 func TestCErrors(t *testing.T) {
 	get := build(t, "get")
 	s, err := fdstore.New(fdstore.Options{WithoutCatalog: true})
@@ -188,7 +188,7 @@ func TestCErrors(t *testing.T) {
 	}
 }
 
-// TestHeaderCompiles holds that the header is clean C of every standard since 1999,
+// TestHeaderCompiles checks that the header is clean C of every standard since 1999,
 // and C++, with all that compilers warn of.
 func TestHeaderCompiles(t *testing.T) {
 	if os.Getenv("REGROW_TEST_PROGRAMS") != "" {

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestAttributes holds that each task has the attributes that it is described with, by
-// what the kernel says of it, and that its children have the caller's.
+// TestAttributes checks with the kernel that each task has its described attributes, and
+// that its children have those of the caller.
 func TestAttributes(t *testing.T) {
 	needRoot(t)
 	for _, c := range []struct {
@@ -22,7 +22,7 @@ func TestAttributes(t *testing.T) {
 		{name: "service", namespaces: "[]", lowest: -7, flags: []string{"--strategy", "service"}},
 		{name: "inherit", namespaces: "[]", lowest: -7, flags: []string{"--strategy", "inherit"}},
 		{name: "pid namespace", namespaces: "[pid]", lowest: -7},
-		{name: "user namespace", namespaces: "[user, pid]", lowest: 1}, // lower is for CAP_SYS_NICE of the first one
+		{name: "user namespace", namespaces: "[user, pid]", lowest: 1}, // a lower one requires CAP_SYS_NICE in the initial namespace
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := write(t, fmt.Sprintf(`version: 1
@@ -54,7 +54,7 @@ tasks:
 			for _, task := range rep.Tasks {
 				got := attributesOf(t, task.HostPID)
 				if task.Name == "program" {
-					got = strings.Join(strings.Fields(got)[:2], " ") // it may have a file of its own open
+					got = strings.Join(strings.Fields(got)[:2], " ") // the program may have opened a file
 				}
 				if got != want[task.Name] {
 					t.Errorf("task %s: mask, nice value and close-on-exec descriptors %q, want %q", task.Name, got, want[task.Name])
@@ -67,7 +67,7 @@ tasks:
 	}
 }
 
-// attributesOf gives the mask, the nice value and the close-on-exec descriptors of a
+// attributesOf returns the mask, the nice value and the close-on-exec descriptors of a
 // process.
 func attributesOf(t *testing.T, pid int) string {
 	t.Helper()
@@ -104,7 +104,8 @@ func attributesOf(t *testing.T, pid int) string {
 	return strings.Join(words, " ")
 }
 
-// TestNiceNeeds holds that what a user may not have is found before anything is started.
+// TestNiceNeeds checks that a nice value that the user may not have is refused before
+// anything is started.
 func TestNiceNeeds(t *testing.T) {
 	needRoot(t)
 	path := write(t, "version: 1\nnamespaces: [user, pid]\ntasks:\n  - name: a\n    nice: -5\n")

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// callerTree runs a program that ends with status 7 beside tasks that share a
-// pipe and a file with it.
+// callerTree has a program that ends with status 7, and tasks that share a pipe and a
+// file with it.
 const callerTree = `version: 1
 files: {null: {type: reg, path: /dev/null, flags: [O_RDWR]}, p: {type: pipe, content: hello}}
 tasks:
@@ -21,7 +21,7 @@ tasks:
       - {name: a, fds: {0: p.w, 1: p.r}, children: [{name: b, fds: {3: null}}]}
 `
 
-// heldTree is proven by what the kernel says of it.
+// heldTree is a tree of held tasks, which is checked against the kernel.
 const heldTree = `version: 1
 files: {null: {type: reg, path: /dev/null, flags: [O_RDWR]}, own: {type: reg, path: /dev/zero}, p: {type: pipe}}
 tasks:
@@ -31,8 +31,8 @@ tasks:
       - {name: a, fds: {0: p.w, 1: {file: p.r, cloexec: true}, 7: own}, children: [{name: b, fds: {3: null}}]}
 `
 
-// TestCallers starts regrow from callers of all kinds. In the foreground it gives
-// the root's status; detached, the tables are as described, whatever the caller
+// TestCallers starts regrow from callers of all kinds. In the foreground regrow must exit
+// with the root's status; detached, the tables must be as described, whatever the caller
 // left open, ignored or blocked.
 func TestCallers(t *testing.T) {
 	needRoot(t)
@@ -48,7 +48,7 @@ func TestCallers(t *testing.T) {
 	by := func(words string) string { return strings.Replace(exec, "%s", words, 1) }
 	for _, c := range []struct {
 		name, shell string
-		// Where a detached tree cannot outlive its caller, or tell of itself.
+		// Callers with which a detached tree cannot outlive regrow, or cannot be found.
 		foregroundOnly bool
 	}{
 		{name: "closed standard descriptors", shell: "exec <&- >&- 2>&-", foregroundOnly: true},

@@ -17,10 +17,10 @@ import (
 	"regrow/restore"
 )
 
-// The trees of testdata/cases are small forms of what people reported of other
-// restorers and supervisors; each says what happened and where it was reported.
+// The trees of testdata/cases reproduce problems that users of other restorers and
+// supervisors have reported. Each says what happened and where it was reported.
 
-// caseFile copies a case into a folder of the test's own, with these files beside it.
+// caseFile copies a case into a new folder, with these files beside it.
 func caseFile(t *testing.T, name string, files map[string]string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "cases", name+".yaml"))
@@ -43,8 +43,9 @@ func eachStrategy(t *testing.T, test func(t *testing.T, strategy string)) {
 	}
 }
 
-// TestCaseInheritNotGiven names a descriptor that the caller does not have: it is
-// named, nothing starts, and nothing of regrow's own is handed down in its place.
+// TestCaseInheritNotGiven passes a descriptor that the caller does not have. The error
+// must name it, nothing must start, and the tree must not get a descriptor of regrow's in
+// its place.
 func TestCaseInheritNotGiven(t *testing.T) {
 	path := caseFile(t, "inherit-not-given", nil)
 	for n := 3; n <= 9; n++ {
@@ -56,8 +57,7 @@ func TestCaseInheritNotGiven(t *testing.T) {
 	nobody(t)
 }
 
-// TestCaseCallerLeavesSome holds that what the caller has open beside what is
-// described reaches no task.
+// TestCaseCallerLeavesSome checks that no task gets other open descriptors of the caller.
 func TestCaseCallerLeavesSome(t *testing.T) {
 	path := caseFile(t, "caller-leaves-some", nil)
 	eachStrategy(t, func(t *testing.T, strategy string) {
@@ -70,7 +70,7 @@ func TestCaseCallerLeavesSome(t *testing.T) {
 	})
 }
 
-// TestCaseHandedTo2 hands the caller's descriptor 9 down as 2, again and again.
+// TestCaseHandedTo2 restores the caller's descriptor 9 as descriptor 2, many times.
 func TestCaseHandedTo2(t *testing.T) {
 	path := caseFile(t, "handed-to-2", nil)
 	nine := filepath.Join(filepath.Dir(path), "nine")
@@ -86,7 +86,8 @@ func TestCaseHandedTo2(t *testing.T) {
 	nobody(t)
 }
 
-// TestCaseFixedHelperRange has tables at the numbers where others keep helpers.
+// TestCaseFixedHelperRange has descriptors at the numbers where other restorers keep
+// helpers.
 func TestCaseFixedHelperRange(t *testing.T) {
 	res := run(t, "conflicts", "--run", caseFile(t, "fixed-helper-range", nil))
 	if n := strings.Count(res.out, "  holds  as predicted\n"); res.status != 0 || n != len(restore.Strategies()) {
@@ -95,7 +96,7 @@ func TestCaseFixedHelperRange(t *testing.T) {
 	nobody(t)
 }
 
-// TestCaseOpenedTwice holds that two open files of one inode stay two.
+// TestCaseOpenedTwice checks that two open files of one inode are not merged.
 func TestCaseOpenedTwice(t *testing.T) {
 	path := caseFile(t, "opened-twice", map[string]string{"data.bin": "0123456789"})
 	eachStrategy(t, func(t *testing.T, strategy string) {
@@ -107,7 +108,7 @@ func TestCaseOpenedTwice(t *testing.T) {
 	})
 }
 
-// TestCaseSizeOfAnEmptyPipe asks the kernel for capacities.
+// TestCaseSizeOfAnEmptyPipe checks the capacities of pipes.
 func TestCaseSizeOfAnEmptyPipe(t *testing.T) {
 	rep := detached(t, caseFile(t, "size-of-an-empty-pipe", nil))
 	for n, want := range map[int]int{3: 131072, 4: 131072, 5: 8192, 6: 4096} {
@@ -122,8 +123,8 @@ func TestCaseSizeOfAnEmptyPipe(t *testing.T) {
 	}
 }
 
-// TestCaseLastWriter holds that nobody but the writer keeps the pipe open: the
-// reader comes to its end, and what idles is ended with the tree.
+// TestCaseLastWriter checks that only the writer keeps a pipe open: the reader must see
+// end of file, and the idle task is ended with the tree.
 func TestCaseLastWriter(t *testing.T) {
 	path := caseFile(t, "last-writer", nil)
 	eachStrategy(t, func(t *testing.T, strategy string) {
@@ -135,8 +136,8 @@ func TestCaseLastWriter(t *testing.T) {
 	})
 }
 
-// TestCaseWatchedFiles watches files while a tree is restored: each open file is
-// one open, and nothing else happens to them.
+// TestCaseWatchedFiles watches files by inotify while a tree is restored: each open file
+// must cause one open and no other event.
 func TestCaseWatchedFiles(t *testing.T) {
 	path := caseFile(t, "watched-files", map[string]string{"conf": "c", "log": "l"})
 	eachStrategy(t, func(t *testing.T, strategy string) {
@@ -168,7 +169,7 @@ func TestCaseWatchedFiles(t *testing.T) {
 	})
 }
 
-// events reads what inotify has to tell by now.
+// events reads the inotify events up to now.
 func events(t *testing.T, watch int) (all []unix.InotifyEvent) {
 	t.Helper()
 	buf := make([]byte, 1<<16)
@@ -181,14 +182,14 @@ func events(t *testing.T, watch int) (all []unix.InotifyEvent) {
 		if err := binary.Read(r, binary.NativeEndian, &e); err != nil {
 			t.Fatal(err)
 		}
-		_, _ = r.Seek(int64(e.Len), io.SeekCurrent) // a name, which events of a file itself do not have
+		_, _ = r.Seek(int64(e.Len), io.SeekCurrent) // the name, which is empty for a watched file
 		all = append(all, e)
 	}
 	return all
 }
 
-// TestCaseLockOfTheCaller holds that a lock of the caller's is free as soon as a
-// detached restore has returned, and stays where its descriptor is handed down.
+// TestCaseLockOfTheCaller checks that a lock of the caller is released when a detached
+// restore has returned, unless the tree inherits its descriptor.
 func TestCaseLockOfTheCaller(t *testing.T) {
 	path := caseFile(t, "lock-of-the-caller", nil)
 	lock := filepath.Join(filepath.Dir(path), "lock")
@@ -207,7 +208,7 @@ func TestCaseLockOfTheCaller(t *testing.T) {
 	handed := write(t, "version: 1\nfiles: {lock: {type: inherit, key: lock}}\ntasks: [{name: a, fds: {5: lock}}]\n")
 	report(t, wait(t, start(t, "exec 7<"+lock+"; flock -n 7", "restore", "-d", "--json", "--inherit-fd", "lock=7", handed)))
 	if free() {
-		t.Error("the lock was handed down, and is free")
+		t.Error("the tree inherits the descriptor, but the lock is free")
 	}
 	endTree(t)
 	if !free() {
@@ -215,8 +216,8 @@ func TestCaseLockOfTheCaller(t *testing.T) {
 	}
 }
 
-// TestCaseNonblockOfTheCaller reads the flags of what the caller gives, again and
-// again while a tree is restored, runs and has ended.
+// TestCaseNonblockOfTheCaller reads the flags of an inherited open file, while a tree is
+// restored, runs and has ended.
 func TestCaseNonblockOfTheCaller(t *testing.T) {
 	if err := lookAtSources(); err != nil {
 		t.Fatal(err)
@@ -232,7 +233,7 @@ func TestCaseNonblockOfTheCaller(t *testing.T) {
 	defer master.Close()
 	defer slave.Close()
 	go func() { _, _ = io.Copy(io.Discard, master) }()
-	// Fd itself clears the flag, as package exec does: before it counts.
+	// Fd clears the flag, as package exec does, so it is called before the check.
 	given := [3]uintptr{r.Fd(), w.Fd(), slave.Fd()}
 	flags := func() (all [3]int) {
 		for i, fd := range given {

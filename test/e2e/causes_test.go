@@ -12,18 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A cause is something real that makes a restore fail.
+// A cause is a real reason for which a restore fails.
 type cause struct {
 	name  string
 	shell string                         // run before regrow
-	tree  func(dir string) string        // what is added to the files and tasks of causeTree
+	tree  func(dir string) string        // added to the files and tasks of causeTree
 	setup func(t *testing.T, dir string) // may be nil
-	want  []string                       // in the message
+	want  []string                       // parts of the message
 
 	status int // of a restore in the foreground, 0: 125
 }
 
-// open is a folder that every user may look into.
+// open is a folder that every user may read.
 func openFolder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "regrow-cause")
@@ -37,7 +37,7 @@ func openFolder(t *testing.T) string {
 	return dir
 }
 
-// manyFiles gives n files of /dev/null that each of the tasks has.
+// manyFiles returns n files of /dev/null that each task has.
 func manyFiles(n int, tasks ...string) (files, fds string) {
 	var f, d strings.Builder
 	for i := range n {
@@ -53,8 +53,8 @@ func manyFiles(n int, tasks ...string) (files, fds string) {
 	return f.String(), d.String()
 }
 
-// causeTree is a tree that makes a file, cuts one that is there, and has more
-// files and children.
+// causeTree is a tree that makes a file, cuts an existing one, and has more files and
+// children.
 func causeTree(dir, files, children string) string {
 	return "version: 1\nfiles:\n" +
 		"  made: {type: reg, path: " + dir + "/made, flags: [O_CREAT, O_RDWR], content: x}\n" +
@@ -64,8 +64,8 @@ func causeTree(dir, files, children string) string {
 
 const asNobody = "ulimit -c 0; set -- --reuid 61235 --regid 61235 --clear-groups \"$0\" \"$@\"; exec setpriv \"$@\""
 
-// TestRealCauses lets restores fail for reasons that happen: the message says
-// what, where and why, nothing is left, and the file that was there is whole.
+// TestRealCauses makes restores fail for real reasons. The message must say what failed,
+// where and why; nothing may be left, and the existing file must be unchanged.
 func TestRealCauses(t *testing.T) {
 	needRoot(t)
 	for _, c := range []cause{
@@ -115,7 +115,7 @@ func TestRealCauses(t *testing.T) {
 			tree: func(dir string) string {
 				files, _ := manyFiles(24)
 				children := ""
-				for i := range 5 { // a message each, since each lacks another file
+				for i := range 5 { // each with a message of its own, because each lacks another file
 					children += fmt.Sprintf("      - name: t%d\n        fds: {", i)
 					for n := range 24 {
 						if n != i {
@@ -198,7 +198,7 @@ func TestRealCauses(t *testing.T) {
 				args, want := []string{"restore", path}, cmp.Or(c.status, 125)
 				if detach {
 					args = []string{"restore", "-d", path}
-					if want != 3 { // which can be seen beforehand
+					if want != 3 { // which is detected beforehand
 						want = 1
 					}
 				}
@@ -213,7 +213,7 @@ func TestRealCauses(t *testing.T) {
 				}
 				nobody(t)
 				if text, err := os.ReadFile(there); err != nil || string(text) != "there" {
-					t.Errorf("the file that was there has %q, %v", text, err)
+					t.Errorf("the existing file has %q, %v", text, err)
 				}
 				for _, name := range []string{"made", "big"} {
 					if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
@@ -225,8 +225,8 @@ func TestRealCauses(t *testing.T) {
 	}
 }
 
-// inCgroup makes a cgroup with a limit and gives the words of a shell that go
-// into it. Both versions of cgroups will do.
+// inCgroup makes a cgroup with a limit and returns shell commands that enter it. It
+// supports both versions of cgroups.
 func inCgroup(t *testing.T, file, limit string) string {
 	t.Helper()
 	for _, base := range []string{"/sys/fs/cgroup/memory", "/sys/fs/cgroup"} {
@@ -273,7 +273,7 @@ func TestOutOfMemory(t *testing.T) {
 	})
 }
 
-// TestVanishes removes what check has seen before it is used.
+// TestVanishes removes a file between its check and its use.
 func TestVanishes(t *testing.T) {
 	dir := t.TempDir()
 	folder := filepath.Join(dir, "folder")
@@ -296,7 +296,7 @@ func TestVanishes(t *testing.T) {
 	}
 	nobody(t)
 
-	// A program that is looked up, and gone when the task wants to become it.
+	// A program that is removed between its lookup and its exec.
 	program := filepath.Join(dir, "program")
 	var b strings.Builder
 	fmt.Fprintf(&b, "version: 1\ntasks:\n  - name: root\n    children:\n      - {name: b, run: [%s]}\n", program)
@@ -304,7 +304,7 @@ func TestVanishes(t *testing.T) {
 		fmt.Fprintf(&b, "      - {name: t%d}\n", i)
 	}
 	path = write(t, b.String())
-	for range 100 { // where the tree runs before the program has vanished
+	for range 100 { // until the program is removed in time
 		if err := os.WriteFile(program, []byte("#!/bin/sh\nsleep 1000\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -322,5 +322,5 @@ func TestVanishes(t *testing.T) {
 			t.Fatalf("status %d: %s", res.status, res.errors)
 		}
 	}
-	t.Error("the program never vanished in time")
+	t.Error("the program was never removed in time")
 }

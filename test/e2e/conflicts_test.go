@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// swapped is a tree whose naive restore goes wrong with every strategy.
+// swapped is a tree whose naive restore breaks with every strategy.
 const swapped = `version: 1
 files:
   a: {type: reg, path: /dev/null}
@@ -27,7 +27,7 @@ tasks:
         fds: {0: a, 1: b}
 `
 
-// lab is what of the output of conflicts --json matters here.
+// lab is the part of the output of conflicts --json that these tests use.
 type lab struct {
 	Forms []struct {
 		Strategy   string   `json:"strategy"`
@@ -49,8 +49,8 @@ type lab struct {
 	} `json:"forms"`
 }
 
-// TestConflicts predicts conflicts and lets them happen: the careful forms hold,
-// the naive ones break as predicted, and nothing is left.
+// TestConflicts predicts conflicts and tries them: the careful forms must hold, the naive
+// forms must break as predicted, and nothing may be left.
 func TestConflicts(t *testing.T) {
 	path := write(t, swapped)
 	res := run(t, "conflicts", path)
@@ -76,7 +76,7 @@ func TestConflicts(t *testing.T) {
 	}
 }
 
-// TestConflictsStatus holds what decides the exit status, and what is usage.
+// TestConflictsStatus checks exit statuses and wrong usage.
 func TestConflictsStatus(t *testing.T) {
 	path := write(t, swapped)
 	for _, c := range []struct {
@@ -100,8 +100,8 @@ func TestConflictsStatus(t *testing.T) {
 	}
 }
 
-// TestNaiveRestore holds that a restore that loses descriptors ends cleanly: by
-// the message of the op that failed, or released with what it has.
+// TestNaiveRestore checks that a restore that loses descriptors either fails with the
+// message of the op that failed, or releases the tree with the wrong table.
 func TestNaiveRestore(t *testing.T) {
 	path := write(t, swapped)
 	res := run(t, "restore", "-d", "--naive", path)
@@ -112,7 +112,7 @@ func TestNaiveRestore(t *testing.T) {
 	rep := report(t, res)
 	defer endTree(t)
 	if !strings.Contains(res.errors, `tree.yaml:7:11: warning: task "first": install fd 1 from file "a"`) {
-		t.Errorf("inherit: no warning of what will be lost: %s", res.errors)
+		t.Errorf("inherit: no warning about the lost descriptors: %s", res.errors)
 	}
 	if problems := prove(wantOf(t, path), rep); len(problems) == 0 {
 		t.Error("inherit: every table is right, although the restore was naive")
@@ -122,8 +122,8 @@ func TestNaiveRestore(t *testing.T) {
 	}
 }
 
-// TestConflictsStopped ends regrow conflicts by a signal while a tree is there: then
-// it is not, and neither is the file that was made for it.
+// TestConflictsStopped ends regrow conflicts by a signal while a tree exists. The tree and
+// the file that was made for it must be removed.
 func TestConflictsStopped(t *testing.T) {
 	const head = `version: 1
 caller: {nofile: 1000}
@@ -149,14 +149,14 @@ tasks:
 			t.Errorf("status %d, want 143: %s%s", res.status, res.out, res.errors)
 		}
 		if _, err := os.Stat(made); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("the file that was made: %v", err)
+			t.Errorf("the created file: %v", err)
 		}
 		nobody(t)
 	}
 }
 
-// TestGalleryLeavesNoFile tries a scenario with other restores beside it: what they
-// have made goes with them.
+// TestGalleryLeavesNoFile tries a scenario with several trees: the files that they have
+// made must be removed.
 func TestGalleryLeavesNoFile(t *testing.T) {
 	path := write(t, `version: 1
 caller: {restores: 2}
@@ -168,21 +168,20 @@ tasks: [{name: root, fds: {9: made}}]
 		t.Errorf("status %d: %s%s", res.status, res.out, res.errors)
 	}
 	if _, err := os.Stat(filepath.Join(filepath.Dir(path), "made")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the file that was made: %v", err)
+		t.Errorf("the created file: %v", err)
 	}
 	nobody(t)
 }
 
-// TestConflictsFullTable lets regrow itself have too few descriptors: the message
-// says so, with the limit and the cure, even where the Go runtime would have too
-// few for its own.
+// TestConflictsFullTable runs regrow with too few descriptors: the message must say so,
+// with the limit and the remedy, even with too few descriptors for the Go runtime.
 func TestConflictsFullTable(t *testing.T) {
 	path := write(t, "version: 1\nfiles: {p: {type: pipe}}\ntasks: [{name: root, fds: {0: p.r, 1: p.w}, children: [{name: c, fds: {3: p.w}}]}]\n")
 	for limit := 5; limit <= 11; limit++ {
 		// A build with -cover opens files there before main.
 		res := wait(t, start(t, fmt.Sprintf("unset GOCOVERDIR; ulimit -n %d", limit), "conflicts", "--run", path))
-		// How many of its own regrow has by when depends on the host: the runtime may
-		// keep a file of the cgroup open, and with few left a form is refused.
+		// How many descriptors regrow needs depends on the host: the runtime may keep
+		// a file of the cgroup open, and with few left a form is refused.
 		text := res.out + res.errors
 		if res.status != 1 && res.status != 3 || limit < 7 && res.status != 3 || strings.Contains(text, "goroutine") ||
 			!strings.Contains(text, fmt.Sprintf("the hard RLIMIT_NOFILE is %d", limit)) || !strings.Contains(text, "ulimit -Hn") {

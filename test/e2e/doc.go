@@ -1,3 +1,3 @@
-// Package e2e tests regrow as people use it: the built binary, real programs,
-// and the kernel's word for what came of it.
+// Package e2e tests regrow as users run it: the built binary and real programs, with the
+// results checked by the kernel.
 package e2e

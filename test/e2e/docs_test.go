@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// fenced is a block of a page in which a description stands.
+// fenced matches a block of a page that contains a description.
 var fenced = regexp.MustCompile("(?s)\n```yaml\n(version: 1\n.*?)```\n")
 
-// documented gives the description of a page that has some words in it.
+// documented returns the first description of a page that contains some words.
 func documented(t *testing.T, page, words string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", page))
@@ -27,8 +27,8 @@ func documented(t *testing.T, page, words string) string {
 	return ""
 }
 
-// TestDocumentedScenario holds that the example of the pages can be copied out: it
-// ends as it says, with every form of the command.
+// TestDocumentedScenario checks that the example of the pages has the outcomes that it
+// expects, with every form of the command.
 func TestDocumentedScenario(t *testing.T) {
 	path := write(t, documented(t, "docs/description.md", "expect:"))
 	for _, c := range []struct {
@@ -50,8 +50,8 @@ func TestDocumentedScenario(t *testing.T) {
 	}
 }
 
-// TestExamplesAreSilent holds that nothing which people copy from is warned of: the
-// examples, the scenarios, and every whole description of the pages.
+// TestExamplesAreSilent checks that regrow check prints nothing for the examples, the
+// scenarios, and every complete description of the pages.
 func TestExamplesAreSilent(t *testing.T) {
 	var paths []string
 	for _, pattern := range []string{"../../examples/*.yaml", "../scenarios/*.yaml"} {

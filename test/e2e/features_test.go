@@ -16,21 +16,22 @@ import (
 	"regrow/tasktree/kind"
 )
 
-// feature is a row of the table in docs/kernels.md: something that a description
-// or the store's library can ask of a kernel.
+// feature is a row of the table in docs/kernels.md: something that a description or
+// package fdstore needs from a kernel.
 type feature struct {
 	name string
-	// kind is the word after "type:" that a description uses here, "" if none.
+	// kind is the kind of open file that the description tests, "" if none.
 	kind string
-	// since is the oldest kernel that has it, "" for all that regrow runs on. An
-	// older one must refuse it, with a message that refused matches.
+	// since is the oldest kernel that has it, "" for all kernels that regrow
+	// supports. On an older kernel it must be refused, with a message that matches
+	// refused.
 	since, refused string
-	// held is a tree of held tasks, without its version: the kernel must say of it
-	// what the description says. $DIR is a folder of its own.
+	// held is a tree of held tasks, without its version, which is checked against the
+	// kernel. $DIR is a new folder.
 	held string
-	// runs is a tree in which programs run, prints what it must print.
+	// runs is a tree with programs, prints is its output.
 	runs, prints string
-	// call uses the library.
+	// call uses package fdstore.
 	call func(t *testing.T) error
 }
 
@@ -104,7 +105,7 @@ tasks: [{name: a, fds: {1: out}, run: [sh, -c, 'read -r c rest </proc/$$/task/$$
 	{name: "store: seal", call: useSeal},
 }
 
-// TestEveryKindHasAFeature holds that a new kind gets its row.
+// TestEveryKindHasAFeature checks that every kind has a row.
 func TestEveryKindHasAFeature(t *testing.T) {
 	for _, name := range kind.Names() {
 		if !slices.ContainsFunc(features, func(f feature) bool { return f.kind == name }) {
@@ -131,8 +132,8 @@ func olderThan(t *testing.T, version string) bool {
 	return slices.Compare(here[:], want[:]) < 0
 }
 
-// TestFeatures tries every feature. A kernel that should have it must do it; one
-// that is too old must be refused, with the right words.
+// TestFeatures tries every feature. A kernel that should have it must pass; on a kernel
+// that is too old regrow must refuse it, with the right message.
 func TestFeatures(t *testing.T) {
 	needRoot(t)
 	for _, f := range features {
@@ -141,12 +142,12 @@ func TestFeatures(t *testing.T) {
 			err := f.try(t)
 			switch old := f.since != "" && olderThan(t, f.since); {
 			case err == nil && old:
-				t.Errorf("this kernel is older than %s, and has it: change the row", f.since)
+				t.Errorf("this kernel is older than %s, but has the feature: change the row", f.since)
 			case err == nil:
 				t.Attr("answer", "passed")
 			case !old:
 				t.Attr("answer", "FAILED")
-				t.Errorf("this kernel must have it: %v", err)
+				t.Errorf("this kernel should have the feature: %v", err)
 			case !regexp.MustCompile(f.refused).MatchString(err.Error()):
 				t.Attr("answer", "FAILED")
 				t.Errorf("refused with %v, want %q", err, f.refused)
@@ -161,7 +162,7 @@ func (f feature) try(t *testing.T) error {
 	if f.call != nil {
 		return f.call(t)
 	}
-	dir := openFolder(t) // not named after the test: there are commas in it
+	dir := openFolder(t) // not named after the test, whose name contains commas
 	if err := os.WriteFile(filepath.Join(dir, "old"), []byte("old"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -187,10 +188,10 @@ func (f feature) try(t *testing.T) error {
 	return nil
 }
 
-// freePID gives a pid that nobody has, far from those that come next.
+// freePID returns a free pid, far from the pids that the kernel assigns next.
 func freePID(t *testing.T) int {
 	t.Helper()
-	text, err := os.ReadFile("/proc/loadavg") // the last field is the pid that was given last
+	text, err := os.ReadFile("/proc/loadavg") // the last field is the pid that was assigned last
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +207,7 @@ func freePID(t *testing.T) int {
 	}
 }
 
-// memfile is an open file that has a text.
+// memfile returns an open file that contains a text.
 func memfile(t *testing.T, text string) *os.File {
 	t.Helper()
 	fd, err := unix.MemfdCreate("file", unix.MFD_CLOEXEC)
@@ -221,7 +222,7 @@ func memfile(t *testing.T, text string) *os.File {
 	return f
 }
 
-// isFile reports what is wrong if a file is not the open file that it should be.
+// isFile returns an error if a file is not the expected open file.
 func isFile(got, want *os.File) error {
 	defer got.Close()
 	same, err := sameFile(os.Getpid(), int(got.Fd()), os.Getpid(), int(want.Fd()))
@@ -269,7 +270,7 @@ func useStore(t *testing.T, o fdstore.Options) error {
 	return nil
 }
 
-// useCatalog finds files by name in a store that was opened, and in its copy.
+// useCatalog looks up files by name in an opened store, and in its copy.
 func useCatalog(t *testing.T) error {
 	s, err := fdstore.New(fdstore.Options{})
 	if err != nil {
@@ -316,7 +317,7 @@ func useCatalog(t *testing.T) error {
 	return nil
 }
 
-// useSeal gets from a sealed store, which takes nothing more.
+// useSeal gets files from a sealed store, and checks that nothing can be added to it.
 func useSeal(t *testing.T) error {
 	s, err := fdstore.New(fdstore.Options{})
 	if err != nil {
@@ -332,7 +333,7 @@ func useSeal(t *testing.T) error {
 		return err
 	}
 	if _, err := s.Add(a); err == nil {
-		return fmt.Errorf("a sealed store took a file")
+		return fmt.Errorf("a file was added to a sealed store")
 	}
 	got, err := s.Get(id)
 	if err != nil {

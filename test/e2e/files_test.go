@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestMadeFiles holds the files that a restore makes against their description,
-// under an umask that would leave them nothing, not even for their owner.
+// TestMadeFiles compares the files that a restore makes with their description, under a
+// umask that removes all permissions.
 func TestMadeFiles(t *testing.T) {
 	t.Run("this user", func(t *testing.T) { madeFiles(t, "", os.Geteuid()) })
 	t.Run("an ordinary user", func(t *testing.T) {
@@ -67,7 +67,7 @@ func madeFiles(t *testing.T, shell string, uid int) {
 			t.Error(err)
 			continue
 		}
-		if err := os.Chmod(path, 0o600); err != nil { // to read what its owner may not
+		if err := os.Chmod(path, 0o600); err != nil { // the owner may not be allowed to read it
 			t.Error(err)
 		}
 		text, err := os.ReadFile(path)
@@ -77,8 +77,7 @@ func madeFiles(t *testing.T, shell string, uid int) {
 	}
 }
 
-// TestTruncatesAllOrNone has a file that the kernel does not let anybody cut:
-// then the others are not cut either.
+// TestTruncatesAllOrNone has a file that cannot be cut. Then no other file may be cut.
 func TestTruncatesAllOrNone(t *testing.T) {
 	needRoot(t)
 	dir := t.TempDir()
@@ -115,8 +114,8 @@ tasks: [{name: root, fds: {3: a, 4: b}}]
 	nobody(t)
 }
 
-// TestMadeWhereOpenMakes makes a file through a dangling link whose path leads over
-// another link and "..": what is meant by that only the kernel knows.
+// TestMadeWhereOpenMakes makes a file through a dangling link whose target contains
+// another link and "..", which only the kernel can resolve.
 func TestMadeWhereOpenMakes(t *testing.T) {
 	dir := t.TempDir()
 	for _, d := range []string{"a/sub", "run"} {
@@ -145,7 +144,7 @@ tasks: [{name: root, fds: {3: f}, run: ["true"]}]
 	nobody(t)
 }
 
-// setAppendOnly does what chattr +a does, see ioctl_iflags(2).
+// setAppendOnly sets the append-only flag, like chattr +a, see ioctl_iflags(2).
 func setAppendOnly(path string, on bool) error {
 	const appendOnly = 0x20 // FS_APPEND_FL of linux/fs.h
 	f, err := os.Open(path)
@@ -164,9 +163,8 @@ func setAppendOnly(path string, on bool) error {
 	return unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags)
 }
 
-// TestOpenBlocks has a file that another process (this one) holds a lease of:
-// opening it blocks, in regrow and in a task. Neither --timeout nor TERM waits
-// for that.
+// TestOpenBlocks has a file on which another process (this one) has a lease, so opening
+// it blocks, in regrow and in a task. --timeout and TERM must still work.
 func TestOpenBlocks(t *testing.T) {
 	dir := t.TempDir()
 	f, err := os.Create(filepath.Join(dir, "leased"))
@@ -202,10 +200,10 @@ tasks: [{name: root, fds: {3: made, 4: f}}]
 					t.Errorf("status %d: %s", res.status, res.errors)
 				}
 				if leased(t, f) == "" {
-					t.Error("regrow has waited until the kernel took the lease")
+					t.Error("regrow has waited until the kernel broke the lease")
 				}
 				if _, err := os.Stat(filepath.Join(dir, "made")); err == nil {
-					t.Error("the file that was made is still there")
+					t.Error("the created file is still there")
 				}
 				nobody(t)
 			})
@@ -213,18 +211,18 @@ tasks: [{name: root, fds: {3: made, 4: f}}]
 	}
 }
 
-// lease takes a lease of a file anew, which the kernel has not begun to break.
+// lease takes a new lease on a file, which the kernel has not begun to break.
 func lease(t *testing.T, f *os.File) {
 	t.Helper()
-	_, _ = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK) // there may be none
+	_, _ = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK) // it fails if there is none
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
 		need(t, fmt.Sprintf("a file system with leases (%v)", err))
 	}
 }
 
-// leased gives the state of a file's lease in /proc/locks, see proc_locks(5): ACTIVE,
-// BREAKING once somebody opens the file, and "" when whoever does has waited for
-// lease-break-time (45 s), and the kernel has taken it.
+// leased returns the state of a file's lease in /proc/locks, see proc_locks(5): ACTIVE;
+// BREAKING when a process opens the file; "" when that process has waited for
+// lease-break-time (45 s) and the kernel has removed the lease.
 func leased(t *testing.T, f *os.File) string {
 	t.Helper()
 	var st unix.Stat_t

@@ -15,10 +15,10 @@ import (
 	"regrow/test/rounds"
 )
 
-// foreign are children that a caller leaves regrow by exec: one that lives, and one
-// that has ended and that nobody has waited for.
+// foreign are children that a caller leaves to regrow by exec: one that runs, and a
+// zombie.
 type foreign struct {
-	shell     string // what makes them
+	shell     string // shell commands that make them
 	file      string
 	live, not int
 }
@@ -39,19 +39,19 @@ func (f *foreign) read(t *testing.T) {
 	})
 }
 
-// untouched demands that the live one lives, and while regrow is there that the
-// other one still waits for somebody who asks.
+// untouched checks that the running child still runs, and, while regrow runs, that the
+// zombie was not reaped.
 func (f *foreign) untouched(t *testing.T, whileRegrow bool) {
 	t.Helper()
 	if stateOf(f.live) == "" || stateOf(f.live) == "Z" {
 		t.Errorf("the caller's child %d has ended: %q", f.live, stateOf(f.live))
 	}
 	if whileRegrow && stateOf(f.not) != "Z" {
-		t.Errorf("the caller's child %d, which had ended, is %q: somebody has waited for it", f.not, stateOf(f.not))
+		t.Errorf("the caller's child %d, a zombie before, is %q: it was reaped", f.not, stateOf(f.not))
 	}
 }
 
-// stateOf gives the state of a process, "" if there is none.
+// stateOf returns the state of a process, "" if there is none.
 func stateOf(pid int) string {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -60,8 +60,9 @@ func stateOf(pid int) string {
 	return strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))[0]
 }
 
-// orphaning runs a root that orphans processes: some that end soon, one that would
-// not. It writes the pid of that one, and ends with 7 when a file is there.
+// orphaning is a tree whose root orphans processes: some that end soon, and one that does
+// not. The root writes the pid of that one to a file, and ends with 7 when another file
+// exists.
 func orphaning(dir string) string {
 	return `version: 1
 files: {null: {type: reg, path: /dev/null, flags: [O_RDWR]}}
@@ -73,9 +74,9 @@ tasks:
 `
 }
 
-// TestForeignChildren leaves regrow children that it did not start, and restores a
-// tree that orphans processes: these end with the tree, are waited for as soon as
-// they end, and the caller's own are neither.
+// TestForeignChildren leaves children to regrow that it did not start, and restores a
+// tree that orphans processes. regrow must reap orphans of the tree when they end, and end
+// them with the tree. It must do neither with the caller's children.
 func TestForeignChildren(t *testing.T) {
 	dir, f := t.TempDir(), newForeign(t)
 	r := start(t, f.shell, "restore", write(t, orphaning(dir)))
@@ -107,8 +108,8 @@ func TestForeignChildren(t *testing.T) {
 	endTree(t)
 }
 
-// TestForeignChildrenDetached does the same with a tree that lives on, and looks at
-// what the tasks get: nothing tells that regrow was not alone.
+// TestForeignChildrenDetached does the same with a detached tree, and checks that the
+// tasks are not affected by the stand-in.
 func TestForeignChildrenDetached(t *testing.T) {
 	f, path := newForeign(t), write(t, heldTree)
 	rep := report(t, wait(t, start(t, "ulimit -Sn 1000; trap '' USR1; "+f.shell, "restore", "-d", "--json", path)))
@@ -131,7 +132,7 @@ func TestForeignChildrenDetached(t *testing.T) {
 	endTree(t)
 }
 
-// TestForeignChildrenStatus ends restores that do not go well, and signals.
+// TestForeignChildrenStatus checks the status of failed restores and after signals.
 func TestForeignChildrenStatus(t *testing.T) {
 	f := newForeign(t)
 	for text, want := range map[string]int{
@@ -157,8 +158,8 @@ func TestForeignChildrenStatus(t *testing.T) {
 	endTree(t)
 }
 
-// TestForeignChildrenSignalAtStart sends USR1 as soon as there is a stand-in, which
-// may have no handlers yet: it lives on and reads its description.
+// TestForeignChildrenSignalAtStart sends USR1 as soon as there is a stand-in, which may
+// not have set handlers yet. The stand-in must survive and read its description.
 func TestForeignChildrenSignalAtStart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(path, 0o600); err != nil {
@@ -192,8 +193,8 @@ func TestForeignChildrenSignalAtStart(t *testing.T) {
 	}
 }
 
-// TestForeignChildrenKilled kills regrow: before release nothing of the tree is
-// left, after it the tree lives on. The caller's child lives in both cases.
+// TestForeignChildrenKilled kills regrow. Before release no task may be left; after
+// release the tree must live on. The caller's child must live in both cases.
 func TestForeignChildrenKilled(t *testing.T) {
 	f := newForeign(t)
 	r := start(t, f.shell, "restore", "--json", write(t, heldTree))
@@ -210,7 +211,7 @@ func TestForeignChildrenKilled(t *testing.T) {
 	f.untouched(t, false)
 	endTree(t)
 
-	// While it waits for its description, and has begun nothing.
+	// While it waits for its description.
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
@@ -228,7 +229,8 @@ func TestForeignChildrenKilled(t *testing.T) {
 	endTree(t)
 }
 
-// TestForeignChildrenTerminal presses keys: each signal reaches the root once.
+// TestForeignChildrenTerminal sends keys of a terminal: each signal must reach the root
+// once.
 func TestForeignChildrenTerminal(t *testing.T) {
 	term := newTerminal(t)
 	term.keys("sh -c 'sleep 1000 & exec " + regrow + " restore " + write(t, trapping) + "'; echo status=$?.\n")
@@ -260,8 +262,8 @@ func TestForeignChildrenTerminal(t *testing.T) {
 	term.hangUp()
 }
 
-// TestForeignChildrenKeyAtStart presses Ctrl-C while regrow starts itself again,
-// at another moment each time: it never is a key that nobody has got.
+// TestForeignChildrenKeyAtStart sends Ctrl-C while regrow starts itself again, at various
+// moments: the signal must never be lost.
 func TestForeignChildrenKeyAtStart(t *testing.T) {
 	term := newTerminal(t)
 	job := "sh -c 'sleep 0.2 & exec " + regrow + " restore " + write(t, heldTree) + "'\n"

@@ -19,8 +19,8 @@ import (
 
 const scenarios = "../scenarios"
 
-// TestGallery tries every scenario with every strategy: predicted and for real it
-// must end as its file expects.
+// TestGallery tries every scenario with every strategy: both the predicted and the real
+// outcome must be as expected.
 func TestGallery(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(scenarios, "*.yaml"))
 	if err != nil || len(files) < 22 {
@@ -45,9 +45,9 @@ func TestGallery(t *testing.T) {
 	}
 }
 
-// TestScenariosAreExplained holds what each file of the gallery must tell, and
-// that the gallery shows something: careful forms hold or refuse, and in most of
-// them a naive form breaks.
+// TestScenariosAreExplained checks the comment at the head of each scenario, and that the
+// gallery is meaningful: careful forms hold or are refused, and in most scenarios a naive
+// form breaks.
 func TestScenariosAreExplained(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(scenarios, "*.yaml"))
 	if err != nil || len(files) == 0 {
@@ -82,12 +82,12 @@ func TestScenariosAreExplained(t *testing.T) {
 		}
 	}
 	if len(broken) < len(files)*3/4 {
-		t.Errorf("only in %d of %d scenarios something breaks: what does the gallery show?", len(broken), len(files))
+		t.Errorf("a form breaks in only %d of %d scenarios", len(broken), len(files))
 	}
 }
 
-// TestStrategyWords holds that descriptions and package restore call strategies
-// by the same names.
+// TestStrategyWords checks that descriptions and package restore have the same names of
+// strategies.
 func TestStrategyWords(t *testing.T) {
 	var names []string
 	for _, s := range restore.Strategies() {
@@ -98,8 +98,8 @@ func TestStrategyWords(t *testing.T) {
 	}
 }
 
-// TestCallerOfScenario lets a scenario ask for everything, and looks from inside
-// the process that restores.
+// TestCallerOfScenario has a scenario with all keys of caller, and checks the process
+// that restores from inside.
 func TestCallerOfScenario(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "caller.yaml")
 	description := `version: 1
@@ -115,7 +115,7 @@ tasks:
 		t.Fatal(err)
 	}
 	res := run(t, "conflicts", "--run", "--json", "--naive", path)
-	if res.status != 1 { // the naive form writes over the store at 9
+	if res.status != 1 { // the naive form overwrites the store at 9
 		t.Fatalf("status %d: %s", res.status, res.errors)
 	}
 	var lab struct {
@@ -180,8 +180,8 @@ func equalTables(a, b map[int]parts.Held) bool {
 	return true
 }
 
-// TestShrinkSharers shrinks a tree in which the helpers of 25 sharers are in the
-// way: one of them is enough, and it has to stay a sharer.
+// TestShrinkSharers shrinks a tree in which the helpers of 25 sharers collide: one sharer
+// must be left.
 func TestShrinkSharers(t *testing.T) {
 	res := run(t, "conflicts", "--shrink", "--naive", filepath.Join(scenarios, "11-same-place-twice.yaml"))
 	small := write(t, res.out)
@@ -197,7 +197,7 @@ func TestShrinkSharers(t *testing.T) {
 	}
 }
 
-// TestShrink shrinks 300 tasks for each strategy, and tries what comes out.
+// TestShrink shrinks 300 tasks for each strategy, and tries the result.
 func TestShrink(t *testing.T) {
 	var text strings.Builder
 	text.WriteString("version: 1\nfiles:\n")

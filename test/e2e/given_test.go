@@ -38,7 +38,7 @@ func startGiven(t *testing.T, files []*os.File, args ...string) *running {
 	return startBy(t, cmd, (*exec.Cmd).Start)
 }
 
-// opened opens files that tests give to regrow.
+// opened opens files that tests pass to regrow.
 func opened(t *testing.T, paths ...string) []*os.File {
 	t.Helper()
 	var files []*os.File
@@ -53,10 +53,10 @@ func opened(t *testing.T, paths ...string) []*os.File {
 	return files
 }
 
-// TestReplacedFiles gives descriptors in the place of a regular file, of an end of
-// a pipe, and of a file that is not even there, and asks the kernel what the tasks
-// have: the caller's open files. The file that the description names stays as it
-// is, and the pipe's other end has lost its reader.
+// TestReplacedFiles replaces a regular file, an end of a pipe, and a file that does not
+// exist by descriptors of the caller, and checks with the kernel that the tasks have the
+// caller's open files. The file of the description must be unchanged, and the other end of
+// the pipe must have no reader.
 func TestReplacedFiles(t *testing.T) {
 	for _, strategy := range restore.Strategies() {
 		t.Run(strategy.String(), func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestReplacedFiles(t *testing.T) {
 	}
 }
 
-// TestReplacedOutput lets programs write: what was given gets it.
+// TestReplacedOutput has programs write to a replaced file.
 func TestReplacedOutput(t *testing.T) {
 	path := write(t, `version: 1
 files:
@@ -115,7 +115,7 @@ tasks:
 		name    string
 		given   []string
 		want    string
-		others  bool // old.log is made
+		others  bool // old.log must be made
 		feeding string
 	}{
 		{"the log", []string{"log=3"}, "one\nthree\n", false, ""},
@@ -146,8 +146,8 @@ tasks:
 	}
 }
 
-// TestClosedStandard gives the standard descriptors that the caller has left
-// closed, at which the Go runtime opens /dev/null.
+// TestClosedStandard passes standard descriptors that the caller has closed, where the Go
+// runtime opens /dev/null.
 func TestClosedStandard(t *testing.T) {
 	path := write(t, "version: 1\nfiles: {given: {type: inherit, key: given}}\ntasks: [{name: a, fds: {9: given}}]\n")
 	for _, c := range []struct {
@@ -158,7 +158,7 @@ func TestClosedStandard(t *testing.T) {
 		{"exec 0<&-", 0, 2},
 		{"exec 1<&-", 1, 2},
 		{"exec 2>err 0<&- 1<&-", 0, 2},
-		{"exec 0<>/dev/null", 0, 2}, // nothing tells that from the runtime's
+		{"exec 0<>/dev/null", 0, 2}, // this looks like the runtime's
 		{"exec 0</dev/null", 0, 0},
 		{"exec 0<>/dev/zero", 0, 0},
 		{"exec 3<>/dev/null", 3, 0},
@@ -170,14 +170,14 @@ func TestClosedStandard(t *testing.T) {
 				t.Errorf("status %d, want %d: %s", res.status, c.status, res.errors)
 			}
 			if c.status == 2 && !strings.Contains(res.errors, fmt.Sprintf("--inherit-fd given=%d: ", c.fd)) && !strings.Contains(c.shell, "err") {
-				t.Errorf("regrow says %q", res.errors)
+				t.Errorf("regrow prints %q", res.errors)
 			}
 			endTree(t)
 		})
 	}
 }
 
-// TestGivenToConflicts holds that the lab replaces files as a restore does.
+// TestGivenToConflicts checks that conflicts replaces files as restore does.
 func TestGivenToConflicts(t *testing.T) {
 	path := write(t, givenTree)
 	dir := filepath.Dir(path)

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestHelpersFork lets helpers fork most of a wide tree. Their children must be in
-// every respect the root's, and of the helpers nothing may be left.
+// TestHelpersFork restores a wide tree with fork helpers. Their children must be the
+// root's in every respect, and no fork helper may be left.
 func TestHelpersFork(t *testing.T) {
 	const tasks = 200
 	var b strings.Builder
@@ -38,12 +38,12 @@ func TestHelpersFork(t *testing.T) {
 			session := fields(t, root)
 			for _, task := range rep.Tasks[1:] {
 				if !there[task.HostPID] {
-					t.Errorf("%s is no child of the root", task.Name)
+					t.Errorf("%s is not a child of the root", task.Name)
 				}
 				const state, group, sid, exitSignal = 0, 2, 3, 35
 				got := fields(t, task.HostPID)
 				for deadline := time.Now().Add(patience); got[state] == "R" && time.Now().Before(deadline); got = fields(t, task.HostPID) {
-					time.Sleep(time.Millisecond) // it has said that it holds, and is about to
+					time.Sleep(time.Millisecond) // it is counted as holding, and is about to hold
 				}
 				if got[exitSignal] != strconv.Itoa(int(unix.SIGCHLD)) || got[group] != session[group] || got[sid] != session[sid] || got[state] != "S" {
 					t.Errorf("%s: %v", task.Name, got)
@@ -55,18 +55,18 @@ func TestHelpersFork(t *testing.T) {
 					lanes++
 					_, spans := readTrace(t, file).lane(e.TID)
 					if n := len(spans); n < tasks/processors || spans[n-1].Name != "exit_group(helper)" {
-						t.Errorf("a helper has done %d things, the last was %+v", n, spans[n-1])
+						t.Errorf("a fork helper has run %d ops, the last was %+v", n, spans[n-1])
 					}
 				}
 			}
 			if lanes != processors-1 {
-				t.Errorf("%d helpers, want %d", lanes, processors-1)
+				t.Errorf("%d fork helpers, want %d", lanes, processors-1)
 			}
 		})
 	}
 }
 
-// fields gives what follows the name in /proc/PID/stat: the state first.
+// fields returns the fields after the name in /proc/PID/stat: the state comes first.
 func fields(t *testing.T, pid int) []string {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

@@ -12,14 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// heldNumber is a pid that cannot be given to a task, and what is said of it.
+// heldNumber is a pid that is in use, and the expected message.
 type heldNumber struct {
 	pid  int
 	want string
 }
 
-// leaderless starts a shell as the leader of a session, or of a process group only,
-// that leaves a child in it and ends. It gives the leader's number, which is held.
+// leaderless starts a shell as the leader of a session, or only of a process group. The
+// shell leaves a child in it and ends. leaderless returns the leader's pid, which is still
+// in use.
 func leaderless(t *testing.T, session bool) (leader, member int) {
 	t.Helper()
 	out, in, err := os.Pipe()
@@ -27,7 +28,7 @@ func leaderless(t *testing.T, session bool) (leader, member int) {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	// The member reads from a pipe that this test holds open until its end.
+	// The member reads from a pipe that this test keeps open until its end.
 	hold, release, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +44,7 @@ func leaderless(t *testing.T, session bool) (leader, member int) {
 		release.Close()
 		if member > 0 {
 			within(t, "end of the member", func() bool {
-				_, _ = unix.Wait4(member, nil, unix.WNOHANG, nil) // an orphan may come to this process
+				_, _ = unix.Wait4(member, nil, unix.WNOHANG, nil) // the orphan may be a child of this process
 				return unix.Kill(member, 0) != nil
 			})
 		}
@@ -60,8 +61,8 @@ func leaderless(t *testing.T, session bool) (leader, member int) {
 	return cmd.Process.Pid, member
 }
 
-// TestHolders holds that a pid in use is explained, whoever has it: the kernel's
-// refusal is the same for all.
+// TestHolders checks that the message explains who has a pid: the kernel's error is the
+// same in all cases.
 func TestHolders(t *testing.T) {
 	needRoot(t)
 	me, err := os.ReadFile("/proc/self/comm")

@@ -13,7 +13,7 @@ import (
 	"regrow/test/rounds"
 )
 
-// corpus gives descriptions that were made to hurt, and some that were not.
+// corpus returns hostile descriptions, and some ordinary ones.
 func corpus(t *testing.T) (bad, good [][]byte) {
 	t.Helper()
 	for _, pattern := range []string{"../../images/testdata/bad/*.yaml", "../../images/testdata/fuzz/*/*", "../../examples/*.yaml"} {
@@ -26,7 +26,7 @@ func corpus(t *testing.T) (bad, good [][]byte) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// A file of the fuzzer holds a value as Go writes it.
+			// A file of the fuzzer contains a Go value.
 			if rest, ok := strings.CutPrefix(string(text), "go test fuzz v1\n"); ok {
 				rest = strings.TrimSpace(rest)
 				from, to := strings.IndexByte(rest, '('), strings.LastIndexByte(rest, ')')
@@ -46,7 +46,7 @@ func corpus(t *testing.T) (bad, good [][]byte) {
 	return bad, good
 }
 
-// mutate makes another description of one, with a piece of a second one.
+// mutate changes a description, in some cases with a piece of a second one.
 func mutate(rng *rand.Rand, text, other []byte) []byte {
 	out := slices.Clone(text)
 	lines := strings.SplitAfter(string(other), "\n")
@@ -58,25 +58,25 @@ func mutate(rng *rand.Rand, text, other []byte) []byte {
 		switch rng.IntN(6) {
 		case 0:
 			out[at] = byte(rng.IntN(256))
-		case 1: // a digit becomes another number
+		case 1: // another number in place of a digit
 			if i := slices.IndexFunc(out[at:], func(b byte) bool { return b >= '0' && b <= '9' }); i >= 0 {
 				numbers := []string{"0", "-1", "255", "1023", "65536", "2147483647", "4294967296", "9223372036854775807"}
 				out = slices.Replace(out, at+i, at+i+1, []byte(numbers[rng.IntN(len(numbers))])...)
 			}
-		case 2: // a line of the other one
+		case 2: // add a line of the other description
 			line := lines[rng.IntN(len(lines))]
 			start := strings.LastIndexByte(string(out[:at]), '\n') + 1
 			out = slices.Insert(out, start, []byte(line)...)
-		case 3: // a line less
+		case 3: // remove a line
 			start := strings.LastIndexByte(string(out[:at]), '\n') + 1
 			if end := strings.IndexByte(string(out[at:]), '\n'); end >= 0 {
 				out = slices.Delete(out, start, at+end+1)
 			}
-		case 4: // a word for another
+		case 4: // replace a word
 			words := []string{"O_CREAT", "O_PATH", "O_TRUNC", "pipe", "reg", "inherit", "run", "cwd", "pid", "null", "[]", "{}", "&a", "*a", "/dev/full", "/proc/1/mem"}
 			end := min(len(out), at+rng.IntN(8))
 			out = slices.Replace(out, at, end, []byte(words[rng.IntN(len(words))])...)
-		case 5: // a piece again
+		case 5: // repeat a piece
 			end := min(len(out), at+rng.IntN(40))
 			out = slices.Insert(out, at, slices.Clone(out[at:end])...)
 		}
@@ -84,29 +84,29 @@ func mutate(rng *rand.Rand, text, other []byte) []byte {
 	return out
 }
 
-// TestHostileDescriptions restores, for real, what was made to hurt, and what
-// comes of changing it. Whatever it is, regrow ends in time, with a status of the
-// contract, and leaves nothing. REGROW_TEST_HOSTILE is the number of changed
-// ones, REGROW_TEST_SEED repeats a run.
+// TestHostileDescriptions really restores hostile descriptions and random changes of
+// them. regrow must end in time, with a documented status, and must leave nothing.
+// REGROW_TEST_HOSTILE is the number of changed descriptions, REGROW_TEST_SEED repeats a
+// run.
 func TestHostileDescriptions(t *testing.T) {
 	needVM(t) // a description may ask to overwrite anything
 	n, seed := rounds.Of(t, "REGROW_TEST_HOSTILE", 100, 100), rounds.Seed(t)
 	rng := rand.New(rand.NewPCG(uint64(seed), 1))
 	bad, good := corpus(t)
-	if n < 1000 { // most end where the decoder refuses them, which other tests look at
+	if n < 1000 { // the decoder refuses most of them, which other tests check
 		rng.Shuffle(len(bad), func(i, j int) { bad[i], bad[j] = bad[j], bad[i] })
 		bad = bad[:min(len(bad), 40)]
 	}
 	texts := slices.Concat(bad, good)
 	whole := len(texts)
-	for range n { // of a good one most, since those get further
+	for range n { // mostly of valid ones, which get further
 		from := good
 		if rng.IntN(4) == 0 {
 			from = bad
 		}
 		texts = append(texts, mutate(rng, from[rng.IntN(len(from))], texts[rng.IntN(whole)]))
 	}
-	// Files that it makes go with a mount namespace of its own.
+	// The files that it makes are in a mount namespace of its own.
 	const apart = `exec unshare --mount sh -c 'mount -t tmpfs none /tmp && cd /tmp && exec "$0" "$@"' "$0" "$@"`
 	statuses := map[int]int{}
 	for i, text := range texts {
@@ -127,6 +127,6 @@ func TestHostileDescriptions(t *testing.T) {
 	}
 	t.Logf("%d descriptions, %d of them changed, seed %d: statuses %v", len(texts), n, seed, statuses)
 	if statuses[0] == 0 || statuses[2] == 0 || n >= 1000 && statuses[1] == 0 {
-		t.Error("some status never came")
+		t.Error("some status never occurred")
 	}
 }

@@ -7,9 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// heedAll sets each signal that this process ignores to its usual action: whoever started
-// the tests has left it so, nohup SIGHUP, make 32 and 33 (posix_spawn in glibc 2.36), and
-// what the tests start would ignore it, too. Package os/signal cannot take that back.
+// heedAll resets each signal that this process ignores to its default action. The process
+// that started the tests may have ignored it: nohup ignores SIGHUP, make ignores 32 and 33
+// (posix_spawn in glibc 2.36). Programs that the tests start would ignore it, too. Package
+// os/signal cannot undo that.
 func heedAll() error {
 	const ignore = 1 // SIG_IGN
 	for sig := uintptr(1); sig <= 64; sig++ {

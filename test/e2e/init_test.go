@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// TestDetachAsInit detaches a tree from a regrow that is pid 1 of its namespace:
-// the tree would end with it, so nothing is started. setsid: the first process of
-// a namespace must not be in a group outside.
+// TestDetachAsInit runs restore -d with a regrow that is pid 1 of its namespace. The tree
+// would end with regrow, so nothing may be started. setsid is necessary because pid 1 of a
+// namespace must not be in a process group outside.
 func TestDetachAsInit(t *testing.T) {
 	needRoot(t)
 	path := write(t, "version: 1\nfiles: {out: {type: inherit, key: stdout}, f: {type: reg, path: made, flags: [O_CREAT]}}\n"+
@@ -35,9 +35,9 @@ func TestDetachAsInit(t *testing.T) {
 	}
 }
 
-// TestActivation starts regrow as a service manager starts what it gives sockets
-// to. What it says is about regrow's descriptors, and not for the tree; what the
-// description says is.
+// TestActivation starts regrow as a service manager that passes sockets does. The
+// variables are about regrow's descriptors and must not reach the tree, unless the
+// description sets them.
 func TestActivation(t *testing.T) {
 	path := write(t, `version: 1
 files: {out: {type: inherit, key: stdout}, null: {type: reg, path: /dev/null}}

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inject lets a task that holds make a system call, as if it had done so by itself, and
-// gives the result. The task waits in a call meanwhile, which begins again.
+// inject makes a held task execute a system call, and returns the result. The call in
+// which the task waits is restarted afterwards.
 func inject(t testing.TB, pid int, nr uintptr, args ...uint64) int64 {
 	t.Helper()
 	runtime.LockOSThread()
@@ -21,7 +21,7 @@ func inject(t testing.TB, pid int, nr uintptr, args ...uint64) int64 {
 	return result
 }
 
-// injected is for a locked thread. The task is let go whatever happens.
+// injected must run in a locked thread. It detaches from the task in any case.
 func injected(pid int, nr uint64, args []uint64) (result int64, err error) {
 	if err := unix.PtraceSeize(pid); err != nil {
 		return 0, fmt.Errorf("PTRACE_SEIZE: %w", err)
@@ -42,8 +42,7 @@ func injected(pid int, nr uint64, args []uint64) (result int64, err error) {
 		return 0, fmt.Errorf("PTRACE_GETREGS: %w", err)
 	}
 	regs = was
-	// The instruction that began the call it waits in, or that begins it again, where it
-	// has not yet done so since the last time.
+	// The syscall instruction of the call in which the task waits, or will wait again.
 	var code [2]byte
 	if _, err := unix.PtracePeekText(pid, uintptr(regs.Rip), code[:]); err != nil {
 		return 0, fmt.Errorf("PTRACE_PEEKTEXT: %w", err)
@@ -54,7 +53,7 @@ func injected(pid int, nr uint64, args []uint64) (result int64, err error) {
 			return 0, fmt.Errorf("PTRACE_PEEKTEXT: %w", err)
 		}
 		if code != syscall {
-			return 0, fmt.Errorf("it waits in no call: % x", code)
+			return 0, fmt.Errorf("it does not wait in a system call: % x", code)
 		}
 	}
 	regs.Orig_rax = ^uint64(0)

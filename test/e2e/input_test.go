@@ -8,10 +8,9 @@ import (
 	"testing"
 )
 
-// TestDescriptionByDescriptor gives descriptions by standard input, by other
-// descriptors and by process substitution. They have no folder, so relative paths
-// start at the current one; and standard input can be handed down unless it is what
-// the description was read from.
+// TestDescriptionByDescriptor passes descriptions by standard input, by other descriptors
+// and by process substitution. They have no folder, so relative paths start at the current
+// folder. The tree can inherit standard input unless the description was read from it.
 func TestDescriptionByDescriptor(t *testing.T) {
 	if _, err := exec.LookPath("bash"); err != nil {
 		need(t, "bash")
@@ -49,7 +48,7 @@ tasks: [{name: a, fds: {0: in, 1: out, 2: null}, run: [cat]}]
 		{`regrow restore <(cat $there/tree.yaml)`, current},
 		{`ln -sf /dev/stdin link; regrow restore link <$there/tree.yaml`, current},
 		{`ln -sf ../../../../../../../proc/self/fd/7 link; regrow restore ./link 7<$there/tree.yaml`, current},
-		{`ln -sf $there/tree.yaml link; regrow restore link`, current}, // where the link is, as ever
+		{`ln -sf $there/tree.yaml link; regrow restore link`, current}, // the folder of the link
 		{`mkfifo fifo; cat $there/tree.yaml >fifo & cd /; regrow restore $OLDPWD/fifo; cd - >/dev/null; rm fifo`, ""},
 
 		{`regrow restore $there/in.yaml <hello`, hello},
@@ -66,7 +65,7 @@ tasks: [{name: a, fds: {0: in, 1: out, 2: null}, run: [cat]}]
 		{`regrow conflicts /dev/stdin <$there/in.yaml`, refused},
 		{`regrow restore --inherit-fd in=0 /dev/stdin <$there/key.yaml`, refused},
 	} {
-		if strings.Contains(c.command, "mkfifo") { // it has no folder of its own either, and / has no such file
+		if strings.Contains(c.command, "mkfifo") { // a FIFO has no folder either, and / has no such file
 			c.command += "; true"
 		}
 		cmd := exec.Command("bash", "-c", c.command)
@@ -95,8 +94,8 @@ tasks: [{name: a, fds: {0: in, 1: out, 2: null}, run: [cat]}]
 	})
 }
 
-// TestScenarioByDescriptor gives a scenario that asks for a caller by something
-// that can be read only once: regrow is started anew as that caller all the same.
+// TestScenarioByDescriptor passes a scenario with a caller by a file that can be read
+// only once: regrow must still start itself again as that caller.
 func TestScenarioByDescriptor(t *testing.T) {
 	if _, err := exec.LookPath("bash"); err != nil {
 		need(t, "bash")
@@ -140,8 +139,8 @@ func TestScenarioByDescriptor(t *testing.T) {
 	})
 }
 
-// TestPIDFileOfAnother lets two regrows use one pid file: the one that ends first
-// leaves it to the other one, whose pid it has.
+// TestPIDFileOfAnother has two regrows use one pid file: the first one that ends must not
+// remove it, because it has the other's pid.
 func TestPIDFileOfAnother(t *testing.T) {
 	first, _ := startedTree(t, heldTree)
 	second := start(t, "", "restore", "--json", "--pidfile", first.pidfile, write(t, heldTree))
@@ -167,7 +166,8 @@ func TestPIDFileOfAnother(t *testing.T) {
 	nobody(t)
 }
 
-// TestTraceThatCannotBeOpened holds that this is known before anything starts.
+// TestTraceThatCannotBeOpened checks that nothing is started if the trace cannot be
+// opened.
 func TestTraceThatCannotBeOpened(t *testing.T) {
 	path := write(t, "version: 1\nfiles: {f: {type: reg, path: made, flags: [O_CREAT]}, null: {type: reg, path: /dev/null, flags: [O_RDWR]}}\n"+
 		"tasks: [{name: a, fds: {0: null, 1: null, 2: null, 3: f}, run: [touch, ran]}]\n")
@@ -188,7 +188,7 @@ func TestTraceThatCannotBeOpened(t *testing.T) {
 			}
 			for _, name := range []string{"made", "ran", "pid"} {
 				if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
-					t.Errorf("%s: there is %s", trace, name)
+					t.Errorf("%s: %s exists", trace, name)
 				}
 			}
 		}

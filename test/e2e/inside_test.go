@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// buildProbe builds the program that tells what it was started with.
+// buildProbe builds the program that prints its environment, limits and signals.
 func buildProbe(t *testing.T) string {
 	t.Helper()
 	if path := ready("probe"); path != "" {
@@ -27,7 +27,7 @@ func buildProbe(t *testing.T) string {
 	return path
 }
 
-// lines gives the lines with one of the keys.
+// lines returns the lines that have one of the keys.
 func lines(text string, keys ...string) []string {
 	var found []string
 	for line := range strings.Lines(text) {
@@ -39,9 +39,9 @@ func lines(text string, keys ...string) []string {
 	return found
 }
 
-// TestProbeInside lets a program in the tree tell what it was given, for odd
-// callers, and holds it against the same program started by a shell: limits and
-// umask are the caller's, signals are not.
+// TestProbeInside runs the probe in a tree, for unusual callers, and compares its output
+// with that of a probe started by a shell: limits and umask must be the caller's, signals
+// must be default.
 func TestProbeInside(t *testing.T) {
 	probe := buildProbe(t)
 	for _, namespaces := range []string{"[]", "[user]"} {
@@ -113,7 +113,7 @@ tasks:
 	}
 }
 
-// TestHeldLimits reads the limits of held tasks from outside.
+// TestHeldLimits checks the limits of held tasks.
 func TestHeldLimits(t *testing.T) {
 	path := write(t, "version: 1\ntasks: [{name: a, children: [{name: b}]}]\n")
 	r := start(t, "ulimit -Sn 100; ulimit -c 0; ulimit -s 1024", "restore", "-d", "--json", path)

@@ -14,8 +14,8 @@ import (
 	"regrow/test/interrupt"
 )
 
-// interruptible are the calls of a restore that a signal can interrupt, on some kernel
-// or some file system, and that have done nothing then.
+// interruptible are the calls of a restore that a signal can interrupt, on some kernel or
+// some file system, before they have any effect.
 var interruptible = []uint32{
 	unix.SYS_SETSOCKOPT, unix.SYS_RECVMSG, unix.SYS_RECVFROM, unix.SYS_SENDMSG, unix.SYS_PPOLL, unix.SYS_CONNECT, unix.SYS_BIND,
 	unix.SYS_OPENAT, unix.SYS_NEWFSTATAT, unix.SYS_FSTAT, unix.SYS_STATX, unix.SYS_FACCESSAT, unix.SYS_FACCESSAT2, unix.SYS_CHDIR,
@@ -23,8 +23,8 @@ var interruptible = []uint32{
 	unix.SYS_WAIT4, unix.SYS_WAITID, unix.SYS_EPOLL_PWAIT,
 }
 
-// interrupted runs regrow with its calls interrupted, and calls then before it stops
-// doing so. What is left of a tree must have ended when then returns.
+// interrupted runs regrow with its calls interrupted, and calls then while it still
+// interrupts them. The tree must have ended when then returns.
 func interrupted(t *testing.T, calls []uint32, then func(res result), args ...string) interrupt.Report {
 	t.Helper()
 	var p *interrupt.Program
@@ -67,8 +67,8 @@ files:
 `, "DIR", dir))
 }
 
-// TestInterruptedCalls interrupts each call of a restore once: the tree is right all
-// the same.
+// TestInterruptedCalls interrupts each call of a restore once: the tree must still be
+// right.
 func TestInterruptedCalls(t *testing.T) {
 	always := []uint32{unix.SYS_OPENAT, unix.SYS_FSTAT, unix.SYS_CHDIR, unix.SYS_WRITE, unix.SYS_PWRITE64, unix.SYS_FTRUNCATE, unix.SYS_FCHMOD}
 	for strategy, its := range map[string][]uint32{
@@ -92,8 +92,9 @@ func TestInterruptedCalls(t *testing.T) {
 	}
 }
 
-// TestInterruptedPrograms does so where tasks look their programs up themselves. Go
-// itself does not repeat an exec, so no strategy that starts a process is among them.
+// TestInterruptedPrograms does the same with tasks that look up their programs
+// themselves. Go does not repeat an exec, so a strategy that starts a process is not
+// tested.
 func TestInterruptedPrograms(t *testing.T) {
 	for name, namespaces := range map[string]string{"plain": "", "namespaces": "namespaces: [user, pid]\n"} {
 		t.Run(name, func(t *testing.T) {
@@ -110,7 +111,7 @@ func TestInterruptedPrograms(t *testing.T) {
 			}
 			rep := interrupted(t, append([]uint32{unix.SYS_EXECVE}, interruptible...), func(res result) {
 				tasks := report(t, res).Tasks
-				// The report may come while the kernel still sets the program up.
+				// The report may come while the kernel still sets up the program.
 				var args []byte
 				within(t, "sleep runs", func() bool {
 					args, _ = os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", tasks[len(tasks)-1].HostPID))
@@ -129,8 +130,8 @@ func TestInterruptedPrograms(t *testing.T) {
 	}
 }
 
-// TestInterruptedConflicts does so with naive plans, whose tasks look before they wait
-// for an answer of the service.
+// TestInterruptedConflicts does the same with naive plans, whose tasks poll before they
+// wait for an answer of the service.
 func TestInterruptedConflicts(t *testing.T) {
 	path := write(t, swapped)
 	rep := interrupted(t, interruptible, func(res result) {

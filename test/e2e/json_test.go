@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// shape gives the paths of all keys of a value, with "N" for the numbers of a
-// table, and what stands at their ends: "tasks.table.N.file string".
+// shape collects the paths of all keys of a value, with "N" for the numbers of a table,
+// and the type at their ends: "tasks.table.N.file string".
 func shape(v any, path string, into map[string]bool) {
 	switch v := v.(type) {
 	case map[string]any:
@@ -52,7 +52,7 @@ func shapeOf(t *testing.T, text string) map[string]bool {
 	return paths
 }
 
-// TestDocumentedJSON holds that the examples of the page have exactly the keys that
+// TestDocumentedJSON checks that the examples of the page have exactly the keys that
 // the commands write, and that every key is explained.
 func TestDocumentedJSON(t *testing.T) {
 	page, err := os.ReadFile("../../docs/commands.md")
@@ -104,19 +104,19 @@ func TestDocumentedJSON(t *testing.T) {
 					return strings.Contains(path, ".table.N") || strings.HasSuffix(path, ".shares string")
 				})
 			}
-			if c.heading == "The plan" { // not every step demands a result
+			if c.heading == "The plan" { // not every step has a required result
 				delete(got, ".tasks.steps.want number")
 			}
 			if diff := cmp.Diff(slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(documented))); diff != "" {
-				t.Errorf("what comes (-) and what is documented (+):\n%s", diff)
+				t.Errorf("real keys (-) and documented keys (+):\n%s", diff)
 			}
 		})
 	}
 }
 
-// TestRelativeProgram runs a script by a relative path: the name that it sees has
-// no "/./", wherever regrow is started and however the folder is written. The root
-// ends when the other script has, which lets go of the pipe then.
+// TestRelativeProgram runs a script by a relative path: its name must have no "/./",
+// wherever regrow is started and however the folder is written. The root ends when the
+// other script has ended and closed its pipe.
 func TestRelativeProgram(t *testing.T) {
 	path := write(t, "version: 1\nfiles: {out: {type: inherit, key: stdout}, null: {type: reg, path: /dev/null}, p: {type: pipe}}\n"+
 		"tasks:\n  - {name: h, fds: {0: p.r, 1: out, 2: out}, run: [./sub/./hello.sh], children: [{name: byPath, fds: {0: null, 1: out, 2: out, 3: p.w}, run: [hello.sh], env: {PATH: './sub:/bin:/usr/bin'}, cwd: ./}]}\n")

@@ -15,7 +15,7 @@ import (
 	"regrow/test/rounds"
 )
 
-// below lists everything below a process, parents first.
+// below lists all descendants of a process, parents first.
 func below(pid int) []int {
 	all := childrenOf(pid)
 	for i := 0; i < len(all); i++ {
@@ -24,7 +24,7 @@ func below(pid int) []int {
 	return all
 }
 
-// alive counts the processes that are no zombies.
+// alive counts the processes that are not zombies.
 func alive(pids []int) int {
 	n := 0
 	for _, pid := range pids {
@@ -36,7 +36,7 @@ func alive(pids []int) int {
 	return n
 }
 
-// reapOrphans takes the status of what has come to this process as a subreaper.
+// reapOrphans reaps the orphans that are children of this process, a subreaper.
 func reapOrphans() {
 	for _, pid := range children() {
 		_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
@@ -45,7 +45,7 @@ func reapOrphans() {
 
 const killedTasks = 50
 
-// killedTree is a tree of 50 tasks, some of which run, that makes a file and cuts
+// killedTree is a tree of 50 tasks, some with programs, that makes a file and cuts
 // another one.
 func killedTree(dir string) string {
 	var b strings.Builder
@@ -72,7 +72,7 @@ func killedTree(dir string) string {
 type killing struct {
 	t     *testing.T
 	dir   string
-	what  string // of the round, for messages
+	what  string // describes the round in messages
 	r     *running
 	ended chan result
 }
@@ -117,14 +117,14 @@ func (k *killing) endOrRelease() (res result, ended bool) {
 // finish ends a released tree and checks that the status is one of want.
 func (k *killing) finish(want ...int) {
 	k.t.Helper()
-	_ = k.r.cmd.Process.Signal(unix.SIGTERM) // it may have ended by itself
+	_ = k.r.cmd.Process.Signal(unix.SIGTERM) // it fails if regrow has ended
 	res := <-k.ended
 	if !slices.Contains(want, res.status) {
 		k.errorf("status %d, want one of %v", res.status, want)
 	}
 }
 
-// untouched demands that nothing of a restore that was not released is left.
+// untouched checks that nothing is left of a restore that was not released.
 func (k *killing) untouched() {
 	k.t.Helper()
 	if made, cut := k.read("made"), k.read("cut"); made != "(none)" || cut != "whole" {
@@ -132,7 +132,7 @@ func (k *killing) untouched() {
 	}
 }
 
-// regrow checks what becomes of a signal to regrow.
+// regrow checks the effect of a signal to regrow.
 func (k *killing) regrow(sig unix.Signal) string {
 	k.t.Helper()
 	_ = k.r.cmd.Process.Signal(sig)
@@ -154,7 +154,7 @@ func (k *killing) regrow(sig unix.Signal) string {
 		if res.status != 137 {
 			k.errorf("status %d, want 137", res.status)
 		}
-		// All of the tree, or nothing of it.
+		// Either the whole tree is left, or nothing.
 		for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 			reapOrphans()
 			left := children()
@@ -186,7 +186,7 @@ func (k *killing) regrow(sig unix.Signal) string {
 	}
 }
 
-// task checks what becomes of a signal to a task.
+// task checks the effect of a signal to a task.
 func (k *killing) task(victim int, root bool, sig unix.Signal, slowest *time.Duration) string {
 	k.t.Helper()
 	sent := time.Now()
@@ -195,8 +195,7 @@ func (k *killing) task(victim int, root bool, sig unix.Signal, slowest *time.Dur
 		time.Sleep(5 * time.Millisecond)
 		_ = unix.Kill(victim, unix.SIGCONT)
 	}
-	// What becomes of the tree once it is released. A root that gets TERM ends
-	// by it, whoever sent it.
+	// The outcome after release. TERM ends the root.
 	want := []int{143}
 	if root && sig == unix.SIGKILL {
 		want = []int{137}
@@ -296,8 +295,8 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	t.Logf("from the kill of a task to the end of regrow: up to %v", slowest)
 }
 
-// TestRestoresAtOnce restores many trees side by side in one network namespace:
-// names of sockets must not collide, nor trees be taken for each other's.
+// TestRestoresAtOnce restores many trees at the same time in one network namespace: names
+// of sockets must not collide, and trees must not be confused.
 func TestRestoresAtOnce(t *testing.T) {
 	path := write(t, "version: 1\nfiles: {p: {type: pipe, content: x}}\ntasks: [{name: a, fds: {0: p.r}, children: [{name: b, fds: {7: p.w}}, {name: c, fds: {0: p.r, 1: p.w}}]}]\n")
 	for _, n := range []int{2, 50} {
@@ -329,8 +328,8 @@ func TestRestoresAtOnce(t *testing.T) {
 	}
 }
 
-// TestTimeoutWhileForking stops a task before it is ready: the timeout ends what
-// there is.
+// TestTimeoutWhileForking stops a task before it is ready: the timeout must end the tasks
+// that exist.
 func TestTimeoutWhileForking(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("version: 1\nfiles: {p: {type: pipe}}\ntasks:\n  - name: root\n    fds: {0: p.r}\n    children:\n")

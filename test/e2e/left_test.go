@@ -13,8 +13,8 @@ import (
 	"regrow/test/rounds"
 )
 
-// noneLeft waits until every process that regrow has left has ended: tasks that
-// nobody tells of the end of regrow would wait for ever.
+// noneLeft waits until all processes of a killed regrow have ended: a task that does not
+// notice regrow's end would wait forever.
 func noneLeft(t *testing.T, format string, args ...any) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
@@ -31,9 +31,9 @@ func noneLeft(t *testing.T, format string, args ...any) {
 	}
 }
 
-// TestConflictsKilled kills regrow conflicts --run at random moments: nothing of the
-// tree may be left, whichever strategy it was. REGROW_TEST_KILLS is their number
-// for each strategy, REGROW_TEST_SEED repeats a run.
+// TestConflictsKilled kills regrow conflicts --run at random moments: no task may be left,
+// with any strategy. REGROW_TEST_KILLS is the number of kills for each strategy,
+// REGROW_TEST_SEED repeats a run.
 func TestConflictsKilled(t *testing.T) {
 	kills, seed := rounds.Of(t, "REGROW_TEST_KILLS", 8, 300), rounds.Seed(t)
 	dir := t.TempDir()
@@ -44,7 +44,7 @@ func TestConflictsKilled(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "cut"), []byte("whole"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	// Helpers fork most of these, and some meet at a shared table.
+	// Fork helpers fork most of these, and some share a table.
 	wide := write(t, manyPulls(60)+"      - {name: s1, shares: {files: t1}}\n      - {name: s2, shares: {files: t1}}\n")
 	for i, strategy := range []string{"fdstore", "service", "inherit"} {
 		t.Run(strategy, func(t *testing.T) {
@@ -60,7 +60,7 @@ func TestConflictsKilled(t *testing.T) {
 			}
 			t.Logf("seed %d: %d killed, %d of them with processes below", seed, k.killed, k.withTasks)
 			if k.withTasks == 0 {
-				t.Error("no kill found a task")
+				t.Error("no kill came while there were tasks")
 			}
 		})
 	}
@@ -71,8 +71,8 @@ type conflictKills struct {
 	t     *testing.T
 	rng   *rand.Rand
 	args  []string
-	trees []string // their descriptions, in turn
-	made  string   // file that a killed regrow leaves
+	trees []string // descriptions, used in turn
+	made  string   // file that a killed regrow may leave
 
 	usual             time.Duration // from the start to the end
 	killed, withTasks int
@@ -91,13 +91,13 @@ func (k *conflictKills) measure() {
 	}
 }
 
-// of gives the command for a round.
+// of returns the command of a round.
 func (k *conflictKills) of(round int) []string {
 	return append(slices.Clone(k.args), k.trees[round%len(k.trees)])
 }
 
-// once kills at a moment between the start and the end, every other time between
-// the first process below and the end.
+// once kills at a random moment between the start and the end, every other time between
+// the first child process and the end.
 func (k *conflictKills) once(round int) {
 	k.t.Helper()
 	_ = os.Remove(k.made)
@@ -115,7 +115,7 @@ func (k *conflictKills) once(round int) {
 	tasks := len(below(r.cmd.Process.Pid)) > 0
 	_ = r.cmd.Process.Signal(unix.SIGKILL)
 	if res := <-ended; res.status != 137 {
-		k.usual = k.usual * 9 / 10 // it has become quicker than it was
+		k.usual = k.usual * 9 / 10 // it runs faster than before
 	} else {
 		k.killed++
 		if tasks {

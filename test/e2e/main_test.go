@@ -32,8 +32,8 @@ var (
 	skipped int
 )
 
-// roles are the programs that the test binary is for its own tests, by the variable
-// of the environment that asks for each.
+// roles are the helper programs of the test binary, by the environment variable that
+// selects each.
 var roles = []struct {
 	env    string
 	become func(what string, args []string) error
@@ -74,10 +74,10 @@ func TestMain(m *testing.M) {
 	os.Exit(inflight.Run(inflight.Some, func() int { return runAll(m) }))
 }
 
-// always are the tests that every way to build and every kernel has, see
-// make test-builds and test/vm: a tree of each kind and attribute (TestFeatures),
-// what a program inside is given, what is drawn at random, and what only a machine
-// of its own can stand. Of the others each has a part.
+// always are the tests that run with every build and on every kernel, see make
+// test-builds and test/vm: a tree of each kind and attribute (TestFeatures), the
+// environment of programs, random trees, and tests that need a machine of their own. The
+// other tests are divided into parts.
 var always = []string{
 	"TestFeatures", "TestScripts", "TestProbeInside", "TestRandomTrees", "TestKilledAtAnyMoment", "TestForeignChildrenStatus",
 	"TestFilesRunOut", "TestHardLimit", "TestHostileDescriptions", "TestKillStorm", "TestNothingLeaksInTheKernel",
@@ -91,7 +91,7 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	// Ordinary users run it, too.
+	// Ordinary users execute it, too.
 	if err := os.Chmod(dir, 0o755); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -107,7 +107,7 @@ func runAll(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	// Orphans of the trees come here, so that none is lost.
+	// Orphans of the trees become children of this process, so that none is lost.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -126,9 +126,8 @@ func runAll(m *testing.M) int {
 	return status
 }
 
-// atExit quiets what some builds do at exit, which is not what these tests look
-// at: -race waits a second, -cover wants a folder for its counters that every
-// user may write to.
+// atExit configures what some builds do at exit: -race waits a second, -cover needs a
+// folder for its counters in which every user may write.
 func atExit(dir, build string) error {
 	if strings.Contains(build, "-race") {
 		return os.Setenv("GORACE", "atexit_sleep_ms=0")
@@ -146,8 +145,8 @@ func atExit(dir, build string) error {
 	return os.Setenv("GOCOVERDIR", counters)
 }
 
-// ready gives the path of a program that was built beforehand, since there is no
-// compiler where these tests run, or "": build it. See test/vm.
+// ready returns the path of a program that was built beforehand, because a virtual machine
+// has no compiler, or "" if the test must build it. See test/vm.
 func ready(program string) string {
 	if dir := os.Getenv("REGROW_TEST_PROGRAMS"); dir != "" {
 		return filepath.Join(dir, program)
@@ -157,8 +156,8 @@ func ready(program string) string {
 
 // build builds regrow.
 func build(path string) error {
-	// REGROW_TEST_BUILD has variables of the environment, and then flags of go
-	// build, quoted as GOFLAGS takes them: every way to build must pass.
+	// REGROW_TEST_BUILD has environment variables, and then flags of go build, quoted
+	// as in GOFLAGS.
 	cmd := exec.Command("go", "build", "-o", path, "../../cmd/regrow")
 	env, flags := []string{}, os.Getenv("REGROW_TEST_BUILD")
 	for flags != "" && !strings.HasPrefix(flags, "-") && !strings.HasPrefix(flags, "'") {
@@ -173,9 +172,9 @@ func build(path string) error {
 	return nil
 }
 
-// lookAtSources makes the result of these tests depend on what regrow is built
-// from: the go command caches it by the files that tests look at (not TestMain:
-// it keeps no book of that), and knows nothing of the build that is started.
+// lookAtSources makes the cached result of these tests depend on regrow's sources. The go
+// command caches results by the files that tests open (in tests, not in TestMain), and does
+// not know that the tests build regrow.
 var lookAtSources = sync.OnceValue(func() error {
 	if ready("regrow") != "" {
 		return nil
@@ -194,8 +193,8 @@ var lookAtSources = sync.OnceValue(func() error {
 	return nil
 })
 
-// needRoot skips a test that ordinary users cannot run, or fails it where root
-// was promised.
+// needRoot skips a test that ordinary users cannot run, or fails it if REGROW_TEST_ROOT is
+// set.
 func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -203,7 +202,7 @@ func needRoot(t *testing.T) {
 	}
 }
 
-// need skips a test that lacks something, or fails it where all was promised.
+// need skips a test that lacks something, or fails it if REGROW_TEST_ROOT is set.
 func need(t *testing.T, what string) {
 	t.Helper()
 	if os.Getenv("REGROW_TEST_ROOT") == "1" {
@@ -229,18 +228,18 @@ func childrenOf(pid int) []int {
 	return pids
 }
 
-// patience is how long a test waits for what must come. It is only there to end a
-// test that hangs: no verdict depends on how long something takes.
+// patience is how long a test waits. It only ends a test that hangs: no result depends on
+// how long something takes.
 const patience = 3 * time.Minute
 
-// result is how a run of regrow ended.
+// result is the outcome of a run of regrow.
 type result struct {
 	status      int
 	out, errors string
 }
 
-// run runs regrow in a process group of its own, with output to files: a held
-// task keeps what it was given open.
+// run runs regrow in a process group of its own, with output to files: a held task would
+// keep a pipe open.
 func run(t testing.TB, args ...string) result {
 	t.Helper()
 	return wait(t, start(t, "", args...))
@@ -252,13 +251,13 @@ type running struct {
 	pidfile  string
 }
 
-// start starts regrow; shell, if not empty, is run before by sh.
+// start starts regrow. If shell is not empty, sh runs these commands first.
 func start(t testing.TB, shell string, args ...string) *running {
 	t.Helper()
 	return startBy(t, exec.Command("/bin/sh", append([]string{"-c", shell + "\nexec \"$0\" \"$@\"", regrow}, args...)...), (*exec.Cmd).Start)
 }
 
-// startBy lets begin start a command in a session of its own, with output to files.
+// startBy has begin start a command in a session of its own, with output to files.
 func startBy(t testing.TB, cmd *exec.Cmd, begin func(*exec.Cmd) error) *running {
 	t.Helper()
 	if err := lookAtSources(); err != nil {
@@ -288,7 +287,7 @@ func wait(t testing.TB, r *running) result {
 	t.Helper()
 	timer := time.AfterFunc(patience, func() { _ = r.cmd.Process.Kill() })
 	defer timer.Stop()
-	_ = r.cmd.Wait() // the status says it
+	_ = r.cmd.Wait() // ProcessState has the status
 	state := r.cmd.ProcessState
 	res := result{status: state.ExitCode()}
 	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
@@ -300,7 +299,7 @@ func wait(t testing.TB, r *running) result {
 	return res
 }
 
-// detached restores a tree with -d --json and ends it with the test.
+// detached restores a tree with -d --json, and ends it at the end of the test.
 func detached(t testing.TB, path string, flags ...string) restore.Report {
 	t.Helper()
 	rep := report(t, run(t, append(append([]string{"restore", "-d", "--json"}, flags...), path)...))
@@ -311,8 +310,8 @@ func detached(t testing.TB, path string, flags ...string) restore.Report {
 	return rep
 }
 
-// verifyRight holds that regrow finds a tree as its description says it, if all of its
-// tasks hold: programs may have ended by now.
+// verifyRight checks that regrow verify reports no difference, if all tasks hold: programs
+// may have ended.
 func verifyRight(t rapid.TB, path string, rep restore.Report) {
 	t.Helper()
 	tree, err := images.Load(path)
@@ -340,7 +339,7 @@ func verify(t rapid.TB, path string, pid int, flags ...string) (status int, out 
 	return cmd.ProcessState.ExitCode(), string(text)
 }
 
-// report reads the report of a restore that went well.
+// report reads the report of a successful restore.
 func report(t rapid.TB, res result) restore.Report {
 	t.Helper()
 	if res.status != 0 {
@@ -355,8 +354,8 @@ func report(t rapid.TB, res result) restore.Report {
 	return rep
 }
 
-// endTree kills all descendants of this process and waits until they are gone.
-// Tests do not run in parallel, so all are of one tree.
+// endTree kills all descendants of this process and waits until they are gone. Tests do
+// not run in parallel, so all descendants belong to one tree.
 func endTree(t testing.TB) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
@@ -373,7 +372,7 @@ func endTree(t testing.TB) {
 	t.Errorf("left after %v: %v", patience, children())
 }
 
-// write puts a description into a folder of the test's own.
+// write writes a description into a new folder.
 func write(t testing.TB, yaml string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tree.yaml")

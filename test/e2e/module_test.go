@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// storeProgram gives a program the store, which is itself again, and takes from it.
+// storeProgram is a program that passes a store to itself, started again, and gets a file
+// from it.
 const storeProgram = `package main
 
 import (
@@ -52,8 +53,8 @@ func check(err error) {
 }
 `
 
-// modules are the words of README for go.mod, with the path of this checkout, and what
-// that has itself in go.mod.
+// modules returns README's lines for go.mod, with the path of this checkout, and the
+// checkout's own go.mod.
 func modules(t *testing.T) (words, own string) {
 	t.Helper()
 	if ready("regrow") != "" {
@@ -68,7 +69,7 @@ func modules(t *testing.T) (words, own string) {
 	}
 	mod := regexp.MustCompile("(?s)```\n(require regrow .*?)```").FindStringSubmatch(readme(t))
 	if mod == nil {
-		t.Fatal("README does not say how another module names this one")
+		t.Fatal("README has no lines for another module's go.mod")
 	}
 	text, err := os.ReadFile(filepath.Join(root, "go.mod"))
 	if err != nil {
@@ -77,8 +78,8 @@ func modules(t *testing.T) (words, own string) {
 	return strings.ReplaceAll(mod[1], "../regrow", root), string(text)
 }
 
-// runOther builds a program of another module and gives what it prints. What regrow
-// needs is in the cache by now.
+// runOther builds a program of another module and returns its output. The modules that
+// regrow needs are in the cache.
 func runOther(t *testing.T, files map[string]string, flags ...string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -106,8 +107,8 @@ func runOther(t *testing.T, files map[string]string, flags ...string) string {
 	return string(out)
 }
 
-// TestStoreModule builds a program of another module that has nothing but the store,
-// by README's line for go.mod: all it needs beside it is x/sys.
+// TestStoreModule builds a program of another module that uses only the store, with
+// README's lines for go.mod: it must depend only on x/sys.
 func TestStoreModule(t *testing.T) {
 	words, own := modules(t)
 	sys := regexp.MustCompile(`golang.org/x/sys v\S+`).FindString(own)

@@ -19,8 +19,8 @@ import (
 	"regrow/tasktree/schema"
 )
 
-// mutated is the tree that the mutations change. Tasks that hold and a program have
-// all keys that a description may have.
+// mutated is the tree that the mutations change. Its held tasks and its program have all
+// keys of a description.
 const mutated = `version: 1
 namespaces: []
 files:
@@ -55,17 +55,16 @@ tasks:
 // mutation is one way in which a live tree may differ from its description.
 type mutation struct {
 	key  string // of the declaration: "task.cwd", "pipe.flags.r"
-	name string // what is special about it
-	find string // what a line of the differences must match, with the line's number of mutated
+	name string // distinguishes mutations of the same key
+	find string // matches the expected line of the output, with the line number of mutated
 
-	restored []string                                // texts of the description and what the tree is restored from in their stead
-	change   func(t *testing.T, pids map[string]int) // or what happens to the live tree
+	restored []string                                // texts of the description and their replacements in the restored tree
+	change   func(t *testing.T, pids map[string]int) // or a change of the live tree
 	level    string
 	since    string // the oldest kernel that shows it
 }
 
-// at lets a test do something with a copy of a task's descriptor: to the open file, which
-// is the task's.
+// at calls do with a copy of a task's descriptor, to change the task's open file.
 func at(t *testing.T, pid, fd int, do func(fd int) error) {
 	t.Helper()
 	pidfd, err := unix.PidfdOpen(pid, 0)
@@ -90,7 +89,7 @@ func setFlags(flags int) func(int) error {
 	}
 }
 
-// calls lets a task make a call.
+// calls makes a task execute a system call.
 func calls(task string, nr uintptr, args ...uint64) func(*testing.T, map[string]int) {
 	return func(t *testing.T, pids map[string]int) {
 		t.Helper()
@@ -133,7 +132,7 @@ var mutations = []mutation{
 	{key: "document.tasks", name: "the root is another process", find: `13:\d+: task "root" .*: name: described "root", real "other"`, restored: []string{"name: root", "name: other", "{files: root}", "{files: other}"}},
 	{key: "document.files", name: "the file of another entry", find: `14:\d+: .*fd 4: file "data": sharing: described another open file than fd 3`, restored: []string{"4: data", "4: log"}},
 	{key: "task.name", find: `20:\d+: task "exact" .*: name: described "exact", real `, change: func(t *testing.T, pids map[string]int) {
-		calls("exact", unix.SYS_PRCTL, unix.PR_SET_NAME, readable(t, pids["exact"])+1)(t, pids) // whatever stands there: perhaps its name
+		calls("exact", unix.SYS_PRCTL, unix.PR_SET_NAME, readable(t, pids["exact"])+1)(t, pids) // any text there, perhaps its name
 	}},
 	{key: "task.pid", find: `21:\d+: task "exact" .*: pid: described \d+, real \d+`, restored: []string{"        pid: $PID\n", ""}},
 	{key: "task.fds", name: "a number is closed", find: `14:\d+: .*fd 4: file "data": described open, real the number is closed`, change: calls("root", unix.SYS_CLOSE, 4)},
@@ -226,7 +225,7 @@ var mutations = []mutation{
 	{key: "signalfd.flags", find: `11:\d+: .*file "sigs": flags: described \[\], real \[O_NONBLOCK\]`, change: changes("root", 11, setFlags(unix.O_NONBLOCK))},
 }
 
-// readable gives an address that a task can read.
+// readable returns the address of memory that a task can read.
 func readable(t *testing.T, pid int) uint64 {
 	t.Helper()
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
@@ -244,7 +243,7 @@ func readable(t *testing.T, pid int) uint64 {
 	return 0
 }
 
-// end kills a task, and waits until it has ended: its parent, which holds, does not.
+// end kills a task, and waits until it is a zombie: its parent holds and does not reap it.
 func end(t *testing.T, pid int) {
 	t.Helper()
 	pidfd, err := unix.PidfdOpen(pid, 0)
@@ -261,8 +260,8 @@ func end(t *testing.T, pid int) {
 	}
 }
 
-// give puts an open file of the test's at a number of a task: the task takes it by
-// pidfd_getfd, as the test does.
+// give installs an open file of the test at a number of a task, by a pidfd_getfd in the
+// task.
 func give(t *testing.T, pid, fd, number int) {
 	t.Helper()
 	pidfd := inject(t, pid, unix.SYS_PIDFD_OPEN, uint64(os.Getpid()), 0)
@@ -280,7 +279,7 @@ func give(t *testing.T, pid, fd, number int) {
 	}
 }
 
-// removeOf removes the file that a descriptor leads to.
+// removeOf removes the file of a descriptor.
 func removeOf(t *testing.T, pid, fd int) {
 	t.Helper()
 	path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, fd))
@@ -292,7 +291,7 @@ func removeOf(t *testing.T, pid, fd int) {
 	}
 }
 
-// notMutated are the keys that say nothing of the live tree, each with the reason.
+// notMutated are the keys that do not describe the live tree, each with the reason.
 var notMutated = map[string]string{
 	"document.version": "the form of the description",
 	"document.expect":  "for regrow conflicts",
@@ -327,7 +326,7 @@ func declared() (keys []string) {
 	return append(keys, "file.type")
 }
 
-// TestEveryKeyIsMutated holds that a new key gets a mutation, or a reason.
+// TestEveryKeyIsMutated checks that every key has a mutation, or a reason for having none.
 func TestEveryKeyIsMutated(t *testing.T) {
 	keys := declared()
 	for _, key := range keys {
@@ -339,14 +338,14 @@ func TestEveryKeyIsMutated(t *testing.T) {
 	}
 	for _, m := range mutations {
 		if !slices.Contains(keys, m.key) {
-			t.Errorf("%s is no key", m.key)
+			t.Errorf("%s is not a key", m.key)
 		}
 	}
 	t.Logf("%d keys, %d mutations", len(keys), len(mutations))
 }
 
-// TestMutations changes a live tree in each way and holds that regrow verify finds it,
-// with its line, and a right tree right.
+// TestMutations changes a live tree in each way and checks that regrow verify reports the
+// difference with its line, and no difference before.
 func TestMutations(t *testing.T) {
 	needRoot(t)
 	for _, m := range mutations {
@@ -372,7 +371,7 @@ func TestMutations(t *testing.T) {
 			if m.restored != nil {
 				live = strings.NewReplacer(m.restored...).Replace(live)
 				if live == mutated {
-					t.Fatal("the description is as before")
+					t.Fatal("the mutation did not change the description")
 				}
 			}
 			live = strings.ReplaceAll(live, "$PID", fmt.Sprint(freePID(t)))
@@ -405,7 +404,7 @@ func TestMutations(t *testing.T) {
 	}
 }
 
-// becomes waits until a program has become another one.
+// becomes waits until a process has executed another program.
 func becomes(t *testing.T, pid int, comm string) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {

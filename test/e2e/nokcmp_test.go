@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestWithoutKcmp tries trees where a sandbox refuses kcmp, as the profiles of
-// containers do: what a descriptor is cannot be seen, and nothing is said of it.
+// TestWithoutKcmp tries trees where a sandbox refuses kcmp, as the profiles of containers
+// do: regrow cannot tell which open file a descriptor has, and must not report it.
 func TestWithoutKcmp(t *testing.T) {
 	dir := t.TempDir() // one scenario of the gallery, as a file and in a folder
 	scenario := filepath.Join(dir, "scenario.yaml")
@@ -30,12 +30,12 @@ func TestWithoutKcmp(t *testing.T) {
 			for _, args := range [][]string{{"conflicts", "--run", scenario}, {"conflicts", "--run", "--json", "--naive", shared}, {"conflicts", "--check", scenario}, {"conflicts", "--check", dir}} {
 				res := wait(t, start(t, sandbox, args...))
 				if res.status != 3 || !strings.Contains(res.errors, why) || !strings.Contains(res.errors, "kcmp: "+errno.Error()) || !strings.Contains(res.errors, "--cap-add SYS_PTRACE") {
-					t.Errorf("%v: status %d, want 3 with the cure: %s%s", args, res.status, res.out, res.errors)
+					t.Errorf("%v: status %d, want 3 with the remedy: %s%s", args, res.status, res.out, res.errors)
 				}
 				table, _, _ := strings.Cut(res.out, "\n\n")
 				for _, not := range []string{"breaks", "as predicted", "holds"} {
 					if strings.Contains(table, not) {
-						t.Errorf("%v: it says %q of what was not seen:\n%s", args, not, res.out)
+						t.Errorf("%v: it prints %q about something not visible:\n%s", args, not, res.out)
 					}
 				}
 				if args[1] == "--check" && !strings.Contains(res.out, "6 restores predicted and tried: 0 as expected") {
@@ -48,14 +48,14 @@ func TestWithoutKcmp(t *testing.T) {
 			rep := report(t, res)
 			for _, task := range rep.Tasks {
 				if task.Shares != nil {
-					t.Errorf("task %q shares with %q, and nobody has seen that", task.Name, task.Shares.Files)
+					t.Errorf("task %q shares with %q, which is not visible", task.Name, task.Shares.Files)
 				}
 			}
 			if !strings.HasPrefix(res.errors, "regrow: warning: the report does not say which tasks share a table: "+why) || strings.Count(res.errors, "\n") != 1 {
-				t.Errorf("regrow says %q", res.errors)
+				t.Errorf("regrow prints %q", res.errors)
 			}
 			endTree(t)
-			// Who wants no report, or no warning, needs none.
+			// Without a report, or with warnings off, there is no warning.
 			for _, args := range [][]string{{"-d", shared}, {"-d", "--json", "--log-level", "error", shared}} {
 				if res := wait(t, start(t, sandbox, append([]string{"restore"}, args...)...)); res.status != 0 || res.errors != "" {
 					t.Errorf("%v: status %d, %q", args, res.status, res.errors)
@@ -66,8 +66,8 @@ func TestWithoutKcmp(t *testing.T) {
 	}
 }
 
-// TestSharersThatEnd ends one of the tasks that share a table before the report
-// is made: of the others it is still known.
+// TestSharersThatEnd ends one of the tasks that share a table before the report is made:
+// the report must still have the sharing of the others.
 func TestSharersThatEnd(t *testing.T) {
 	path := write(t, sharedFiles+`
   - name: main

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestWithoutPIDFDs restores where a sandbox refuses what finds processes for good:
-// signals reach the root, and the end of the root is that of all.
+// TestWithoutPIDFDs restores where a sandbox refuses pidfds: signals must reach the root,
+// and the end of the root must end all tasks.
 func TestWithoutPIDFDs(t *testing.T) {
 	for name, shell := range map[string]string{
 		"pidfd_open":        refuses(t, unix.SYS_PIDFD_OPEN, -1, unix.EPERM),

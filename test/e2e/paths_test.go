@@ -15,7 +15,7 @@ import (
 // strategies are all ways to get open files into tasks.
 var strategies = []string{"fdstore", "service", "inherit"}
 
-// linked gives a folder with links to what is another thing for each process.
+// linked returns a folder with links to files that differ for each process.
 func linked(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -52,9 +52,9 @@ func pathUsers(path string) map[string]string {
 	}
 }
 
-// TestPathsOfAnotherProcess refuses a path that would be another file, folder or
-// program for each process that opens it, however it leads there, whoever opens it, with
-// each strategy in turn: with the same words, and nothing is left.
+// TestPathsOfAnotherProcess checks that a path is refused if it leads to a different file,
+// folder or program in each process: by any route, for any opener, with each strategy in
+// turn. The message must always be the same, and nothing may be left.
 func TestPathsOfAnotherProcess(t *testing.T) {
 	dir := linked(t)
 	regrow, err := filepath.EvalSymlinks("/proc/self/exe")
@@ -73,7 +73,7 @@ func TestPathsOfAnotherProcess(t *testing.T) {
 				n++
 				res := run(t, "restore", "-d", "--strategy", strategies[n%3], write(t, yaml))
 				if strings.Contains(res.errors, "host: ") && strings.HasSuffix(use, "of user") {
-					continue // no user namespaces here
+					continue // this host has no user namespaces
 				}
 				task := strings.Contains(res.errors, `task "a"`) || use == "shared" || use == "truncated"
 				if res.status != 1 || !strings.Contains(res.errors, "tree.yaml:3:") || !task {
@@ -81,7 +81,7 @@ func TestPathsOfAnotherProcess(t *testing.T) {
 				}
 				nobody(t)
 				if strings.HasPrefix(use, "folder") && strings.HasSuffix(res.errors, unix.ENOTDIR.Error()+"\n") {
-					continue // that comes first
+					continue // this error takes precedence
 				}
 				_, why, _ := strings.Cut(res.errors, "would mean another process (")
 				words[why] = true
@@ -96,8 +96,8 @@ func TestPathsOfAnotherProcess(t *testing.T) {
 	}
 }
 
-// TestPathsOfNobody restores what is on a procfs and belongs to no process, and links
-// that lead nowhere special.
+// TestPathsOfNobody restores files on a procfs that belong to no process, and ordinary
+// links.
 func TestPathsOfNobody(t *testing.T) {
 	dir := linked(t)
 	for _, path := range []string{dir + "/plain", "/proc/sys/kernel/pid_max", "/proc/uptime", dir + "/proc/uptime", "/proc/irq/0/smp_affinity", "/proc", "/sys/kernel", "/dev/null"} {
@@ -127,7 +127,7 @@ func TestPathsOfNobody(t *testing.T) {
 	}
 }
 
-// TestProcElsewhere has a procfs, and parts of one, mounted at other places than /proc.
+// TestProcElsewhere has a procfs, and parts of one, mounted at other paths than /proc.
 func TestProcElsewhere(t *testing.T) {
 	needRoot(t)
 	dir := t.TempDir()
@@ -157,8 +157,8 @@ func TestProcElsewhere(t *testing.T) {
 	}
 }
 
-// TestKeepsNofollow holds that O_NOFOLLOW stays among the flags of a file, whoever
-// opens it, and O_NONBLOCK does not get there.
+// TestKeepsNofollow checks that O_NOFOLLOW stays among the flags of a file, opened by a
+// task or by regrow, and that O_NONBLOCK is not added.
 func TestKeepsNofollow(t *testing.T) {
 	dir := linked(t)
 	for _, flags := range []string{
@@ -191,8 +191,8 @@ func TestKeepsNofollow(t *testing.T) {
 	}
 }
 
-// TestNofollowWaits holds that a file which somebody has a lease of is waited for, as
-// open does, though it is opened with O_NONBLOCK for a while.
+// TestNofollowWaits checks that opening a file with a lease waits, as open(2) does,
+// although it is first opened with O_NONBLOCK.
 func TestNofollowWaits(t *testing.T) {
 	dir := linked(t)
 	f, err := os.OpenFile(dir+"/file", os.O_RDWR, 0)
@@ -217,7 +217,7 @@ func TestNofollowWaits(t *testing.T) {
 	}
 }
 
-// flagsOf gives the flags that the kernel shows of a descriptor.
+// flagsOf returns the flags of a descriptor, from the kernel.
 func flagsOf(t *testing.T, pid, fd int) int {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", pid, fd))
@@ -237,8 +237,8 @@ func flagsOf(t *testing.T, pid, fd int) int {
 	return 0
 }
 
-// TestWithoutOpenat2 restores paths without a link as ever where a sandbox refuses
-// openat2, and says the cure where a path has one, before anything is started.
+// TestWithoutOpenat2 restores where a sandbox refuses openat2: paths without a link must
+// work, and for a path with a link regrow must print a remedy before anything is started.
 func TestWithoutOpenat2(t *testing.T) {
 	dir := linked(t)
 	if real, err := filepath.EvalSymlinks(dir); err != nil || real != dir {
@@ -275,7 +275,7 @@ func TestWithoutOpenat2(t *testing.T) {
 				}
 			}
 		}
-		// What is no link is refused as ever.
+		// Other paths are refused as usual.
 		for use, yaml := range pathUsers("/proc/1/status") {
 			if strings.HasPrefix(use, "folder") || strings.HasSuffix(use, "of user") {
 				continue
@@ -289,9 +289,8 @@ func TestWithoutOpenat2(t *testing.T) {
 	}
 }
 
-// TestAllMissing holds that everything that is wrong with paths, folders and programs is
-// said at once, each at its line, by check --host and by a restore that fails; and
-// nothing that is not wrong.
+// TestAllMissing checks that check --host and a failed restore report everything that is
+// wrong with paths, folders and programs at once, each with its line, and nothing else.
 func TestAllMissing(t *testing.T) {
 	dir := linked(t)
 	if err := os.WriteFile(dir+"/closed", nil, 0); err != nil {
@@ -355,7 +354,7 @@ tasks:
 				t.Errorf("%v: line %s is wrong here: %s", c.args, number, line)
 			}
 			if got[n] = true; n < last {
-				t.Errorf("%v: line %d comes behind line %d", c.args, n, last)
+				t.Errorf("%v: line %d comes after line %d", c.args, n, last)
 			}
 			last = n
 		}
@@ -366,15 +365,15 @@ tasks:
 		}
 		for _, name := range []string{"made", "nowhere"} {
 			if _, err := os.Lstat(dir + "/" + name); err == nil {
-				t.Errorf("%v: %s is there", c.args, name)
+				t.Errorf("%v: %s exists", c.args, name)
 			}
 		}
 		nobody(t)
 	}
 }
 
-// TestOnlyOneMissing holds that a restore to which only one path is missing says so in
-// one line, as before, and that one to which nothing is missing checks well.
+// TestOnlyOneMissing checks that a restore with one missing path reports it in one line,
+// and that check --host prints nothing if no path is missing.
 func TestOnlyOneMissing(t *testing.T) {
 	dir := linked(t)
 	tree := "version: 1\nfiles:\n  a: {type: reg, path: " + dir + "/%s}\n  b: {type: reg, path: " + dir + "/new, flags: [O_CREAT, O_EXCL, O_RDWR]}\n" +

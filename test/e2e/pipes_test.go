@@ -27,7 +27,7 @@ func manyPipes(n int, keys string) string {
 	return "version: 1\nfiles:\n" + files.String() + "tasks: [{name: a, fds: {" + fds.String() + "}}]\n"
 }
 
-// pagesOfPipes gives what all pipes of a user may have without privileges.
+// pagesOfPipes returns how many pages all pipes of a user may have without privileges.
 func pagesOfPipes(t *testing.T) int {
 	t.Helper()
 	text, err := os.ReadFile("/proc/sys/fs/pipe-user-pages-soft")
@@ -44,17 +44,17 @@ func pagesOfPipes(t *testing.T) int {
 	return pages
 }
 
-// aNewUser runs what follows as a user who has no pipes.
+// aNewUser returns shell words that run the following command as a user who has no pipes.
 func aNewUser() string {
 	return fmt.Sprintf("ulimit -c 0; set -- --reuid %d --regid 61237 --clear-groups \"$0\" \"$@\"; exec setpriv \"$@\"", nobodyElse())
 }
 
 const defaultPages = 16 // of a pipe
 
-// pipesEnv makes the test binary a process of this user that holds so many pipes.
+// pipesEnv is the variable that makes the test binary hold a number of pipes as a user.
 const pipesEnv = "REGROW_TEST_PIPES"
 
-// holdPipes says that it has the pipes, and holds them until its input ends.
+// holdPipes makes the pipes, prints a line, and keeps them until its input ends.
 func holdPipes(what string, _ []string) error {
 	var uid, pipes int
 	if _, err := fmt.Sscan(what, &uid, &pipes); err != nil {
@@ -84,9 +84,9 @@ func self(t *testing.T) string {
 	return path
 }
 
-// TestPipesOfATree holds that a tree whose pipes are over the limit of a user by
-// themselves is refused before anything is made, with the limit's name, and not
-// where the limit does not bind.
+// TestPipesOfATree checks that a tree whose pipes alone exceed the limit of a user is
+// refused before anything is made, with the limit's name, but not if the user may exceed
+// the limit.
 func TestPipesOfATree(t *testing.T) {
 	needRoot(t)
 	soft := pagesOfPipes(t)
@@ -114,7 +114,7 @@ func TestPipesOfATree(t *testing.T) {
 					t.Errorf("%v: status %d: %s", args, res.status, res.errors)
 				}
 				if res := run(t, "check", "--host", path); res.status != 0 {
-					t.Errorf("root, whom the limit does not bind: status %d: %s", res.status, res.errors)
+					t.Errorf("root, who may exceed the limit: status %d: %s", res.status, res.errors)
 				}
 			}
 			nobody(t)
@@ -122,9 +122,9 @@ func TestPipesOfATree(t *testing.T) {
 	}
 }
 
-// TestPipesOfOthers holds that a pipe which the kernel makes smaller without a word,
-// because of what else the user has, is an error with the limit's name, whoever makes
-// the pipe; and that none is made smaller where there is room.
+// TestPipesOfOthers checks that it is an error with the limit's name if the kernel silently
+// makes a pipe smaller because of the user's other pipes, no matter which process makes the
+// pipe; and that no pipe is smaller below the limit.
 func TestPipesOfOthers(t *testing.T) {
 	needRoot(t)
 	soft := pagesOfPipes(t)
@@ -149,7 +149,7 @@ func TestPipesOfOthers(t *testing.T) {
 		_ = hold.Wait()
 	}()
 	if said, err := bufio.NewReader(out).ReadString('\n'); err != nil || said != "held\n" {
-		t.Fatalf("no pipes are held: %q, %v", said, err)
+		t.Fatalf("the helper has not made its pipes: %q, %v", said, err)
 	}
 	for _, strategy := range restore.Strategies() {
 		for _, c := range []struct {
@@ -163,7 +163,7 @@ func TestPipesOfOthers(t *testing.T) {
 			t.Run(strategy.String()+" "+c.name, func(t *testing.T) {
 				path := save(t, openFolder(t), c.tree)
 				if res := wait(t, start(t, aNewUser(), "check", "--host", path)); res.status != 0 {
-					t.Errorf("the tree alone is not over the limit: status %d: %s", res.status, res.errors)
+					t.Errorf("the tree alone does not exceed the limit: status %d: %s", res.status, res.errors)
 				}
 				res := wait(t, start(t, aNewUser(), "restore", "-d", "--strategy", strategy.String(), path))
 				if res.status != 1 || !strings.Contains(res.errors, c.call) || !strings.Contains(res.errors, "fs.pipe-user-pages-soft") {
@@ -178,7 +178,7 @@ func TestPipesOfOthers(t *testing.T) {
 	}
 }
 
-// TestPipesAreWhole holds that pipes without capacity have the kernel's usual one.
+// TestPipesAreWhole checks that pipes without capacity have the kernel's usual one.
 func TestPipesAreWhole(t *testing.T) {
 	rep := detached(t, write(t, manyPipes(3, "")))
 	for n := range 3 {

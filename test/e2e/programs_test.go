@@ -16,10 +16,10 @@ import (
 type badProgram struct {
 	name   string
 	run    string // of the task, with DIR for the folder of the test
-	files  string // what the tree has open besides
+	files  string // other open files of the tree
 	fds    string
 	status int
-	words  string // at the end of the message
+	words  string // the end of the message
 }
 
 var badPrograms = []badProgram{
@@ -117,8 +117,8 @@ func badFolder(t *testing.T) string {
 	return dir
 }
 
-// TestBadPrograms holds that a restore which fails because of a program changes no
-// file: whatever is wrong with the program, it is found before O_TRUNC takes effect.
+// TestBadPrograms checks that a restore that fails because of a program changes no file:
+// the error is detected before O_TRUNC takes effect.
 func TestBadPrograms(t *testing.T) {
 	needRoot(t)
 	dir := badFolder(t)
@@ -157,7 +157,7 @@ func TestBadPrograms(t *testing.T) {
 					nobody(t)
 				}
 				if text, err := os.ReadFile(there); err != nil || string(text) != "there" {
-					t.Errorf("a file that was there has %q now (%v)", text, err)
+					t.Errorf("an existing file has %q now (%v)", text, err)
 				}
 				if _, err := os.Stat(filepath.Join(dir, "made")); err == nil {
 					t.Error("the restore has left a file")
@@ -167,8 +167,8 @@ func TestBadPrograms(t *testing.T) {
 	}
 }
 
-// TestProgramsAreSaidAtOnce holds that every program that cannot be executed is
-// named, each at its line, and that one which is not there decides the status.
+// TestProgramsAreSaidAtOnce checks that all programs that cannot be executed are reported,
+// each with its line, and that the status is 127 if one does not exist.
 func TestProgramsAreSaidAtOnce(t *testing.T) {
 	needRoot(t)
 	dir := badFolder(t)
@@ -191,8 +191,8 @@ func TestProgramsAreSaidAtOnce(t *testing.T) {
 	nobody(t)
 }
 
-// TestUnreadableProgram holds that a program which may be executed and not read
-// runs, as does one whose interpreter is such a program.
+// TestUnreadableProgram runs a program that may be executed but not read, and a script
+// with an interpreter of this kind.
 func TestUnreadableProgram(t *testing.T) {
 	needRoot(t)
 	dir := openFolder(t)

@@ -17,27 +17,27 @@ import (
 	"regrow/restore"
 )
 
-// wantTask is what a held task must be.
+// wantTask is the expected state of a held task.
 type wantTask struct {
 	name, parent string
 	fds          map[int]wantFD
 }
 
-// wantFD is what a descriptor must be.
+// wantFD is the expected state of a descriptor.
 type wantFD struct {
 	open    string // name of its open file
 	cloexec bool
-	flags   int64  // of the open file, -1: not looked at
+	flags   int64  // of the open file, -1: not checked
 	pos     int64  // its offset
-	path    string // what it leads to, "": not looked at
+	path    string // of the open file, "": not checked
 }
 
-// holder is one place where an open file is held.
+// holder is a descriptor of an open file.
 type holder struct{ pid, fd int }
 
-// prove holds a restored tree against what it must be, by the kernel's word:
-// parents, exact numbers, one open file description for one name and two for
-// two, flags, offsets, close-on-exec, and nothing of ours.
+// prove checks a restored tree with the kernel: parents, exact numbers, one open file
+// description for one name and two for two, flags, offsets, close-on-exec, and that nothing
+// of regrow is left.
 func prove(want []wantTask, rep restore.Report) (problems []string) {
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	if len(rep.Tasks) != len(want) {
@@ -87,7 +87,7 @@ func prove(want []wantTask, rep restore.Report) (problems []string) {
 	return problems
 }
 
-// proveFD looks at one descriptor.
+// proveFD checks one descriptor.
 func proveFD(pid, n int, want wantFD) error {
 	info, err := fdinfo(pid, n)
 	if err != nil {
@@ -120,7 +120,7 @@ func proveFD(pid, n int, want wantFD) error {
 	return err
 }
 
-// fdinfo reads what the kernel tells of a descriptor, see proc_pid_fdinfo(5).
+// fdinfo reads the information on a descriptor, see proc_pid_fdinfo(5).
 func fdinfo(pid, n int) (map[string]string, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", pid, n))
 	if err != nil {
@@ -134,7 +134,7 @@ func fdinfo(pid, n int) (map[string]string, error) {
 	return info, nil
 }
 
-// proveClean looks at what a held task must be, and must not have from us.
+// proveClean checks the process state of a held task, and that nothing of regrow is left.
 func proveClean(pid int, name string, parent int) (problems []string) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -155,7 +155,7 @@ func proveClean(pid int, name string, parent int) (problems []string) {
 	if cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); string(cmdline) != name+"\x00" {
 		problems = append(problems, fmt.Sprintf("argument list %q", cmdline))
 	}
-	// The arena goes right after the task has been counted as holding.
+	// A task unmaps the arena right after it is counted as holding.
 	var maps []byte
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if maps, _ = os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid)); !strings.Contains(string(maps), "/dev/zero") {
@@ -168,8 +168,8 @@ func proveClean(pid int, name string, parent int) (problems []string) {
 	return problems
 }
 
-// provePipes reads out every pipe that a task holds an end of. /proc/PID/fd
-// opens it anew, so the tasks' own ends stay as they are.
+// provePipes reads every pipe of the tasks. It opens the pipe again through /proc/PID/fd,
+// so the tasks' own open files are unchanged.
 func (d *drawn) provePipes(rep restore.Report) (problems []string) {
 	done := map[string]bool{}
 	for i, w := range d.want {
@@ -205,7 +205,7 @@ func readPipe(path string) (content string, capacity int, err error) {
 	return string(buf[:max(n, 0)]), capacity, err
 }
 
-// wantOf derives what a tree of held tasks must be from its description.
+// wantOf derives the expected state of a tree of held tasks from its description.
 func wantOf(t testing.TB, path string) []wantTask {
 	t.Helper()
 	tree, err := images.Load(path)

@@ -15,9 +15,9 @@ import (
 	"regrow/test/rounds"
 )
 
-// TestRandomTrees restores random trees of up to 200 tasks, with any strategy, and proves each by
-// what the kernel says: dense, permuted and sparse numbers, shared and private
-// files with flags and offsets, pipes with content.
+// TestRandomTrees restores random trees of up to 200 tasks, with any strategy, and checks
+// each with the kernel: dense, permuted and sparse numbers, shared and private files with
+// flags and offsets, pipes with content.
 func TestRandomTrees(t *testing.T) {
 	needRoot(t)
 	dir := t.TempDir()
@@ -43,12 +43,12 @@ func TestRandomTrees(t *testing.T) {
 	})
 }
 
-// drawn is a random description with what must come of it. The expectation is
-// written down while drawing, so it owes nothing to regrow's own decoder.
+// drawn is a random description with its expected tree. The expectation is made together
+// with the description, so it does not depend on regrow's decoder.
 type drawn struct {
 	yaml  strings.Builder
 	want  []wantTask
-	ends  []wantFD // what descriptors may name
+	ends  []wantFD // the open files that a descriptor may have
 	pipes map[string]wantPipe
 	dir   string
 	next  int
@@ -110,7 +110,7 @@ func drawTree(t *rapid.T, dir string) *drawn {
 	return d
 }
 
-// drawNumbers gives the numbers of one table: 0 to n without a gap, the same in
+// drawNumbers returns the numbers of one table: 0 to n without a gap, the same in
 // any order, or far apart.
 func (d *drawn) drawNumbers(t *rapid.T) []int {
 	switch n := rapid.IntRange(0, 12).Draw(t, "n"); rapid.IntRange(0, 2).Draw(t, "numbers") {

@@ -19,15 +19,14 @@ func readme(t *testing.T) string {
 	return string(text)
 }
 
-// TestReadmeShort holds that somebody with a minute can read the page.
+// TestReadmeShort checks the length of the page.
 func TestReadmeShort(t *testing.T) {
 	if n := strings.Count(readme(t), "\n"); n >= 200 {
 		t.Errorf("README.md has %d lines", n)
 	}
 }
 
-// TestReadmeTree holds that README's description can be copied out, and does what
-// it shows there.
+// TestReadmeTree checks that README's description does what README shows.
 func TestReadmeTree(t *testing.T) {
 	path := write(t, documented(t, "README.md", "worker2"))
 	dir := filepath.Dir(path)
@@ -60,7 +59,7 @@ func TestReadmeTree(t *testing.T) {
 	}
 }
 
-// awaitText reads a file as soon as a line is in it.
+// awaitText waits until a file contains a line, and returns it.
 func awaitText(t *testing.T, path string) (line string) {
 	t.Helper()
 	within(t, "a line in "+path, func() bool {
@@ -71,7 +70,7 @@ func awaitText(t *testing.T, path string) (line string) {
 	return line
 }
 
-// TestReadmeMistakes holds what README shows of a wrong description.
+// TestReadmeMistakes checks README's output for a wrong description.
 func TestReadmeMistakes(t *testing.T) {
 	_, shown, _ := strings.Cut(readme(t), "$ regrow check tree.yaml\n")
 	shown, _, _ = strings.Cut(shown, "```")
@@ -88,12 +87,12 @@ tasks:
 	}
 }
 
-// TestReadmeConflict holds what README shows of a conflict, which is tried, too.
+// TestReadmeConflict checks README's output for a conflict, which is tried, too.
 func TestReadmeConflict(t *testing.T) {
 	const scenario = "test/scenarios/01-pipe-swapped.yaml"
 	_, shown, _ := strings.Cut(readme(t), "$ regrow conflicts --naive --run --strategy fdstore "+scenario+"\n")
 	shown, _, _ = strings.Cut(shown, "```")
-	// Each signal that the caller ignores would be a call more, see heedAll.
+	// Each signal that the caller ignores would cost one more call, see heedAll.
 	res := run(t, "conflicts", "--naive", "--run", "--strategy", "fdstore", "../../"+scenario)
 	if got := strings.ReplaceAll(res.out, "../../", ""); res.status != 1 || got != shown {
 		t.Errorf("status %d\n%s%sREADME shows\n%s", res.status, got, res.errors, shown)
@@ -101,8 +100,8 @@ func TestReadmeConflict(t *testing.T) {
 	nobody(t)
 }
 
-// TestReadmeModule builds a program of another module from README's lines for
-// go.mod and its pieces of Go, and runs the one that restores a tree.
+// TestReadmeModule builds a program of another module from README's lines for go.mod and
+// its Go code, and runs the piece that restores a tree.
 func TestReadmeModule(t *testing.T) {
 	words, own := modules(t)
 	pieces := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(readme(t), -1)
@@ -120,8 +119,8 @@ func TestReadmeModule(t *testing.T) {
 	}
 }
 
-// program makes one of the pieces: each a function, each error looked at, and the
-// last one run.
+// program makes a program of the pieces: each is a function that checks its errors, and
+// the last one is run.
 func program(pieces [][]string) string {
 	var b strings.Builder
 	b.WriteString("package main\n\nimport (\n\t\"context\"\n\t\"fmt\"\n\t\"os\"\n\n\t\"regrow/fdstore\"\n\t\"regrow/images\"\n\t\"regrow/restore\"\n)\n\n" +

@@ -14,11 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// refusesEnv makes the test binary a program that runs another one under a seccomp
-// filter: "NR ARG ERRNO" refuses a call, if its first argument is ARG (-1: any).
+// refusesEnv is the variable that makes the test binary run another program under a
+// seccomp filter: "NR ARG ERRNO" refuses a call if its first argument is ARG (-1: any).
 const refusesEnv = "REGROW_TEST_REFUSES"
 
-// refused becomes args under the filter. It returns only if that fails.
+// refused executes args under the filter. It returns only with an error.
 func refused(what string, args []string) error {
 	var nr, arg, errno int
 	if _, err := fmt.Sscan(what, &nr, &arg, &errno); err != nil {
@@ -48,7 +48,7 @@ func refused(what string, args []string) error {
 	return unix.Exec(args[0], args, os.Environ())
 }
 
-// refuses gives the words of a shell that run what follows where a call is refused.
+// refuses returns shell words that run the following command with a call refused.
 func refuses(t *testing.T, nr, arg int, errno unix.Errno) string {
 	t.Helper()
 	self, err := os.Executable()
@@ -58,12 +58,12 @@ func refuses(t *testing.T, nr, arg int, errno unix.Errno) string {
 	return fmt.Sprintf("export %s='%d %d %d'; set -- %q /usr/bin/env -u %s \"$0\" \"$@\"; exec \"$@\"", refusesEnv, nr, arg, errno, self, refusesEnv)
 }
 
-// nobodyElse gives a user that no other run of these tests has: the kernel counts the
+// nobodyElse returns a user that no other run of these tests uses: the kernel counts the
 // processes of a user.
 func nobodyElse() int { return 30000 + os.Getpid()%30000 }
 
-// TestCallersRefused starts regrow where it cannot do its work: it says exactly
-// why, and nothing is left.
+// TestCallersRefused starts regrow in environments where it cannot work: the message must
+// give the exact reason, and nothing may be left.
 func TestCallersRefused(t *testing.T) {
 	needRoot(t)
 	path := write(t, heldTree)
@@ -118,7 +118,7 @@ func TestCallersRefused(t *testing.T) {
 			[]string{"tree.yaml", "restore: task ", "fork: clone3: resource temporarily unavailable (RLIMIT_NPROC"},
 		},
 		{
-			// Nor is there one for a thread, and the Go runtime wants many.
+			// No process is left for a thread either, and the Go runtime needs many.
 			"no more processes, many processors", fmt.Sprintf(`exec setpriv --reuid %d --regid 61236 --clear-groups bash -c 'ulimit -u 150; export GOMAXPROCS=16 GOGC=1; exec "$0" "$@"' "$0" "$@"`, nobodyElse()), 125, 1,
 			[]string{"tree.yaml", "restore: task ", "fork: clone3: resource temporarily unavailable (RLIMIT_NPROC"},
 		},
@@ -142,7 +142,7 @@ func TestCallersRefused(t *testing.T) {
 				want := c.status
 				switch {
 				case args[0] == "check" && (c.status != 3 || strings.HasPrefix(c.name, "Unix sockets")):
-					continue // met on the way, or with one strategy only
+					continue // not detected beforehand, or only with one strategy
 				case args[1] == "-d":
 					want = c.detachStatus
 				}
@@ -161,9 +161,8 @@ func TestCallersRefused(t *testing.T) {
 	}
 }
 
-// TestHardlyAnyProcess has limits at which the Go runtime can hardly begin: a small
-// tree is restored, or it is refused and no file is left, and in no case does the
-// runtime end regrow.
+// TestHardlyAnyProcess has limits with which the Go runtime barely starts. A small tree
+// must be restored, or refused without leaving a file; the runtime must never end regrow.
 func TestHardlyAnyProcess(t *testing.T) {
 	needRoot(t)
 	if err := os.Chmod(filepath.Dir(regrow), 0o755); err != nil {
@@ -197,8 +196,8 @@ func TestHardlyAnyProcess(t *testing.T) {
 	}
 }
 
-// TestStoppedCaller stops the process that has started regrow: regrow does not
-// wait for it.
+// TestStoppedCaller stops the process that has started regrow: regrow must not wait for
+// it.
 func TestStoppedCaller(t *testing.T) {
 	r := start(t, `"$0" "$@" & kill -STOP $$; wait; exit`, "restore", "-d", "--json", write(t, heldTree))
 	within(t, "the report of a regrow whose caller is stopped", func() bool { return strings.HasSuffix(r.output(), "}\n") })
@@ -210,8 +209,8 @@ func TestStoppedCaller(t *testing.T) {
 	endTree(t)
 }
 
-// TestTimeoutEndsWithRelease lets the time run out after release: it is no
-// bound for the tree. A machine that does not release in time gets more of it.
+// TestTimeoutEndsWithRelease has a timeout that ends after release: it must not affect the
+// tree. On a slow machine the test repeats with a longer timeout.
 func TestTimeoutEndsWithRelease(t *testing.T) {
 	goOn := filepath.Join(t.TempDir(), "go-on")
 	path := write(t, "version: 1\nfiles: {n: {type: reg, path: /dev/null, flags: [O_RDWR]}}\ntasks: [{name: a, fds: {0: n, 1: n, 2: n}, run: [sh, -c, 'until test -e "+goOn+"; do sleep 0.02; done; exit 7'], children: [{name: b}]}]\n")
@@ -255,10 +254,9 @@ func TestTimeoutOfStoppedTask(t *testing.T) {
 	})
 }
 
-// stopInTime restores with a timeout and stops the process that find gives as
-// soon as there is one: the restore must end with a status and a message. It is
-// tried again where the process was ready before the stop, and with more time
-// where a busy machine has not come as far.
+// stopInTime restores with a timeout and stops the process that find returns, as soon as
+// there is one: the restore must fail with a status and a message. It tries again if the
+// process was ready before the stop, and with a longer timeout if the machine was too slow.
 func stopInTime(t *testing.T, path string, flags []string, status int, message string, find func(regrow int) int) {
 	t.Helper()
 	limit := time.Second

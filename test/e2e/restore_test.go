@@ -93,7 +93,7 @@ func TestFailures(t *testing.T) {
 	for _, c := range []struct {
 		name, yaml string
 		want       []string
-		host       bool // a limit that can be seen beforehand
+		host       bool // a limit that is detected beforehand
 	}{
 		{"missing file", tree("  f: {type: reg, path: /nonexistent/x}\n", "fds: {5: f}"), []string{":5:", `task "bad"`, "fd 5", "openat", "no such file"}, false},
 		{"fifo", tree("  f: {type: reg, path: "+fifo+"}\n", "fds: {5: f}"), []string{`task "bad"`, "FIFO"}, false},
@@ -137,13 +137,13 @@ func TestFailures(t *testing.T) {
 					t.Errorf("left behind: %v", left)
 					endTree(t)
 				}
-				if c.name != "not a program" { // that one fails after the commit point
+				if c.name != "not a program" { // it fails after the commit point
 					if text, _ := os.ReadFile(there); string(text) != "keep me" {
-						t.Errorf("the file that was there has %q now", text)
+						t.Errorf("the existing file has %q now", text)
 					}
 				}
 				if _, err := os.Stat(made); err == nil {
-					t.Error("the file that was made is still there")
+					t.Error("the created file is still there")
 					_ = os.Remove(made)
 				}
 			}
@@ -151,7 +151,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestFewDescriptors restores under hard limits that the tree does not fit in.
+// TestFewDescriptors restores under hard limits that are too low for the tree.
 func TestFewDescriptors(t *testing.T) {
 	var files strings.Builder
 	var low, high strings.Builder // 40 descriptors each
@@ -204,7 +204,7 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
-// wideTree describes a root with so many held children.
+// wideTree describes a root with n held children.
 func wideTree(tasks int) string {
 	var b strings.Builder
 	b.WriteString("version: 1\ntasks:\n  - name: root\n    children:\n")
@@ -219,8 +219,8 @@ func writeWide(t *testing.T, tasks int) string {
 	return write(t, wideTree(tasks))
 }
 
-// TestKilledRunner kills regrow at some moments of a restore: then either
-// nothing is left, or the whole tree lives.
+// TestKilledRunner kills regrow at some moments of a restore: either nothing may be left,
+// or the whole tree must live.
 func TestKilledRunner(t *testing.T) {
 	const tasks, moments = 30, 20
 	path := writeWide(t, tasks)
@@ -238,13 +238,13 @@ func TestKilledRunner(t *testing.T) {
 	}
 }
 
-// TestKilledChild kills a task as soon as it can be seen, before its first step
-// if possible. The restore fails or succeeds, but does not wait for it.
+// TestKilledChild kills a task as soon as it is visible, if possible before its first
+// step. The restore may fail or succeed, but must not wait for the task.
 func TestKilledChild(t *testing.T) {
 	const tasks, rounds, most = 300, 8, 200
 	path := writeWide(t, tasks)
 	died, n := 0, 0
-	for ; n < rounds || died == 0 && n < most; n++ { // a busy machine may look too late
+	for ; n < rounds || died == 0 && n < most; n++ { // a busy machine may kill too late
 		r := start(t, "", "restore", "-d", path)
 		over, done := make(chan struct{}), make(chan struct{})
 		go func() {
@@ -269,8 +269,8 @@ func TestKilledChild(t *testing.T) {
 	}
 }
 
-// killNewest kills the newest grandchild of a process as soon as there is one,
-// or gives up when it is over.
+// killNewest kills the newest grandchild of a process as soon as there is one, or gives up
+// when the restore is over.
 func killNewest(pid int, over <-chan struct{}) {
 	for {
 		select {
@@ -287,8 +287,8 @@ func killNewest(pid int, over <-chan struct{}) {
 	}
 }
 
-// TestNestedStore restores a tree whose store has shards and branches, and
-// proves it by the kernel's word.
+// TestNestedStore restores a tree whose store has shards and branches, and checks it with
+// the kernel.
 func TestNestedStore(t *testing.T) {
 	needRoot(t)
 	const tasks = 1200
@@ -307,7 +307,7 @@ func TestNestedStore(t *testing.T) {
 	}
 }
 
-// capable reports whether this process has a capability, which regrow then has, too.
+// capable reports whether this process, and so regrow, has a capability.
 func capable(t *testing.T, capability int) bool {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/status")

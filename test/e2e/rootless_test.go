@@ -20,13 +20,13 @@ import (
 // nobodyID is the user and the group of asNobody.
 const nobodyID = 61235
 
-// A user restores trees with a user namespace.
+// A user is root or an ordinary user who restores trees with a user namespace.
 type user struct {
 	name, shell string
 	id          int
 }
 
-// users gives root and an ordinary user, or this one if it is ordinary.
+// users returns root and an ordinary user, or only the current user if that is ordinary.
 func users(t *testing.T) []user {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -41,7 +41,7 @@ func users(t *testing.T) []user {
 	return []user{{"an ordinary user", asNobody, nobodyID}, {"root", "", 0}}
 }
 
-// save puts a description where every user may read it.
+// save writes a description to a file that every user may read.
 func save(t *testing.T, dir, yaml string) string {
 	t.Helper()
 	path := filepath.Join(dir, "tree.yaml")
@@ -51,7 +51,7 @@ func save(t *testing.T, dir, yaml string) string {
 	return path
 }
 
-// field gives a field of /proc/PID/status, its words joined by one space.
+// field returns a field of /proc/PID/status, its words joined by one space.
 func field(t *testing.T, pid int, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -67,8 +67,7 @@ func field(t *testing.T, pid int, name string) string {
 	return ""
 }
 
-// rootlessTree is held: exact pids, files that are shared, made, and one task's
-// own.
+// rootlessTree is a held tree with exact pids, and with shared, created and private files.
 func rootlessTree(dir, namespaces string, exact bool) string {
 	pid := func(n int) string {
 		if exact {
@@ -85,8 +84,8 @@ func rootlessTree(dir, namespaces string, exact bool) string {
 		"      - {name: second, children: [{name: below" + pid(30000) + ", fds: {1: p.r, 0: p.w}}]}\n"
 }
 
-// TestUserNamespace restores trees with a user namespace, as an ordinary user and
-// as root, and asks the kernel what became of it.
+// TestUserNamespace restores trees with a user namespace, as an ordinary user and as root,
+// and checks them with the kernel.
 func TestUserNamespace(t *testing.T) {
 	for _, u := range users(t) {
 		for _, c := range []struct {
@@ -135,7 +134,7 @@ func TestUserNamespace(t *testing.T) {
 					t.Fatal(err)
 				}
 				if owner := st.Sys().(*syscall.Stat_t).Uid; st.Mode() != 0o751|fs.ModeSetuid || int(owner) != u.id {
-					t.Errorf("the file that was made has mode %v and owner %d, want %d", st.Mode(), owner, u.id)
+					t.Errorf("the created file has mode %v and owner %d, want %d", st.Mode(), owner, u.id)
 				}
 				if cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", rep.Tasks[1].HostPID)); cwd != dir {
 					t.Errorf("folder %q, %v", cwd, err)
@@ -145,7 +144,7 @@ func TestUserNamespace(t *testing.T) {
 	}
 }
 
-// proveUser holds what the kernel says of a task's user.
+// proveUser checks a task's user with the kernel.
 func proveUser(t *testing.T, u user, pid int) {
 	t.Helper()
 	for _, c := range []struct{ file, want string }{
@@ -162,9 +161,8 @@ func proveUser(t *testing.T, u user, pid int) {
 	}
 }
 
-// TestUserRights holds that files are opened with the caller's rights, before any
-// change, and that programs and folders are looked up with those that the task
-// has.
+// TestUserRights checks that files are opened with the caller's rights, before any change,
+// and that programs and folders are looked up with the task's rights.
 func TestUserRights(t *testing.T) {
 	needRoot(t)
 	dir := openFolder(t)
@@ -195,8 +193,8 @@ func TestUserRights(t *testing.T) {
 	}
 	for _, u := range users(t) {
 		t.Run(u.name, func(t *testing.T) {
-			// Root may open another user's file, and its tree have it open; the
-			// program there is none that the tree may run.
+			// Root may open another user's file for the tree, but the tree may not
+			// execute another user's program.
 			want := map[int]string{0: "ours\nthe secret\n", nobodyID: "theirs\nthe secret\n"}[u.id]
 			if res := wait(t, start(t, u.shell, "restore", tree("run: [prog]"))); res.status != 0 || res.out != want {
 				t.Errorf("status %d, %q, want %q: %s", res.status, res.out, want, res.errors)
@@ -222,8 +220,8 @@ func TestUserRights(t *testing.T) {
 	}
 }
 
-// TestUserSignals runs programs in a user namespace in the foreground: status,
-// signals, the end of regrow.
+// TestUserSignals checks status, signals and the end of regrow for programs in a user
+// namespace.
 func TestUserSignals(t *testing.T) {
 	for _, u := range users(t) {
 		t.Run(u.name, func(t *testing.T) {
@@ -253,7 +251,7 @@ func TestUserSignals(t *testing.T) {
 					}
 					nobody(t)
 				}
-				// After release the tree outlives regrow; ended by its root.
+				// After release the tree outlives regrow; its root ends it.
 				r := start(t, u.shell, "restore", tree(namespaces, `run: [sh, -c, 'echo ready; exec sleep 1000']`))
 				within(t, "the program", func() bool { return strings.Contains(r.output(), "ready") })
 				tasks := below(r.cmd.Process.Pid)
@@ -271,8 +269,8 @@ func TestUserSignals(t *testing.T) {
 	}
 }
 
-// TestUserKilled kills regrow at random moments of a restore with a user
-// namespace: all of the tree is left, or nothing.
+// TestUserKilled kills regrow at random moments of a restore with a user namespace: either
+// the whole tree must be left, or nothing.
 func TestUserKilled(t *testing.T) {
 	const tasks = 12
 	u := users(t)[0]
@@ -288,7 +286,7 @@ func TestUserKilled(t *testing.T) {
 	var usual time.Duration
 	outcomes := map[string]int{}
 	began := time.Now()
-	// More rounds if none came early enough, on a machine that has other things to do.
+	// More rounds if no kill came early enough, on a busy machine.
 	for round := 0; round <= n || outcomes["0"] == 0 && round < 10*n; round++ {
 		if err := os.WriteFile(cut, []byte("whole"), 0o666); err != nil {
 			t.Fatal(err)
@@ -297,14 +295,14 @@ func TestUserKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := start(t, u.shell, "restore", "--json", path)
-		if round == 0 { // how long it takes until release
+		if round == 0 { // measure the time until release
 			within(t, "release", func() bool {
 				text, err := os.ReadFile(cut)
 				return err == nil && len(text) == 0
 			})
 			usual = time.Since(began)
 		}
-		if round == n { // whatever the others came to
+		if round == n { // the last round always ends before release
 			within(t, "the report", func() bool { return strings.HasSuffix(r.output(), "}\n") })
 		}
 		time.Sleep(usual * time.Duration(round%n) * 3 / 2 / time.Duration(n))
@@ -328,8 +326,8 @@ func TestUserKilled(t *testing.T) {
 	}
 }
 
-// TestUserForbidden restores where user namespaces are forbidden: check and
-// restore say by what, and nothing is left.
+// TestUserForbidden restores where user namespaces are forbidden: check and restore must
+// say by what, and nothing may be left.
 func TestUserForbidden(t *testing.T) {
 	needRoot(t)
 	_ = users(t)
@@ -373,7 +371,7 @@ func TestUserForbidden(t *testing.T) {
 					}
 				}
 			}
-			// A mount namespace of its own, for what some of them mount.
+			// In a mount namespace of its own, because some cases mount something.
 			shell := `set -- unshare --mount sh -c '` + strings.ReplaceAll(c.shell, "'", `'\''`) + `
 exec "$0" "$@"' "$0" "$@"; exec "$@"`
 			for _, args := range [][]string{{"check", "--host", path}, {"restore", path}, {"restore", "-d", path}} {
@@ -404,8 +402,8 @@ func TestRootlessExample(t *testing.T) {
 	}
 }
 
-// TestHostPIDs has a root that makes a pid namespace below the tree's, whose processes
-// have the same numbers there as tasks have in the tree's.
+// TestHostPIDs has a root that makes a nested pid namespace, whose processes have the same
+// pids there as tasks have in the tree's namespace.
 func TestHostPIDs(t *testing.T) {
 	needRoot(t)
 	yaml := "version: 1\nnamespaces: [pid]\ntasks:\n  - name: root\n" +

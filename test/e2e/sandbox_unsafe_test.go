@@ -14,19 +14,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sandboxEnv makes the test binary a program that runs another one under a
-// seccomp filter, as container runtimes set it: clone3 answers this errno.
+// sandboxEnv is the variable that makes the test binary run another program under a
+// seccomp filter like that of container runtimes: clone3 fails with this errno.
 const sandboxEnv = "REGROW_TEST_SANDBOX"
 
-// withoutUser is put behind the errno for a filter that refuses new user
-// namespaces, too: Docker's does for those without CAP_SYS_ADMIN.
+// withoutUser after the errno makes the filter refuse new user namespaces, too, as
+// Docker's does without CAP_SYS_ADMIN.
 const withoutUser = ", no user namespaces"
 
-// openat2Instead is put behind the errno for a filter that refuses openat2 in place of
-// clone3.
+// openat2Instead after the errno makes the filter refuse openat2 instead of clone3.
 const openat2Instead = ", openat2"
 
-// sandboxed becomes args under the filter. It returns only if that fails.
+// sandboxed executes args under the filter. It returns only with an error.
 func sandboxed(errno string, args []string) error {
 	errno, user := strings.CutSuffix(errno, withoutUser)
 	errno, openat2 := strings.CutSuffix(errno, openat2Instead)
@@ -63,7 +62,7 @@ func sandboxed(errno string, args []string) error {
 	return unix.Exec(args[0], args, os.Environ())
 }
 
-// inSandbox gives the words of a shell that run what follows in the sandbox.
+// inSandbox returns shell words that run the following command in the sandbox.
 func inSandbox(t *testing.T, errno unix.Errno, more ...string) string {
 	t.Helper()
 	self, err := os.Executable()
@@ -88,20 +87,20 @@ func static(t *testing.T) string {
 	return path
 }
 
-// TestWithoutClone3 restores trees where a sandbox refuses clone3: clone(2) makes
-// the tasks, and only what exact pids need is refused.
+// TestWithoutClone3 restores trees where a sandbox refuses clone3: clone(2) must make the
+// tasks, and only exact pids are refused.
 func TestWithoutClone3(t *testing.T) {
 	needRoot(t)
-	// glibc does without clone3 only if it is ENOSYS: a regrow that is linked with
-	// it cannot even make a thread here.
+	// glibc falls back to clone only for ENOSYS: with any other errno a regrow that is
+	// linked with glibc cannot even make a thread.
 	defer func(built string) { regrow = built }(regrow)
 	regrow = static(t)
 	for _, errno := range []unix.Errno{unix.ENOSYS, unix.EPERM} {
 		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
 			for _, name := range []string{"swap", "dense", "prefork"} {
 				path := "../../examples/" + name + ".yaml"
-				// Ignored by the caller and inherited through clone(2): all of
-				// it must be undone, see prove.
+				// Signals that the caller ignores are inherited through clone(2)
+				// and must be reset, see prove.
 				rep := report(t, wait(t, start(t, "trap '' HUP USR1; "+inSandbox(t, errno), "restore", "-d", "--json", path)))
 				for _, p := range prove(wantOf(t, path), rep) {
 					t.Errorf("%s: %s", name, p)

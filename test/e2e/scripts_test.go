@@ -11,14 +11,14 @@ import (
 	"regrow/test/script"
 )
 
-// TestScripts runs the scripts in testdata/scripts, which drive the built
-// regrow as a user would. Beside the usual commands they have
+// TestScripts runs the scripts in testdata/scripts, which run the built regrow as a user
+// would. They have these commands beside those of testscript:
 //
-//	status N COMMAND...   run it, demand exactly this exit status
-//	endtree               kill whatever this test left running
+//	status N COMMAND...   run the command, fail unless it has this exit status
+//	endtree               kill all processes that this test left running
 //
-// What holds descriptors of ours for long must not get testscript's pipes:
-// detached trees are restored with output to a file.
+// A process that runs on must not have testscript's pipes open, so detached trees are
+// restored with output to a file.
 func TestScripts(t *testing.T) {
 	testscript.RunT(serial{t}, testscript.Params{
 		Dir: filepath.Join("testdata", "scripts"),
@@ -41,8 +41,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// serial runs scripts one after the other: endtree ends all that is below this
-// process.
+// serial runs scripts one after the other: endtree ends all descendants of this process.
 type serial struct{ *testing.T }
 
 func (serial) Parallel() {}

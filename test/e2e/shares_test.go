@@ -11,10 +11,10 @@ import (
 	"regrow/restore"
 )
 
-// sharing are trees with shared tables, and who has whose.
+// sharing are trees with shared tables.
 var sharing = []struct {
 	name, tasks string
-	tables      string // names of tasks, those with one table together
+	tables      string // names of tasks, grouped by table
 }{
 	{"parent and child", `
   - name: main
@@ -77,7 +77,7 @@ var sharing = []struct {
 `, "main thread deeper|inner innermost"},
 }
 
-// crowd is 40 tasks with one table beside plain ones.
+// crowd is a tree with 40 tasks that share a table, and other tasks.
 func crowd() (tasks, tables string) {
 	var b, with strings.Builder
 	b.WriteString("\n  - name: main\n    fds: {0: a, 1: b, 2: p.r, 3: p.w, 40: a}\n    children:\n")
@@ -101,8 +101,8 @@ files:
   p: {type: pipe}
 tasks:`
 
-// TestSharedTables restores trees whose tasks share tables, with each strategy,
-// and asks the kernel who has one with whom (KCMP_FILES) and what is in it.
+// TestSharedTables restores trees whose tasks share tables, with each strategy, and checks
+// with the kernel which tasks share a table (KCMP_FILES) and its content.
 func TestSharedTables(t *testing.T) {
 	all := slices.Clone(sharing)
 	tasks, tables := crowd()
@@ -121,7 +121,7 @@ func TestSharedTables(t *testing.T) {
 	}
 }
 
-// proveTables holds who has one table with whom.
+// proveTables checks which tasks share a table.
 func proveTables(t *testing.T, rep restore.Report, tables string) {
 	t.Helper()
 	group := map[string]int{}
@@ -148,8 +148,8 @@ func proveTables(t *testing.T, rep restore.Report, tables string) {
 	}
 }
 
-// TestSharedTableProgram holds that a program keeps the descriptors of a table
-// that it shared, in a copy of its own: exec makes one (execve(2)).
+// TestSharedTableProgram checks that a program has the descriptors of a shared table in a
+// table of its own: exec copies the table (execve(2)).
 func TestSharedTableProgram(t *testing.T) {
 	rep := detached(t, write(t, sharedFiles+`
   - name: main
@@ -167,7 +167,7 @@ func TestSharedTableProgram(t *testing.T) {
 		if strings.Join(reported, " ") != want {
 			t.Errorf("%s has %s in the report, want %s", rep.Tasks[i].Name, reported, want)
 		}
-		// A program's loader opens libraries when it begins.
+		// The dynamic loader of a program opens libraries.
 		within(t, rep.Tasks[i].Name+" has "+want, func() bool {
 			entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", rep.Tasks[i].HostPID))
 			var numbers []string
@@ -185,8 +185,8 @@ func TestSharedTableProgram(t *testing.T) {
 	}
 }
 
-// TestSharedTableConflicts holds that sharers' helpers collide where nobody
-// looks, and that it happens as predicted.
+// TestSharedTableConflicts checks that helpers of sharers collide in the naive form, as
+// predicted.
 func TestSharedTableConflicts(t *testing.T) {
 	tasks, _ := crowd()
 	path := write(t, sharedFiles+tasks)

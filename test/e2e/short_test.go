@@ -10,13 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inFlightEnv makes the test binary a program that runs another one as an ordinary
-// user with so many files in flight.
+// inFlightEnv is the variable that makes the test binary run another program as an
+// ordinary user with this number of files in flight.
 const inFlightEnv = "REGROW_TEST_IN_FLIGHT"
 
-// flying becomes args. It returns only if that fails.
+// flying executes args. It returns only with an error.
 func flying(files string, args []string) error {
-	const limit, each = 64, 60 // a message may go over the limit, the next one is refused
+	const limit, each = 64, 60 // a message may exceed the limit, the next one is refused
 	var n int
 	if _, err := fmt.Sscan(files, &n); err != nil {
 		return err
@@ -47,7 +47,7 @@ func flying(files string, args []string) error {
 	return unix.Exec(args[0], args, os.Environ())
 }
 
-// many puts a file at many numbers.
+// many describes a file at many numbers.
 func many(file string, from, to int) string {
 	var fds []string
 	for n := from; n < to; n++ {
@@ -56,8 +56,8 @@ func many(file string, from, to int) string {
 	return strings.Join(fds, ", ")
 }
 
-// TestShort has regrow where it can do with no store, or with less of one, and the
-// plan that costs the fewest calls needs more: it restores all the same.
+// TestShort restores where a store is impossible or must be small, and the plan with the
+// fewest calls needs more: another plan must succeed.
 func TestShort(t *testing.T) {
 	needRoot(t)
 	self, err := os.Executable()
@@ -72,7 +72,7 @@ func TestShort(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name, shell, files, tasks string
-		inherit                   bool // the strategy, and not planned again
+		inherit                   bool // strategy inherit, which is not planned again
 	}{
 		{
 			name:  "no Unix sockets",
@@ -120,8 +120,8 @@ func TestShort(t *testing.T) {
 	}
 }
 
-// TestShortOfNumbers takes more and more numbers away, so that each step of a restore
-// is the first one that finds none.
+// TestShortOfNumbers leaves fewer and fewer free numbers, so that each step of a restore
+// is the first one without a free number.
 func TestShortOfNumbers(t *testing.T) {
 	files, tasks := "  p: {type: pipe}\n", ""
 	for i := range 20 {
@@ -147,8 +147,9 @@ func TestShortOfNumbers(t *testing.T) {
 	t.Logf("planned again %d times", again)
 }
 
-// TestPipeOfOneTask has a program that writes to a pipe which it alone had the other
-// end of, at many numbers: with exec that end is gone, and regrow has none either.
+// TestPipeOfOneTask has a program that writes to a pipe. Only the same task had the read
+// end, at many numbers and close-on-exec: after exec no process may have it, regrow
+// included.
 func TestPipeOfOneTask(t *testing.T) {
 	var ends []string
 	for n := 10; n < 30; n++ {

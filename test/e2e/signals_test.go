@@ -29,7 +29,7 @@ func startedTree(t *testing.T, yaml string) (r *running, root int) {
 	return r, root
 }
 
-// within waits until something is so.
+// within waits until a condition is true.
 func within(t testing.TB, what string, so func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !so(); {
@@ -45,8 +45,8 @@ func (r *running) output() string {
 	return string(text)
 }
 
-// termAtReport waits for the end of a restore with --json, which the report brings
-// about if nothing else does.
+// termAtReport waits for the end of a restore with --json. It sends TERM when the report
+// arrives.
 func termAtReport(t *testing.T, r *running) result {
 	t.Helper()
 	ended := make(chan result, 1)
@@ -64,7 +64,7 @@ func termAtReport(t *testing.T, r *running) result {
 	}
 }
 
-// logged reports whether standard error has some text by now.
+// logged reports whether standard error contains a text.
 func (r *running) logged(what string) bool {
 	text, _ := os.ReadFile(r.err)
 	return strings.Contains(string(text), what)
@@ -77,20 +77,18 @@ func (r *running) signal(t *testing.T, sig unix.Signal) {
 	}
 }
 
-// insist ends a tree whose root takes TERM: the second of two that come 1 to 10 s
-// after one another does. How busy the machine is makes no difference, for there
-// is always another one.
+// insist ends a tree whose root handles TERM: a TERM 1 to 10 s after another one ends it.
+// It repeats TERM, so the speed of the machine does not matter.
 func (r *running) insist(t *testing.T) result {
 	t.Helper()
 	defer insist(t, r.cmd.Process.Pid)()
 	return wait(t, r)
 }
 
-// insist sends TERM to a process every two seconds until it has ended, or until
-// stop is called.
+// insist sends TERM to a process every two seconds, until it has ended or stop is called.
 func insist(t *testing.T, pid int) (stop func()) {
 	t.Helper()
-	pidfd, err := unix.PidfdOpen(pid, 0) // its number may be another's by then
+	pidfd, err := unix.PidfdOpen(pid, 0) // the pid may be reused
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +110,7 @@ func insist(t *testing.T, pid int) (stop func()) {
 	})
 }
 
-// nobody demands that nothing is left below this process.
+// nobody checks that this process has no descendants.
 func nobody(t *testing.T) {
 	t.Helper()
 	if left := children(); len(left) > 0 {
@@ -130,8 +128,8 @@ tasks:
     children: [{name: held}]
 `
 
-// TestSignalsPass sends each signal that regrow passes on to a root that
-// handles it. There is no terminal, so none of them reaches it otherwise.
+// TestSignalsPass sends each signal that regrow forwards to a root that handles it. There
+// is no terminal, so the signals can reach the root only through regrow.
 func TestSignalsPass(t *testing.T) {
 	r, _ := startedTree(t, trapping)
 	within(t, "the root's traps", func() bool { return strings.Contains(r.output(), "ready") })
@@ -147,13 +145,12 @@ func TestSignalsPass(t *testing.T) {
 		t.Errorf("status %d, want 143: %s", res.status, res.errors)
 	}
 	if said := regexp.MustCompile(`^regrow: got a second SIGTERM, [0-9.]+m?s after the first: ending the tree by SIGKILL\n$`); !said.MatchString(res.errors) {
-		t.Errorf("regrow says %q", res.errors)
+		t.Errorf("regrow prints %q", res.errors)
 	}
 	nobody(t)
 }
 
-// TestReload sends HUP again and again to a root that takes it: each is one to
-// reload, and none ends the tree.
+// TestReload sends HUP again and again to a root that handles it: none may end the tree.
 func TestReload(t *testing.T) {
 	r, _ := startedTree(t, trapping)
 	within(t, "the root's traps", func() bool { return strings.Contains(r.output(), "ready") })
@@ -162,7 +159,7 @@ func TestReload(t *testing.T) {
 		within(t, "got HUP", func() bool { return strings.Count(r.output(), "got HUP") == i+1 })
 		time.Sleep(1100 * time.Millisecond)
 	}
-	// A HUP is no first TERM either.
+	// A HUP does not count as a first TERM either.
 	r.signal(t, unix.SIGTERM)
 	within(t, "got TERM", func() bool { return strings.Contains(r.output(), "got TERM") })
 	if res := r.insist(t); res.status != 143 {
@@ -171,7 +168,7 @@ func TestReload(t *testing.T) {
 	nobody(t)
 }
 
-// TestSignalsEndHeld sends what ends a tree whose root holds.
+// TestSignalsEndHeld sends the signals that end a tree whose root holds.
 func TestSignalsEndHeld(t *testing.T) {
 	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT} {
 		t.Run(unix.SignalName(sig), func(t *testing.T) {
@@ -188,7 +185,8 @@ func TestSignalsEndHeld(t *testing.T) {
 	}
 }
 
-// TestRootKilled kills the root: regrow says so, and ends what is left.
+// TestRootKilled kills the root: regrow must exit with its status, and end the other
+// tasks.
 func TestRootKilled(t *testing.T) {
 	r, root := startedTree(t, "version: 1\ntasks: [{name: a, children: [{name: b}, {name: c}]}]\n")
 	if err := unix.Kill(root, unix.SIGKILL); err != nil {
@@ -212,8 +210,8 @@ func TestRegrowKilled(t *testing.T) {
 	endTree(t)
 }
 
-// TestNamespaceRoot sends TERM to a tree whose root is pid 1 of a namespace: the
-// kernel would drop the signal, since it has no handler there.
+// TestNamespaceRoot sends TERM to a tree whose root is pid 1 of a namespace: the kernel
+// would drop the signal, because the root has no handler.
 func TestNamespaceRoot(t *testing.T) {
 	needRoot(t)
 	r, _ := startedTree(t, "version: 1\nnamespaces: [pid]\ntasks: [{name: a, run: [sleep, 1000], children: [{name: b}]}]\n")
@@ -224,8 +222,7 @@ func TestNamespaceRoot(t *testing.T) {
 	nobody(t)
 }
 
-// TestIgnoredHangUp runs regrow as nohup does: a hang-up ends neither regrow
-// nor the tree.
+// TestIgnoredHangUp runs regrow like nohup: a HUP must end neither regrow nor the tree.
 func TestIgnoredHangUp(t *testing.T) {
 	path := write(t, trapping)
 	r := start(t, "trap '' HUP", "restore", path)
@@ -234,7 +231,7 @@ func TestIgnoredHangUp(t *testing.T) {
 	r.signal(t, unix.SIGUSR1)
 	within(t, "got USR1", func() bool { return strings.Contains(r.output(), "got USR1") })
 	if strings.Contains(r.output(), "HUP") {
-		t.Error("a hang-up that regrow ignores has reached the tree")
+		t.Error("a HUP that regrow ignores has reached the tree")
 	}
 	if res := r.insist(t); res.status != 143 {
 		t.Errorf("status %d: %s", res.status, res.errors)
@@ -242,8 +239,8 @@ func TestIgnoredHangUp(t *testing.T) {
 	nobody(t)
 }
 
-// TestTermAroundRelease sends TERM at any moment: the restore is canceled, or
-// the tree ends by it. It is never lost.
+// TestTermAroundRelease sends TERM at random moments: it must cancel the restore or end
+// the tree, and must never be lost.
 func TestTermAroundRelease(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("version: 1\nfiles: {f: {type: reg, path: made, flags: [O_RDWR, O_CREAT]}}\ntasks:\n  - name: root\n    fds: {0: f}\n    children:\n")
@@ -264,9 +261,9 @@ func TestTermAroundRelease(t *testing.T) {
 		case res.status == 125 && strings.Contains(res.errors, "canceled before release: got SIGTERM"):
 			canceled++
 			if err == nil {
-				t.Errorf("round %d: the file that was made is still there", i)
+				t.Errorf("round %d: the created file is still there", i)
 			}
-		case res.status == 128+int(unix.SIGTERM): // regrow itself if it came very early
+		case res.status == 128+int(unix.SIGTERM): // also if it came very early
 		default:
 			t.Errorf("round %d: status %d: %s", i, res.status, res.errors)
 		}
@@ -276,8 +273,8 @@ func TestTermAroundRelease(t *testing.T) {
 	t.Logf("%d of %d restores were canceled", canceled, n)
 }
 
-// TestUSR1AroundRelease sends USR1 right before release or after it: it is kept
-// for the root.
+// TestUSR1AroundRelease sends USR1 shortly before release or after it: it must reach the
+// root.
 func TestUSR1AroundRelease(t *testing.T) {
 	path := write(t, "version: 1\ntasks: [{name: a, run: [sleep, '1000']}]\n")
 	for range rounds.Of(t, "", 6, 20) {
@@ -291,8 +288,8 @@ func TestUSR1AroundRelease(t *testing.T) {
 	}
 }
 
-// TestWhileReading sends TERM to a regrow that waits for its description, and
-// lets the time of another one run out.
+// TestWhileReading sends TERM to a regrow that waits for its description, and runs another
+// one into its timeout.
 func TestWhileReading(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {

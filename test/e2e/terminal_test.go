@@ -26,11 +26,11 @@ type terminal struct {
 	out strings.Builder
 }
 
-// openTerminal gives the two ends of a new pseudoterminal, and the number of the
+// openTerminal returns the two ends of a new pseudoterminal, and the number of the
 // first. The caller closes both.
 func openTerminal(t *testing.T) (master *os.File, fd int, tty *os.File) {
 	t.Helper()
-	// Not os.OpenFile: File.Fd would make reads block, and Close wait for them.
+	// Not os.OpenFile: File.Fd would make reads block, and Close would wait for them.
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -96,8 +96,8 @@ func (term *terminal) keys(s string) {
 	}
 }
 
-// shows waits until the terminal has shown something so many times, and a moment
-// longer: it must not come once more.
+// shows waits until the terminal has shown a text a number of times, and a moment longer
+// to check that it does not appear once more.
 func (term *terminal) shows(what string, times int) {
 	term.t.Helper()
 	deadline := time.Now().Add(patience)
@@ -113,16 +113,16 @@ func (term *terminal) shows(what string, times int) {
 	}
 }
 
-// hangUp takes the terminal away and waits for the shell's end.
+// hangUp closes the terminal and waits for the shell's end.
 func (term *terminal) hangUp() {
 	term.master.Close()
 	timer := time.AfterFunc(patience, func() { _ = term.shell.Process.Kill() })
 	defer timer.Stop()
-	_ = term.shell.Wait() // its status is of no matter
+	_ = term.shell.Wait() // its status does not matter
 }
 
-// stopped reports whether a process is stopped, or waits in vfork(2) for a child
-// that is: shells make their children so, and then only the child can stop.
+// stopped reports whether a process is stopped, or waits in vfork(2) for a stopped child:
+// shells use vfork, and then only the child can stop.
 func stopped(pid int) bool {
 	switch stateOf(pid) {
 	case "T":
@@ -133,8 +133,8 @@ func stopped(pid int) bool {
 	return false
 }
 
-// TestTerminal uses the keys of a terminal on a tree: each signal reaches the
-// root once, from the terminal itself, and regrow does not add another one.
+// TestTerminal sends keys of a terminal to a tree: each signal must reach the root once,
+// from the terminal itself; regrow must not forward it as well.
 func TestTerminal(t *testing.T) {
 	term := newTerminal(t)
 	term.keys(regrow + " restore " + write(t, trapping) + "; echo status=$?\n")
@@ -161,7 +161,7 @@ func TestTerminal(t *testing.T) {
 	term.keys("\x03")
 	term.shows("got INT\r", 2)
 
-	// From elsewhere: regrow is in the foreground, but this is not the terminal.
+	// From another process: regrow is in the foreground, but the terminal has not sent it.
 	if err := unix.Kill(jobs[0], unix.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
@@ -179,8 +179,8 @@ func TestTerminal(t *testing.T) {
 	nobody(t)
 }
 
-// TestTerminalHolds presses Ctrl-C where the root holds, and where it is pid 1 of
-// a namespace: the tree ends, and the shell goes on.
+// TestTerminalHolds sends Ctrl-C if the root holds, and if it is pid 1 of a namespace: the
+// tree must end, and the shell must continue.
 func TestTerminalHolds(t *testing.T) {
 	needRoot(t)
 	for name, text := range map[string]string{
@@ -205,14 +205,14 @@ func TestTerminalHolds(t *testing.T) {
 	}
 }
 
-// TestTerminalIsTold restores trees on a terminal. Where the root holds, one line
-// says what there is and how to end it, and that ends it; where it runs a program,
-// or standard error is no terminal, there is none.
+// TestTerminalIsTold restores trees on a terminal. If the root holds, one line must say so
+// and how to end the tree, and that must work. If the root runs a program, or standard
+// error is not a terminal, there must be no such line.
 func TestTerminalIsTold(t *testing.T) {
 	holds := write(t, "version: 1\ntasks: [{name: a, children: [{name: b}, {name: c}]}]\n")
 	runs := write(t, "version: 1\nfiles: {out: {type: inherit, key: stdout}}\ntasks: [{name: a, fds: {0: out, 1: out, 2: out}, run: [sh, -c, 'echo begun; read x'], children: [{name: b}]}]\n")
 	line := regexp.MustCompile(`regrow: 3 tasks are restored; the root, pid ([0-9]+), holds until a signal ends it: (press Ctrl-C, or from elsewhere )?kill ([0-9]+)\r\n`)
-	// told gives what the line says.
+	// told returns the contents of the line.
 	told := func(term *terminal) (root, regrow int, foreground bool) {
 		t.Helper()
 		within(t, "the line", func() bool { return line.MatchString(term.output()) })
@@ -226,7 +226,7 @@ func TestTerminalIsTold(t *testing.T) {
 		term.keys(regrow + " restore " + holds + "; echo ended=$?.\n")
 		root, job, foreground := told(term)
 		if jobs := childrenOf(term.shell.Process.Pid); !foreground || !slices.Equal(jobs, []int{job}) || !slices.Equal(childrenOf(job), []int{root}) {
-			t.Errorf("it is told of root %d, regrow %d; the shell has %v: %q", root, job, jobs, term.output())
+			t.Errorf("the line has root %d, regrow %d; the shell has %v: %q", root, job, jobs, term.output())
 		}
 		term.keys("\x03")
 		term.shows("ended=130.", 1)
@@ -268,7 +268,7 @@ func TestTerminalIsTold(t *testing.T) {
 			term.keys("\x03")
 			term.shows("ended=130.", 1)
 			if strings.Contains(term.output(), "regrow: ") {
-				t.Errorf("it is told: %q", term.output())
+				t.Errorf("the terminal shows a line: %q", term.output())
 			}
 			term.keys("exit\n")
 			term.hangUp()
@@ -277,7 +277,7 @@ func TestTerminalIsTold(t *testing.T) {
 	}
 }
 
-// TestTerminalHangsUp takes the terminal away: the tree ends with its session.
+// TestTerminalHangsUp closes the terminal: the tree must end with its session.
 func TestTerminalHangsUp(t *testing.T) {
 	term := newTerminal(t)
 	term.keys(regrow + " restore --json " + write(t, "version: 1\ntasks: [{name: a, run: [sleep, '1000'], children: [{name: b}]}]\n") + "\n")

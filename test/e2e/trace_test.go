@@ -41,7 +41,7 @@ func readTrace(t *testing.T, path string) *traced {
 	return &tr
 }
 
-// lane gives the spans of one lane, and its name.
+// lane returns the spans of one lane, and its name.
 func (tr *traced) lane(tid int) (name string, spans []tracedEvent) {
 	for _, e := range tr.Events {
 		switch {
@@ -78,8 +78,8 @@ tasks:
       - {name: runs, run: [sleep, "1000"]}
 `
 
-// TestTrace holds the trace of a restore against the plan: a lane a task, an event
-// an op, in order and without a gap, the stages where all tasks meet.
+// TestTrace compares the trace of a restore with the plan: a lane for each task, an event
+// for each op, in order and without a gap, and the marks of the stages.
 func TestTrace(t *testing.T) {
 	path := write(t, fmt.Sprintf(traceTree, "/dev/zero"))
 	file := filepath.Join(t.TempDir(), "trace.json")
@@ -113,7 +113,7 @@ func TestTrace(t *testing.T) {
 				t.Errorf("task %q: event %+v for step %+v", task.Name, s, step)
 			}
 			if gap := s.TS - (spans[max(j-1, 0)].TS + spans[max(j-1, 0)].Dur); i > 0 && j > 0 && (gap > 0.01 || gap < -0.01) {
-				t.Errorf("task %q: %q begins %v µs after the one before", task.Name, s.Name, gap)
+				t.Errorf("task %q: %q begins %v µs after the previous one", task.Name, s.Name, gap)
 			}
 			if s.Name == "wait" && (s.Cat != "barrier" || s.TS > ready || s.TS+s.Dur < released) {
 				t.Errorf("task %q: waits at %+v, the release is at %v", task.Name, s, released)
@@ -124,7 +124,7 @@ func TestTrace(t *testing.T) {
 		}
 	}
 	if _, spans := tr.lane(0); !slices.ContainsFunc(spans, func(e tracedEvent) bool { return e.Cat == "store" }) {
-		t.Errorf("nothing is put into the store: %+v", spans)
+		t.Errorf("no event adds to the store: %+v", spans)
 	}
 	arrows := map[int]string{}
 	for _, e := range tr.Events {
@@ -137,8 +137,8 @@ func TestTrace(t *testing.T) {
 	}
 }
 
-// TestTraceOfFailure holds that a restore that fails is traced too: the op that
-// failed is marked in its task's lane.
+// TestTraceOfFailure checks that a failed restore is traced too, with the failed op marked
+// in its task's lane.
 func TestTraceOfFailure(t *testing.T) {
 	path := write(t, fmt.Sprintf(traceTree, "/nowhere/x"))
 	file := filepath.Join(t.TempDir(), "trace.json")
@@ -160,8 +160,8 @@ func TestTraceOfFailure(t *testing.T) {
 	}
 }
 
-// TestTraceBeforeTasks holds that a restore which fails before the first task is
-// traced, and what is said of a trace that cannot be written.
+// TestTraceBeforeTasks checks the trace of a restore that fails before the first task, and
+// the message if a trace cannot be written.
 func TestTraceBeforeTasks(t *testing.T) {
 	path := write(t, "version: 1\nfiles: {a: {type: reg, path: /nowhere/x}}\ntasks: [{name: r, fds: {1: a}, children: [{name: s, fds: {1: a}}]}]\n")
 	file := filepath.Join(t.TempDir(), "trace.json")
@@ -182,8 +182,8 @@ func TestTraceBeforeTasks(t *testing.T) {
 	endTree(t)
 }
 
-// TestTraceWithoutReader traces into a FIFO that nobody reads: a signal ends the
-// waiting, and the tree is restored all the same.
+// TestTraceWithoutReader traces into a FIFO that no process reads: a signal must end the
+// wait, and the tree must still be restored.
 func TestTraceWithoutReader(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "trace")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
@@ -201,7 +201,7 @@ func TestTraceWithoutReader(t *testing.T) {
 		{nil, 143},
 		{[]string{"-d"}, 0},
 	} {
-		if _, err := unix.Read(reader, make([]byte, 1<<20)); err != nil && !errors.Is(err, unix.EAGAIN) { // of the run before
+		if _, err := unix.Read(reader, make([]byte, 1<<20)); err != nil && !errors.Is(err, unix.EAGAIN) { // data of the previous run
 			t.Fatal(err)
 		}
 		r := start(t, "", append([]string{"restore", "--trace", fifo, writeWide(t, 300)}, c.flags...)...)
@@ -222,7 +222,7 @@ func TestTraceWithoutReader(t *testing.T) {
 	}
 }
 
-// TestDebugLog holds that each descriptor of each task is told, with its fields.
+// TestDebugLog checks that each descriptor of each task is logged, with its fields.
 func TestDebugLog(t *testing.T) {
 	path := write(t, fmt.Sprintf(traceTree, "/dev/zero"))
 	res := run(t, "restore", "-d", "--json", "--log-level", "debug", path)
@@ -251,8 +251,8 @@ func TestDebugLog(t *testing.T) {
 	}
 }
 
-// TestProgress stops a restore for a while: the terminal then shows how far it is,
-// and nothing of that is left when the tree itself writes there.
+// TestProgress stops a restore for a while: the terminal must show its progress, and the
+// progress line must be gone when the tree writes to the terminal.
 func TestProgress(t *testing.T) {
 	if err := lookAtSources(); err != nil {
 		t.Fatal(err)
@@ -283,18 +283,18 @@ func TestProgress(t *testing.T) {
 		if !ok || !strings.Contains(bar, "forked ") || !strings.Contains(bar, "installed ") {
 			t.Errorf("the terminal shows %q", out)
 		}
-		// The bar's line was cleared, and nothing of it comes later.
+		// The progress line must be cleared, and must not appear later.
 		if last := bar[strings.LastIndex(bar, "released")+1:]; !strings.Contains(last, "\x1b[J") || strings.Contains(rest, "forked") {
-			t.Errorf("the bar is still there when the tree speaks: %q, then %q", bar, rest)
+			t.Errorf("the progress line is still there when the tree writes: %q, then %q", bar, rest)
 		}
 		return
 	}
 	t.Error("no restore could be stopped in time")
 }
 
-// stopped starts a restore of so many tasks, stops its root before the restore is
-// over, and gives the root's pid, 0 if it was too late, and whether the terminal
-// then shows how far the restore is. The shell prints regrow's status.
+// stopped starts a restore of n tasks and stops its root before the restore is over. It
+// returns the root's pid, 0 if it was too late, and whether the terminal then shows the
+// progress. The shell prints regrow's status.
 func (term *terminal) stopped(path string, tasks int, over func() bool) (pid int, shown bool) {
 	term.t.Helper()
 	if err := unix.IoctlSetWinsize(term.fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}); err != nil {
@@ -314,8 +314,8 @@ func (term *terminal) stopped(path string, tasks int, over func() bool) (pid int
 	return pid, shown
 }
 
-// TestProgressOnStuckTerminal stops the terminal's output (Ctrl-S) while a restore
-// shows how far it is: the tree is released all the same.
+// TestProgressOnStuckTerminal stops the terminal's output (Ctrl-S) while a restore shows
+// its progress: the tree must still be released.
 func TestProgressOnStuckTerminal(t *testing.T) {
 	if err := lookAtSources(); err != nil {
 		t.Fatal(err)
@@ -330,7 +330,7 @@ func TestProgressOnStuckTerminal(t *testing.T) {
 		})
 		if stopped != 0 {
 			term.keys("\x13")
-			time.Sleep(200 * time.Millisecond) // a frame that the terminal does not take
+			time.Sleep(200 * time.Millisecond) // for a frame that the terminal does not accept
 			_ = unix.Kill(stopped, unix.SIGCONT)
 		}
 		within(t, "the release", func() bool {
@@ -349,7 +349,7 @@ func TestProgressOnStuckTerminal(t *testing.T) {
 	t.Error("no restore could be stopped in time")
 }
 
-// TestNoProgress holds that nothing is drawn where standard error is no terminal.
+// TestNoProgress checks that nothing is drawn if standard error is not a terminal.
 func TestNoProgress(t *testing.T) {
 	path := writeWide(t, 300)
 	r := start(t, "", "restore", "-d", path)

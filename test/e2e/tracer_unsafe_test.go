@@ -15,17 +15,17 @@ import (
 	"regrow/test/rounds"
 )
 
-// tracer runs regrow under ptrace(2), with all its threads, and looks at each of
-// their system calls. What regrow forks runs by itself. Its methods belong to one
-// goroutine that is locked to its thread.
+// tracer runs regrow under ptrace(2), with all its threads, and stops at each of their
+// system calls. Processes that regrow forks are not traced. All methods must be called by
+// one goroutine that is locked to its thread.
 type tracer struct {
 	t   *testing.T
 	cmd *exec.Cmd
 
-	seen map[int]bool // threads that have stopped once
+	seen map[int]bool // threads that have stopped at least once
 }
 
-// callStop is a thread that begins or ends a system call.
+// callStop is a stop of a thread at the entry or exit of a system call.
 type callStop struct {
 	tid   int
 	entry bool
@@ -33,8 +33,8 @@ type callStop struct {
 	args  [6]uint64 // of an entry
 }
 
-// runTraced starts regrow and calls at for each beginning and end of a call, until at
-// says to kill regrow, or it has ended by itself. It returns when regrow is gone.
+// runTraced starts regrow and calls at for each entry and exit of a call, until at returns
+// that regrow must be killed, or regrow has ended. It returns when regrow is gone.
 func runTraced(t *testing.T, at func(callStop) (kill bool), args ...string) (killed bool, out string) {
 	t.Helper()
 	if err := lookAtSources(); err != nil {
@@ -42,7 +42,7 @@ func runTraced(t *testing.T, at func(callStop) (kill bool), args ...string) (kil
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	file, err := os.CreateTemp(t.TempDir(), "out") // not a pipe: a task that is left would keep it open
+	file, err := os.CreateTemp(t.TempDir(), "out") // not a pipe: a remaining task would keep it open
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,12 +61,12 @@ func runTraced(t *testing.T, at func(callStop) (kill bool), args ...string) (kil
 	return killed, string(text)
 }
 
-// follow lets the threads go on from stop to stop until regrow is gone.
+// follow resumes the threads from stop to stop until regrow is gone.
 func (tr *tracer) follow(at func(callStop) bool) (killed bool) {
 	pid := tr.cmd.Process.Pid
 	for {
 		var status unix.WaitStatus
-		tid, err := unix.Wait4(-pid, &status, unix.WALL, nil) // of its group: threads, and orphans that have ended
+		tid, err := unix.Wait4(-pid, &status, unix.WALL, nil) // its group: threads, and orphans that have ended
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
@@ -97,11 +97,11 @@ func (tr *tracer) follow(at func(callStop) bool) (killed bool) {
 		default:
 			signal = int(sig)
 		}
-		_ = unix.PtraceSyscall(tid, signal) // ESRCH: it was killed meanwhile
+		_ = unix.PtraceSyscall(tid, signal) // ESRCH: the thread was killed
 	}
 }
 
-// look asks what call a thread is at: PTRACE_GET_SYSCALL_INFO, since Linux 5.3.
+// look returns the call of a stopped thread: PTRACE_GET_SYSCALL_INFO, since Linux 5.3.
 func (tr *tracer) look(tid int) (callStop, bool) {
 	var info struct {
 		op        uint8
@@ -117,20 +117,19 @@ func (tr *tracer) look(tid int) (callStop, bool) {
 	return callStop{tid: tid, entry: entry, nr: info.nr, args: info.arguments}, e == 0 && (entry || info.op == unix.PTRACE_SYSCALL_INFO_EXIT)
 }
 
-// givingBack watches for the moment when the thread that owns the gate gives its
-// robust list back, and kills regrow some stops of that thread later, or sooner if
-// after is negative.
+// givingBack waits until the thread that owns the gate resets its robust list, and kills
+// regrow some stops of that thread later, or earlier if after is negative.
 type givingBack struct {
 	after int
 
 	owner int // thread that owns the gate, or has owned it
 	gave  bool
-	past  int // stops since it gave the list back
+	past  int // stops since it reset the list
 }
 
 func (g *givingBack) at(s callStop) bool {
-	// The gate lies at the start of a plan, and plans at places that nothing else
-	// has, see program.DefaultBase.
+	// The gate is at the start of a plan's memory, whose address nothing else uses, see
+	// program.DefaultBase.
 	const base, headSize = 0x2010_0000, 1 << 16
 	if s.entry && s.nr == unix.SYS_SET_ROBUST_LIST {
 		if low := s.args[0] & (1<<32 - 1); low >= base && low < base+headSize {
@@ -161,15 +160,16 @@ tasks:
       - {name: fourth, shares: {files: second}}
 `
 
-// TestKilledGivingBack kills regrow at each call that the thread which restores makes
-// from giving the gate's robust list back on. By then the tree must be told that it is
-// over: nobody else would. The trees are those that are ended when all is ready.
+// TestKilledGivingBack kills regrow at each call of the restoring thread from the reset of
+// the gate's robust list on. By then the tree must know that it is over, because the kernel
+// no longer reports regrow's death. The trees are those that are ended when all tasks are
+// ready.
 func TestKilledGivingBack(t *testing.T) {
 	path, broken := write(t, fourTasks), write(t, swapped)
 	twice := write(t, fourTasks+"caller: {restores: 2}\nexpect: {fdstore: holds, service: holds, inherit: holds, naive fdstore: breaks, naive service: breaks, naive inherit: breaks}\n")
-	moments := rounds.Of(t, "", 8, 40) // regrow makes some 360 calls from then on, and the tasks have been told
+	moments := rounds.Of(t, "", 8, 40) // regrow makes some 360 calls from then on
 	if os.Getenv("REGROW_TEST_VM") == "1" {
-		moments = 3 // each takes seconds there: before, at and after the call
+		moments = 3 // a round takes seconds there: before, at and after the call
 	}
 	for _, args := range [][]string{
 		{"conflicts", "--run", "--strategy", "fdstore", path},
@@ -183,7 +183,7 @@ func TestKilledGivingBack(t *testing.T) {
 				g := &givingBack{after: after}
 				killed, out := runTraced(t, g.at, args...)
 				if !g.gave {
-					t.Fatalf("the gate was not seen to be given back:\n%s", out)
+					t.Fatalf("the reset of the robust list was not seen:\n%s", out)
 				}
 				noneLeft(t, "killed at stop %d", after)
 				if t.Failed() {

@@ -16,7 +16,7 @@ import (
 	"regrow/restore"
 )
 
-// TestVerifyPrograms holds what is compared of a program: what exec keeps, and at the
+// TestVerifyPrograms checks what is compared for a program: what exec keeps, and with
 // level exact everything.
 func TestVerifyPrograms(t *testing.T) {
 	needRoot(t)
@@ -43,7 +43,7 @@ tasks:
 	}
 	rep := detached(t, path)
 	root, holds := rep.Tasks[0].HostPID, rep.Tasks[1].HostPID
-	// The program has come to its wait when it has written.
+	// The program waits when it has written.
 	turn, err := os.Open(fmt.Sprintf("/proc/%d/fd/3", holds))
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +75,7 @@ tasks:
 	for _, d := range got.Differences {
 		keys[d.Key] = true
 		if d.Line == 0 || !strings.HasPrefix(d.Text, fmt.Sprintf("%s:%d:", path, d.Line)) {
-			t.Errorf("no place: %+v", d)
+			t.Errorf("no position: %+v", d)
 		}
 	}
 	if !keys["content"] || !keys["children"] || !keys[""] || len(keys) != 3 || status != 1 || got.Equal {
@@ -93,7 +93,7 @@ tasks:
 	}
 }
 
-// TestVerifyUsage holds the statuses of what cannot be compared.
+// TestVerifyUsage checks the statuses if nothing can be compared.
 func TestVerifyUsage(t *testing.T) {
 	path := write(t, "version: 1\ntasks: [{name: a}]\n")
 	free := exec.Command("true")
@@ -121,8 +121,8 @@ func TestVerifyUsage(t *testing.T) {
 	}
 }
 
-// TestVerifyNotVisible looks with less rights: what is not visible is neither right nor
-// wrong nor gone, and what is visible is still compared.
+// TestVerifyNotVisible verifies with fewer rights: what is not visible must be neither
+// equal nor different nor gone, and the rest must still be compared.
 func TestVerifyNotVisible(t *testing.T) {
 	needRoot(t)
 	if _, err := exec.LookPath("setpriv"); err != nil {
@@ -181,15 +181,15 @@ tasks: [{name: root, fds: {3: a, 4: p.r}, cwd: /, children: [{name: child, fds: 
 				}
 			}
 			if c.never != "" && regexp.MustCompile(c.never).Match(out) {
-				t.Errorf("it says %s", c.never)
+				t.Errorf("it prints %s", c.never)
 			}
 			t.Logf("status %d:\n%s", status, out)
 		})
 	}
 }
 
-// TestVerifyWithoutKcmp looks where a sandbox refuses kcmp: shared or not is then not
-// visible, and everything else is compared.
+// TestVerifyWithoutKcmp verifies where a sandbox refuses kcmp: sharing is not visible, and
+// everything else must be compared.
 func TestVerifyWithoutKcmp(t *testing.T) {
 	needRoot(t)
 	path := write(t, `version: 1
@@ -211,8 +211,8 @@ tasks: [{name: root, fds: {3: a, 4: a, 5: b, 6: alone}, children: [{name: child,
 	}
 }
 
-// TestVerifyHiddenChild looks at a process of one's own whose child is another user's
-// and hidden: the child is not gone.
+// TestVerifyHiddenChild verifies a process whose child belongs to another user and is
+// hidden: the child must not be reported as gone.
 func TestVerifyHiddenChild(t *testing.T) {
 	needRoot(t)
 	if _, err := exec.LookPath("setpriv"); err != nil {
@@ -242,8 +242,9 @@ func TestVerifyHiddenChild(t *testing.T) {
 	}
 }
 
-// TestVerifyManyOfOne holds that the search for shared open files stays one: what costs
-// n² for thousands of open files of one path, or descriptors of one, would take minutes.
+// TestVerifyManyOfOne checks that the search for shared open files is not quadratic: for
+// thousands of open files of one path, or descriptors of one open file, n² would take
+// minutes.
 func TestVerifyManyOfOne(t *testing.T) {
 	needRoot(t)
 	const n = 3000

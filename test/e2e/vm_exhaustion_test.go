@@ -14,8 +14,9 @@ import (
 	"regrow/test/rounds"
 )
 
-// TestPIDsRunOut restores more tasks than there are pids, by the kernel's limit
-// and by a cgroup's: a clean failure, and what fits is restored right after.
+// TestPIDsRunOut restores more tasks than there are pids, by the kernel's limit and by a
+// cgroup's: the restore must fail cleanly, and a tree that fits must be restored right
+// after.
 func TestPIDsRunOut(t *testing.T) {
 	needVM(t)
 	big, small := writeWide(t, 800), writeWide(t, 40)
@@ -62,8 +63,8 @@ func TestPIDsRunOut(t *testing.T) {
 	})
 }
 
-// TestPIDsComeAgain restores trees while pids come around again and again: a task
-// must never be taken for another one that has its number.
+// TestPIDsComeAgain restores trees while pids are reused again and again: a task must never
+// be confused with another process that had its pid.
 func TestPIDsComeAgain(t *testing.T) {
 	needVM(t)
 	setting(t, "kernel/pid_max", "500")
@@ -84,13 +85,12 @@ func TestPIDsComeAgain(t *testing.T) {
 		endTree(t)
 	}
 	if again == 0 {
-		t.Error("no pid came again: this test shows nothing")
+		t.Error("no pid was reused: this test shows nothing")
 	}
-	t.Logf("%d tasks had a pid that another one had had", again)
+	t.Logf("%d tasks had a reused pid", again)
 }
 
-// TestFilesRunOut lets the kernel's table of open files run full, which stops
-// ordinary users only.
+// TestFilesRunOut fills the kernel's table of open files, which limits only ordinary users.
 func TestFilesRunOut(t *testing.T) {
 	needVM(t)
 	var files strings.Builder
@@ -121,9 +121,9 @@ func TestFilesRunOut(t *testing.T) {
 	nobody(t)
 }
 
-// TestSmallMachine restores trees that do not fit into the memory of a small
-// machine. The kernel kills regrow or a task, or a call fails; nothing is left,
-// and what fits is restored right after.
+// TestSmallMachine restores trees that do not fit into the memory of a small machine. The
+// kernel may kill regrow or a task, or a call may fail; nothing may be left, and a tree that
+// fits must be restored right after.
 func TestSmallMachine(t *testing.T) {
 	if os.Getenv("REGROW_TEST_SMALL") != "1" {
 		skipped++
@@ -137,8 +137,8 @@ func TestSmallMachine(t *testing.T) {
 	small := writeWide(t, 20)
 	for _, c := range []struct {
 		name, yaml string
-		free       int // MiB of memory that are left to it
-		commit     int // MiB that may be promised to it, 0 for any
+		free       int // MiB of free memory
+		commit     int // MiB of memory that may be committed, 0 for any
 	}{
 		{name: "tasks", yaml: wideTree(6000), free: 60},
 		{name: "files", free: 25, yaml: "version: 1\nfiles: {f: {type: reg, path: /tmp/big, flags: [O_CREAT, O_RDWR], content: &c '" +
@@ -157,10 +157,10 @@ func TestSmallMachine(t *testing.T) {
 			res := wait(t, start(t, shell, "restore", "-d", path))
 			t.Logf("status %d: %.300s", res.status, res.errors)
 			if res.status == 0 {
-				t.Error("it fits: this test shows nothing")
+				t.Error("the tree fits: this test shows nothing")
 				endTree(t)
 			}
-			// Where it is the Go runtime that gets no memory, that ends with 2.
+			// If the Go runtime gets no memory, it exits with 2.
 			if res.status != 1 && res.status != 137 && (res.status != 2 || !strings.Contains(res.errors, "out of memory")) {
 				t.Errorf("status %d: %s", res.status, res.errors)
 			}
@@ -168,7 +168,7 @@ func TestSmallMachine(t *testing.T) {
 				reapOrphans()
 				return len(children()) == 0
 			})
-			// A killed regrow cannot remove the files that it has made.
+			// A killed regrow cannot remove the files that it made.
 			made, err := filepath.Glob("/tmp/big*")
 			if err != nil || len(made) > 0 && res.status != 137 {
 				t.Errorf("files are left: %q, %v", made, err)
@@ -186,7 +186,7 @@ func TestSmallMachine(t *testing.T) {
 	}
 }
 
-// meminfo gives a line of /proc/meminfo in KiB.
+// meminfo returns a value of /proc/meminfo in KiB.
 func meminfo(t *testing.T, name string) (kib int) {
 	t.Helper()
 	text, err := os.ReadFile("/proc/meminfo")
@@ -200,7 +200,7 @@ func meminfo(t *testing.T, name string) (kib int) {
 	return kib
 }
 
-// ballast takes the machine's memory but for so many MiB, until it is closed.
+// ballast allocates the machine's memory except this number of MiB, until it is closed.
 func ballast(t *testing.T, free int) *os.File {
 	t.Helper()
 	fd, err := unix.MemfdCreate("ballast", unix.MFD_CLOEXEC)
@@ -218,7 +218,7 @@ func ballast(t *testing.T, free int) *os.File {
 	return f
 }
 
-// manyBig gives files that have the content of the one that calls it c.
+// manyBig describes files with the content that an anchor c defines.
 func manyBig(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -235,7 +235,7 @@ func manyBigFDs(n int) string {
 	return b.String()
 }
 
-// forked gives how many children the root of a restore has.
+// forked returns the number of children of a restore's root.
 func forked(regrow int) int {
 	if root := childrenOf(regrow); len(root) == 1 {
 		return len(childrenOf(root[0]))
@@ -243,14 +243,14 @@ func forked(regrow int) int {
 	return 0
 }
 
-// TestKillStorm kills everything at once, at random moments and from many sides:
-// regrow, its tasks, and what they have made meanwhile. Nothing is left.
+// TestKillStorm kills regrow, its tasks and their new children at the same time, at random
+// moments. Nothing may be left.
 func TestKillStorm(t *testing.T) {
 	n := rounds.Of(t, "REGROW_TEST_STORMS", 6, 30)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "tree.yaml")
-	// So many that looking for them is quicker than making them, on an emulated
-	// processor, too.
+	// Enough tasks that listing them is faster than making them, also on an emulated
+	// processor.
 	const tasks = 300
 	var wide strings.Builder
 	for i := range tasks {
@@ -260,7 +260,7 @@ func TestKillStorm(t *testing.T) {
 		t.Fatal(err)
 	}
 	early := 0
-	// More of them where a busy machine has looked too late each time.
+	// More rounds if a busy machine was too late each time.
 	for round := 0; round < n || early == 0 && round < 20*n; round++ {
 		_ = os.Remove(filepath.Join(dir, "made"))
 		if err := os.WriteFile(filepath.Join(dir, "there"), []byte("whole"), 0o644); err != nil {

@@ -18,9 +18,9 @@ import (
 	"regrow/test/rounds"
 )
 
-// slabs gives the objects in use of each of the kernel's caches, see
-// slabinfo(5), after everything that can go has gone. The machine was started
-// with slab_nomerge, so that each cache counts one kind of object.
+// slabs returns the objects in use of each of the kernel's caches, see slabinfo(5), after
+// everything that can be freed was freed. The machine was started with slab_nomerge, so
+// that each cache counts one kind of object.
 func slabs(t *testing.T) map[string]int {
 	t.Helper()
 	cmdline, err := os.ReadFile("/proc/cmdline")
@@ -28,14 +28,14 @@ func slabs(t *testing.T) map[string]int {
 		t.Fatalf("the kernel merges its caches: %q, %v", cmdline, err)
 	}
 	unix.Sync()
-	for range 3 { // the third time nothing is left that the second has set free
+	for range 3 { // each time frees objects that the previous one has released
 		if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0o200); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(300 * time.Millisecond) // what goes by RCU and by work queues
+		time.Sleep(300 * time.Millisecond) // for RCU and work queues
 	}
-	// What a processor keeps at hand of a cache counts as in use, hundreds of dentries,
-	// until the cache is shrunk, see cpu_partial in mm/slub.c.
+	// The partial slabs of each processor count as in use, hundreds of dentries, until
+	// the cache is shrunk, see cpu_partial in mm/slub.c.
 	shrinks, err := filepath.Glob("/sys/kernel/slab/*/shrink")
 	if err != nil || len(shrinks) == 0 {
 		t.Fatalf("no cache can be shrunk: %v", err)
@@ -61,10 +61,10 @@ func slabs(t *testing.T) map[string]int {
 	return counts
 }
 
-// TestNothingLeaksInTheKernel restores and ends a tree many times, well and not
-// well: no cache of the kernel grows by as much as one object for every fourth of
-// them, time after time. Most are restored by the library, since a start of regrow costs
-// ten times as much.
+// TestNothingLeaksInTheKernel restores and ends a tree many times, with and without
+// success. No cache of the kernel may grow by one object for every fourth restore, in each
+// of several measurements. Most trees are restored by the library, because a start of
+// regrow costs ten times as much.
 func TestNothingLeaksInTheKernel(t *testing.T) {
 	needVM(t)
 	restores := rounds.Number(t, "REGROW_TEST_RESTORES", 1000)
@@ -115,7 +115,7 @@ tasks: [{name: a, fds: {0: p.r, 1: f}, children: [{name: b, fds: {0: p.w, 7: f}}
 			}
 		}
 	}
-	round(80) // what the kernel allocates once
+	round(80) // for what the kernel allocates only once
 	before := slabs(t)
 	if before["filp"] == 0 || before["task_struct"] == 0 || before["signal_cache"] == 0 {
 		t.Fatalf("the counts have no filp, task_struct or signal_cache: %v", before)
@@ -123,8 +123,8 @@ tasks: [{name: a, fds: {0: p.r, 1: f}, children: [{name: b, fds: {0: p.w, 7: f}}
 	// The areas of freed stacks wait until there are 64 MiB of them, for two
 	// processors, see lazy_max_pages in mm/vmalloc.c. A stack has five pages.
 	waiting := map[string]int{"vmap_area": 64 << 20 / (5 * os.Getpagesize())}
-	// A slab that a processor takes objects from counts as full, with 512 objects of 8
-	// bytes: so a cache may seem to grow once, but one with a leak grows each time.
+	// The current slab of a processor counts as full, with 512 objects of 8 bytes. So a
+	// cache may seem to grow once, but a cache with a leak grows each time.
 	const rounds = 3
 	grew := map[string]string{}
 	for i := range rounds {
@@ -149,9 +149,9 @@ tasks: [{name: a, fds: {0: p.r, 1: f}, children: [{name: b, fds: {0: p.w, 7: f}}
 	t.Errorf("caches grow: %v", grew)
 }
 
-// TestStoreOfUnixSockets puts connected Unix sockets into a store, more than the
-// kernel likes to have in flight, and gets each. Beyond 16,000 its collector
-// looks at all of them at each send (UNIX_INFLIGHT_TRIGGER_GC in net/unix).
+// TestStoreOfUnixSockets adds more connected Unix sockets to a store than the kernel
+// handles fast, and gets each. Beyond 16,000 in flight the kernel's garbage collector
+// examines all of them at each send (UNIX_INFLIGHT_TRIGGER_GC in net/unix).
 func TestStoreOfUnixSockets(t *testing.T) {
 	needVM(t)
 	raiseFiles(t)
@@ -183,7 +183,7 @@ func TestStoreOfUnixSockets(t *testing.T) {
 	}
 	const collects = 16_000
 	var ids []fdstore.ID
-	var adds [2]time.Duration // before the collector looks, and then
+	var adds [2]time.Duration // without and with a collection at each add
 	for i := range n {
 		began := time.Now()
 		id, err := s.AddFDs([]int{pairs[i/2][i%2]})
@@ -212,7 +212,7 @@ func TestStoreOfUnixSockets(t *testing.T) {
 	}
 	get := time.Since(began) / time.Duration(n)
 	t.Attr("measure", fmt.Sprintf("%d sockets: an add takes %v up to %d, then %v; a get %v", n, adds[0], collects, adds[1], get))
-	// They talk: the pairs are whole.
+	// The pairs are still connected.
 	for i := 0; i < len(pairs); i += 501 {
 		f, err := s.Get(ids[2*i])
 		if err != nil {

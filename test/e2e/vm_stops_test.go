@@ -11,7 +11,7 @@ import (
 	"regrow/test/rounds"
 )
 
-// manyPulls is a tree whose tasks all pull at once, each a message of its own.
+// manyPulls is a tree whose tasks all pull at the same time, each a message of its own.
 func manyPulls(tasks int) string {
 	const files = 40
 	var b strings.Builder
@@ -26,9 +26,9 @@ func manyPulls(tasks int) string {
 	return b.String()
 }
 
-// TestStopsWhilePulling stops tasks while they pull, and lets them go on at once. On
-// kernels before 6.9 setting the peek offset is then interrupted, where another task
-// is at the socket, too: no restore may fail of it.
+// TestStopsWhilePulling stops tasks while they pull, and resumes them at once. On kernels
+// before 6.9 this interrupts setting the peek offset if another task uses the socket: no
+// restore may fail because of it.
 func TestStopsWhilePulling(t *testing.T) {
 	times, seed := rounds.Of(t, "", 3, 12), rounds.Seed(t)
 	const tasks = 100
@@ -40,7 +40,7 @@ func TestStopsWhilePulling(t *testing.T) {
 		ended := make(chan result, 1)
 		go func() { ended <- wait(t, r) }()
 		for len(ended) == 0 {
-			// The root forks the others, so it goes on undisturbed.
+			// The root forks the others, so it is not stopped.
 			for _, root := range childrenOf(r.cmd.Process.Pid) {
 				for _, pid := range childrenOf(root) {
 					if rng.IntN(4) == 0 && unix.Kill(pid, unix.SIGSTOP) == nil {

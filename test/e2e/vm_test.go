@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// needVM skips a test that only a machine of its own can stand, see test/vm: it
-// changes settings of the kernel, or uses up all that there is.
+// needVM skips a test that needs a machine of its own, see test/vm: it changes settings of
+// the kernel, or exhausts a resource.
 func needVM(t *testing.T) {
 	t.Helper()
 	if os.Getenv("REGROW_TEST_VM") != "1" {
@@ -21,7 +21,7 @@ func needVM(t *testing.T) {
 	}
 }
 
-// setting gives a setting of the kernel another value for the time of a test.
+// setting changes a setting of the kernel for the time of a test.
 func setting(t *testing.T, name, value string) {
 	t.Helper()
 	path := filepath.Join("/proc/sys", name)
@@ -39,8 +39,7 @@ func setting(t *testing.T, name, value string) {
 	})
 }
 
-// raiseFiles gives this process, and what it starts, a limit of descriptors that
-// is as high as the kernel allows.
+// raiseFiles raises the limit of descriptors of this process to the kernel's maximum.
 func raiseFiles(t *testing.T) (nrOpen uint64) {
 	t.Helper()
 	text, err := os.ReadFile("/proc/sys/fs/nr_open")
@@ -62,9 +61,9 @@ func raiseFiles(t *testing.T) (nrOpen uint64) {
 	return nrOpen
 }
 
-// TestTableToNrOpen restores the highest descriptor that a kernel can have, in
-// tasks that share it and in one that does not, and shows that a limit of the
-// kernel that has become lower than the caller's is a clean failure.
+// TestTableToNrOpen restores the highest descriptor number that the kernel allows, in tasks
+// that share a table and in one that does not. It also checks that a restore fails cleanly
+// if the kernel's limit has become lower than the caller's.
 func TestTableToNrOpen(t *testing.T) {
 	needVM(t)
 	highest := raiseFiles(t) - 1
@@ -87,8 +86,7 @@ tasks: [{name: a, fds: {0: null, %d: null}, children: [{name: b, fds: {%d: own}}
 	nobody(t)
 }
 
-// TestWholeTable fills a table of 100,000 descriptors, none left free below the
-// limit.
+// TestWholeTable fills a table with 100,000 descriptors, up to the limit.
 func TestWholeTable(t *testing.T) {
 	needVM(t)
 	raiseFiles(t)
@@ -114,8 +112,8 @@ func TestWholeTable(t *testing.T) {
 	}
 }
 
-// TestHardLimit restores under hard limits that a caller with CAP_SYS_RESOURCE
-// could raise: the tree gets the caller's limits all the same.
+// TestHardLimit restores under hard limits that a caller with CAP_SYS_RESOURCE could raise:
+// the tree must still have the caller's limits.
 func TestHardLimit(t *testing.T) {
 	needVM(t)
 	path := write(t, "version: 1\nfiles: {x: {type: reg, path: /dev/null}}\ntasks: [{name: a, fds: {63: x}, children: [{name: b, fds: {0: x}}]}]\n")

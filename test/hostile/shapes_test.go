@@ -15,7 +15,7 @@ type shape struct {
 
 const head = "version: 1\n"
 
-// repeat gives a text of one size: what begins it, units, and what ends it.
+// repeat returns a text of one size: what begins it, units, and what ends it.
 func repeat(begin string, unit func(i int) string, end string) string {
 	var b strings.Builder
 	b.WriteString(begin)
@@ -45,7 +45,7 @@ func format(begin, unit, end string) string {
 	}, end)
 }
 
-// listed gives n formatted units with commas between them.
+// listed returns n formatted units with commas between them.
 func listed(n int, unit string) string {
 	var all []string
 	for i := range n {

@@ -12,7 +12,7 @@ import (
 // pageLink matches a link to a page or a folder of the repository, without its anchor.
 var pageLink = regexp.MustCompile(`\]\(([^):#\s]+)(?:#[^)]*)?\)`)
 
-// TestLinks holds that what pages link to is there.
+// TestLinks checks that the targets of links in pages exist.
 func TestLinks(t *testing.T) {
 	root := filepath.Join("..", "..")
 	var pages []string
@@ -41,8 +41,8 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestDecisions holds that each decision has a number of its own, in its name and in
-// its title, and that none is left out.
+// TestDecisions checks that the decisions are numbered without a gap, in their names and in
+// their titles.
 func TestDecisions(t *testing.T) {
 	files, err := filepath.Glob("../../docs/decisions/*.md")
 	if err != nil {

@@ -1,10 +1,10 @@
-// Package house_test holds the rules of the house that a compiler does not:
-// which package may import which, where unsafe code stands, who reads /proc, how large
-// rooms and types may grow, that every package says what it is for, and that nobody
-// waits for a process he did not start.
+// Package house_test checks the project's rules that the compiler does not check: which
+// package may import which, where unsafe code is allowed, which package reads /proc, how
+// large packages and types may grow, that every package has a comment, and that no code
+// waits for a process that it did not start.
 //
-// It reads the source as it lies there, every file for every system and build
-// tag, so that a rule is held in what this machine does not compile, too.
+// It parses the source files for every system and build tag, so it also checks files that
+// are not compiled on this machine.
 package house_test
 
 import (
@@ -25,9 +25,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// rooms says which of our packages a room may import. A package lives in the
-// room with the longest name that its path starts with, and may import
-// everything of its own room.
+// rooms lists which packages of this module a room may import. A room is a package with
+// the packages below it, unless these have rooms of their own: a package belongs to the
+// room with the longest name that its path starts with. It may import everything of its
+// own room.
 //
 //	cmd ──▶ restore ──▶ tasktree ◀── tasktree/kind ◀── images ◀── cmd
 //	           └──────▶ internal/service, fdstore ──▶ fdstore/wire
@@ -38,8 +39,8 @@ import (
 //
 // Tests may import what they need, and so may the programs under test.
 var rooms = map[string][]string{
-	"cmd/fdhold": {"fdstore", "fdstore/activation", "fdstore/execfd"},               // the store for those who write no Go
-	"cmd":        {"restore", "images", "images/live", "tasktree", "internal/proc"}, // it hands the tree from one to the other
+	"cmd/fdhold": {"fdstore", "fdstore/activation", "fdstore/execfd"},               // the store for other languages
+	"cmd":        {"restore", "images", "images/live", "tasktree", "internal/proc"}, // it passes the tree from images to restore
 	"restore": {
 		"restore/internal/plan", "restore/internal/runner", "restore/internal/report", "restore/internal/prepare", "restore/internal/plantest", "restore/internal/host", "restore/internal/memory", "restore/internal/planner", "restore/internal/show", "restore/internal/model", "restore/internal/table", "restore/internal/words", "restore/internal/program", "restore/internal/postfork",
 		"restore/internal/safepath", "restore/internal/execcheck",
@@ -96,11 +97,11 @@ var rooms = map[string][]string{
 
 const testRoom = "test"
 
-// yamlRoom is the only one that knows how a description is written, with the room
-// below it for what is no YAML, and beside what holds it against yaml.v3 itself.
+// yamlRoom is the only room that imports the YAML parser, beside the room below it for
+// syntax errors, and a test that compares its cost with the parser's.
 const yamlRoom = "images"
 
-// rule gives what is wrong in files, each with its place.
+// rule returns the problems in files, each with its position.
 type rule func(files []file) []string
 
 var rules = map[string]rule{
@@ -159,7 +160,7 @@ func (f *file) at(n ast.Node, format string, args ...any) string {
 	return fmt.Sprintf("%s:%d: %s", f.path, f.fset.Position(n.Pos()).Line, fmt.Sprintf(format, args...))
 }
 
-// imports gives each import of a file with its path.
+// imports returns each import of a file with its path.
 func (f *file) imports(yield func(*ast.ImportSpec, string) bool) {
 	for _, spec := range f.ast.Imports {
 		if p, err := strconv.Unquote(spec.Path.Value); err == nil && !yield(spec, p) {
@@ -168,8 +169,8 @@ func (f *file) imports(yield func(*ast.ImportSpec, string) bool) {
 	}
 }
 
-// load parses every Go file of a module, sorted by path: not those of testdata,
-// of folders that the go command ignores, and of modules inside.
+// load parses every Go file of a module, sorted by path, except those in testdata, in
+// folders that the go command ignores, and in nested modules.
 func load(module fs.FS) (files []file, err error) {
 	fset := token.NewFileSet()
 	err = fs.WalkDir(module, ".", func(p string, d fs.DirEntry, err error) error {
@@ -196,7 +197,7 @@ func load(module fs.FS) (files []file, err error) {
 	return files, err
 }
 
-// roomOf gives the room that a package lives in, "" if there is none.
+// roomOf returns the room of a package, "" if it has none.
 func roomOf(dir string) string {
 	for ; dir != "."; dir = path.Dir(dir) {
 		if _, ok := rooms[dir]; ok || dir == testRoom {
@@ -206,12 +207,12 @@ func roomOf(dir string) string {
 	return ""
 }
 
-// direction holds that imports point one way, and yaml's room.
+// direction checks that imports point one way, and that only yamlRoom imports YAML.
 func direction(files []file) (problems []string) {
 	for _, f := range files {
 		room := roomOf(f.dir())
 		if room == "" {
-			problems = append(problems, f.at(f.ast, "package %s is in no room: say in rooms what it may import", f.dir()))
+			problems = append(problems, f.at(f.ast, "package %s has no room: add it to rooms with the packages that it may import", f.dir()))
 			continue
 		}
 		for spec, p := range f.imports {
@@ -235,11 +236,11 @@ func isYAML(p string) bool {
 	return strings.HasPrefix(p, "gopkg.in/yaml.") || strings.HasPrefix(p, "go.yaml.in/yaml/")
 }
 
-// rawCall matches the calls that step around what a package of calls checks.
+// rawCall matches raw system calls.
 var rawCall = regexp.MustCompile(`^(Raw)?(Vfork)?Syscall(6|9|NoError|n)?$`)
 
-// fence holds that unsafe code and raw system calls stand in *_unsafe.go and
-// *_unsafe_test.go only.
+// fence checks that unsafe code and raw system calls are only in *_unsafe.go and
+// *_unsafe_test.go.
 func fence(files []file) (problems []string) {
 	for _, f := range files {
 		if strings.HasSuffix(f.path, "_unsafe.go") || strings.HasSuffix(f.path, "_unsafe_test.go") {
@@ -259,8 +260,8 @@ func fence(files []file) (problems []string) {
 	return problems
 }
 
-// docs holds that every package has a comment, and that it stands in doc.go
-// where the package is a library. A folder of tests alone needs none.
+// docs checks that every package has a comment, in doc.go if the package is a library. A
+// folder that contains only tests needs none.
 func docs(files []file) (problems []string) {
 	type pkg struct{ first, doc *file }
 	pkgs := map[string]*pkg{}
@@ -296,8 +297,8 @@ func docs(files []file) (problems []string) {
 	return problems
 }
 
-// strangers holds that nobody waits for, or signals, processes without saying
-// which: the caller may have left us children that we did not start.
+// strangers checks that no code waits for any child or signals all processes: the caller
+// may have left children that this process did not start.
 func strangers(files []file) (problems []string) {
 	for _, f := range files {
 		for call := range f.calls {
@@ -316,9 +317,8 @@ func strangers(files []file) (problems []string) {
 	return problems
 }
 
-// call is a call of a function by package and name. The package is told by the
-// name that the file knows it by, which is enough for a house where packages
-// are not renamed.
+// call is a call of a function by package and name. The package is identified by its name
+// in the file, which is enough because this module does not rename imports.
 type call struct {
 	pkg, name string
 	node      *ast.CallExpr
@@ -336,7 +336,7 @@ func (f *file) calls(yield func(call) bool) {
 	}
 }
 
-// text writes a name, a selector or a number with its sign; "" for the rest.
+// text returns a name, a selector or a number with its sign, and "" for anything else.
 func text(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.Ident:
@@ -351,7 +351,7 @@ func text(e ast.Expr) string {
 	return ""
 }
 
-// numbered writes a line n times, with the numbers from 0.
+// numbered repeats a line n times, with the numbers from 0.
 func numbered(line string, n int) (all string) {
 	for i := range n {
 		all += fmt.Sprintf(line, i)
@@ -359,7 +359,7 @@ func numbered(line string, n int) (all string) {
 	return all
 }
 
-// TestRules shows each rule what it must find, and what it must let pass.
+// TestRules checks each rule with sources that it must refuse or accept.
 func TestRules(t *testing.T) {
 	for _, c := range []struct {
 		name, rule, path, src string
@@ -391,8 +391,8 @@ func TestRules(t *testing.T) {
 		{
 			"the store imports more than x/sys", "importable", "fdstore/wire/a.go", "package wire; import _ \"github.com/a/b\"; import _ \"regrow/tasktree\"",
 			[]string{
-				"fdstore/wire/a.go:1: fdstore and what is below it import the standard library and golang.org/x/sys only, not github.com/a/b",
-				"fdstore/wire/a.go:1: fdstore and what is below it import the standard library and golang.org/x/sys only, not regrow/tasktree",
+				"fdstore/wire/a.go:1: fdstore and the packages below it may import only the standard library and golang.org/x/sys, not github.com/a/b",
+				"fdstore/wire/a.go:1: fdstore and the packages below it may import only the standard library and golang.org/x/sys, not regrow/tasktree",
 			},
 		},
 		{
@@ -413,7 +413,7 @@ func TestRules(t *testing.T) {
 		{"the other yaml", "direction", "images/internal/syntax/a.go", "package syntax; import _ \"go.yaml.in/yaml/v4\"", nil},
 		{
 			"no room", "direction", "junk/a.go", "package junk",
-			[]string{"junk/a.go:1: package junk is in no room: say in rooms what it may import"},
+			[]string{"junk/a.go:1: package junk has no room: add it to rooms with the packages that it may import"},
 		},
 
 		{

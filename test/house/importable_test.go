@@ -15,9 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// importable holds that what other modules import, the store and what is below
-// it, needs nothing but the standard library and x/sys, and x/sys/unix only where
-// the file is built for Linux alone.
+// importable checks that the packages for other modules, fdstore and those below it, import
+// only the standard library and x/sys, and x/sys/unix only in files for Linux.
 func importable(files []file) (problems []string) {
 	for _, f := range files {
 		if f.test() || !within(f.dir(), importableRoot) {
@@ -32,7 +31,7 @@ func importable(files []file) (problems []string) {
 				}
 			case within(p, "regrow/"+importableRoot):
 			case strings.Contains(first, "."), first == "regrow":
-				problems = append(problems, f.at(spec, "%s and what is below it import the standard library and golang.org/x/sys only, not %s", importableRoot, p))
+				problems = append(problems, f.at(spec, "%s and the packages below it may import only the standard library and golang.org/x/sys, not %s", importableRoot, p))
 			}
 		}
 	}
@@ -43,8 +42,8 @@ const importableRoot = "fdstore"
 
 func within(p, root string) bool { return p == root || strings.HasPrefix(p, root+"/") }
 
-// builtFor reports whether a file is compiled for a system, by its name and its
-// build tag. Only systems matter here: of other tags none is set.
+// builtFor reports whether a file is compiled for a system, by its name and its build tag.
+// All other tags count as not set.
 func (f *file) builtFor(system string) bool {
 	name := strings.TrimSuffix(strings.TrimSuffix(path.Base(f.path), ".go"), "_test")
 	for part := range strings.SplitSeq(name, "_") {
@@ -66,8 +65,8 @@ func (f *file) builtFor(system string) bool {
 	return true
 }
 
-// TestSameNamesEverywhere holds that a program which compiles with these packages
-// on Linux does so elsewhere: they export the same there.
+// TestSameNamesEverywhere checks that these packages export the same names on all systems,
+// so that a program that compiles on Linux compiles elsewhere, too.
 func TestSameNamesEverywhere(t *testing.T) {
 	files := loadModule(t)
 	for _, system := range []string{"darwin", "windows"} {

@@ -9,19 +9,19 @@ import (
 	"strings"
 )
 
-// procRoom is the one reader of /proc. The others that name paths there, by file or
-// room, do not read by them, or may not import it.
+// procRoom is the only package that reads /proc. namesProc lists other files and rooms that
+// contain paths of /proc, because they do not read them or may not import procRoom.
 const procRoom = "internal/proc"
 
 var namesProc = map[string]string{
 	"fdstore":                               "a library of its own, which imports nothing of regrow",
-	"restore/internal/program/layout.go":    "tasks open their descriptors anew, where no Go runs",
-	"restore/internal/program/table.go":     "words for what they do",
+	"restore/internal/program/layout.go":    "tasks reopen their descriptors without a Go runtime",
+	"restore/internal/program/table.go":     "names of ops",
 	"restore/internal/planner/namespace.go": "the root task writes its own maps of users: data of the plan",
-	"test":                                  "programs under test, and what looks at them from outside",
+	"test":                                  "programs under test, and tests that inspect them",
 }
 
-// procReader holds that nobody else has the path of a file of /proc in a string.
+// procReader checks that no other package has the path of a file of /proc in a string.
 func procReader(files []file) (problems []string) {
 	for _, f := range files {
 		if f.test() || f.dir() == procRoom || slices.ContainsFunc(slices.Collect(maps.Keys(namesProc)), func(name string) bool {

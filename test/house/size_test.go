@@ -8,18 +8,18 @@ import (
 	"slices"
 )
 
-// largest is how many lines a room below restore may have, tests apart, and a file of
-// kinds: what grows beyond is to be split.
+// largest is how many lines a room below restore may have, without tests. A larger room
+// must be split.
 var largest = map[string]int{
 	"restore/internal/runner":  1750,
 	"restore/internal/planner": 2450,
 	"restore/internal":         2000, // each other room
-	"restore":                  440,  // the face
+	"restore":                  440,  // the API
 }
 
 const largestKind = 400
 
-// sizes holds how large rooms and kinds may be.
+// sizes checks the sizes of rooms and of files of kinds.
 func sizes(files []file) (problems []string) {
 	lines := map[string]int{}
 	for _, f := range files {
@@ -44,20 +44,21 @@ func sizes(files []file) (problems []string) {
 	return problems
 }
 
-// mostMethods is how many methods a type has at most: one with more holds several things.
-// Those of what is embedded do not count, nor does one that is there for each system.
+// mostMethods is how many methods a type may have: a type with more has several
+// responsibilities. Methods of embedded types do not count, and a method that exists once
+// for each system counts once.
 const mostMethods = 25
 
-// manyMethods has the types with more, and how many they have at most. It is to become
+// manyMethods has the types that may have more methods, with their limits. It should become
 // empty.
 var manyMethods = map[string]int{
 	"fdstore.Store": 75,
 }
 
-// methods holds how many methods a type has, tests apart.
+// methods checks how many methods each type has, without tests.
 func methods(files []file) (problems []string) {
 	type names map[string]bool
-	all := map[string]names{} // a name may be there for each system
+	all := map[string]names{} // a name may be declared once for each system
 	for _, f := range files {
 		for _, d := range f.ast.Decls {
 			d, ok := d.(*ast.FuncDecl)
@@ -85,7 +86,7 @@ func methods(files []file) (problems []string) {
 	return problems
 }
 
-// receiver gives the name of a method's type, without its star and parameters.
+// receiver returns the name of a method's type, without its star and parameters.
 func receiver(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.StarExpr:

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestApart holds that several have some at a time, and that who takes many is alone.
+// TestApart checks that several have some at a time, and that who takes many is alone.
 func TestApart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "go.mod") // the real one is for the other packages
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
@@ -44,7 +44,7 @@ func TestApart(t *testing.T) {
 	release()
 }
 
-// TestHeld holds that what tests start does not wait for them.
+// TestHeld checks that what tests start does not wait for them.
 func TestHeld(t *testing.T) {
 	t.Setenv(heldEnv, "1")
 	for range 2 {
@@ -56,7 +56,7 @@ func TestHeld(t *testing.T) {
 	}
 }
 
-// TestModFile holds that the packages of one checkout agree on a file.
+// TestModFile checks that the packages of one checkout agree on a file.
 func TestModFile(t *testing.T) {
 	path, err := modFile()
 	if want, _ := filepath.Abs("../../go.mod"); err != nil || path != want {

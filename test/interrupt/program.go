@@ -120,7 +120,7 @@ func Start(cmd *exec.Cmd, calls ...uint32) (*Program, error) {
 	return p, nil
 }
 
-// Stop gives the calls back to nobody, and tells what happened.
+// Stop returns the calls back to nobody, and tells what happened.
 func (p *Program) Stop() Report {
 	close(p.quit)
 	<-p.done

@@ -36,7 +36,7 @@ func Passed(tests ...Test) (err error) {
 	return errors.Join(err, f.Close())
 }
 
-// Read gives what is on a list.
+// Read returns what is on a list.
 func Read(path string) (map[Test]bool, error) {
 	f, err := os.Open(path)
 	if err != nil {

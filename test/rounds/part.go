@@ -52,7 +52,7 @@ func Part(always []string) (said string, err error) {
 	return said, flag.Set(name, "^("+strings.Join(chosen, "|")+")$")
 }
 
-// choose gives the tests of part k of n, in the order of all.
+// choose returns the tests of part k of n, in the order of all.
 func choose(all, always []string, k, n, seed int) (chosen []string, err error) {
 	var rest []string
 	for _, name := range all {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestChoose holds that the parts have each test, what must be in all of them
+// TestChoose checks that the parts have each test, what must be in all of them
 // everywhere and the others once, and that the seed says which.
 func TestChoose(t *testing.T) {
 	var all []string

@@ -33,7 +33,7 @@ const (
 // each time, .ci/run says another one for each commit.
 const usualSeed = 20261124
 
-// Now gives the level of this run. It fails a test where the variable has a word
+// Now returns the level of this run. It fails a test where the variable has a word
 // that is none.
 func Now(t testing.TB) Level {
 	t.Helper()
@@ -50,7 +50,7 @@ func Now(t testing.TB) Level {
 	}
 }
 
-// Of gives the number of rounds of this run. A variable of the environment with
+// Of returns the number of rounds of this run. A variable of the environment with
 // a name of the test's own, such as REGROW_TEST_KILLS, says another number; it may
 // be "" for none.
 func Of(t testing.TB, variable string, few, all int) int {
@@ -96,13 +96,13 @@ func Check(t *testing.T, variable string, few int, property func(*rapid.T)) {
 	rapid.Check(t, property)
 }
 
-// Seed gives the seed of what this run draws.
+// Seed returns the seed of what this run draws.
 func Seed(t testing.TB) int {
 	t.Helper()
 	return Number(t, seedEnv, usualSeed)
 }
 
-// Number gives the number that a variable of the environment says, or another one
+// Number returns the number that a variable of the environment says, or another one
 // where it says none.
 func Number(t testing.TB, variable string, otherwise int) int {
 	t.Helper()

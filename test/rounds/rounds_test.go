@@ -23,7 +23,7 @@ func taken(t *testing.T, n, always, more int) (cases []int) {
 	return cases
 }
 
-// TestDraw holds that a run has what it must always have and as much more as was
+// TestDraw checks that a run has what it must always have and as much more as was
 // asked for, that the seed says what, and that no case is left out by every seed.
 func TestDraw(t *testing.T) {
 	const n, always, more = 20, 3, 4
@@ -85,7 +85,7 @@ func TestOnly(t *testing.T) {
 	}
 }
 
-// TestCheck holds how many cases rapid has at each level, and that the next test
+// TestCheck checks how many cases rapid has at each level, and that the next test
 // has as many as before.
 func TestCheck(t *testing.T) {
 	wants := map[string]int{"few": 3, "all": 100, "soak": 1000}

@@ -19,7 +19,7 @@ func said(pkg, test, text, action string) string {
 `, pkg, test, text, action)
 }
 
-// TestSum holds what is counted, what is printed, and what counts as passed.
+// TestSum checks what is counted, what is printed, and what counts as passed.
 func TestSum(t *testing.T) {
 	events := said("p", "TestA", "quiet\n", "pass") +
 		said("p", "TestB/sub", "    a_test.go:7: needs a moon\n", "skip") +
@@ -71,7 +71,7 @@ func TestListed(t *testing.T) {
 	}
 }
 
-// TestMissing holds that a test which has passed nowhere is found: of this
+// TestMissing checks that a test which has passed nowhere is found: of this
 // package, only one that has passed is on the list.
 func TestMissing(t *testing.T) {
 	t.Setenv(record.Env, filepath.Join(t.TempDir(), "list"))

@@ -12,9 +12,8 @@ import (
 	"time"
 )
 
-// apt is Debian's package manager with a source list and folders of its own, so
-// that it sees another suite or architecture than the system's, and changes
-// nothing of the system.
+// apt is Debian's package manager with a source list and folders of its own. It can use
+// another suite or architecture than the system's, and does not change the system.
 type apt struct {
 	dir         string // everything lies in it
 	suite, arch string
@@ -26,13 +25,13 @@ const (
 	keyring        = "/usr/share/keyrings/debian-archive-keyring.gpg"
 )
 
-// mirrors gives where Debian's packages come from on this system: from where its
-// own packages come, or else from where Debian says.
+// mirrors returns the addresses of Debian's packages: those of this system's own packages,
+// or else Debian's default.
 func mirrors(ctx context.Context) (main, security string) {
 	main, security = debian, debianSecurity
 	out, err := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(SITE) $(RELEASE)", "Created-By: Packages").Output()
 	if err != nil {
-		return main, security // a system without apt says so at the next step
+		return main, security // a system without apt fails at the next step
 	}
 	for line := range strings.Lines(string(out)) {
 		site, release, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -73,8 +72,7 @@ func openApt(ctx context.Context, cache, suite, arch string) (*apt, error) {
 
 func (a *apt) path(name string) string { return filepath.Join(a.dir, name) }
 
-// run runs one of apt's programs, more than once if it fails: a mirror may have a
-// bad moment.
+// run runs one of apt's programs. It retries, because a mirror may fail temporarily.
 func (a *apt) run(ctx context.Context, program string, args ...string) (string, error) {
 	options := []string{
 		"Dir::Etc::sourcelist=" + a.path("debian.sources"), "Dir::Etc::sourceparts=-",
@@ -112,7 +110,7 @@ func (a *apt) run(ctx context.Context, program string, args ...string) (string, 
 	}
 }
 
-// depends gives the packages that a package needs by name.
+// depends returns the packages that a package needs by name.
 func (a *apt) depends(ctx context.Context, pkg string) ([]string, error) {
 	out, err := a.run(ctx, "apt-cache", "depends", pkg)
 	var names []string
@@ -124,8 +122,8 @@ func (a *apt) depends(ctx context.Context, pkg string) ([]string, error) {
 	return names, err
 }
 
-// download fetches packages, with all that they need if asked, checked against
-// the signed lists, and gives the paths of the files.
+// download fetches packages, with their dependencies if asked, checks them against the
+// signed lists, and returns the paths of the files.
 func (a *apt) download(ctx context.Context, needs bool, pkgs ...string) ([]string, error) {
 	old, err := filepath.Glob(a.path("archives/*.deb"))
 	if err != nil {
@@ -148,7 +146,7 @@ func (a *apt) download(ctx context.Context, needs bool, pkgs ...string) ([]strin
 	return debs, err
 }
 
-// unpack unpacks packages into a new folder. Nothing of them is run.
+// unpack unpacks packages into a new folder, without running any of their scripts.
 func unpack(ctx context.Context, dir string, debs ...string) error {
 	for _, deb := range debs {
 		sub := filepath.Join(dir, strings.TrimSuffix(filepath.Base(deb), ".deb"))

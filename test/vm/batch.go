@@ -23,7 +23,7 @@ import (
 	"regrow/test/vm/job"
 )
 
-// batch is what all kernels of one invocation run.
+// batch is the work of one invocation, for all kernels.
 type batch struct {
 	options
 	dir    string
@@ -31,7 +31,7 @@ type batch struct {
 	empty  string // initramfs with nothing to do
 	setups []setup
 	skip   map[string]map[string]string // by run, by test: why
-	// leftOut are packages that no guest runs.
+	// leftOut are packages that run in no guest.
 	leftOut []finding
 }
 
@@ -43,7 +43,7 @@ type setup struct {
 	runs      []job.Run
 }
 
-// cannot are tests that no guest can run, by package.
+// cannot are tests that cannot run in a guest, by package.
 var cannot = map[string]map[string]string{
 	"restore/internal/postfork": {"TestCalls": "it reads machine code with the go command, which the guest has not"},
 	"test/tally":                {"TestMissing": "it runs the go command, which the guest has not"},
@@ -55,7 +55,7 @@ var withoutC = map[string][]string{
 	"test/cstore": {"TestCPullsFromGo", "TestGoPullsFromC"},
 }
 
-// prepare builds all that the machines need.
+// prepare builds everything that the machines need.
 func (o options) prepare(ctx context.Context, cache, dir string) (*batch, error) {
 	b := &batch{options: o, dir: dir, skip: map[string]map[string]string{}}
 	w, err := newWorkshop(ctx, dir, o.arch)
@@ -94,7 +94,7 @@ func (o options) prepare(ctx context.Context, cache, dir string) (*batch, error)
 	if i < 0 {
 		return b, b.addFull(img, "", runs)
 	}
-	// These take longer than all others together, and come first for that.
+	// These take longer than all others together, so they come first.
 	err = b.addFull(img, " end to end", runs[i:i+1])
 	if others := slices.Concat(runs[:i], runs[i+1:]); err == nil && len(others) > 0 {
 		err = b.addFull(img, "", others)
@@ -108,7 +108,7 @@ func (o options) prepare(ctx context.Context, cache, dir string) (*batch, error)
 // endToEnd is the package of the end-to-end tests.
 const endToEnd = "test/e2e"
 
-// addFull makes a machine that has all there is in an image.
+// addFull makes a machine with a complete image.
 func (b *batch) addFull(img *image, name string, runs []job.Run) (err error) {
 	full := setup{name: name, memory: b.memory, runs: runs}
 	full.initramfs, err = b.write(img, fmt.Sprintf("full%d", len(b.setups)), runs)
@@ -136,7 +136,7 @@ func (b *batch) base(ctx context.Context, w *workshop) (*image, error) {
 	return img, errors.Join(w.program(ctx, img, "./test/vm/guest", "/init"), w.program(ctx, img, "./cmd/regrow", regrow))
 }
 
-// softFiles and hardFiles are what systemd gives a session.
+// softFiles and hardFiles are systemd's RLIMIT_NOFILE of a session.
 const (
 	softFiles = 1024
 	hardFiles = 524288
@@ -216,14 +216,14 @@ func either(names []string) string {
 	return "^(" + strings.Join(names, "|") + ")$"
 }
 
-// amounts is how much of what is drawn at random the tests draw.
+// amounts is how many random cases the tests draw.
 type amounts struct {
-	level                                             string // of what has no number of its own here, see test/rounds
+	level                                             string // of tests without a number of their own here, see test/rounds
 	kills, storms, hostile, restores, checks, sockets int
 	faultStep                                         int // one fault in so many
 }
 
-// Under emulation all takes ten times as long, so that few must do each time.
+// Under emulation everything takes ten times as long, so a usual run has few cases.
 var (
 	fewRounds  = amounts{level: "few", kills: 20, storms: 6, hostile: 30, restores: 250, checks: 20, sockets: 16_400, faultStep: 10}
 	hardRounds = amounts{level: "all", kills: 600, storms: 150, hostile: 3000, restores: 3000, checks: 1000, sockets: 20_000, faultStep: 1}
@@ -236,7 +236,8 @@ func (b *batch) amounts() amounts {
 	return fewRounds
 }
 
-// env says to the tests where they are, and how much they draw.
+// env returns the environment of the tests: the paths in the guest, and how many cases to
+// draw.
 func (b *batch) env() []string {
 	r := b.amounts()
 	return []string{
@@ -247,11 +248,11 @@ func (b *batch) env() []string {
 	}
 }
 
-// smallTest is the one that needs a machine with hardly any memory.
+// smallTest is the test that needs a machine with very little memory.
 const smallTest = "TestSmallMachine"
 
-// addSmall makes a machine with hardly more memory than the kernel needs, and
-// with the programs of busybox alone.
+// addSmall makes a machine with little more memory than the kernel needs, and with only
+// busybox's programs.
 func (b *batch) addSmall(ctx context.Context, w *workshop, programs string, run job.Run) error {
 	img, err := b.base(ctx, w)
 	if err != nil {
@@ -285,8 +286,8 @@ func (b *batch) addSmall(ctx context.Context, w *workshop, programs string, run 
 	return err
 }
 
-// all boots each kernel with each setup, several machines at a time, and tells
-// what came of it, kernel by kernel.
+// all boots each kernel with each setup, several machines at a time, and prints the
+// results, kernel by kernel.
 func (b *batch) all(ctx context.Context, kernels []kernel) (ok bool, err error) {
 	began := time.Now()
 	tried := make([][]trial, len(kernels)) // by kernel and setup; each machine writes its own
@@ -306,7 +307,7 @@ func (b *batch) all(ctx context.Context, kernels []kernel) (ok bool, err error) 
 	if err := group.Wait(); err != nil {
 		for i, k := range kernels {
 			for _, t := range tried[i] {
-				t.verdict.print(k.name) // what others have found out is not lost
+				t.verdict.print(k.name) // print the results of the other machines, too
 			}
 		}
 		return false, err

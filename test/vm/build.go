@@ -17,10 +17,10 @@ import (
 	"regrow/test/vm/job"
 )
 
-// workshop builds what a guest runs.
+// workshop builds the programs of a guest.
 type workshop struct {
 	root string // of the module
-	out  string // where binaries go
+	out  string // folder of the binaries
 	arch string
 }
 
@@ -32,7 +32,7 @@ type testPackage struct {
 	name                      string // the path from the module's root
 }
 
-// env builds for a guest that need not have the C library of the host.
+// env is the environment of builds for a guest, which may lack the host's C library.
 func (w *workshop) env() []string {
 	return append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+w.arch)
 }
@@ -49,7 +49,7 @@ func (w *workshop) goCommand(ctx context.Context, args ...string) ([]byte, error
 	return out, nil
 }
 
-// newWorkshop finds the module that the current folder is in.
+// newWorkshop returns a workshop for the module of the current folder.
 func newWorkshop(ctx context.Context, out, arch string) (*workshop, error) {
 	w := &workshop{root: ".", out: out, arch: arch}
 	root, err := w.goCommand(ctx, "list", "-m", "-f", "{{.Dir}}")
@@ -57,15 +57,15 @@ func newWorkshop(ctx context.Context, out, arch string) (*workshop, error) {
 	return w, err
 }
 
-// notInside are the packages with tests that no guest runs.
+// notInside are the packages whose tests run in no guest.
 var notInside = map[string]string{
 	"test/hostile":  "it measures time, and an emulated processor takes ten times as long",
 	"test/vm":       "it is what starts machines",
 	"test/vm/wrong": "it is what machines of test/vm fail by",
 }
 
-// packages lists the packages with tests that match the patterns, and those among
-// them that no guest runs.
+// packages lists the packages with tests that match the patterns, and those of them that
+// run in no guest.
 func (w *workshop) packages(ctx context.Context, patterns ...string) (pkgs []testPackage, not []finding, err error) {
 	out, err := w.goCommand(ctx, append([]string{"list", "-json=Dir,ImportPath,TestGoFiles,XTestGoFiles,TestImports,XTestImports"}, patterns...)...)
 	if err != nil {
@@ -93,18 +93,18 @@ func (w *workshop) packages(ctx context.Context, patterns ...string) (pkgs []tes
 	}
 }
 
-// draws reports whether the tests of a package draw cases at random by rapid, which
-// then has a flag for how many.
+// draws reports whether the tests of a package use rapid, so that they have its flag for
+// the number of cases.
 func (p testPackage) draws() bool {
 	return slices.Contains(append(p.TestImports, p.XTestImports...), "pgregory.net/rapid")
 }
 
-// testBinary builds the tests of a package into the image, and gives its path in
+// testBinary builds the tests of a package into the image, and returns the binary's path in
 // the guest.
 func (w *workshop) testBinary(ctx context.Context, img *image, p testPackage) (string, error) {
 	name := strings.ReplaceAll(p.name, "/", "-") + ".test"
 	file := filepath.Join(w.out, name)
-	// Without what a debugger needs the image is half as large.
+	// Without debug information the image is half as large.
 	if _, err := w.goCommand(ctx, "test", "-c", "-ldflags=-s -w", "-o", file, p.ImportPath); err != nil {
 		return "", err
 	}
@@ -121,7 +121,7 @@ func (w *workshop) program(ctx context.Context, img *image, pkg, inside string) 
 	return img.add(strings.TrimPrefix(inside, "/"), file)
 }
 
-// cPrograms are what tests would build with a C compiler, by name.
+// cPrograms are the programs that tests otherwise build with a C compiler, by name.
 var cPrograms = map[string]string{
 	"probe": "test/e2e/probe/probe.c",
 	"pull":  "test/cstore/pull/pull.c",
@@ -129,7 +129,7 @@ var cPrograms = map[string]string{
 	"get":   "test/cstore/get/get.c",
 }
 
-// compiler gives the C compiler for the guest's programs.
+// compiler returns the C compiler for the guest's programs.
 func (w *workshop) compiler() string {
 	if w.arch == "arm64" {
 		return "aarch64-linux-gnu-gcc"
@@ -147,8 +147,8 @@ func (w *workshop) cProgram(ctx context.Context, img *image, name string) error 
 	return img.add(path.Join(job.Programs, name)[1:], file)
 }
 
-// addSource puts the module into the image, since tests read their data, the
-// examples, and the source itself.
+// addSource adds the module to the image, because tests read their data, the examples, and
+// the source itself.
 func (w *workshop) addSource(img *image) error {
 	return filepath.WalkDir(w.root, func(file string, d fs.DirEntry, err error) error {
 		if err != nil || file == w.root {

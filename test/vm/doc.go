@@ -1,13 +1,13 @@
-// Command vm runs the tests of regrow in virtual machines, with kernels that
-// Debian ships or that are given by path. See docs/testing.md.
+// Command vm runs the tests of regrow in virtual machines, with Debian's kernels or with
+// kernels given by path. See docs/testing.md.
 //
 //	host                                        guest
 //	apt ─▶ kernel, programs ─┐
 //	go test -c, go build ────┼─▶ initramfs ──▶  init (test/vm/guest): mounts, does
 //	job.json ────────────────┘                  its job (test/vm/job), powers off
 //	   results ◀── second serial port ◀──────── lines of JSON
-//	   console ◀── first serial port ◀───────── what the kernel says
+//	   console ◀── first serial port ◀───────── messages of the kernel
 //
-// A test that was listed and did not end, a kernel that warned, a machine that
-// died or was silent: each is a failure, so that a dead machine is never green.
+// It is a failure if a listed test did not end, if the kernel warned, or if the machine
+// died or was silent. So a machine that dies never passes.
 package main

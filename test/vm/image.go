@@ -11,8 +11,8 @@ import (
 	"github.com/cavaliergopher/cpio"
 )
 
-// image is an initramfs while it is put together: entries by their path in the
-// guest, without a slash in front. A later entry takes the place of an earlier one.
+// image is an initramfs that is being assembled: entries by their path in the guest,
+// without a leading slash. A later entry replaces an earlier one.
 type image struct {
 	entries map[string]entry
 }
@@ -26,7 +26,7 @@ type entry struct {
 
 func newImage() *image { return &image{entries: map[string]entry{}} }
 
-// add takes a file, a link or a folder of the host as it is.
+// add adds a file, a link or a folder of the host unchanged.
 func (m *image) add(name, file string) error {
 	info, err := os.Lstat(file)
 	if err != nil {
@@ -63,7 +63,7 @@ func (m *image) folder(name string) { m.put(name, entry{mode: cpio.TypeDir | 0o7
 
 func (m *image) text(name, text string) { m.put(name, entry{mode: cpio.TypeReg | 0o644, text: text}) }
 
-// put adds an entry, and the folders that it lies in.
+// put adds an entry and its parent folders.
 func (m *image) put(name string, e entry) {
 	m.entries[name] = e
 	for dir := path.Dir(name); dir != "." && dir != "/"; dir = path.Dir(dir) {
@@ -73,9 +73,8 @@ func (m *image) put(name string, e entry) {
 	}
 }
 
-// write writes the image as the kernel reads it: folders come before what is in
-// them, since a path sorts before all that it is the beginning of. All of it
-// belongs to root.
+// write writes the image in the kernel's format. Folders come before their contents,
+// because a path sorts before all paths that it is a prefix of. Everything belongs to root.
 func (m *image) write(w io.Writer) error {
 	out := cpio.NewWriter(w)
 	for i, name := range slices.Sorted(maps.Keys(m.entries)) {
@@ -88,7 +87,7 @@ func (m *image) write(w io.Writer) error {
 
 func (e entry) write(out *cpio.Writer, name string, inode int64) error {
 	h := &cpio.Header{Name: name, Mode: e.mode, Links: 1, Inode: inode, Size: int64(len(e.text))}
-	if e.file == "" { // what a link leads to stands where a file's content does
+	if e.file == "" { // the target of a link is stored like the content of a file
 		if err := out.WriteHeader(h); err != nil {
 			return err
 		}

@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// kernel is one that a machine can boot.
+// kernel is a kernel that a machine can boot.
 type kernel struct {
-	name  string // as the user calls it
+	name  string // as given by the user
 	image string // path of the bzImage, or of the Image on arm64
 }
 
-// suites are the kernels of Debian by version, and the suite that has each.
+// suites are Debian's kernels by version, each with its suite.
 var suites = map[string]string{"5.10": "bullseye", "6.1": "bookworm", "6.12": "trixie"}
 
 // versions gives Debian's kernels, oldest first.
@@ -33,8 +33,8 @@ func versions() []string {
 	})
 }
 
-// kernelsOf reads what a user asks for: versions or paths with commas between, or
-// all, or newest.
+// kernelsOf parses the user's choice: versions or paths separated by commas, or all, or
+// newest.
 func kernelsOf(ctx context.Context, cache, arch, names string) ([]kernel, error) {
 	switch names {
 	case "", "all":
@@ -46,7 +46,7 @@ func kernelsOf(ctx context.Context, cache, arch, names string) ([]kernel, error)
 	for name := range strings.SplitSeq(names, ",") {
 		if _, ok := suites[name]; !ok {
 			if _, err := os.Stat(name); err != nil {
-				return nil, fmt.Errorf("kernel %q is none of %s, all, newest, and no file: %w", name, strings.Join(versions(), ", "), err)
+				return nil, fmt.Errorf("kernel %q is not one of %s, all, newest, and not a file: %w", name, strings.Join(versions(), ", "), err)
 			}
 			kernels = append(kernels, kernel{name: filepath.Base(name), image: name})
 			continue
@@ -60,8 +60,8 @@ func kernelsOf(ctx context.Context, cache, arch, names string) ([]kernel, error)
 	return kernels, nil
 }
 
-// debianKernel gives the image of one of Debian's kernels for clouds, from the
-// cache or the archive.
+// debianKernel returns the image of one of Debian's cloud kernels, from the cache or the
+// archive.
 func debianKernel(ctx context.Context, cache, arch, version string) (string, error) {
 	dir := filepath.Join(cache, "kernels", version+"-"+arch)
 	image := func() (string, error) {
@@ -79,7 +79,7 @@ func debianKernel(ctx context.Context, cache, arch, version string) (string, err
 	if err != nil {
 		return "", err
 	}
-	// The package depends on the one with the newest image.
+	// The package depends on the package with the newest image.
 	names, err := a.depends(ctx, "linux-image-cloud-"+arch)
 	if err != nil {
 		return "", err
@@ -97,7 +97,7 @@ func debianKernel(ctx context.Context, cache, arch, version string) (string, err
 	return image()
 }
 
-// unpackInto unpacks into a folder that appears at once, whole.
+// unpackInto unpacks into a folder that appears only when it is complete.
 func unpackInto(ctx context.Context, dir string, debs []string) error {
 	if len(debs) == 0 {
 		return errors.New("apt-get downloaded nothing")
@@ -115,7 +115,7 @@ func unpackInto(ctx context.Context, dir string, debs []string) error {
 	}
 	if err != nil {
 		err = errors.Join(err, os.RemoveAll(tmp))
-		if errors.Is(err, os.ErrExist) { // somebody else was faster
+		if errors.Is(err, os.ErrExist) { // another process was faster
 			return nil
 		}
 		return err

@@ -23,13 +23,13 @@ type model struct {
 	program string
 	pkg     string // Debian's, with the program
 	args    []string
-	console string   // what the kernel calls the first serial port
-	results string   // and the second one
-	port    []string // the second one, a device of the character device "results"
+	console string   // the kernel's name of the first serial port
+	results string   // the kernel's name of the second serial port
+	port    []string // QEMU's flags for the second port, on the character device "results"
 }
 
-// models are by Go's name of the architecture. Software must do: of a processor
-// that is emulated, the plainer is the faster.
+// models are the machines by Go's name of the architecture. The processors are simple
+// ones, because the simpler an emulated processor, the faster it is.
 var models = map[string]model{
 	"amd64": {
 		program: "qemu-system-x86_64", pkg: "qemu-system-x86",
@@ -45,27 +45,27 @@ var models = map[string]model{
 	},
 }
 
-// machine is one that can be started.
+// machine is a virtual machine that can be started.
 type machine struct {
 	arch      string
-	accel     string        // tcg, or kvm where that was seen to work
+	accel     string        // tcg, or kvm if that works
 	kernel    string        // path
 	initramfs string        // path
 	memory    int           // MiB
-	told      string        // more of the kernel's command line
-	dir       string        // for the console's text
-	silence   time.Duration // after which it is taken for dead, 0 for the usual
+	told      string        // additions to the kernel's command line
+	dir       string        // folder of the console's text
+	silence   time.Duration // after which it counts as dead, 0 for the default
 }
 
-// bootLimit and usualSilence are how long a machine may take to say its first word and
-// each later one. They are long: the host may have more to do.
+// bootLimit and usualSilence are how long a machine may take to send its first line and
+// each later one. They are long, because the host may be busy.
 const (
 	bootLimit    = 4 * time.Minute
 	usualSilence = 2 * time.Minute
 )
 
-// commandLine gives what the kernel is told. A warning is a panic, a panic ends the
-// machine; the clocks that watch for stuck processors would only watch the host.
+// commandLine returns the kernel's command line. A warning is a panic, and a panic ends the
+// machine. The watchdogs for stuck processors are off: they would only measure the host.
 func (m *machine) commandLine(more string) string {
 	return strings.Join([]string{
 		"console=" + models[m.arch].console, "loglevel=5", "panic=-1", "panic_on_warn=1", "oops=panic",
@@ -86,10 +86,10 @@ func (m *machine) args(commandLine string) []string {
 
 func (m *machine) consolePath() string { return filepath.Join(m.dir, "console.txt") }
 
-// badWords are what a kernel says when something is wrong with it.
+// badWords are the beginnings of a kernel's messages about a fault of its own.
 var badWords = regexp.MustCompile(`(?m)^.*(WARNING: (CPU|possible|suspicious|bad)|BUG: |Kernel panic|Oops|general protection fault|refcount_t: |INFO: task .* blocked).*$`)
 
-// complaints gives the lines in which the kernel complained, and the last lines
+// complaints returns the lines in which the kernel complained, and the last lines
 // of the console after the first of them.
 func (m *machine) complaints() []string {
 	text, err := os.ReadFile(m.consolePath())
@@ -105,13 +105,13 @@ func (m *machine) complaints() []string {
 	return lines[:min(len(lines), 60)]
 }
 
-// strayBreakpoint is how a kernel reports a breakpoint in its code that is not there any
-// more: it put one there itself while it changed the code, and has taken it away.
+// strayBreakpoint is how a kernel reports a breakpoint that no longer exists: the kernel
+// has set it itself while it changed its code, and has removed it.
 var strayBreakpoint = regexp.MustCompile(`(?m)^.*(Oops: int3|int3): 0000 \[#1\]`)
 
-// miscompiled reports whether the emulator has broken the kernel, and nothing was wrong
-// with it before: while that changes its own code on one processor and others run it,
-// QEMU 7.2 goes on with what it has translated before, once in a while.
+// miscompiled reports whether the emulator has broken the kernel, and there was no fault
+// before. While the kernel changes its own code on one processor and others execute it,
+// QEMU 7.2 sometimes executes the old translation.
 func (m *machine) miscompiled() bool {
 	text, err := os.ReadFile(m.consolePath())
 	if err != nil || m.accel != "tcg" {
@@ -121,7 +121,7 @@ func (m *machine) miscompiled() bool {
 	return stray != nil && (bad == nil || stray[0] <= bad[0])
 }
 
-// tail gives the last lines of the console.
+// tail returns the last lines of the console.
 func (m *machine) tail() string {
 	text, err := os.ReadFile(m.consolePath())
 	if err != nil {
@@ -131,8 +131,8 @@ func (m *machine) tail() string {
 	return strings.Join(lines[max(0, len(lines)-15):], "\n")
 }
 
-// boot starts the machine and hands each message to take, until it is off. The
-// error says how the machine failed, if it did: what its tests say is not looked at.
+// boot starts the machine and passes each message to take, until the machine is off. The
+// error is a failure of the machine; failures of its tests are not considered.
 func (m *machine) boot(ctx context.Context, take func(job.Message) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -197,8 +197,8 @@ func (m *machine) shell(ctx context.Context) error {
 	return cmd.Run()
 }
 
-// accelerator gives kvm if a machine with it boots and ends well, else tcg: the
-// device alone promises nothing.
+// accelerator returns kvm if a machine with it boots and ends without an error, else tcg:
+// that the device exists is not enough.
 func accelerator(ctx context.Context, m machine) string {
 	if f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
 		f.Close()

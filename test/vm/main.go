@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// options are what a user may choose.
+// options are the flags.
 type options struct {
 	kernels, arch  string
 	packages, run  string
@@ -28,7 +28,7 @@ type options struct {
 	timeout        time.Duration
 }
 
-// mostAtOnce bounds the memory that machines take where there are many processors.
+// mostAtOnce limits the memory of all machines on a host with many processors.
 const mostAtOnce = 4
 
 // everything is the pattern of all packages.
@@ -65,7 +65,7 @@ func main() {
 	}
 }
 
-// do reports whether all is well; an error means that it could not find out.
+// do reports whether everything passed; an error means that the machines could not run.
 func (o options) do(ctx context.Context) (ok bool, err error) {
 	if models[o.arch].program == "" {
 		return false, fmt.Errorf("no machine is known for the architecture %q", o.arch)
@@ -100,13 +100,13 @@ func (o options) do(ctx context.Context) (ok bool, err error) {
 	return b.all(ctx, kernels)
 }
 
-// whole reports whether all kernels of docs/kernels.md are tried, for somebody who
-// can look at what changes there.
+// whole reports whether this run may write docs/kernels.md: on amd64 with all kernels, not
+// in CI.
 func (o options) whole() bool {
 	return os.Getenv("CI") == "" && (o.kernels == "all" || o.kernels == "") && o.arch == "amd64"
 }
 
-// progress tells a person what goes on.
+// progress prints a line about the progress.
 func progress(format string, args ...any) {
 	fmt.Printf("%s  %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
 }

@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// need is something of the host that machines cannot do without, and the Debian
-// package that has it.
+// need is something that machines require from the host, and the Debian package that has
+// it.
 type need struct {
 	what, pkg string
 	there     func() error
 }
 
-// program is a need for what exec.LookPath finds.
+// program is a need for a program in PATH.
 func program(name, pkg string) need {
 	return need{name, pkg, func() error { _, err := exec.LookPath(name); return err }}
 }
@@ -28,13 +28,13 @@ func needs(arch string) []need {
 		program("dpkg-deb", "dpkg"),
 		{"the keys of Debian's archive", "debian-archive-keyring", func() error { _, err := os.Stat(keyring); return err }},
 	}
-	if arch == runtime.GOARCH { // else what needs programs in C is left out, see addTests
+	if arch == runtime.GOARCH { // otherwise tests with programs in C are left out, see addTests
 		all = append(all, program("cc", "gcc libc6-dev"))
 	}
 	return all
 }
 
-// lackError says all that is lacking, in one line.
+// lackError lists everything that is lacking, in one line.
 type lackError []need
 
 func (e lackError) Error() string {
@@ -45,7 +45,7 @@ func (e lackError) Error() string {
 	return fmt.Sprintf("machines need %s; install with: apt-get install %s", strings.Join(what, ", "), strings.Join(pkgs, " "))
 }
 
-// lacking gives an error that names what is not there, or nil.
+// lacking returns an error that names what is missing, or nil.
 func lacking(all []need) error {
 	var not lackError
 	for _, n := range all {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestLacking holds that whatever is not there is said in one line with the names of
-// the packages, and before anything is fetched or built.
+// TestLacking checks that everything that is missing is reported in one line with the names
+// of the packages, before anything is downloaded or built.
 func TestLacking(t *testing.T) {
 	for _, arch := range []string{"amd64", "arm64"} {
 		if m := models[arch]; m.pkg == "" || needs(arch)[0].pkg != m.pkg {

@@ -15,17 +15,17 @@ import (
 	"regrow/test/vm/job"
 )
 
-// outcome is how a test ended, in the words of test2json.
+// outcome is the result of a test, in the words of test2json.
 type outcome string
 
 const (
 	passed  outcome = "pass"
 	failed  outcome = "fail"
 	skipped outcome = "skip"
-	running outcome = "run" // and lost, if that is the last that was heard
+	running outcome = "run" // lost, if nothing follows
 )
 
-// testResult is what is known of a test or a subtest.
+// testResult is the state of a test or a subtest.
 type testResult struct {
 	outcome outcome
 	output  strings.Builder
@@ -33,7 +33,7 @@ type testResult struct {
 	seconds float64
 }
 
-// runResult is what is known of a job's run.
+// runResult is the state of a job's run.
 type runResult struct {
 	run     job.Run
 	listed  []string // top-level tests that the run must have ended
@@ -46,14 +46,14 @@ type runResult struct {
 	elapsed time.Duration
 }
 
-// results takes the messages of one machine.
+// results collects the messages of one machine.
 type results struct {
 	release string
 	runs    []*runResult
 	current *runResult
 	began   time.Time
 	decoder *decoder
-	// ended, if not nil, is called when a run has ended, line for each line.
+	// ended, if not nil, is called when a run has ended, and line for each line.
 	ended func(*runResult)
 	line  func(string)
 }
@@ -66,7 +66,7 @@ func newResults(runs []job.Run) *results {
 	return r
 }
 
-// take is for machine.boot.
+// take handles a message of machine.boot.
 func (r *results) take(m job.Message) error {
 	if m.Kind == job.Line || m.Kind == job.List || m.Kind == job.End {
 		if r.current == nil || r.current.run.Name != m.Run {
@@ -108,7 +108,7 @@ func (r *results) take(m job.Message) error {
 	return nil
 }
 
-// close ends what a dead machine did not.
+// close ends the runs that a dead machine did not end.
 func (r *results) close() error {
 	if r.decoder == nil {
 		return nil
@@ -121,7 +121,7 @@ func (r *results) close() error {
 // passed are the top-level tests that have passed.
 func (r *results) passed() (tests []record.Test) {
 	for _, run := range r.runs {
-		pkg, _, _ := strings.Cut(run.run.Name, " ") // what follows tells runs apart
+		pkg, _, _ := strings.Cut(run.run.Name, " ") // the rest distinguishes runs
 		for _, name := range run.order {
 			if run.tests[name].outcome == passed && !strings.Contains(name, "/") {
 				tests = append(tests, record.Test{Package: "regrow/" + pkg, Name: name})
@@ -207,7 +207,7 @@ func (run *runResult) take(e event) {
 	}
 }
 
-// slowest names the tests that took most of a run's time, "" if it was short.
+// slowest lists the tests that took most of a run's time, "" if the run was short.
 func (run *runResult) slowest() string {
 	const most, worth = 3, 10
 	var long []string
@@ -224,7 +224,7 @@ func (run *runResult) slowest() string {
 	return b.String()
 }
 
-// measures are what the tests have measured.
+// measures are the figures that the tests have printed.
 func (r *results) measures() (all []string) {
 	for _, run := range r.runs {
 		for _, name := range run.order {
@@ -236,7 +236,7 @@ func (r *results) measures() (all []string) {
 	return all
 }
 
-// verdict is the sum of a run: names with what is to be said of them.
+// verdict is the summary of a run: tests with their messages.
 type verdict struct {
 	passed          int
 	failed, skipped []finding
@@ -248,7 +248,7 @@ func (v *verdict) add(w verdict) {
 	v.skipped = append(v.skipped, w.skipped...)
 }
 
-// print tells what a reader must see of a kernel.
+// print prints the summary of a kernel.
 func (v *verdict) print(kernel string) {
 	for _, f := range v.skipped {
 		fmt.Printf("SKIP %s  %s: %s\n", kernel, f.name, f.why)
@@ -258,13 +258,13 @@ func (v *verdict) print(kernel string) {
 	}
 }
 
-// finding is something that a reader must see.
+// finding is a failure, with the name of a test or a run.
 type finding struct {
 	name, why string
 }
 
-// verdict judges a run. What was listed must have ended, and so must what was
-// begun; the binary must say of itself what its tests say of it.
+// verdict judges a run. All tests that were listed or have begun must have ended, and the
+// binary's exit status must agree with its tests.
 func (run *runResult) verdict(skip map[string]string) (v verdict) {
 	bad := func(name, format string, args ...any) {
 		v.failed = append(v.failed, finding{run.run.Name + " " + name, strings.TrimSpace(fmt.Sprintf(format, args...))})
@@ -277,7 +277,7 @@ func (run *runResult) verdict(skip map[string]string) (v verdict) {
 		case skipped:
 			v.skipped = append(v.skipped, finding{run.run.Name + " " + name, reason(t.output.String())})
 		case failed:
-			// Of a test with subtests these say it.
+			// A failed test with failed subtests is represented by these.
 			if !slices.ContainsFunc(run.order, func(sub string) bool {
 				return strings.HasPrefix(sub, name+"/") && run.tests[sub].outcome == failed
 			}) || strings.Count(t.output.String(), "\n") > 2 {
@@ -312,7 +312,7 @@ func (run *runResult) verdict(skip map[string]string) (v verdict) {
 	return v
 }
 
-// reason picks why a test was skipped from what it said.
+// reason extracts the reason of a skip from a test's output.
 func reason(output string) string {
 	var said []string
 	for line := range strings.Lines(output) {

@@ -8,23 +8,23 @@ import (
 	"regrow/test/vm/job"
 )
 
-// pure are the packages whose tests ask nothing of a kernel that depends on its
-// version. Where kernels share the work, the newest runs them for all.
+// pure are the packages whose tests do not depend on the version of the kernel. If kernels
+// share the work, only the newest runs them.
 var pure = []string{
 	"images", "images/internal/syntax", "restore/internal/landing", "restore/internal/lookup", "restore/internal/model", "restore/internal/plan",
 	"restore/internal/planner", "restore/internal/program", "restore/internal/show", "restore/internal/table", "tasktree", "tasktree/attr", "tasktree/kind", "tasktree/schema", "tasktree/shrink",
 	"test/drawn", "test/house", "test/inflight", "test/rounds", "test/tally",
 }
 
-// share is what one of several kernels runs.
+// share is the work of one of several kernels.
 type share struct {
 	part  string // K/N of the end-to-end tests, "" for all; see rounds.Part
-	newer string // the kernel that runs the pure packages in place of this one, "" for none
+	newer string // the kernel that runs the pure packages instead of this one, "" for none
 }
 
-// share gives that of kernel i. The last one, which is the newest where all are asked
-// for, runs everything, but for the end-to-end tests where there is a part for each
-// kernel: then all together have them all.
+// share returns the share of kernel i. The last kernel, usually the newest, runs everything.
+// Only if there is one part of the end-to-end tests for each kernel, it runs a part of
+// these: then all kernels together run all of them.
 func (b *batch) share(kernels []kernel, i int) share {
 	last := len(kernels) - 1
 	sh := share{part: fmt.Sprintf("%d/%d", i%b.draw+1, b.draw)}
@@ -37,7 +37,7 @@ func (b *batch) share(kernels []kernel, i int) share {
 	return sh
 }
 
-// runs gives those of a setup that this kernel has, and names the others.
+// runs returns the runs of a setup that this kernel executes, and the names of the others.
 func (sh share) runs(all []job.Run) (runs []job.Run, not []finding) {
 	for _, r := range all {
 		switch {
@@ -53,8 +53,8 @@ func (sh share) runs(all []job.Run) (runs []job.Run, not []finding) {
 	return runs, not
 }
 
-// commandLine gives what a guest must be told: the kernel puts what it does not
-// know into the environment of its first process.
+// commandLine returns the share as parameters of the kernel, which passes unknown ones to
+// the environment of its first process.
 func (sh share) commandLine() string {
 	if sh.part == "" {
 		return ""

@@ -12,15 +12,15 @@ import (
 	"regrow/test/vm/job"
 )
 
-// TestShare holds that the last kernel has everything, that the others have what
-// depends on a kernel and a part of the rest, and that nothing is lost unnamed.
+// TestShare checks that the last kernel runs everything, that the others run the tests that
+// depend on a kernel and a part of the rest, and that every omitted run is named.
 func TestShare(t *testing.T) {
 	runs := []job.Run{{Name: "restore"}, {Name: "images"}, {Name: endToEnd}}
 	kernels := []kernel{{name: "5.10"}, {name: "6.1"}, {name: "6.12"}}
 	for _, c := range []struct {
 		draw, kernel  int
 		runs, skipped string
-		told          string // begins so
+		told          string // beginning of the command line
 	}{
 		{1, 0, "restore images test/e2e", "", ""},
 		{2, 0, "restore test/e2e", "images (all of it), test/e2e", "REGROW_TEST_PART=1/2 regrow_without=images,"},
@@ -45,7 +45,7 @@ func TestShare(t *testing.T) {
 	}
 }
 
-// TestPure holds that each package that only the newest kernel tests is there.
+// TestPure checks that each pure package exists.
 func TestPure(t *testing.T) {
 	for _, name := range pure {
 		if tests, err := filepath.Glob(filepath.Join("..", "..", name, "*_test.go")); err != nil || len(tests) == 0 {
@@ -54,8 +54,8 @@ func TestPure(t *testing.T) {
 	}
 }
 
-// TestTouched holds that .ci/run tries all kernels where a package has changed whose
-// tests they all run, also one that is new or has moved.
+// TestTouched checks that .ci/run tries all kernels if a package has changed whose tests
+// they all run, also a new or moved one.
 func TestTouched(t *testing.T) {
 	root := os.DirFS("../..")
 	text, err := fs.ReadFile(root, ".ci/run")
@@ -64,7 +64,7 @@ func TestTouched(t *testing.T) {
 	}
 	m := regexp.MustCompile(`(?m)^kernels=\(([^)]*)\)`).FindSubmatch(text)
 	if m == nil {
-		t.Fatal(".ci/run does not say what kernels may answer differently to")
+		t.Fatal(".ci/run has no list of folders that depend on the kernel")
 	}
 	folders := strings.Fields(string(m[1]))
 	n := 0

@@ -9,8 +9,7 @@ import (
 	"strings"
 )
 
-// table is what each kernel answered to each feature, see TestFeatures in
-// test/e2e.
+// table has the answer of each kernel for each feature, see TestFeatures in test/e2e.
 type table struct {
 	kernels  []string // columns: release by kernel
 	features []string // rows
@@ -19,7 +18,7 @@ type table struct {
 
 func newTable() *table { return &table{answers: map[[2]string]string{}} }
 
-// add takes what came of a kernel.
+// add adds the results of a kernel.
 func (t *table) add(release string, tried []trial) {
 	t.kernels = append(t.kernels, release)
 	for _, trial := range tried {
@@ -31,7 +30,7 @@ func (t *table) add(release string, tried []trial) {
 	}
 }
 
-// answer takes what a test has said of a feature, if it is one that does.
+// answer adds the answer of a test, if it is a test of a feature.
 func (t *table) answer(release string, attrs map[string]string) {
 	feature := attrs["feature"]
 	if feature == "" {
@@ -43,7 +42,7 @@ func (t *table) answer(release string, attrs map[string]string) {
 	t.answers[[2]string{release, feature}] = cmp.Or(attrs["answer"], "LOST")
 }
 
-// markdown writes the table.
+// markdown returns the table in Markdown.
 func (t *table) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| feature | %s |\n|---%s|\n", strings.Join(t.kernels, " | "), strings.Repeat("|---", len(t.kernels)))
@@ -61,23 +60,23 @@ func (t *table) markdown() string {
 	return b.String()
 }
 
-// Marks around what is written anew in docs/kernels.md.
+// Marks around the table in docs/kernels.md.
 const (
 	tableBegin = "<!-- written by make test-vm -->\n"
 	tableEnd   = "<!-- end -->\n"
 )
 
-// replaceTable puts a table between the marks of a text.
+// replaceTable replaces the table between the marks of a text.
 func replaceTable(text, table string) (string, error) {
 	before, rest, ok := strings.Cut(text, tableBegin)
 	_, after, ok2 := strings.Cut(rest, tableEnd)
 	if !ok || !ok2 {
-		return "", errors.New("the marks around the table are not there")
+		return "", errors.New("the marks around the table are missing")
 	}
 	return before + tableBegin + "\n" + table + "\n" + tableEnd + after, nil
 }
 
-// write puts the table into a file of the docs.
+// write updates the table in a page.
 func (t *table) write(path string) error {
 	old, err := os.ReadFile(path)
 	if err != nil {

@@ -9,15 +9,15 @@ import (
 	"regrow/test/vm/job"
 )
 
-// trial is what came of one machine.
+// trial is the result of one machine.
 type trial struct {
 	results *results
 	verdict verdict
-	again   int // boots that were tried again
+	again   int // number of repeated boots
 }
 
-// boots is how often a kernel is booted that does not come up, or that the emulator
-// breaks. What else happens after the guest's first word counts at once.
+// boots is how often a kernel is booted if it does not come up, or if the emulator breaks
+// it. Any other failure after the guest's first line is final.
 const boots = 3
 
 // try boots one kernel with one setup. An error is one of the host.
@@ -38,7 +38,7 @@ func (b *batch) try(ctx context.Context, k kernel, s setup, sh share) (trial, er
 	for again+1 < boots && bootErr != nil && (r.release == "" || m.miscompiled() && !b.failed(r)) && ctx.Err() == nil {
 		again++
 		progress("%s%s did not come up, or was emulated badly, boot %d of %d: %v\n%s", k.name, s.name, again+1, boots, bootErr, indent(m.tail()))
-		_ = r.close() // what it has told so far was right, and is told again
+		_ = r.close() // its results so far are discarded: the next boot has them again
 		r = b.resultsOf(k, s, runs)
 		bootErr = m.boot(ctx, r.take)
 	}
@@ -63,7 +63,7 @@ func (b *batch) failed(r *results) bool {
 	return false
 }
 
-// resultsOf waits for the results of a machine, and tells of each package as it ends.
+// resultsOf waits for the results of a machine, and prints a line when a package ends.
 func (b *batch) resultsOf(k kernel, s setup, runs []job.Run) *results {
 	r := newResults(runs)
 	r.ended = func(run *runResult) {
@@ -81,7 +81,7 @@ func (b *batch) resultsOf(k kernel, s setup, runs []job.Run) *results {
 	return r
 }
 
-// judge sums up what came of one machine.
+// judge summarizes the results of one machine.
 func (b *batch) judge(m machine, r *results, bootErr error) (all verdict) {
 	for _, run := range r.runs {
 		all.add(run.verdict(b.skip[run.run.Name]))

@@ -12,20 +12,18 @@ import (
 	"strings"
 )
 
-// userlandSuite is where the guest's programs come from, whatever its kernel.
+// userlandSuite is Debian's suite of the guest's programs, for all kernels.
 const userlandSuite = "bookworm"
 
-// outside are the packages with the programs that tests start or trust, and that
-// a person at the shell wants.
+// outside are the packages with programs for tests and for the shell.
 var outside = []string{
 	"bash", "bsdutils", "busybox-static", "coreutils", "dash", "findutils", "grep", "mount", "procps", "sed",
 	"strace", "util-linux", "util-linux-extra",
 }
 
-// userland gives the folder that has the guest's packages, unpacked one beside
-// the other.
+// userland returns the folder with the guest's packages, each unpacked into a subfolder.
 func userland(ctx context.Context, cache, arch string) (string, error) {
-	// Another list is another folder, whatever the cache has.
+	// The name depends on the list, so that a changed list is not served from the cache.
 	sum := crc32.ChecksumIEEE([]byte(strings.Join(outside, " ")))
 	dir := filepath.Join(cache, "userland", fmt.Sprintf("%s-%s-%08x", userlandSuite, arch, sum))
 	if _, err := os.Stat(dir); err == nil {
@@ -43,7 +41,7 @@ func userland(ctx context.Context, cache, arch string) (string, error) {
 	return dir, unpackInto(ctx, dir, debs)
 }
 
-// wanted reports whether the guest has use for a file of a package.
+// wanted reports whether the guest needs a file of a package.
 func wanted(name string) bool {
 	for _, prefix := range []string{
 		"usr/share/", "usr/include/", "usr/lib/systemd/", "usr/lib/udev/", "usr/lib/locale/", "usr/games/",
@@ -56,7 +54,7 @@ func wanted(name string) bool {
 	return !strings.Contains(name, "/gconv/") && !strings.Contains(name, "/perl")
 }
 
-// addUserland puts the packages into an image.
+// addUserland adds the packages to an image.
 func addUserland(img *image, dir string) error {
 	packages, err := os.ReadDir(dir)
 	if err != nil {
@@ -88,7 +86,7 @@ func addUserland(img *image, dir string) error {
 // merged are the folders of the root that are links into usr in Debian.
 var merged = []string{"bin", "sbin", "lib", "lib64"}
 
-// usrMerged gives where a packaged path lies in the end.
+// usrMerged returns the final path of a file in a package.
 func usrMerged(name string) string {
 	first, _, _ := strings.Cut(name, "/")
 	if slices.Contains(merged, first) {

@@ -41,7 +41,7 @@ func TestKernelsByPath(t *testing.T) {
 	}
 }
 
-// TestImage reads back what was written: folders come before what is in them.
+// TestImage reads an image back: folders must come before their contents.
 func TestImage(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
@@ -104,12 +104,12 @@ func TestUsrMerged(t *testing.T) {
 	}
 }
 
-// marked gives a line as a test binary writes it for test2json.
+// marked returns a line in the form in which a test binary writes it for test2json.
 func marked(text string) job.Message {
 	return job.Message{Kind: job.Line, Run: "a", Text: "\x16" + text}
 }
 
-// TestVerdict shows that nothing that goes wrong is green.
+// TestVerdict checks that every kind of failure is reported.
 func TestVerdict(t *testing.T) {
 	start := job.Message{Kind: job.Start, Run: "a"}
 	list := job.Message{Kind: job.List, Run: "a", Tests: []string{"TestX", "TestY"}}
@@ -159,7 +159,7 @@ func TestVerdict(t *testing.T) {
 	r := newResults([]job.Run{{Name: "a"}})
 	for _, m := range []job.Message{{Kind: job.Start, Run: "b"}, {Kind: job.Line, Run: "a"}, {Kind: "what"}} {
 		if err := r.take(m); err == nil {
-			t.Errorf("%v was taken", m)
+			t.Errorf("%v was accepted", m)
 		}
 	}
 }
@@ -205,7 +205,7 @@ func TestTable(t *testing.T) {
 		t.Errorf("got %q, %v", text, err)
 	}
 	if _, err := replaceTable("no marks", want); err == nil {
-		t.Error("a text without marks was taken")
+		t.Error("a text without marks was accepted")
 	}
 }
 
@@ -227,7 +227,8 @@ func TestComplaints(t *testing.T) {
 	}
 }
 
-// TestMiscompiled holds what is taken for a fault of the emulator, with lines of a real one.
+// TestMiscompiled checks which messages count as a fault of the emulator, with lines of a
+// real one.
 func TestMiscompiled(t *testing.T) {
 	const oops = "[   35.271708] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI\r\n[   35.272358] RIP: 0010:kmem_cache_free+0x103/0x440\r\n"
 	for _, c := range []struct {
@@ -236,10 +237,10 @@ func TestMiscompiled(t *testing.T) {
 	}{
 		{oops, "tcg", true},
 		{"[   41.0] int3: 0000 [#1] SMP NOPTI\r\n", "tcg", true}, // 5.10
-		{oops, "kvm", false}, // a processor does it well
+		{oops, "kvm", false}, // a real processor does not have this fault
 		{"[    9.1] Oops: 0000 [#1] PREEMPT SMP NOPTI\r\n", "tcg", false},
 		{"[    9.1] BUG: unable to handle page fault\r\n", "tcg", false},
-		{"[    9.1] WARNING: CPU: 0 PID: 1 at fs/file.c:33 x+0x1/0x2\r\n" + oops, "tcg", false}, // something was wrong before
+		{"[    9.1] WARNING: CPU: 0 PID: 1 at fs/file.c:33 x+0x1/0x2\r\n" + oops, "tcg", false}, // there was another fault before
 	} {
 		m := machine{dir: t.TempDir(), accel: c.accel}
 		if err := os.WriteFile(m.consolePath(), []byte(c.text), 0o644); err != nil {
@@ -251,7 +252,7 @@ func TestMiscompiled(t *testing.T) {
 	}
 }
 
-// cachedKernel gives the newest kernel if it was fetched, and QEMU is there.
+// cachedKernel returns the newest kernel if it was downloaded and QEMU is installed.
 func cachedKernel(t *testing.T) kernel {
 	t.Helper()
 	if testing.Short() {
@@ -274,11 +275,11 @@ func cachedKernel(t *testing.T) kernel {
 	return kernel{name: "newest", image: found[0]}
 }
 
-// quick is a limit for what must not happen.
+// quick is a time limit for something that must not happen.
 const quick = 30 * time.Second
 
-// TestMachines boots machines that go wrong in each way that matters, and runs in
-// one of them a test that does not: only that one is green.
+// TestMachines boots machines that fail in each relevant way, and runs one good test in one
+// of them: only that test may pass.
 func TestMachines(t *testing.T) {
 	rounds.Only(t, rounds.All) // it takes minutes
 	k := cachedKernel(t)
@@ -288,7 +289,7 @@ func TestMachines(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := &batch{dir: dir}
-	for name, tests := range map[string]map[string]string{ // what is said of each, "" for nothing
+	for name, tests := range map[string]map[string]string{ // the message for each, "" for none
 		"lives":   {"TestWell": "", "TestLost": "lost", "TestLeaves": "left behind:\nprocess"},
 		"panics":  {"TestPanic": "lost", "machine": "the machine died", "kernel": "Kernel panic"},
 		"silence": {"TestSilence": "lost", "machine": "silent for"},
@@ -326,7 +327,7 @@ func TestMachines(t *testing.T) {
 			if err := r.close(); err != nil {
 				t.Fatal(err)
 			}
-			// These have done what they are for, however they ended.
+			// These tests fail on purpose.
 			var ran []record.Test
 			for _, run := range r.runs {
 				ran = append(ran, record.Test{Package: "regrow/test/vm/wrong", Name: run.run.Name})
@@ -349,13 +350,13 @@ func TestMachines(t *testing.T) {
 				delete(said, who)
 			}
 			if len(said) > 0 {
-				t.Errorf("more has failed: %q", said)
+				t.Errorf("unexpected failures: %q", said)
 			}
 		})
 	}
 }
 
-// TestSlowest holds that the tests that took longest are named, in their order.
+// TestSlowest checks that the slowest tests are listed, in order.
 func TestSlowest(t *testing.T) {
 	r := newResults([]job.Run{{Name: "a"}})
 	messages := []job.Message{{Kind: job.Start, Run: "a"}}
@@ -373,7 +374,7 @@ func TestSlowest(t *testing.T) {
 	}
 }
 
-// TestPassed holds which tests of a machine count as run.
+// TestPassed checks which tests of a machine count as passed.
 func TestPassed(t *testing.T) {
 	r := newResults([]job.Run{{Name: "a in 128 MiB"}})
 	for name, o := range map[string]outcome{"TestX": passed, "TestX/sub": passed, "TestY": skipped, "TestZ": failed, "TestLost": running} {

@@ -1,12 +1,12 @@
-// Command ballast compares restores by a Go program with a small heap and with a
-// large one: what a task costs must not depend on it, since no task keeps the heap.
+// Command ballast compares restores by a Go program with a small and a large heap: the cost
+// of a task must not depend on the heap, because no task has it.
 //
 //	go run ./test/bench/ballast -mib 1024
 //
-// It runs itself in turn, with and without the ballast, and prints each round and
-// the medians, a task: the time from the first clone to release, and the processor
-// time of Start and of all processes of the tree until they have ended, which other
-// load on the machine changes little.
+// It runs itself with and without the ballast in turn, and prints each round and the medians
+// for each task: the time from the first clone to release, and the processor time of Start
+// and of all processes of the tree until they have ended, which other load on the machine
+// changes little.
 package main
 
 import (
@@ -45,7 +45,7 @@ func main() {
 	}
 }
 
-// cost is what a task costs, in microseconds.
+// cost is the cost of a task, in microseconds.
 type cost struct{ release, cpu float64 }
 
 // compare runs this program in turn.
@@ -95,8 +95,8 @@ func run(mib, tasks int) (cost, error) {
 	return cost{each(release), each(cpu)}, nil
 }
 
-// cpu gives processor time in nanoseconds: that of this process (RUSAGE_SELF), or of
-// all that it and its children have waited for (RUSAGE_CHILDREN).
+// cpu returns processor time in nanoseconds: that of this process (RUSAGE_SELF), or of all
+// processes that it and its children have reaped (RUSAGE_CHILDREN).
 func cpu(who int) (int64, error) {
 	var u unix.Rusage
 	if err := unix.Getrusage(who, &u); err != nil {
@@ -108,7 +108,7 @@ func cpu(who int) (int64, error) {
 func restoreOnce(mib, tasks int) error {
 	ballast := make([]byte, mib<<20)
 	for i := 0; i < len(ballast); i += 4096 {
-		ballast[i] = 1 // each page is there
+		ballast[i] = 1 // allocates each page
 	}
 	tree, err := images.Decode(strings.NewReader(description(tasks)), "ballast.yaml", "")
 	if err != nil {

@@ -1,15 +1,15 @@
 /*
- * floor SHAPE N K BASE: the least that a tree can cost.
+ * floor SHAPE N K BASE: the minimal cost of a tree.
  *
  *	wide     one parent forks N children in a loop
  *	chain    each of N children forks the next
  *	private  wide, and each child opens K files of its own
  *
  * Each child has K open files at the numbers from BASE on and pauses. In wide and
- * chain they are dups of one file: nothing is shared, pulled or checked, so this
- * is the time and the memory that restoring a tree is measured against. In
- * private each file is opened as a restore must: looked at with O_PATH first,
- * since opening a FIFO would block, then opened through /proc/self/fd.
+ * chain they are dups of one file: nothing is pulled or checked. Restores are
+ * compared with the time and memory of this program. In private each file is opened
+ * as in a restore: first with O_PATH to check it, because opening a FIFO would
+ * block, then through /proc/self/fd.
  *
  *	parent:  fork fork fork ... ──▶ wait for left == 0 ──▶ print ──▶ kill, reap
  *	child:   open, dup3 x K ──▶ left-- ──▶ pause (the last one takes the time)
@@ -43,10 +43,10 @@
 enum {
 	MAX_TASKS = 200000,
 	MAX_FDS = 1 << 20,
-	WAIT_SECONDS = 60, /* until all children are ready; then something is wrong */
+	WAIT_SECONDS = 60, /* timeout until all children are ready */
 };
 
-/* What the parent and the children share. */
+/* Shared by the parent and the children. */
 struct shared {
 	int left;       /* children that are not ready; a futex */
 	int error;      /* errno of the first child that could not go on */
@@ -114,7 +114,7 @@ static pid_t fork_child(int i, pid_t parent);
 
 static _Noreturn void child(int i, pid_t parent)
 {
-	/* The parent may be dead already: then the signal never comes. */
+	/* If the parent has died already, the signal never comes. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
 		_exit(1);
 	if (tree.shape == CHAIN && i + 1 < tree.n && fork_child(i + 1, getpid()) < 0)
@@ -142,7 +142,7 @@ static pid_t fork_child(int i, pid_t parent)
 	return pid;
 }
 
-/* Waits until every child is ready. Gives 0 or an errno. */
+/* Waits until every child is ready. Returns 0 or an errno. */
 static int wait_ready(struct shared *sh)
 {
 	int64_t deadline = now_ns() + WAIT_SECONDS * INT64_C(1000000000);
@@ -165,7 +165,7 @@ static int wait_ready(struct shared *sh)
 	}
 }
 
-/* Memory that only this process has, in KiB, or -1. */
+/* Private memory of a process in KiB, or -1. */
 static long private_kib(pid_t pid)
 {
 	char path[64], line[256];
@@ -187,7 +187,7 @@ static long private_kib(pid_t pid)
 	return found == 2 ? sum : -1;
 }
 
-/* The processor time that a process has had, in nanoseconds: 0 if it is not told. */
+/* The processor time of a process in nanoseconds, 0 if it is unknown. */
 static int64_t cpu_ns(pid_t pid)
 {
 	char path[64];
@@ -257,7 +257,7 @@ int main(int argc, char **argv)
 	}
 	size = sizeof *tree.sh + tree.n * sizeof *tree.sh->pids;
 	tree.sh = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	/* What a chain leaves comes to this process, to be waited for. Since Linux 3.4. */
+	/* Orphans of a chain become children of this process, which reaps them. Since Linux 3.4. */
 	if (tree.sh == MAP_FAILED || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
 		perror("floor: memory");
 		return 1;

@@ -9,8 +9,8 @@ import (
 	"regrow/fdstore"
 )
 
-// memory gives the kernel memory of a message, by what all slabs of the machine
-// have more of: other programs change that, too.
+// memory returns the kernel memory of a message, by the growth of all slabs of the machine,
+// to which other programs contribute, too.
 func memory(p *pool, n int) (float64, int, error) {
 	before, err := slab()
 	if err != nil {

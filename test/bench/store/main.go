@@ -1,12 +1,12 @@
-// Command store measures what it costs to take files out of a store, beside the
-// other ways to hand descriptors over:
+// Command store measures the cost of getting files from a store, and of other ways to pass
+// descriptors:
 //
 //	go run ./test/bench/store > docs/performance/store.jsonl
 //
-// All is measured in rounds, each thing once a round, and the median of the rounds
-// is what counts: a line of JSON for each. Every file that was got is compared with
-// the one that was stored (kcmp), outside the time that is measured; one that is not
-// the same ends the run. The program starts itself again, as the takers.
+// Each round measures everything once; the result is the median of the rounds, with a line
+// of JSON for each figure. Every file that was got is compared with the stored one (kcmp),
+// outside the measured time; a difference ends the run. The program starts itself again for
+// the takers.
 package main
 
 import (
@@ -21,7 +21,7 @@ import (
 	"regrow/internal/service"
 )
 
-// takerEnv makes the program one of the takers.
+// takerEnv is the variable that makes the program one of the takers.
 const takerEnv = "BENCH_STORE_TAKER"
 
 func main() {
@@ -47,7 +47,7 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// line is one thing that was measured.
+// line is one figure.
 type line struct {
 	What  string  `json:"what"`            // get, named, group, add, worker, takers, close, memory
 	How   string  `json:"how"`             // nested, flat, service, dup, pidfd_getfd
@@ -96,7 +96,7 @@ func run(rounds, most int) error {
 	return nil
 }
 
-// pool is the files that are stored: message i holds file i modulo poolSize.
+// pool has the stored files: message i has file i modulo poolSize.
 type pool struct{ fds []int }
 
 const poolSize = 64

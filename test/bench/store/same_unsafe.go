@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// same demands that two descriptors of this process are one open file.
+// same returns an error unless two descriptors of this process share an open file.
 func same(a, b int) error {
 	const file = 0 // KCMP_FILE
 	pid := uintptr(os.Getpid())

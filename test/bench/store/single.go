@@ -12,8 +12,8 @@ import (
 	"regrow/fdstore"
 )
 
-// batch is how many gets are timed together, after warm ones that are not: between
-// two batches everything else was measured, and the caches are somebody else's.
+// batch is how many gets are timed together, after warm gets that are not timed: between two
+// batches everything else is measured, which fills the caches with other data.
 const (
 	batch = 256
 	warm  = 256
@@ -54,7 +54,7 @@ func opened(s *fdstore.Store) (*fdstore.Store, error) {
 	return fdstore.Open(fd)
 }
 
-// gets measures one taker: by number, by name, and a new one's first get.
+// gets measures one taker: gets by number and by name, and the first get of a new taker.
 func gets(p *pool, most int) (lines []*line, err error) {
 	for _, n := range sizes(most) {
 		nested, err := filled(p, n, fdstore.Nested)
@@ -73,7 +73,7 @@ func gets(p *pool, most int) (lines []*line, err error) {
 		if err != nil {
 			return nil, err
 		}
-		// A taker that has got from every shard has them open.
+		// A taker that has got files from every shard has the shards open.
 		before := openFDs()
 		for i := 0; i < n; i += 32 {
 			fds, _, err := getOne(taker, i, nil)
@@ -115,8 +115,7 @@ func getNamed(s *fdstore.Store, i int, fds []int) ([]int, int, error) {
 	return getOne(s, int(id), fds)
 }
 
-// timed gives the time of one get out of n, and compares each file that came with the
-// one it must be.
+// timed returns the time of one get of n, and compares each file with the stored one.
 func timed(p *pool, n int, get func(fds []int) ([]int, int, error)) (ns float64, err error) {
 	fds, of := make([]int, 0, n), make([]int, n)
 	for range min(warm, n) {
@@ -142,8 +141,8 @@ func timed(p *pool, n int, get func(fds []int) ([]int, int, error)) (ns float64,
 	return float64(took.Nanoseconds()) / float64(n), nil
 }
 
-// firstGet opens the store, looks one name up and gets the file, as each worker of a
-// server does: the median of some.
+// firstGet opens the store, looks up a name and gets the file, as each worker of a server
+// does. It returns the median of several.
 func firstGet(p *pool, s *fdstore.Store, n int) (float64, int, error) {
 	var took []float64
 	for range 31 {
@@ -214,7 +213,7 @@ func groups(p *pool, _ int) (lines []*line, err error) {
 	return lines, nil
 }
 
-// others measures what the kernel's own calls cost, adds, and the memory of messages.
+// others measures the kernel's own calls, adds, and the memory of messages.
 func others(p *pool, most int) ([]*line, error) {
 	self, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
@@ -270,7 +269,7 @@ func adds(p *pool, n int, named bool) (float64, int, error) {
 	return float64(time.Since(begin).Nanoseconds()) / float64(n), 0, nil
 }
 
-// must gives the result of a call that cannot fail here but for want of descriptors.
+// must returns the result of a call that can fail here only for lack of descriptors.
 func must(fd int, err error) int {
 	if err != nil {
 		exit(err)

@@ -22,7 +22,7 @@ const (
 	takerGets  = 8192 // of all takers of a round together
 )
 
-// takers measures several processes that get at once.
+// takers measures several processes that get files at the same time.
 func takers(p *pool, _ int) (lines []*line, err error) {
 	s, err := filled(p, takerFiles, fdstore.Nested)
 	if err != nil {
@@ -54,8 +54,8 @@ func takers(p *pool, _ int) (lines []*line, err error) {
 	return lines, nil
 }
 
-// race starts n takers, lets them get together, and gives the time of all divided by
-// the number of gets.
+// race starts n takers, has them get files at the same time, and returns the total time
+// divided by the number of gets.
 func race(p *pool, n int, kind string, give func(cmd *exec.Cmd) error) (ns float64, fds int, err error) {
 	inodes := make([]string, poolSize)
 	for i := range inodes {
@@ -113,8 +113,8 @@ func race(p *pool, n int, kind string, give func(cmd *exec.Cmd) error) (ns float
 	return ns, fds, nil
 }
 
-// take is a taker: it says that it is ready, waits for the end of its input, gets,
-// compares the inode of each file, and says how many descriptors it has left open.
+// take is a taker: it prints that it is ready, waits for the end of its input, gets files,
+// compares the inode of each, and prints how many descriptors it has open.
 func take(kind string) error {
 	inodes := strings.Split(os.Getenv("BENCH_STORE_INODES"), ",")
 	gets, err := strconv.Atoi(os.Getenv("BENCH_STORE_GETS"))
@@ -150,8 +150,8 @@ func take(kind string) error {
 	return nil
 }
 
-// getter opens what the taker gets from, and returns what gets a file, has it looked
-// at, and closes it.
+// getter opens the store or the service, and returns a function that gets a file, passes it
+// to a check, and closes it.
 func getter(kind string) (func(i int, look func(fd int) error) error, error) {
 	if kind == "store" {
 		s, err := fdstore.Inherited()

@@ -1,8 +1,8 @@
 /*
- * probe: a program in a restored tree that tells what it was started with, one
- * "key value" a line, on standard output. Nothing of it is told by regrow: each
- * answer comes from a system call of its own. Built with -static, so that no
- * loader and no environment come between.
+ * probe: a program in a restored tree that prints the state that it was started
+ * with, one "key value" a line, on standard output. Each value comes from a system
+ * call of its own, not from regrow. Built with -static, so that no loader changes
+ * anything.
  *
  *	limit NAME SOFT HARD   each resource limit ("unlimited" as -1)
  *	mask HEX               blocked signals, bit N-1 for signal N

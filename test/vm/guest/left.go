@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leavings is what a program could leave behind in the machine: the keys name
+// leavings are things that a program could leave behind in the machine: the keys name
 // processes, mounts, sockets, cgroups and files.
 type leavings map[string]bool
 
-// look sees what is there, kernel threads and this process apart.
+// look lists everything that exists, without kernel threads and this process.
 func look() (leavings, error) {
 	found := leavings{}
 	procs, err := os.ReadDir("/proc")
@@ -29,7 +29,7 @@ func look() (leavings, error) {
 		if err != nil || pid == 1 {
 			continue
 		}
-		// State, ppid: fields 3 and 4, behind the name in parentheses. The
+		// State, ppid: fields 3 and 4, after the name in parentheses. The
 		// parent of kernel threads is kthreadd, 2.
 		stat, err := os.ReadFile("/proc/" + p.Name() + "/stat")
 		if err != nil {
@@ -64,8 +64,8 @@ func look() (leavings, error) {
 	return found, nil
 }
 
-// left gives what was not there before, and ends the processes among it. What is
-// on its way out gets a moment; orphans are reaped.
+// left returns what did not exist before, and ends the processes among it. It waits a
+// moment for things that are just ending, and reaps orphans.
 func (before leavings) left() ([]string, error) {
 	var more []string
 	for range 50 {
@@ -78,7 +78,7 @@ func (before leavings) left() ([]string, error) {
 		if more = slices.Sorted(maps.Keys(now)); len(more) == 0 {
 			return nil, nil
 		}
-		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // a mount or a socket that goes tells nobody
+		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // there is no event for the end of a mount or a socket
 	}
 	for _, what := range more {
 		var pid int

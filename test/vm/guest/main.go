@@ -1,7 +1,7 @@
-// Command guest is the first process of a virtual machine that tests regrow: it
-// mounts what is needed, does the Job that it finds, tells of it on a serial
-// port, and turns the machine off. If it ends in any other way, the kernel
-// panics, and the host sees a machine that died.
+// Command guest is the first process of a virtual machine that tests regrow. It mounts
+// file systems, does its Job, sends the results over a serial port, and powers the machine
+// off. If it ends in any other way, the kernel panics, and for the host the machine has
+// died.
 package main
 
 import (
@@ -22,7 +22,7 @@ func main() {
 	os.Exit(1) // the kernel panics
 }
 
-// run returns only if something went wrong.
+// run returns only with an error.
 func run() error {
 	if err := setUp(); err != nil {
 		return fmt.Errorf("set up: %w", err)
@@ -32,8 +32,8 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	// This also keeps os/exec from giving children the limit back that this process
-	// was started with.
+	// This also prevents os/exec from restoring in children the limit with which this
+	// process was started.
 	limit := unix.Rlimit{Cur: j.SoftFiles, Max: j.HardFiles}
 	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, &limit, nil); err != nil {
 		return os.NewSyscallError("prlimit", err)

@@ -11,7 +11,7 @@ import (
 	"regrow/test/vm/job"
 )
 
-// port is the serial line to the host. Its methods may be called at once.
+// port is the serial line to the host. Its methods are safe for concurrent use.
 type port struct {
 	mu  sync.Mutex
 	enc *json.Encoder
@@ -30,7 +30,7 @@ func openPort() (*port, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("ioctl(TCGETS)", err)
 	}
-	// Bytes as they are: no echo, no newline made into two bytes.
+	// Raw mode: no echo, no conversion of newlines.
 	t.Iflag, t.Oflag, t.Lflag = 0, 0, 0
 	t.Cflag = unix.CS8 | unix.CREAD | unix.CLOCAL | unix.B115200
 	if err := unix.IoctlSetTermios(int(f.Fd()), unix.TCSETS, t); err != nil {
@@ -39,7 +39,7 @@ func openPort() (*port, error) {
 	return &port{enc: json.NewEncoder(f)}, nil
 }
 
-// send tells the host something.
+// send sends a message to the host.
 func (p *port) send(m job.Message) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

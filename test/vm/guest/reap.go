@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// own is the child that this process has started and waits for, 0 if none.
+// own is the child that this process has started and is waiting for, 0 if none.
 var own struct {
 	sync.Mutex
 	pid int
@@ -36,8 +36,7 @@ func waitOwn(cmd *exec.Cmd) error {
 	return err
 }
 
-// reapOrphans takes the status of all that comes to this process, as the first
-// process of a system must.
+// reapOrphans reaps all orphans of the system, as its first process must.
 func reapOrphans() {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, unix.SIGCHLD)

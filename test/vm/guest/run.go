@@ -16,7 +16,7 @@ import (
 	"regrow/test/vm/job"
 )
 
-// doRuns does all runs and says so to the host.
+// doRuns does all runs and reports them to the host.
 func doRuns(runs []job.Run) error {
 	p, err := openPort()
 	if err != nil {
@@ -54,8 +54,8 @@ func tell(p *port, runs []job.Run) error {
 	return p.send(job.Message{Kind: job.Done})
 }
 
-// doRun starts a test binary twice: to know what it has, so that the host can
-// tell when a test is lost, and to run it.
+// doRun starts a test binary twice: to list its tests, so that the host notices a lost
+// test, and to run them.
 func doRun(p *port, r job.Run) error {
 	if err := p.send(job.Message{Kind: job.Start, Run: r.Name}); err != nil {
 		return err
@@ -97,8 +97,8 @@ func doRun(p *port, r job.Run) error {
 	return p.send(job.Message{Kind: job.End, Run: r.Name, Status: status, Left: left})
 }
 
-// start runs a test binary in a session of its own and gives its lines. What the
-// binary leaves running may keep its output open: that is not waited for.
+// start runs a test binary in a session of its own and returns its lines. It does not wait
+// for processes that the binary leaves running and that keep its output open.
 func start(r job.Run, args []string, line func(string) error) (status int, err error) {
 	cmd := exec.Command(r.Binary, args...)
 	cmd.Dir = r.Dir
@@ -138,7 +138,7 @@ func start(r job.Run, args []string, line func(string) error) (status int, err e
 	return status, nil
 }
 
-// copyLines gives each line without its end, and the last one, if it has none.
+// copyLines sends each line without its newline, also a last line without one.
 func copyLines(r io.Reader, line func(string) error) error {
 	in := bufio.NewReader(r)
 	for {

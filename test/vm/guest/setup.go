@@ -19,7 +19,7 @@ var mounts = []struct{ source, target, kind, data string }{
 	{"cgroup2", "/sys/fs/cgroup", "cgroup2", ""},
 }
 
-// setUp makes a system of what the kernel has started.
+// setUp mounts file systems and configures the machine.
 func setUp() error {
 	for _, m := range mounts {
 		if err := os.MkdirAll(m.target, 0o755); err != nil {
@@ -34,12 +34,12 @@ func setUp() error {
 			return err
 		}
 	}
-	// A cgroup below the root can limit memory only if its parent says so.
+	// A cgroup below the root can limit memory only if its parent allows it.
 	if err := os.WriteFile("/sys/fs/cgroup/cgroup.subtree_control", []byte("+memory +pids"), 0o644); err != nil {
 		return err
 	}
-	// The first cgroup with memory of its own makes the kernel change its code, which
-	// the host emulates best while nothing else runs. See miscompiled in test/vm.
+	// The first cgroup with a memory controller makes the kernel change its code. The
+	// emulator handles that best while nothing else runs. See miscompiled in test/vm.
 	if err := os.Mkdir("/sys/fs/cgroup/first", 0o755); err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func setUp() error {
 	return loopbackUp()
 }
 
-// loopbackUp sets the interface lo up, which gives it its addresses.
+// loopbackUp brings up the interface lo, which adds its addresses.
 func loopbackUp() error {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -7,14 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shell gives a person the console until the shell ends.
+// shell runs a shell on the console until it ends.
 func shell() error {
 	console, err := os.OpenFile("/dev/console", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		return err
 	}
 	defer console.Close()
-	// /dev/console can be no controlling terminal; what it stands for can.
+	// /dev/console cannot be a controlling terminal, but the device behind it can.
 	cmd := exec.Command("/usr/bin/setsid", "--ctty", "--wait", "/bin/bash", "--login")
 	if path := os.Getenv("regrow_shell"); path != "" {
 		tty, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
@@ -30,6 +30,6 @@ func shell() error {
 	if err := startOwn(cmd); err != nil {
 		return err
 	}
-	_ = waitOwn(cmd) // how the person ended it is of no matter
+	_ = waitOwn(cmd) // its status does not matter
 	return nil
 }

@@ -1,4 +1,4 @@
-// Package job is what the two sides of a virtual machine tell each other: what
-// the guest is to run (a Job, a file of the initramfs), and what comes of it
-// (Messages, lines of JSON over a serial port).
+// Package job is the protocol between the host and a virtual machine: the guest's work (a
+// Job, a file in the initramfs), and its results (Messages, lines of JSON over a serial
+// port).
 package job

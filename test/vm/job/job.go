@@ -10,7 +10,7 @@ import (
 const (
 	Path     = "/job.json"
 	Tests    = "/tests"    // test binaries
-	Programs = "/programs" // regrow and what the tests would build
+	Programs = "/programs" // regrow and programs that tests otherwise build
 	Source   = "/src"      // the module, for testdata and examples
 )
 
@@ -18,25 +18,25 @@ const (
 // environment, with the name of the port for Messages.
 const Results = "regrow_results"
 
-// Without is such a variable with the names of runs that this guest leaves out, with
-// commas between: kernels share an initramfs, and not all do all of its job.
+// Without is a variable of the same kind with the names of runs that this guest omits,
+// separated by commas: kernels share an initramfs, and not all run its whole job.
 const Without = "regrow_without"
 
-// Job is what a guest does between boot and power-off.
+// Job is the work of a guest between boot and power-off.
 type Job struct {
-	// Shell starts a shell on the console in place of the runs.
+	// Shell starts a shell on the console instead of the runs.
 	Shell bool `json:"shell,omitempty"`
 	// Runs are done in order.
 	Runs []Run `json:"runs,omitempty"`
-	// SoftFiles and HardFiles are RLIMIT_NOFILE of what runs.
+	// SoftFiles and HardFiles are RLIMIT_NOFILE of the runs.
 	SoftFiles uint64 `json:"soft_files"`
 	HardFiles uint64 `json:"hard_files"`
 }
 
 // Run is one start of a test binary.
 type Run struct {
-	// Name is unique in a job: the package's path from the module's root, and
-	// what else tells runs apart.
+	// Name is unique in a job: the package's path from the module's root, and a
+	// suffix if a package has several runs.
 	Name string `json:"name"`
 	// Binary is a path in the guest, Dir the folder that it starts in.
 	Binary string `json:"binary"`
@@ -45,7 +45,7 @@ type Run struct {
 	// means all, and none.
 	Run  string `json:"run,omitempty"`
 	Skip string `json:"skip,omitempty"`
-	// Args are more of the binary's flags.
+	// Args are further flags of the binary.
 	Args []string `json:"args,omitempty"`
 	// Env is added to the guest's environment.
 	Env []string `json:"env,omitempty"`

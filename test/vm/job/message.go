@@ -1,6 +1,6 @@
 package job
 
-// Kind tells what a Message says.
+// Kind is the type of a Message.
 type Kind string
 
 // The kinds, in the order in which they come:
@@ -14,12 +14,12 @@ const (
 	Line  Kind = "line"  // Text: a line of the binary's output
 	End   Kind = "end"   // Status: of the binary; Left: what it left behind
 	Alive Kind = "alive" // the guest lives
-	Error Kind = "error" // Text: the guest cannot go on
+	Error Kind = "error" // Text: why the guest cannot go on
 	Done  Kind = "done"  // all runs were done; power-off follows
 )
 
-// AliveSeconds is the longest time that a living guest is silent, measured by
-// its own clock.
+// AliveSeconds is the longest time between two messages of a running guest, by its own
+// clock.
 const AliveSeconds = 5
 
 // Message is one line from the guest.

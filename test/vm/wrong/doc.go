@@ -1,3 +1,3 @@
-// Package wrong has tests that go wrong on purpose: they show that a machine in
-// which something goes wrong is never taken for a good one.
+// Package wrong has tests that fail on purpose, to check that failures in a machine are
+// always reported.
 package wrong

@@ -9,8 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// needMachine skips what must happen only in a machine that TestMachines of
-// test/vm has started for it.
+// needMachine skips a test unless TestMachines of test/vm has started this machine for it.
 func needMachine(t *testing.T) {
 	t.Helper()
 	if os.Getenv("REGROW_TEST_WRONG") != "1" {
@@ -56,11 +55,11 @@ func TestStays(t *testing.T) {
 	time.Sleep(time.Minute)
 }
 
-// TestSilence stops the machine's first process, so that nothing is heard of it.
+// TestSilence stops the machine's first process, so that the machine sends nothing.
 func TestSilence(t *testing.T) {
 	needMachine(t)
-	// The first process takes no signal that it does not want, but a cgroup's
-	// freezer asks nobody.
+	// The first process ignores signals without a handler, but a cgroup's freezer stops
+	// it.
 	dir := "/sys/fs/cgroup/frozen"
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
