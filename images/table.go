@@ -90,7 +90,7 @@ type cloexec struct{ of *table }
 
 var _ schema.Worded = cloexec{}
 
-func (c cloexec) list() *tasktree.Cloexec { return &c.of.Task.Cloexec }
+func (c cloexec) list() *tasktree.Cloexec { return &c.of.Cloexec }
 func (c cloexec) Len() int                { return len(c.list().Ranges) }
 func (c cloexec) Add()                    { c.list().Ranges = append(c.list().Ranges, schema.Text{}) }
 func (c cloexec) Word() *schema.Text      { return &c.list().All }

@@ -4,10 +4,11 @@ import (
 	"slices"
 
 	"regrow/tasktree"
+	"regrow/tasktree/schema"
 )
 
-// fitting tells which of several processes that run one program is which task, by the open
-// files that each has: those of tasks that are matched are known.
+// fitting tells which of several processes that run one program is which task, by what each
+// has: the open files of tasks that are matched are known.
 type fitting struct {
 	tree *tasktree.Tree
 	own  map[string]int // descriptors of this process, by key
@@ -16,17 +17,22 @@ type fitting struct {
 	classes map[end]*class
 	ends    map[*class]end
 	entries map[*tasktree.OpenFile]*entry
+	counts  map[*tasktree.Task]int
 	tries   int
 }
 
-// mostFits is how many processes are held against tasks at most, so that thousands of
-// which none fits do not take minutes. The order counts then.
-const mostFits = 1 << 22
+// mostFits bounds how often processes are held against tasks, so that thousands of which
+// none fits take a second and not minutes; the order counts then. To compare descriptors
+// counts as costOfFit.
+const (
+	mostFits  = 1 << 25
+	costOfFit = 8
+)
 
 func newFitting(tree *tasktree.Tree, own map[string]int, paths *resolver) *fitting {
 	return &fitting{
 		tree: tree, own: own, paths: paths,
-		classes: map[end]*class{}, ends: map[*class]end{}, entries: map[*tasktree.OpenFile]*entry{},
+		classes: map[end]*class{}, ends: map[*class]end{}, entries: map[*tasktree.OpenFile]*entry{}, counts: map[*tasktree.Task]int{},
 	}
 }
 
@@ -55,10 +61,37 @@ func (f *fitting) learn(t *tasktree.Task, p *process) {
 	}
 }
 
-// fits reports whether a process runs a task's program and has just the open files that the
-// task has.
-func (f *fitting) fits(t *tasktree.Task, p *process) bool {
-	if f.tries++; f.tries > mostFits || p.table == nil || p.table.err != nil {
+// keeps reports whether a process has as many descriptors as exec has left the task: its
+// program has opened none, and it is no other one that has more.
+func (f *fitting) keeps(t *tasktree.Task, p *process) bool {
+	f.tries++
+	return f.tries <= mostFits && p.table != nil && f.count(t) == len(p.table.fds)
+}
+
+// count gives how many descriptors a task keeps.
+func (f *fitting) count(t *tasktree.Task) int {
+	n, ok := f.counts[t]
+	if !ok {
+		fds := t.Table().FDs
+		for i := range fds {
+			if kept(t, &fds[i]) {
+				n++
+			}
+		}
+		f.counts[t] = n
+	}
+	return n
+}
+
+// fits reports whether a process runs a task's program and has the open files that the task
+// has, and perhaps others.
+func (f *fitting) fits(t *tasktree.Task, p *process) bool { return f.matches(t, p, false) }
+
+// lacks is fits for a process that has closed some of them.
+func (f *fitting) lacks(t *tasktree.Task, p *process) bool { return f.matches(t, p, true) }
+
+func (f *fitting) matches(t *tasktree.Task, p *process, some bool) bool {
+	if f.tries += costOfFit; f.tries > mostFits || p.table == nil || p.table.err != nil {
 		return false
 	}
 	fds := t.Table().FDs
@@ -67,11 +100,31 @@ func (f *fitting) fits(t *tasktree.Task, p *process) bool {
 			continue
 		}
 		live := p.table.find(fds[i].FD)
-		if live == nil || !f.can(end{fds[i].Open, fds[i].End}, live.class) {
+		switch {
+		case live == nil && some:
+		case live == nil || !f.can(end{fds[i].Open, fds[i].End}, live.class):
 			return false
 		}
 	}
 	return runs(t, p)
+}
+
+// says reports whether a process has the folder, the attributes and the variables that the
+// task says of itself, as far as they were read.
+func (f *fitting) says(t *tasktree.Task, p *process) bool {
+	if t.Cwd.Said() && p.cwd != "" {
+		if same, why := f.paths.leads(f.tree.Join(t.Cwd.Value), p.cwd); !same && why == "" {
+			return false
+		}
+	}
+	for _, a := range t.Attributes {
+		for _, b := range p.attrs {
+			if a.Key() == b.Key() && len(schema.Compare(a, b)) > 0 {
+				return false
+			}
+		}
+	}
+	return p.env == nil || !slices.ContainsFunc(t.Env, func(v tasktree.EnvVar) bool { return !slices.Contains(p.env, v.Name+"="+v.Value) })
 }
 
 // can reports whether an open file may be the one that is described.

@@ -419,50 +419,47 @@ func (r *randomTrees) drawFile(t *rapid.T, i int) *randomFile {
 	return f
 }
 
-func (tree *randomTree) drawTask(t *rapid.T, i int, flat bool, program int) *randomTask {
-	task := &randomTask{name: fmt.Sprintf("t%d", i), parent: -1, shares: -1, short: rapid.Bool().Draw(t, "short")}
-	if some(t, 8, "long") {
+func (t *randomTree) drawTask(rt *rapid.T, i int, flat bool, program int) *randomTask {
+	task := &randomTask{name: fmt.Sprintf("t%d", i), parent: -1, shares: -1, short: rapid.Bool().Draw(rt, "short")}
+	if some(rt, 8, "long") {
 		task.name += "-with-a-long-name" // more than the kernel keeps of it
 	}
 	if i > 0 {
 		holders := []int{}
-		for j, other := range tree.tasks {
+		for j, other := range t.tasks {
 			if !other.run {
 				holders = append(holders, j)
 			}
 		}
 		if len(holders) > 0 && !flat {
-			task.parent = rapid.SampledFrom(holders).Draw(t, "parent")
+			task.parent = rapid.SampledFrom(holders).Draw(rt, "parent")
 		} else {
 			task.parent = 0
 		}
 	}
-	task.run = (i > 0 || !flat) && some(t, program, "run")
-	if task.parent >= 0 && !task.run && !tree.tasks[task.parent].run && tree.tasks[task.parent].shares < 0 && some(t, 6, "shares") {
+	task.run = (i > 0 || !flat) && some(rt, program, "run")
+	if task.parent >= 0 && !task.run && !t.tasks[task.parent].run && t.tasks[task.parent].shares < 0 && some(rt, 6, "shares") {
 		task.shares = task.parent
 	}
-	if tree.namespaces != "" && i > 0 && some(t, 4, "exact pid") {
+	if t.namespaces != "" && i > 0 && some(rt, 4, "exact pid") {
 		task.pid = 300 + 7*i
 	}
-	if some(t, 4, "cwd") {
-		task.cwd = rapid.SampledFrom([]string{"/", "/usr", "sub", "way", "./sub/../way/."}).Draw(t, "folder")
+	if some(rt, 4, "cwd") {
+		task.cwd = rapid.SampledFrom([]string{"/", "/usr", "sub", "way", "./sub/../way/."}).Draw(rt, "folder")
 	}
-	if some(t, 4, "umask") {
-		task.umask = rapid.SampledFrom([]string{"0", "0022", "0027", "0777"}).Draw(t, "mask")
-		if task.umask == "0" {
-			task.umask = `"0"`
-		}
+	if some(rt, 4, "umask") {
+		task.umask = rapid.SampledFrom([]string{"0", "0022", "0027", "0777"}).Draw(rt, "mask")
 	}
-	if some(t, 4, "nice") {
-		task.nice = strconv.Itoa(rapid.IntRange(0, 19).Draw(t, "value"))
+	if some(rt, 4, "nice") {
+		task.nice = strconv.Itoa(rapid.IntRange(0, 19).Draw(rt, "value"))
 	}
 	if task.shares >= 0 {
 		return task
 	}
-	for _, n := range (&drawn{}).drawNumbers(t) {
-		file := rapid.IntRange(0, len(tree.files)-1).Draw(t, "open file")
+	for _, n := range (&drawn{}).drawNumbers(rt) {
+		file := rapid.IntRange(0, len(t.files)-1).Draw(rt, "open file")
 		task.fds = append(task.fds, &randomFD{
-			number: n, file: file, end: rapid.SampledFrom(tree.files[file].ends()).Draw(t, "end"), cloexec: some(t, 3, "cloexec"),
+			number: n, file: file, end: rapid.SampledFrom(t.files[file].ends()).Draw(rt, "end"), cloexec: some(rt, 3, "cloexec"),
 		})
 	}
 	return task

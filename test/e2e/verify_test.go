@@ -353,7 +353,8 @@ func TestVerifySamePrograms(t *testing.T) {
 				fmt.Fprintf(&files, "  f%d: {type: reg, path: f%[1]d, flags: [O_RDWR, O_CREAT]}\n  p%[1]d: {type: pipe}\n", i)
 				fmt.Fprintf(&tasks, "      - {name: t%d, fds: {0: null, 1: p%[1]d.w, 2: p%d.r, 7: f%[1]d}, run: [sleep, 1000]}\n", i, (i+1)%n)
 			}
-			path := write(t, "version: 1\nfiles:\n  null: {type: reg, path: /dev/null}\n"+files.String()+"tasks:\n  - name: root\n    children:\n"+tasks.String())
+			text := "version: 1\nfiles:\n  null: {type: reg, path: /dev/null}\n" + files.String() + "tasks:\n  - name: root\n    children:\n" + tasks.String()
+			path := write(t, text)
 			rep := report(t, run(t, "restore", "-d", "--json", "--strategy", strategy.String(), path))
 			defer endTree(t)
 			pids := pidsOf(rep)
@@ -363,6 +364,13 @@ func TestVerifySamePrograms(t *testing.T) {
 			root := rep.Tasks[0].HostPID
 			if status, out := verify(t, path, root); status != 0 {
 				t.Errorf("status %d:\n%s", status, out)
+			}
+			wrong := filepath.Join(filepath.Dir(path), "wrong.yaml") // every one has a number more
+			if err := os.WriteFile(wrong, []byte(strings.ReplaceAll(text, "{0: null", "{5: null, 0: null")), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if status, out := verify(t, wrong, root); status != 1 || strings.Count(out, "fd 5: ") != n || !strings.Contains(out, fmt.Sprintf(": %d differences ", n)) {
+				t.Errorf("status %d, want a difference for each:\n%s", status, out)
 			}
 			const killed = n / 2
 			end(t, pids[fmt.Sprintf("t%d", killed)])
