@@ -56,7 +56,7 @@ var rooms = map[string][]string{
 	"restore/internal/limits":  {"restore/internal/plan", "tasktree"},
 	"restore/internal/planner": {"restore/internal/assign", "restore/internal/limits", "restore/internal/lookup", "restore/internal/landing", "restore/internal/plan", "restore/internal/table", "restore/internal/program", "restore/internal/safepath", "fdstore", "fdstore/wire", "internal/service", "tasktree", "tasktree/recipe"},
 	"restore/internal/memory":  {"internal/proc", "restore/internal/postfork", "restore/internal/program"},
-	"restore/internal/host":    {"restore/internal/plan", "restore/internal/planner", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "restore/internal/execcheck", "fdstore/execfd", "internal/proc", "tasktree", "tasktree/recipe"},
+	"restore/internal/host":    {"restore/internal/assign", "restore/internal/plan", "restore/internal/planner", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "restore/internal/execcheck", "fdstore/execfd", "internal/proc", "tasktree", "tasktree/recipe"},
 	"restore/restoretest":      {"restore", "images", "internal/proc"},
 
 	"restore/internal/plantest": {"restore/internal/plan", "tasktree", "tasktree/kind", "tasktree/recipe", "tasktree/schema"},

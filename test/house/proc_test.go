@@ -14,11 +14,11 @@ import (
 const procRoom = "internal/proc"
 
 var namesProc = map[string]string{
-	"fdstore":                               "a library of its own, which imports nothing of regrow",
-	"restore/internal/program/layout.go":    "tasks reopen their descriptors without a Go runtime",
-	"restore/internal/program/table.go":     "names of ops",
-	"restore/internal/planner/namespace.go": "the root task writes its own maps of users: data of the plan",
-	"test":                                  "programs under test, and tests that inspect them",
+	"fdstore":                              "a library of its own, which imports nothing of regrow",
+	"restore/internal/program/layout.go":   "tasks reopen their descriptors without a Go runtime",
+	"restore/internal/program/table.go":    "names of ops",
+	"restore/internal/assign/namespace.go": "the root task writes its own maps of users: data of the plan",
+	"test":                                 "programs under test, and tests that inspect them",
 }
 
 // procReader checks that no other package has the path of a file of /proc in a string.

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/internal/proc"
+	"regrow/restore/internal/assign"
 	"regrow/restore/internal/plan"
-	"regrow/restore/internal/planner"
 	"regrow/tasktree"
 	"regrow/tasktree/recipe"
 )
@@ -147,7 +147,7 @@ func (c *hostCheck) userReason(err error) string {
 	_, born := errors.AsType[*probeError](err) // it could be made, and its maps not
 	switch {
 	case born && errors.Is(err, unix.EROFS):
-		return planner.ReadOnlyProc
+		return assign.ReadOnlyProc
 	case born && errors.Is(err, unix.EPERM) && c.host.UID == 0 && !c.may(unix.CAP_SETFCAP):
 		return "root needs CAP_SETFCAP to map itself (Linux 5.12); grant it"
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):
@@ -159,7 +159,7 @@ func (c *hostCheck) userReason(err error) string {
 	case c.ask.sys("kernel/apparmor_restrict_unprivileged_userns") == "1":
 		return "kernel.apparmor_restrict_unprivileged_userns is 1; give regrow an AppArmor profile that allows userns, or set it to 0"
 	case born:
-		return planner.DeniedIDs
+		return assign.DeniedIDs
 	case c.ask.status("Seccomp") == "2":
 		return c.sandbox("CLONE_NEWUSER")
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/internal/proc"
+	"regrow/restore/internal/assign"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/planner"
 	"regrow/restore/internal/postfork"
@@ -99,7 +100,7 @@ func tryCloneOnce(host plan.Host, namespaces []tasktree.Namespace) error {
 	t.Root.Namespaces = t.Namespaces
 	clonedMu.Lock()
 	defer clonedMu.Unlock()
-	flags := planner.CloneNamespaces(t.Root)
+	flags := assign.CloneNamespaces(t.Root)
 	if cloned[flags] {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/assign"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
@@ -92,7 +93,7 @@ func (pl *planner) clone(task *tasktree.Task, pid int32) uint64 {
 		}
 		c.PIDFD = a.Base + program.HeadRootPIDFD
 	}
-	c.Flags |= CloneNamespaces(task)
+	c.Flags |= assign.CloneNamespaces(task)
 	if c.Flags&unix.CLONE_NEWPID != 0 {
 		c.PID = 0 // the kernel gives the first task of a namespace pid 1
 	}

@@ -3,13 +3,11 @@ package planner
 import (
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/assign"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
 )
-
-// leastToHelp is from how many children on a helper is worth its own fork and end.
-const leastToHelp = 16
 
 // forkWithHelp makes the children that get copies of the table. Where there are many,
 // helpers fork most of them, so that each processor forks, and what it forks runs
@@ -27,7 +25,7 @@ func (f forker) forkWithHelp() {
 			plain = append(plain, child)
 		}
 	}
-	helpers := f.pl.helpersFor(len(plain))
+	helpers := assign.Helpers(f.pl.plan, f.pl.exact, len(plain))
 	part := (len(plain) - helpers) / (helpers + 1)
 	first := len(f.pl.plan.Tasks) + len(f.pl.plan.Helpers)
 	for k := range helpers {
@@ -64,31 +62,4 @@ func (f forker) help(record, ops int) {
 	if f.pl.plan.Host.OldClone {
 		op.Flags |= program.FlagOldClone
 	}
-}
-
-// countHelpers gives how many helpers all tasks have.
-func (pl *planner) countHelpers() (n int) {
-	for _, t := range pl.plan.Tree.Tasks() {
-		plain := 0
-		for _, child := range t.Children {
-			if child.Carried == nil {
-				plain++
-			}
-		}
-		n += pl.helpersFor(plain)
-	}
-	return n
-}
-
-// helpersFor gives how many helpers a task has that forks so many children. There is
-// none where pids are exact, or numbered from 1 in a namespace of their own: a helper
-// takes a pid.
-func (pl *planner) helpersFor(children int) int {
-	switch {
-	case pl.exact || pl.plan.Options.Naive:
-		return 0
-	case pl.plan.Options.Help > 0:
-		return min(pl.plan.Options.Help, children/2)
-	}
-	return max(0, min(pl.plan.Host.Processors-1, children/leastToHelp-1, plan.MostHelpers))
 }

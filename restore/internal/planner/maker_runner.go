@@ -101,12 +101,6 @@ func (m *runnerMaker) slot() int32 {
 	return int32(m.pl.plan.Slots - 1)
 }
 
-func (m *runnerMaker) At(pos tasktree.Pos) {
-	if pos.IsValid() {
-		m.pos = pos
-	}
-}
-
 func (m *runnerMaker) Call(c recipe.Call) {
 	if m.pl.plan.Host.Holds(c.When) {
 		m.recipe(program.OpCall, c)
@@ -205,11 +199,8 @@ func (m *runnerMaker) create(o recipe.Open) recipe.Ref {
 
 func (m *runnerMaker) truncate(f recipe.Ref, pos tasktree.Pos) {
 	w := &writer{pl: m.pl, prog: m.pl.plan.Commit}
-	w.about(program.VerbTruncate, m.pos)
-	if pos.IsValid() {
-		w.pos = pos
-	}
-	w.file = m.file.Index
+	w.aboutFile(program.VerbTruncate, m.pos, m.file.Index)
+	w.At(pos)
 	op := w.add(program.OpTruncate)
 	op.Args[0] = uint64(f)
 	op.SetMode(0, program.ModeSlot)

@@ -21,12 +21,6 @@ type taskMaker struct {
 	own     []recipe.Ref // by end, once made
 }
 
-func (m *taskMaker) At(pos tasktree.Pos) {
-	if pos.IsValid() {
-		m.pos = pos
-	}
-}
-
 func (m *taskMaker) Call(c recipe.Call) {
 	if m.pl.plan.Host.Holds(c.When) {
 		m.recipe(program.OpCall, c)
@@ -110,12 +104,6 @@ func (m *taskMaker) reopen(path string, look recipe.Ref, flags int) recipe.Ref {
 	ref := m.lands(op)
 	m.drop(m.numbers[look])
 	return ref
-}
-
-// drop closes a number of the recipe.
-func (m *taskMaker) drop(n int) {
-	m.call(unix.SYS_CLOSE, uint64(n))
-	m.table.Release(n)
 }
 
 // onlyRunner ends for a spec that has not the traits that its recipe needs.

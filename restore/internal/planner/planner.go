@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"regrow/fdstore"
 	"regrow/fdstore/wire"
@@ -84,7 +83,7 @@ type planner struct {
 	steps        *assign.Steps                      // of attributes
 	meets        map[*tasktree.Task]*assign.Meeting // by owner of the table
 	messageIDs   map[string]fdstore.ID              // by content
-	extraIDs     map[string]int32
+	extras       plan.Extras
 	numberHint   int32 // the extra of ops whose number could be too high, 0: not yet made
 	forkHints    int32 // the same for forks
 	serviceHints int32 // the same for requests to a service
@@ -103,11 +102,10 @@ func newPlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, erro
 			Words:  map[wire.Word]fdstore.ID{}, SlotsOf: map[plan.FileEnd]int32{},
 		},
 		messageIDs: map[string]fdstore.ID{},
-		extraIDs:   map[string]int32{},
 	}
 	pids := assign.PIDs(t)
 	pl.exact = slices.ContainsFunc(pids, func(pid int32) bool { return pid != 0 })
-	pl.plan.Arena = program.NewArena(o.Start(), len(t.Tasks())+pl.countHelpers())
+	pl.plan.Arena = program.NewArena(o.Start(), len(t.Tasks())+assign.AllHelpers(pl.plan, pl.exact))
 	pl.programs = lookup.For(pl.plan)
 	var err error
 	if pl.callerFDs, err = assign.CallerFDs(pl.plan); err != nil {
@@ -166,25 +164,4 @@ func (pl *planner) place() {
 }
 
 // extra gives the index of an extra.
-func (pl *planner) extra(e plan.Extra) int32 {
-	key := pl.scratch.key[:0]
-	for _, s := range []string{e.Name, e.Short, e.Path} {
-		key = append(append(key, s...), 0)
-	}
-	for _, h := range e.Hints {
-		key = append(append(strconv.AppendInt(key, int64(h.Errno), 10), h.Text...), 0)
-	}
-	for _, u := range e.Uses {
-		for _, n := range [...]int{u.Arg, int(u.What.File), int(u.What.End)} {
-			key = append(strconv.AppendInt(key, int64(n), 10), ',')
-		}
-	}
-	pl.scratch.key = key
-	id, ok := pl.extraIDs[string(key)]
-	if !ok {
-		id = int32(len(pl.plan.Extras))
-		pl.extraIDs[string(key)] = id
-		pl.plan.Extras = append(pl.plan.Extras, e)
-	}
-	return id
-}
+func (pl *planner) extra(e plan.Extra) int32 { return pl.extras.Index(pl.plan, e) }

@@ -12,7 +12,7 @@ import (
 // ends.
 func Probe(t *tasktree.Tree, host plan.Host, base uint64) *plan.Plan {
 	p := &plan.Plan{Tree: t, Host: host, Arena: program.NewArena(base, 1), Extras: make([]plan.Extra, 1)}
-	pl := &planner{plan: p, extraIDs: map[string]int32{}}
+	pl := &planner{plan: p}
 	w := &writer{pl: pl}
 	w.about(program.VerbMap, tasktree.Pos{})
 	w.call(unix.SYS_CLOSE_RANGE, 0, 1<<32-1, 0)

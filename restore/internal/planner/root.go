@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/assign"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
@@ -20,7 +21,7 @@ func (r root) begin() {
 	const ssDisable = 2
 	r.call(unix.SYS_SIGALTSTACK, a.Words([]uint64{0, ssDisable, 0}))
 	for sig := range uint64(64) {
-		if toDefault(r.pl.plan)>>sig&1 == 1 {
+		if assign.ToDefault(r.pl.plan)>>sig&1 == 1 {
 			r.call(unix.SYS_RT_SIGACTION, sig+1, a.Words([]uint64{0, 0, 0, 0}), 0, 8)
 		}
 	}
@@ -66,16 +67,6 @@ func (r root) takeOver() {
 	}
 	const last = 1<<32 - 1
 	r.call(unix.SYS_CLOSE_RANGE, uint64(next), last, 0)
-}
-
-// toDefault gives the signals whose action the root must set to the default:
-// CLONE_CLEAR_SIGHAND leaves those that are ignored, clone(2) leaves all.
-func toDefault(p *plan.Plan) uint64 {
-	const cannot = 1<<(unix.SIGKILL-1) | 1<<(unix.SIGSTOP-1)
-	if p.Host.OldClone {
-		return ^uint64(cannot)
-	}
-	return p.Host.Ignored &^ cannot
 }
 
 // mapUser makes the caller user 0 of the tree's user namespace. The root task

@@ -33,9 +33,21 @@ func (w *writer) about(verb program.Verb, pos tasktree.Pos) {
 	w.verb, w.pos, w.fd, w.file, w.end = verb, pos, program.NoFD, program.NoFile, 0
 }
 
+// aboutFile does the same for an open file.
+func (w *writer) aboutFile(verb program.Verb, pos tasktree.Pos, file int) {
+	w.verb, w.pos, w.fd, w.file, w.end = verb, pos, program.NoFD, file, 0
+}
+
 // aboutDescriptor does the same for one descriptor.
 func (w *writer) aboutDescriptor(verb program.Verb, d *tasktree.Descriptor) {
 	w.verb, w.pos, w.fd, w.file, w.end = verb, d.Pos, d.FD, d.Open.Index, d.End
+}
+
+// At says what asks for the ops that follow, for recipes.
+func (w *writer) At(pos tasktree.Pos) {
+	if pos.IsValid() {
+		w.pos = pos
+	}
 }
 
 // add appends an op and gives it to set whatever is not the usual.
@@ -66,22 +78,6 @@ func (w *writer) call(nr uint32, args ...uint64) *program.Op {
 		op.Allow = uint16(unix.EINTR) // of what the file's last writes met; the number is free all the same, see close(2)
 	}
 	return op
-}
-
-// effects are those that recipes declare.
-var effects = [...]program.Effect{
-	recipe.Undeclared: program.EffectUndeclared,
-	recipe.Nothing:    program.EffectNothing,
-	recipe.GivesFD:    program.EffectGivesFD,
-	recipe.GivesPair:  program.EffectGivesPair,
-	recipe.Closes:     program.EffectCloses,
-	recipe.NewSession: program.EffectSession,
-	recipe.NewGroup:   program.EffectGroup,
-	recipe.User:       program.EffectUser,
-	recipe.Limit:      program.EffectLimit,
-	recipe.Namespace:  program.EffectNamespace,
-	recipe.Folder:     program.EffectFolder,
-	recipe.Ends:       program.EffectEnds,
 }
 
 // recipe appends a call of a recipe; setRef puts in what an earlier call has
@@ -126,7 +122,7 @@ func (w *writer) recipe(kind program.OpKind, c recipe.Call, setRef func(op *prog
 	if c.HasWant {
 		w.want(op, c.Want)
 	}
-	w.note().Effect = effects[c.Effect]
+	w.note().Effect = plan.EffectOf(c.Effect)
 	w.note().Extra = w.pl.extra(plan.Extra{Name: c.Name, Short: c.Short, Hints: c.Hints, Uses: uses})
 	return op
 }
