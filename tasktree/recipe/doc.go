@@ -8,5 +8,8 @@
 //	fill    what waits in it: contents, queues; they may name any open file
 //	shape   what would have been in the way: final flags, seals, shut directions
 //
+// Steps for which the process that restores has not the right table, user, folder or
+// namespaces are made by a child of it: see [Bench].
+//
 // The package imports nothing of this module but package schema.
 package recipe

@@ -126,8 +126,8 @@ func Struct(parts ...Arg) Arg { return Arg{Kind: ArgStruct, Parts: parts} }
 // store. What only the second can do says so; a spec that needs it has the trait
 // ByRunner.
 //
-// A descriptor that a step makes and that is not among the Refs which the recipe
-// gives back is closed by the Maker in the end.
+// A descriptor that a step makes, that is not among the Refs which the recipe gives back
+// and that it does not keep ([Maker.Keep]) is closed by the Maker in the end.
 type Maker interface {
 	// At names the place of the description that asks for the steps that
 	// follow. Without it that is the entry's own position.
@@ -179,6 +179,13 @@ type Maker interface {
 
 	// Message sends a message. See [Message].
 	Message(m Message)
+
+	// Bench has steps made by another process. See [Bench].
+	Bench(b Bench, steps func(BenchMaker))
+
+	// Keep has the process that restores hold what a step has made, and that is no end of
+	// the file, and close it then.
+	Keep(f Ref, until Until)
 }
 
 // Part is an unsigned number in a [Cell].

@@ -34,7 +34,7 @@ import (
 //	           └──────▶ internal/service, fdstore ──▶ fdstore/wire
 //	cmd, restore, internal/service ──▶ internal/proc
 //	restore ──▶ plan ──▶ program, safepath       (restore/internal/...)
-//	        ──▶ planner ──▶ assign ──▶ landing ──▶ table;  limits, lookup
+//	        ──▶ planner ──▶ assign ──▶ landing ──▶ table;  limits, lookup;  bench ──▶ assign
 //	        ──▶ runner ──▶ prepare, report, trace
 //
 // Tests may import what they need, and so may the programs under test.
@@ -53,8 +53,9 @@ var rooms = map[string][]string{
 	"restore/internal/show":    {"restore/internal/plan", "restore/internal/model", "restore/internal/words", "restore/internal/program", "tasktree"},
 	"restore/internal/lookup":  {"restore/internal/plan", "tasktree", "tasktree/recipe"},
 	"restore/internal/assign":  {"restore/internal/plan", "restore/internal/landing", "restore/internal/program", "fdstore", "tasktree", "tasktree/recipe"},
+	"restore/internal/bench":   {"restore/internal/assign", "restore/internal/plan", "restore/internal/program", "tasktree", "tasktree/recipe"},
 	"restore/internal/limits":  {"restore/internal/plan", "tasktree"},
-	"restore/internal/planner": {"restore/internal/assign", "restore/internal/limits", "restore/internal/lookup", "restore/internal/landing", "restore/internal/plan", "restore/internal/table", "restore/internal/program", "restore/internal/safepath", "fdstore", "fdstore/wire", "internal/service", "tasktree", "tasktree/recipe"},
+	"restore/internal/planner": {"restore/internal/assign", "restore/internal/bench", "restore/internal/limits", "restore/internal/lookup", "restore/internal/landing", "restore/internal/plan", "restore/internal/table", "restore/internal/program", "restore/internal/safepath", "fdstore", "fdstore/wire", "internal/service", "tasktree", "tasktree/recipe"},
 	"restore/internal/memory":  {"internal/proc", "restore/internal/postfork", "restore/internal/program"},
 	"restore/internal/host":    {"restore/internal/assign", "restore/internal/plan", "restore/internal/planner", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "restore/internal/execcheck", "fdstore/execfd", "internal/proc", "tasktree", "tasktree/recipe"},
 	"restore/restoretest":      {"restore", "images", "internal/proc"},
@@ -62,7 +63,7 @@ var rooms = map[string][]string{
 	"restore/internal/plantest": {"restore/internal/plan", "tasktree", "tasktree/kind", "tasktree/recipe", "tasktree/schema"},
 	"restore/internal/trace":    {"restore/internal/plan", "restore/internal/words", "restore/internal/postfork", "restore/internal/program", "tasktree"},
 	"restore/internal/report":   {"restore/internal/plan", "internal/proc", "tasktree"},
-	"restore/internal/prepare":  {"internal/proc", "restore/internal/plan", "restore/internal/words", "restore/internal/trace", "restore/internal/host", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "internal/service", "fdstore", "tasktree", "tasktree/recipe"},
+	"restore/internal/prepare":  {"internal/proc", "restore/internal/plan", "restore/internal/words", "restore/internal/trace", "restore/internal/host", "restore/internal/memory", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "internal/service", "fdstore", "tasktree", "tasktree/recipe"},
 	"restore/internal/runner":   {"restore/internal/plan", "restore/internal/prepare", "restore/internal/words", "restore/internal/report", "restore/internal/trace", "restore/internal/host", "restore/internal/memory", "restore/internal/postfork", "restore/internal/program", "restore/internal/safepath", "internal/proc", "fdstore", "tasktree", "tasktree/recipe"},
 	"restore/internal/plan":     {"restore/internal/program", "restore/internal/safepath", "tasktree", "tasktree/recipe", "fdstore", "fdstore/wire"},
 

@@ -17,7 +17,7 @@ var namesProc = map[string]string{
 	"fdstore":                              "a library of its own, which imports nothing of regrow",
 	"restore/internal/program/layout.go":   "tasks reopen their descriptors without a Go runtime",
 	"restore/internal/program/table.go":    "names of ops",
-	"restore/internal/assign/namespace.go": "the root task writes its own maps of users: data of the plan",
+	"restore/internal/assign/namespace.go": "the root task, or a bench, writes its own maps of users: data of the plan",
 	"test":                                 "programs under test, and tests that inspect them",
 }
 

@@ -26,10 +26,10 @@ func CloneNamespaces(t *tasktree.Task) uint64 {
 // IDFile is a file of /proc that says what a user namespace makes of the IDs.
 type IDFile struct{ Path, Text string }
 
-// IDFiles gives what the first process of a user namespace writes: its own user and
-// group are 0 inside. Without privileges a process may map its own IDs and no others,
-// and its group only once it has given up setgroups(2). A privileged caller gets the
-// same: a tree means the same whoever restores it.
+// IDFiles gives what the first process of a user namespace writes, a root task or a
+// bench: its own user and group are 0 inside. Without privileges a process may map its
+// own IDs and no others, and its group only once it has given up setgroups(2). A
+// privileged caller gets the same: a tree means the same whoever restores it.
 func IDFiles(h *plan.Host) []IDFile {
 	return []IDFile{
 		{"/proc/self/setgroups", "deny"},

@@ -33,7 +33,7 @@ type Model struct {
 	waits
 	sockets  map[wire.Word]wire.Word
 	lentAt   map[uint64]plan.FileEnd // by cell
-	working  []map[uint64]bool       // by task: records of the helpers that it has not reaped
+	working  []map[uint64]bool       // by task: where the pids are of the helpers that it has not reaped
 	task, at int                     // the op that runs
 
 	Failed     []Failure // by task: the first op that fails

@@ -96,7 +96,7 @@ func (s step) help() error {
 	if k := record - uint64(len(s.plan.Tasks)); record < uint64(len(s.plan.Tasks)) || k >= uint64(len(s.plan.Helpers)) || s.plan.Helpers[k] != (plan.HelperProcess{Task: s.task, Op: s.at + 1}) {
 		return fmt.Errorf("record %d is not this helper's", record)
 	}
-	s.working[s.task][record] = true
+	s.working[s.task][s.plan.Arena.Record(int(record))+program.RecordPID] = true
 	return nil
 }
 
@@ -108,7 +108,7 @@ func (s step) besideHelpers() error {
 		return nil
 	case program.OpReap:
 		if !s.working[s.task][s.op.Args[0]] {
-			return fmt.Errorf("no helper that works has the record %d", s.op.Args[0])
+			return fmt.Errorf("no helper that works has its pid at %#x", s.op.Args[0])
 		}
 		delete(s.working[s.task], s.op.Args[0])
 		return nil

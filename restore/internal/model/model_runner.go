@@ -13,20 +13,25 @@ import (
 
 // runner says which slots hold an open file.
 type runner struct {
-	plan *plan.Plan
-	made []bool
+	plan    *plan.Plan
+	made    []bool
+	benches int       // that were started
+	sent    [][]int32 // by benches, and not yet received: the slots of each message
 }
 
 // checkRunner holds that the programs of the runner use what is there, and that everything
 // is there in the end that the tasks get.
 func checkRunner(p *plan.Plan) error {
-	m := runner{p, make([]bool, p.Slots)}
+	m := &runner{plan: p, made: make([]bool, p.Slots)}
 	for _, prog := range []*program.Program{&m.plan.Prepare, &m.plan.Commit} {
 		for i := range prog.Ops {
 			if err := m.step(&prog.Ops[i], prog.Notes[i]); err != nil {
 				return fmt.Errorf("restore: bug: the runner's op %d (%s): %w", i, words.OpName(&prog.Ops[i]), err)
 			}
 		}
+	}
+	if m.benches != len(p.Benches) || len(m.sent) > 0 {
+		return fmt.Errorf("restore: bug: the runner starts %d of %d benches, and leaves %d messages of theirs", m.benches, len(p.Benches), len(m.sent))
 	}
 	for fe, slot := range m.plan.SlotsOf {
 		if !m.made[slot] {
@@ -36,7 +41,7 @@ func checkRunner(p *plan.Plan) error {
 	return nil
 }
 
-func (m runner) step(op *program.Op, note program.Note) error {
+func (m *runner) step(op *program.Op, note program.Note) error {
 	for i := range op.Args {
 		if op.Mode(i) != program.ModeSlot {
 			continue
@@ -78,6 +83,10 @@ func (m runner) step(op *program.Op, note program.Note) error {
 		if slot := op.Args[0]; slot >= uint64(len(m.made)) || !m.made[slot] {
 			return fmt.Errorf("the open file #%d is not there", slot)
 		}
+	case program.OpBench:
+		return m.runBench(op.Args[0])
+	case program.OpReceive:
+		return m.receive(op)
 	default: // they make nothing
 	}
 	if (outs > 0) != (op.Out != program.NoSlot) {

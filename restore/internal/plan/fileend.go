@@ -18,6 +18,7 @@ var (
 	TheShard   = FileEnd{File: -3} // a socket of the store, while something is pulled from it
 	Helper     = FileEnd{File: -2} // something that is closed in the end
 	Nothing    = FileEnd{File: -4} // a free number, where one has to be told from a taken one
+	Put        = FileEnd{File: -7} // what a bench has at a number of its choice
 )
 
 // EndOf gives the open file that a descriptor has.
@@ -41,6 +42,8 @@ func (p *Plan) EndName(fe FileEnd) string {
 		return "[end]"
 	case Helper:
 		return "[helper]"
+	case Put:
+		return "[put]"
 	}
 	return p.Tree.Files[fe.File].EndName(int(fe.End))
 }

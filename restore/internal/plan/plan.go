@@ -69,7 +69,9 @@ type Plan struct {
 	StoreFD   int // the store's number in the root and in what it forks, -1: there is no store
 	Lent      []Lent
 	Learned   []Learned         // in the order of the files
+	SlotsAt   uint64            // address of the numbers that open files have in a bench, by slot; 0: no bench
 	SlotsOf   map[FileEnd]int32 // of each open file that the runner makes
+	Benches   []Bench           // in the order in which the runner starts them
 	Held      int               // tasks without a program
 	TasksLook bool              // tasks open paths that must be safe, so they need to know where a procfs is
 	Faulty    bool              // a test makes an op fail, which the model would refuse
@@ -97,6 +99,23 @@ func (p *Plan) Process(record int) (task, op int) {
 
 // Processes gives how many records there are.
 func (p *Plan) Processes() int { return len(p.Tasks) + len(p.Helpers) }
+
+// Bench is what a process does that makes steps of recipes and is gone before the first
+// clone, see [recipe.Bench].
+type Bench struct {
+	program.Program
+
+	Record  int    // number of its record
+	Clone   uint64 // address of its clone_args
+	PIDFD   uint64 // address of its pidfd, for the runner
+	Numbers []int  // that it takes, ascending
+}
+
+// NewSlot gives a new place for a result that the runner keeps.
+func (p *Plan) NewSlot() int32 {
+	p.Slots++
+	return int32(p.Slots - 1)
+}
 
 // TaskPID gives a task's number in the innermost pid namespace that it is in. pid is what
 // its record says: the number that its parent has made it with, which the first task of a
@@ -217,11 +236,14 @@ func (p *Plan) OpsBase() uint64 {
 	return p.Arena.Base + uint64(len(p.Arena.Data())+7)&^7
 }
 
-// ArenaSize gives the bytes of the arena: its data, then the ops of all tasks.
+// ArenaSize gives the bytes of the arena: its data, then the ops of all tasks and benches.
 func (p *Plan) ArenaSize() int {
 	n := int(p.OpsBase() - p.Arena.Base)
 	for i := range p.Tasks {
 		n += len(p.Tasks[i].Ops) * program.OpSize
+	}
+	for i := range p.Benches {
+		n += len(p.Benches[i].Ops) * program.OpSize
 	}
 	return n
 }

@@ -2,7 +2,7 @@
 // a plan of a checked tree and a host. It is pure.
 //
 //	what holds for the tree ─▶ runner's program ─▶ for each task: fork, gather, install, wait, exec
-//	assign, limits             runnerMaker         taskPlanner, with landing and lookup
+//	assign, limits             runnerMaker, bench  taskPlanner, with landing and lookup
 //
 // How open files get into a task's table is the strategy's: pull.go pulls from a store,
 // service.go asks a process, inherit.go takes what came with the fork, and naive.go does

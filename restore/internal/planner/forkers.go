@@ -44,7 +44,7 @@ func (f forker) forkWithHelp() {
 	}
 	f.about(program.VerbFork, f.task.Pos)
 	for k := range helpers {
-		f.add(program.OpReap, uint64(first+k))
+		f.add(program.OpReap, f.pl.plan.Arena.Record(first+k)+program.RecordPID)
 	}
 	for _, child := range plain[own:] {
 		f.forkChild(child)

@@ -19,9 +19,10 @@ const lookFlags = unix.O_NOFOLLOW | unix.O_DIRECTORY
 // runner's table is the caller's and cannot be planned, so descriptors go
 // through slots.
 type runnerMaker struct {
-	*writer
+	*storedFiles
 	file *tasktree.OpenFile
 	own  []recipe.Ref // by end, once made
+	uses []int        // other open files that the recipe has named in this phase
 }
 
 // makeStored plans how the runner makes the open files of the store: each phase for
@@ -32,30 +33,28 @@ func (pl *planner) makeStored() error {
 		return err
 	}
 	t := pl.plan.Tree
-	w := &writer{pl: pl}
+	s := newStoredFiles(pl)
 	made := make([][]recipe.Ref, len(t.Files))
-	maker := func(i int) *runnerMaker {
-		w.about(program.VerbMake, t.Files[i].Pos)
-		w.file = i
-		return &runnerMaker{writer: w, file: t.Files[i], own: made[i]}
-	}
 	for _, i := range order {
-		m := maker(i)
+		m := s.maker(i, nil)
 		made[i] = t.Files[i].Spec.Make(t, m)
 		m.slots(made[i])
+		s.spares.Done(made[i]...)
 	}
+	s.endPhase()
 	for _, i := range order {
 		if filled, ok := t.Files[i].Spec.(tasktree.Filled); ok {
-			filled.Fill(t, maker(i))
+			filled.Fill(t, s.maker(i, made[i]))
 		}
 	}
+	s.endPhase()
 	for _, i := range order {
 		if shaped, ok := t.Files[i].Spec.(tasktree.Shaped); ok {
-			shaped.Shape(t, maker(i))
+			shaped.Shape(t, s.maker(i, made[i]))
 		}
 	}
-	pl.plan.Prepare = w.prog
-	return nil
+	s.endPhase()
+	return s.finish()
 }
 
 // slots says where the open files of an entry are: made, or given by the caller.
@@ -93,47 +92,47 @@ func (pl *planner) addMessages() {
 		w.file, w.end = int(message[0].File), int(message[0].End)
 		w.add(program.OpAdd, pl.plan.Arena.Int32s(slots), uint64(len(slots)), uint64(id))
 	}
+	pl.spares.Close(benchWriter{w}, recipe.UntilStored)
 	pl.plan.Prepare = w.prog
 }
 
-func (m *runnerMaker) slot() int32 {
-	m.pl.plan.Slots++
-	return int32(m.pl.plan.Slots - 1)
-}
-
 func (m *runnerMaker) Call(c recipe.Call) {
-	if m.pl.plan.Host.Holds(c.When) {
-		m.recipe(program.OpCall, c)
+	if !m.pl.plan.Host.Holds(c.When) {
+		return
+	}
+	m.recipe(program.OpCall, c)
+	if c.Effect == recipe.Closes {
+		m.spares.Done(c.Args[0].Ref)
 	}
 }
 
 func (m *runnerMaker) FD(c recipe.Call) recipe.Ref {
 	c.Effect = recipe.GivesFD
-	return m.keep(m.recipe(program.OpCall, c))
+	return m.makes(m.toSlot(m.recipe(program.OpCall, c)))
 }
 
-// keep makes op put its result in a slot of its own.
-func (m *runnerMaker) keep(op *program.Op) recipe.Ref {
-	op.Out = m.slot()
-	m.note().Makes = 1
-	return recipe.Ref(op.Out)
+// makes notes what the recipe has made.
+func (m *runnerMaker) makes(ref recipe.Ref) recipe.Ref {
+	m.spares.Made(ref)
+	return ref
 }
 
 func (m *runnerMaker) Pair(c recipe.Call) (recipe.Ref, recipe.Ref) {
 	c.Effect = recipe.GivesPair
 	op := m.recipe(program.OpPair, c)
 	m.note().Makes = 2
-	op.Out = m.slot()
-	return recipe.Ref(op.Out), recipe.Ref(m.slot())
+	op.Out = m.pl.plan.NewSlot()
+	return m.makes(recipe.Ref(op.Out)), m.makes(recipe.Ref(m.pl.plan.NewSlot()))
 }
 
 // recipe appends a call of the recipe.
 func (m *runnerMaker) recipe(kind program.OpKind, c recipe.Call) *program.Op {
-	return m.writer.recipe(kind, c, m.slotArg)
+	m.settle()
+	return m.writer.recipe(kind, c, inSlot)
 }
 
-// slotArg puts in a slot. What is in it the model knows without being told.
-func (m *runnerMaker) slotArg(op *program.Op, i int, ref recipe.Ref) int {
+// inSlot puts in a slot. What is in it the model knows without being told.
+func inSlot(op *program.Op, i int, ref recipe.Ref) int {
 	op.Args[i] = uint64(ref)
 	op.SetMode(i, program.ModeSlot)
 	return 0
@@ -142,10 +141,13 @@ func (m *runnerMaker) slotArg(op *program.Op, i int, ref recipe.Ref) int {
 func (m *runnerMaker) Own(end int) recipe.Ref { return m.own[end] }
 
 func (m *runnerMaker) Use(file string, end int) recipe.Ref {
-	return recipe.Ref(m.pl.plan.SlotsOf[plan.FileEnd{File: int32(m.pl.plan.Tree.FileNamed(file).Index), End: int32(end)}])
+	used := m.pl.plan.Tree.FileNamed(file).Index
+	m.uses = append(m.uses, used)
+	return recipe.Ref(m.pl.plan.SlotsOf[plan.FileEnd{File: int32(used), End: int32(end)}])
 }
 
 func (m *runnerMaker) Open(o recipe.Open) (f recipe.Ref) {
+	m.settle()
 	switch {
 	case o.Create:
 		f = m.create(o)
@@ -157,15 +159,7 @@ func (m *runnerMaker) Open(o recipe.Open) (f recipe.Ref) {
 	if o.Truncate {
 		m.truncate(f, o.TruncatePos)
 	}
-	return f
-}
-
-func (m *runnerMaker) lookAt(o recipe.Open, flags int) recipe.Ref {
-	ref := m.keep(m.look(o.Path, flags))
-	m.note().Extra = m.pl.extra(plan.Extra{Path: o.Path})
-	m.slotArg(m.add(program.OpRefuse, 0, uint64(o.Refuse)), 0, ref)
-	m.note().Extra = m.pl.extra(plan.Extra{Path: o.Path})
-	return ref
+	return m.makes(f)
 }
 
 // reopen opens what look found, and closes look. It goes through /proc/self/fd, so
@@ -175,14 +169,14 @@ func (m *runnerMaker) reopen(path string, look recipe.Ref, flags int) recipe.Ref
 	var op *program.Op
 	if flags&unix.O_NOFOLLOW != 0 {
 		op = m.reopenAt(path, flags, 0)
-		m.slotArg(op, 2, look)
+		inSlot(op, 2, look)
 	} else {
 		op = m.add(program.OpReopen, 0, uint64(flags))
-		m.slotArg(op, 0, look)
+		inSlot(op, 0, look)
 	}
-	ref := m.keep(op)
+	ref := m.toSlot(op)
 	m.note().Extra = m.pl.extra(plan.Extra{Path: path})
-	m.slotArg(m.call(unix.SYS_CLOSE), 0, look)
+	inSlot(m.call(unix.SYS_CLOSE), 0, look)
 	return ref
 }
 
@@ -194,16 +188,14 @@ func (m *runnerMaker) create(o recipe.Open) recipe.Ref {
 		op.Flags |= program.FlagMustCreate
 	}
 	m.note().Extra = m.pl.extra(plan.Extra{Path: o.Path})
-	return m.keep(op)
+	return m.toSlot(op)
 }
 
 func (m *runnerMaker) truncate(f recipe.Ref, pos tasktree.Pos) {
 	w := &writer{pl: m.pl, prog: m.pl.plan.Commit}
 	w.aboutFile(program.VerbTruncate, m.pos, m.file.Index)
 	w.At(pos)
-	op := w.add(program.OpTruncate)
-	op.Args[0] = uint64(f)
-	op.SetMode(0, program.ModeSlot)
+	inSlot(w.add(program.OpTruncate), 0, f)
 	m.pl.plan.Commit = w.prog
 }
 
@@ -212,7 +204,7 @@ func (m *runnerMaker) Caller(key string) recipe.Ref {
 	m.note().Extra = m.pl.extra(plan.Extra{Hints: []recipe.Hint{
 		{Errno: int(unix.EBADF), Text: "the caller did not leave this descriptor open"},
 	}})
-	return m.keep(op)
+	return m.toSlot(op)
 }
 
 func (m *runnerMaker) Cell() recipe.Cell { return recipe.Cell(m.pl.plan.Arena.Cell()) }
@@ -233,4 +225,7 @@ func (m *runnerMaker) Undo(path string) {
 	m.note().Extra = m.pl.extra(x)
 }
 
-func (m *runnerMaker) Message(message recipe.Message) { m.message(message, m.slotArg) }
+func (m *runnerMaker) Message(message recipe.Message) {
+	m.settle()
+	m.message(message, inSlot)
+}

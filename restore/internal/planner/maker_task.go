@@ -130,3 +130,8 @@ func (m *taskMaker) Await(recipe.Call, recipe.Cell, int64) { m.onlyRunner("wait"
 func (m *taskMaker) Learn(string, recipe.Part)             { m.onlyRunner("tell numbers") }
 func (m *taskMaker) Undo(string)                           { m.onlyRunner("undo") }
 func (m *taskMaker) Message(recipe.Message)                { m.onlyRunner("send messages") }
+func (m *taskMaker) Keep(recipe.Ref, recipe.Until)         { m.onlyRunner("keep descriptors") }
+
+func (m *taskMaker) Bench(recipe.Bench, func(recipe.BenchMaker)) {
+	m.onlyRunner("have another process make steps")
+}

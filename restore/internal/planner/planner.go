@@ -8,6 +8,7 @@ import (
 	"regrow/fdstore"
 	"regrow/fdstore/wire"
 	"regrow/restore/internal/assign"
+	"regrow/restore/internal/bench"
 	"regrow/restore/internal/limits"
 	"regrow/restore/internal/lookup"
 	"regrow/restore/internal/plan"
@@ -90,6 +91,7 @@ type planner struct {
 	scratch      scratch
 	programs     lookup.Programs
 	highest      uint64 // number that a task can need
+	spares       *bench.Spares
 }
 
 // newPlan plans a tree as the options say.
@@ -117,6 +119,7 @@ func newPlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, erro
 		return nil, err
 	}
 	pl.earlyLimit = pl.highest < host.SoftFiles
+	pl.plan.ForkHints = pl.forkHint()
 	if err := pl.makeStored(); err != nil {
 		return nil, err
 	}
@@ -126,7 +129,6 @@ func newPlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, erro
 	pl.lend()
 	pl.meets = assign.Meetings(pl.plan)
 	pl.plan.RootClone = pl.clone(t.Root, pids[0])
-	pl.plan.ForkHints = pl.forkHint()
 	if pl.steps, err = assign.StepsOf(pl.plan); err != nil {
 		return nil, err
 	}
@@ -138,6 +140,9 @@ func newPlan(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, erro
 		pl.plan.Tasks[task.Index] = tp.result()
 	}
 	pl.addMessages()
+	if len(pl.plan.Benches) > 0 {
+		pl.plan.SlotsAt = pl.plan.Arena.Words(make([]uint64, pl.plan.Slots))
+	}
 	pl.plan.Arena.Forget()
 	return pl.plan, pl.plan.CheckArena()
 }

@@ -28,7 +28,7 @@ func help(h *program.Head, op *program.Op) *program.Op {
 	return (*program.Op)(unsafe.Add(next, uintptr(op.Args[2])*program.OpSize))
 }
 
-// helps reports whether a process is a helper.
+// helps reports whether a process is a helper, or a child of a bench.
 //
 //go:nosplit
 //go:norace
@@ -55,19 +55,21 @@ func asSibling(priv, args unsafe.Pointer) unsafe.Pointer {
 	return sibling
 }
 
-// reap waits until a helper has ended, whose record says its pid, 0: there was none.
+// reap waits until a helper or child has ended, whose pid is at an address, 0: there was
+// none. It must end with a certain status.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 //go:noinline
-func reap(h *program.Head, priv unsafe.Pointer, rec *program.Record) syscall.Errno {
-	if rec.PID == 0 {
+func reap(h *program.Head, priv unsafe.Pointer, a *[6]uint64) syscall.Errno {
+	pid := *(*int32)(at(h, a[0]))
+	if pid == 0 {
 		return 0
 	}
 	status := (*int32)(unsafe.Add(priv, program.PrivStat))
 	for {
-		_, _, e := syscall.RawSyscall6(syscall.SYS_WAIT4, uintptr(rec.PID), uintptr(unsafe.Pointer(status)), 0, 0, 0, 0)
+		_, _, e := syscall.RawSyscall6(syscall.SYS_WAIT4, uintptr(pid), uintptr(unsafe.Pointer(status)), 0, 0, 0, 0)
 		if e == syscall.EINTR {
 			continue
 		}
@@ -76,7 +78,10 @@ func reap(h *program.Head, priv unsafe.Pointer, rec *program.Record) syscall.Err
 		}
 		break
 	}
-	if *status == 0 {
+	if a[2] != 0 {
+		*(*int32)(at(h, a[2])) = *status | program.Reaped
+	}
+	if *status == int32(a[1]) {
 		return 0
 	}
 	if over(h) {

@@ -116,6 +116,8 @@ func arguments(h *program.Head, priv unsafe.Pointer, op *program.Op) *[6]uint64 
 			v = *(*uint64)(at(h, v))
 		} else if m == program.ModeLoad32 {
 			v = uint64(int64(*(*int32)(at(h, v))))
+		} else if m == program.ModeSlot {
+			v = *(*uint64)(at(h, h.Slots+8*v))
 		}
 		*(*uint64)(unsafe.Add(priv, program.PrivArgs+i)) = v
 		modes >>= 4
@@ -255,12 +257,12 @@ func stage(h *program.Head, priv unsafe.Pointer, rec *program.Record, kind progr
 	}
 	if kind == program.OpEnd {
 		if helps(rec) {
-			exit(0)
+			exit(uintptr(a[0]))
 		}
 		return 0
 	}
 	if kind == program.OpReap {
-		return reap(h, priv, record(h, a[0]))
+		return reap(h, priv, a)
 	}
 	if kind == program.OpStore {
 		*(*uint32)(at(h, a[1])) = uint32(a[0])
@@ -273,7 +275,7 @@ func stage(h *program.Head, priv unsafe.Pointer, rec *program.Record, kind progr
 }
 
 // check ends the task if an op did not do what the plan demands, or notes the
-// first op that did not.
+// first op that did not. A bench keeps what it gave.
 //
 //go:nosplit
 //go:norace
@@ -288,6 +290,9 @@ func check(h *program.Head, rec *program.Record, op *program.Op, got int64, e sy
 		reason = program.ReasonUnwanted
 	}
 	if reason == 0 {
+		if op.Out != program.NoSlot && h.Slots != 0 {
+			*(*int64)(at(h, h.Slots+8*uint64(op.Out))) = got
+		}
 		return
 	}
 	if op.Flags&program.FlagNote == 0 {
@@ -328,6 +333,8 @@ func one(h *program.Head, priv unsafe.Pointer, rec *program.Record, op *program.
 	} else if op.Kind < program.EndSequences && op.Kind >= program.OpRefuse {
 		e = sequence(h, priv, op, a)
 		got = (*work)(unsafe.Add(priv, program.PrivWork)).got
+	} else if op.Kind == program.OpChild {
+		got, e = clone(h, at(h, a[0]), op.Flags, a[1])
 	} else if op.Kind >= program.OpBegin {
 		got, e = 0, stage(h, priv, rec, op.Kind, a)
 	} else {

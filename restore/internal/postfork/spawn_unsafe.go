@@ -11,7 +11,7 @@ import (
 	"regrow/restore/internal/program"
 )
 
-// cloneRoot makes the root task. All signals are blocked from before the clone
+// cloneFirst makes the root, or a bench. All signals are blocked from before the clone
 // until the child is released: a Go signal handler can run neither in the child
 // (CLONE_CLEAR_SIGHAND, or the root's first ops, drop them) nor between the two
 // calls here.
@@ -20,10 +20,10 @@ import (
 //go:norace
 //go:nocheckptr
 //go:noinline
-func cloneRoot(h *program.Head, op *program.Op, all, old uintptr) (int64, syscall.Errno) {
+func cloneFirst(h *program.Head, op *program.Op, all, old uintptr) (int64, syscall.Errno) {
 	const setMask = 2
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, all, old, 8, 0, 0)
-	pid, e := clone(h, at(h, op.Args[0]), op.Flags, 0)
+	pid, e := clone(h, at(h, op.Args[0]), op.Flags, op.Args[1])
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, old, 0, 8, 0, 0)
 	return pid, e
 }
@@ -51,10 +51,10 @@ func MayChoosePIDs() bool {
 	return e == syscall.EEXIST
 }
 
-// SpawnOptions say how the root task is made. The zero value works.
+// SpawnOptions say how the root task, or a bench, is made. The zero value works.
 type SpawnOptions struct {
-	// OldClone makes it with clone(2), see [program.FlagOldClone].
-	OldClone bool
+	Record   int  // the number of its record: of the root 0, or of a bench
+	OldClone bool // it is made with clone(2), see [program.FlagOldClone]
 
 	// Trace makes every task note in Op.At when it begins an op, at the price of
 	// a system call an op.
@@ -65,16 +65,16 @@ type SpawnOptions struct {
 	Heap []program.Range
 }
 
-// Spawn clones the root task, which then makes all others. args is the address
-// of its struct clone_args in the arena.
+// Spawn clones the root task, which then makes all others, or a bench. args is the
+// address of its struct clone_args in the arena.
 //
-// Preconditions: the arena is mapped and filled; the calling goroutine is
-// locked to its thread, which owns Head.Gate; no other thread of the process
-// forks by other means than those of Go, which wait.
+// Preconditions: the arena is mapped and filled; the calling goroutine is locked to its
+// thread, which owns Head.Gate for a root and stays until a bench is gone; no other
+// thread of the process forks by other means than those of Go, which wait.
 func (a *Arena) Spawn(args uint64, o SpawnOptions) (pid int, err error) {
 	var all, mask uint64
 	all = ^uint64(0)
-	op := program.Op{Kind: program.OpFork, Args: [6]uint64{args, 0}}
+	op := program.Op{Kind: program.OpFork, Args: [6]uint64{args, uint64(o.Record)}}
 	if o.OldClone {
 		op.Flags = program.FlagOldClone
 	}
@@ -85,7 +85,7 @@ func (a *Arena) Spawn(args uint64, o SpawnOptions) (pid int, err error) {
 	}
 	syscall.ForkLock.Lock()
 	advise(o.Heap, unix.MADV_DONTFORK)
-	r, e := cloneRoot(h, &op, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&mask)))
+	r, e := cloneFirst(h, &op, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&mask)))
 	advise(o.Heap, unix.MADV_DOFORK)
 	syscall.ForkLock.Unlock()
 	runtime.KeepAlive(&all)
@@ -94,7 +94,7 @@ func (a *Arena) Spawn(args uint64, o SpawnOptions) (pid int, err error) {
 	if e != 0 {
 		return 0, e
 	}
-	a.Record(0).PID = int32(r)
+	a.Record(o.Record).PID = int32(r)
 	return int(r), nil
 }
 

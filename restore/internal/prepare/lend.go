@@ -15,20 +15,28 @@ import (
 func (f *Files) lend(op *program.Op) error {
 	s := &f.slots[op.Args[0]]
 	if f.aside.fills(s.fd) {
-		fd, err := f.aside.dup(s.fd)
-		if err != nil {
+		if err := f.moveAside(s, &f.aside); err != nil {
 			return err
 		}
-		if !s.borrowed {
-			_ = unix.Close(s.fd)
-		}
-		*s = slot{fd: fd, open: true}
 	}
 	binary.NativeEndian.PutUint64(f.arena.Bytes()[op.Args[1]-f.arena.Base:], uint64(s.fd))
 	return nil
 }
 
-// lender finds numbers that the root will not fill.
+// moveAside gives an open file a number that will not be filled.
+func (f *Files) moveAside(s *slot, to *lender) error {
+	fd, err := to.dup(s.fd)
+	if err != nil {
+		return err
+	}
+	if !s.borrowed {
+		_ = unix.Close(s.fd)
+	}
+	*s = slot{fd: fd, open: true}
+	return nil
+}
+
+// lender finds numbers that the root, or a bench, will not fill.
 type lender struct {
 	lent    []plan.Lent
 	numbers map[int]bool // those of lent, nil: not asked for yet

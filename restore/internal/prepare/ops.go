@@ -22,6 +22,9 @@ import (
 type opFailure struct {
 	err    error
 	reason string
+
+	prog *program.Program // of the bench that failed, nil: it was the op itself
+	op   int              // the bench's
 }
 
 // none reports that the op did not fail.
@@ -58,6 +61,9 @@ func (f *Files) carryOut(prog *program.Program) error {
 
 // opError gives a failure its place in the description.
 func (f *Files) opError(prog *program.Program, i int, why opFailure) error {
+	if why.prog != nil {
+		prog, i = why.prog, why.op
+	}
 	op, task := &prog.Ops[i], -1
 	if whose, ok := prog.Notes[i].For(op); ok {
 		task = whose
@@ -136,6 +142,10 @@ func (f *Files) step(op *program.Op) (int64, opFailure) {
 		return 0, opFailure{}
 	case program.OpPoll:
 		return 0, f.poll(op, args)
+	case program.OpBench:
+		return 0, bench{f, &f.plan.Benches[op.Args[0]]}.run()
+	case program.OpReceive:
+		return 0, f.receive(int(args[0]), op)
 	default:
 		return 0, opFailure{reason: fmt.Sprintf("bug: op kind %d is not the runner's", op.Kind)}
 	}

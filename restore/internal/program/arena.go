@@ -32,6 +32,16 @@ func (a *Arena) Private() uint64 { return a.Base - PrivateGap }
 // Record gives the address of the Record of a process.
 func (a *Arena) Record(process int) uint64 { return a.Base + HeadSize + uint64(process)*RecordSize }
 
+// AddRecord makes a Record for a process that is no task, and gives its number.
+func (a *Arena) AddRecord() int {
+	for len(a.data)%8 != 0 || (len(a.data)-HeadSize)%RecordSize != 0 {
+		a.data = append(a.data, 0)
+	}
+	n := (len(a.data) - HeadSize) / RecordSize
+	a.put(make([]byte, RecordSize))
+	return n
+}
+
 // Data gives everything from Base on, Head and Records still zero.
 func (a *Arena) Data() []byte { return a.data }
 

@@ -101,6 +101,8 @@ type Head struct {
 
 	FDFolder [16]byte // the string FDFolder
 
+	Slots uint64 // address of the numbers that open files have in a bench, by slot; 0: there is none
+
 	NProcDevs uint64              // more than MaxProcDevs: ProcDevs does not have them all
 	ProcDevs  [MaxProcDevs]uint64 // st_dev of each procfs that can be reached
 }
@@ -182,7 +184,8 @@ type Robust struct {
 }
 
 // Record is what is known of one process: the tasks have the first ones, by their
-// index, and the helpers the next, see plan.HelperProcess. The kernel writes PID before the task
+// index, the helpers the next, see plan.HelperProcess; a bench and its children, which use
+// Ops, Op, Errno and Got alone, have one each. The kernel writes PID before the task
 // runs (CLONE_PARENT_SETTID) and Word (CLONE_CHILD_SETTID); the task itself writes when it fails and when it holds.
 type Record struct {
 	Robust Robust

@@ -9,7 +9,7 @@ type Op struct {
 	Allow uint16 // errno that is no failure; 0: none
 	Modes uint32 // how each argument is taken, 4 bits an argument, see Mode
 	Nr    uint32 // SYS_ number of OpCall and OpPair
-	Out   int32  // slot for the result (runner only); NoSlot: none. OpPair fills Out and Out+1. In a task with FlagKeep: see Op.Keep
+	Out   int32  // slot for the result (runner and benches); NoSlot: none. OpPair fills Out and Out+1. In a task with FlagKeep: see Op.Keep
 	Args  [6]uint64
 	Want  int64 // the result that is demanded if FlagWant is set
 	At    int64 // when a task began the op, CLOCK_MONOTONIC in ns; only in the arena of a traced restore
@@ -92,18 +92,28 @@ const (
 	// of the task (CLONE_PARENT). The Record with that number is its own. Where no
 	// helper can be made the task does the ops itself.
 	OpHelp
-	// OpEnd ends a helper. In a task it does nothing.
+	// OpEnd (status) ends a helper, or a child of a bench. In a task, or a bench, it does
+	// nothing.
 	OpEnd
-	// OpReap (record) waits for the end of the helper with that Record, if there is
-	// one.
+	// OpReap (address of a pid, status, cell) waits for the end of the helper or child
+	// with that pid, 0: there was none. Its status must be that one; with Reaped it goes
+	// to the 4 bytes at cell, unless that is 0.
 	OpReap
 	// OpAwait (address of a counter) waits until the counter is zero, see
 	// [Arena.CountDown].
 	OpAwait
 	// OpStore (number, address) writes a number to 4 bytes of the arena: that of a
-	// descriptor into a message, for one. The runner does it, too.
+	// descriptor into a message, for one. The runner and benches do it, too.
 	OpStore
+	// OpChild (clone_args, record, -, cell) makes a child of a bench, which has a record
+	// of its own and goes on with the next op, an OpEnd. The kernel writes its pid to the
+	// low half of the cell. It is not for tasks.
+	OpChild
 )
+
+// Reaped stands beside the status in the cell of a process that was waited for: a bit
+// that no status has, see wait(2).
+const Reaped = 1 << 16
 
 // Ops that only the process which runs the restore can do. Their results go to
 // slots, since numbers in its table cannot be planned.
@@ -127,6 +137,12 @@ const (
 	// OpPoll makes the system call Nr with its first four arguments again and again,
 	// until the number in the cell (fifth argument) is at least the sixth.
 	OpPoll
+	// OpBench (bench) has a bench do its program, and waits until it is gone. It moves
+	// open files away beforehand from numbers that the bench will take.
+	OpBench
+	// OpReceive (channel, slots, count) takes the files that a bench has sent, to the
+	// int32 slots at the address slots.
+	OpReceive
 )
 
 // OpFlags modify an op.
@@ -138,7 +154,7 @@ const (
 	FlagWant OpFlags = 1 << iota
 	// FlagMustCreate belongs to OpCreate.
 	FlagMustCreate
-	// FlagOldClone belongs to OpFork and OpHelp: clone3 is refused here.
+	// FlagOldClone belongs to OpFork, OpHelp, OpChild and OpBench: clone3 is refused here.
 	FlagOldClone
 	// FlagNonblock belongs to OpReopenAt: the file keeps O_NONBLOCK.
 	FlagNonblock
@@ -151,7 +167,8 @@ const (
 	// which have rules of their own.
 	FlagRetry
 	// FlagUndo makes the runner note what the call has made at the path of its Extra,
-	// to remove it if the restore fails.
+	// to remove it if the restore fails. In a bench an OpStore follows, of 1, if it was
+	// made.
 	FlagUndo
 	// FlagKeep belongs to ops of tasks: the result is kept, see [Op.Keep].
 	FlagKeep
@@ -164,7 +181,7 @@ type Mode uint32
 const (
 	ModeValue  Mode = iota // the number itself
 	ModeLoad               // the 64-bit number at that address in the arena
-	ModeSlot               // the result in that slot (runner only)
+	ModeSlot               // the result in that slot (runner and benches)
 	ModeLoad32             // the signed 32-bit number at that address in the arena: a pid in a Record
 )
 
@@ -241,6 +258,7 @@ const (
 	VerbAttribute
 	VerbLeave
 	VerbWire
+	VerbBench
 )
 
 // Program is what one task does, or what the runner does before and after.

@@ -37,10 +37,11 @@ var opRows = map[OpKind]OpRow{
 	OpTake:     {Name: "recvmsg(answer)", Form: "pop({0:n}, {id}) -> {numbers}"},
 	OpMeet:     {Name: "meet"},
 	OpHelp:     {Name: "clone3", Form: "{call} -> a helper, which forks {2:forks}"},
-	OpEnd:      {Name: "exit_group(helper)"},
+	OpEnd:      {Name: "exit_group(helper)", Form: "exit_group({0:n})"},
 	OpReap:     {Name: "wait4(helper)"},
 	OpAwait:    {Name: "await", Form: "wait({0:w})"},
 	OpStore:    {Name: "store", Form: "put {0:n} into {1:w}"},
+	OpChild:    {Name: "clone3", Form: "{call} -> a process that ends"},
 
 	OpReopen:   {Name: "openat", Form: `openat("/proc/self/fd/#{0:u}", {1:f})`},
 	OpCreate:   {Name: "openat", Form: "openat({0:s}, {1:f}|O_CREAT, {2:o})"},
@@ -49,6 +50,8 @@ var opRows = map[OpKind]OpRow{
 	OpLend:     {Name: "fcntl(F_DUPFD_CLOEXEC)"},
 	OpTruncate: {Name: "ftruncate", Form: "{call}({0:n})"},
 	OpPoll:     {},
+	OpBench:    {Name: "clone3", Form: "{call} -> bench {0:u}"},
+	OpReceive:  {Name: "recvmsg", Form: "{call}({0:n}) -> {slots}"},
 }
 
 // Kinds gives all kinds of ops, ascending.
@@ -172,6 +175,7 @@ var verbRows = map[Verb]VerbRow{
 	VerbLeave:     {Words: "end by plan", Category: CategoryTask},
 	VerbWire:      {Words: "set up fd {fd} of file {file}", Category: CategoryInstall},
 	VerbAttribute: {Words: "set attributes", Category: CategoryTask},
+	VerbBench:     {Words: "a bench for file {entry}", Category: CategoryMake},
 }
 
 // Row gives what is said of the verb.

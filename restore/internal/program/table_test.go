@@ -5,7 +5,7 @@ import "testing"
 // TestTable holds that every op and verb has its row.
 func TestTable(t *testing.T) {
 	kinds := Kinds()
-	if want := int(OpStore-OpCall) + 1 + int(OpPoll-OpReopen) + 1; len(kinds) != want {
+	if want := int(OpChild-OpCall) + 1 + int(OpReceive-OpReopen) + 1; len(kinds) != want {
 		t.Errorf("%d rows of ops, want %d", len(kinds), want)
 	}
 	for _, k := range kinds {
@@ -13,7 +13,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("op %d is called %q", k, row.Name)
 		}
 	}
-	for v := VerbSetUp; v <= VerbWire; v++ {
+	for v := VerbSetUp; v <= VerbBench; v++ {
 		if row := v.Row(); row.Words == "" || row.Category == "" {
 			t.Errorf("verb %d: %+v", v, row)
 		}

@@ -51,11 +51,35 @@ func (l *loaded) load(rebase func(p *plan.Plan) (*plan.Plan, error)) error {
 		addr += uint64(len(ops)) * program.OpSize
 	}
 	for k, helper := range l.plan.Helpers {
-		rec := l.arena.Record(len(l.plan.Tasks) + k)
-		rec.Ops = l.arena.Record(helper.Task).Ops + uint64(helper.Op)*program.OpSize
-		rec.Begun = program.BegunHelper
+		l.helps(len(l.plan.Tasks)+k, l.arena.Record(helper.Task).Ops+uint64(helper.Op)*program.OpSize)
 	}
+	for i := range l.plan.Benches {
+		b := &l.plan.Benches[i]
+		l.arena.PutOps(addr, b.Ops)
+		l.arena.Record(b.Record).Ops = addr
+		for j := range b.Ops {
+			if addr += program.OpSize; b.Ops[j].Kind == program.OpChild {
+				l.helps(int(b.Ops[j].Args[1]), addr)
+			}
+		}
+	}
+	l.placeHead()
 	return nil
+}
+
+// helps gives a helper, or a child of a bench, its first op.
+func (l *loaded) helps(record int, ops uint64) {
+	rec := l.arena.Record(record)
+	rec.Ops, rec.Begun = ops, program.BegunHelper
+}
+
+// placeHead says where things lie in the arena.
+func (l *loaded) placeHead() {
+	h := l.arena.Head()
+	h.Base, h.Size = l.arena.Base, l.arena.Size()
+	h.Records = l.plan.Arena.Record(0)
+	h.Private = l.plan.Arena.Private()
+	h.Slots = l.plan.SlotsAt
 }
 
 // noRoom says why the arena could not be mapped.
@@ -89,9 +113,6 @@ func (l *loaded) fillHead(files *prepare.Files, opener *safepath.Opener) error {
 	if fd, number, ok := files.Store(); ok {
 		h.StoreFD, h.StoreNumber = uint64(fd), number
 	}
-	h.Base, h.Size = l.arena.Base, l.arena.Size()
-	h.Records = l.plan.Arena.Record(0)
-	h.Private = l.plan.Arena.Private()
 	mm, err := memory.Map(h.Private)
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ type Picture struct {
 	StoreFD  int             `json:"store_fd"`           // number of the store in the root, -1: none
 	Messages [][]string      `json:"messages"`           // the open files of each message, by position
 	Prepare  []StepOfPlan    `json:"prepare"`            // the runner's, before the first clone
+	Benches  [][]StepOfPlan  `json:"benches,omitempty"`  // of processes that make some of the files, by number
 	Commit   []StepOfPlan    `json:"commit"`             // the runner's, when every task is ready
 	Tasks    []TaskOfPlan    `json:"tasks"`              // in the order of the description
 }
@@ -87,6 +88,9 @@ func NewPicture(p *plan.Plan) (*Picture, error) {
 		pic.Messages = append(pic.Messages, names)
 	}
 	pic.Prepare, pic.Commit = steps(p, &p.Prepare), steps(p, &p.Commit)
+	for i := range p.Benches {
+		pic.Benches = append(pic.Benches, steps(p, &p.Benches[i].Program))
+	}
 	for i, task := range p.Tree.Tasks() {
 		t := TaskOfPlan{Name: task.Name, Line: task.Pos.Line, Steps: steps(p, &p.Tasks[i])}
 		if task.Parent != nil {

@@ -39,6 +39,9 @@ func WriteText(p *plan.Plan, w io.Writer) error {
 		_, _ = fmt.Fprintf(tw, "message %d: %s\n", id, strings.Join(m, " "))
 	}
 	writeSteps(tw, "regrow, before the first clone", "", pic.Prepare)
+	for i, steps := range pic.Benches {
+		writeSteps(tw, fmt.Sprintf("bench %d, a process of regrow's with a table of its own", i), "", steps)
+	}
 	for _, t := range pic.Tasks {
 		title := fmt.Sprintf("task %q at %s", t.Name, tasktree.At(pic.Source, tasktree.Pos{Line: t.Line}))
 		if t.Parent != "" {

@@ -48,6 +48,9 @@ func (t *Trace) Write(out io.Writer, p *plan.Plan, arena *postfork.Arena, failed
 		for i := range p.Tasks {
 			w.task(i)
 		}
+		for i := range p.Benches {
+			w.bench(i)
+		}
 		w.moment("all tasks forked", w.forked)
 		w.moment("all tasks ready", w.ready)
 	}
@@ -69,7 +72,7 @@ type writer struct {
 	forked  int64 // when the last task began
 	ready   int64 // when the last task waited for the release, 0: not all did
 	missed  bool  // a task was not ready
-	helpers int   // lanes that they have, behind those of the tasks
+	helpers int   // lanes that they and benches have, behind those of the tasks
 }
 
 func (w *writer) text(s string) {
@@ -177,14 +180,27 @@ func (w *writer) task(i int) {
 			lane := len(p.Tasks) + w.helpers
 			order++
 			w.name(lane, order, fmt.Sprintf("%s, helper (pid %d)", p.Tree.Tasks()[i].Name, helper))
-			w.ops(record, ops, lane, span(j+1, n), 0) // one that was killed has left no time of it
+			w.ops(&p.Tasks[i], w.arena.Record(record), j+1, lane, span(j+1, n), 0) // one that was killed has left no time of it
 			j += n
 		}
 	}
-	w.ops(i, ops, i+1, own, w.end)
+	w.ops(&p.Tasks[i], rec, 0, i+1, own, w.end)
 	ready := ops[slices.IndexFunc(ops, func(op program.Op) bool { return op.Kind == program.OpGate })].At
 	w.ready = max(w.ready, ready)
 	w.missed = w.missed || ready == 0
+}
+
+// bench writes the lane of a bench, if it was made.
+func (w *writer) bench(i int) {
+	b := &w.plan.Benches[i]
+	rec := w.arena.Record(b.Record)
+	if w.arena.Ops(rec.Ops, 1)[0].At == 0 {
+		return
+	}
+	w.helpers++
+	lane := len(w.plan.Tasks) + w.helpers
+	w.name(lane, 0, fmt.Sprintf("bench %d (pid %d)", i, rec.PID)) // beside the runner's
+	w.ops(&b.Program, rec, 0, lane, span(0, len(b.Ops)), 0)
 }
 
 // span gives n numbers from one on.
@@ -196,13 +212,11 @@ func span(from, n int) []int {
 	return numbers
 }
 
-// ops writes what one process did, in its lane: some of a task's ops, in their order.
+// ops writes what one process did, in its lane: some of a program's ops, in their order.
 // Each lasts until the next one, the program's last, or the one that failed, until
-// last.
-func (w *writer) ops(record int, ops []program.Op, lane int, which []int, last int64) {
-	p, rec := w.plan, w.arena.Record(record)
-	task, first := p.Process(record)
-	prog := &p.Tasks[task]
+// last. The record has the program's op number first as its first one.
+func (w *writer) ops(prog *program.Program, rec *program.Record, first, lane int, which []int, last int64) {
+	p, ops := w.plan, w.arena.Ops(rec.Ops-uint64(first)*program.OpSize, len(prog.Ops))
 	for k, j := range which {
 		if ops[j].At == 0 {
 			break

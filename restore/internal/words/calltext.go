@@ -18,7 +18,7 @@ import (
 // text that is as long as the next argument says, r the descriptor in a message, p the
 // path that the op is about, w the name of a word that tasks and the runner share,
 // - not shown. The form of an op may have {0:n}, argument 0
-// as a number, and what is no argument: {call}, {path}, {message}, {id}, {numbers}.
+// as a number, and what is no argument: {call}, {path}, {message}, {id}, {numbers}, {slots}.
 func Call(p *plan.Plan, op *program.Op, note program.Note) string {
 	name := p.Extras[note.Extra].Name
 	if name == "" {
@@ -31,12 +31,13 @@ func Call(p *plan.Plan, op *program.Op, note program.Note) string {
 	case row.Name != "":
 		return name
 	}
-	form := program.CallRowOf(op.Nr).Args
-	if form == "" {
+	known := program.CallRowOf(op.Nr)
+	forms := strings.Split(known.Args, ",")
+	call, command, ok := strings.Cut(strings.TrimSuffix(name, ")"), "(") // "fcntl(F_SETFL)"
+	if known.Args == "" || ok && !known.OnFD {
 		return name
 	}
-	forms := strings.Split(form, ",")
-	if call, command, ok := strings.Cut(strings.TrimSuffix(name, ")"), "("); ok { // "fcntl(F_SETFL)"
+	if ok {
 		name, forms[1] = call, command
 	}
 	var args []string
@@ -77,6 +78,12 @@ func opWord(p *plan.Plan, op *program.Op, note program.Note, name, word string) 
 			return fmt.Sprintf("message %d", id)
 		}
 		return "shard"
+	case "slots":
+		var slots []string
+		for _, s := range program.Int32sAt(p.Arena.Base, p.Arena.Data(), op.Args[1], int(op.Args[2])) {
+			slots = append(slots, fmt.Sprintf("#%d", s))
+		}
+		return strings.Join(slots, " ")
 	case "numbers":
 		return numbersText(program.Int32sAt(p.Arena.Base, p.Arena.Data(), op.Args[3], int(op.Args[2])))
 	}

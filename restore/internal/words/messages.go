@@ -44,8 +44,10 @@ func OpError(p *plan.Plan, f Failed) *plan.OpError {
 	}
 	if f.Task >= 0 {
 		e.Task = p.Tree.Tasks()[f.Task].Name
-	} else if note.Verb == program.VerbMake && !p.Tree.Files[note.File].Shared() {
-		e.Task = p.Tree.Files[note.File].Uses[0].Task.Name // that it is made for
+	} else if note.Verb == program.VerbMake || note.Verb == program.VerbBench {
+		if made := p.Tree.Files[note.File]; len(made.Uses) > 0 && !made.Shared() {
+			e.Task = made.Uses[0].Task.Name // that it is made for
+		}
 	}
 	if f.Task < 0 && errors.Is(f.Err, unix.EMFILE) && f.Reason == "" {
 		e.Reason = fmt.Sprintf("%d open files of the tree are open here at once, and the hard RLIMIT_NOFILE is %d: "+
@@ -107,6 +109,9 @@ func Reason(p *plan.Plan, op *program.Op, note program.Note, errno int32, got in
 	case program.ReasonForeign:
 		return "the store does not deliver this message", nil
 	case program.ReasonHelper:
+		if note.Verb != program.VerbFork {
+			return "the process that was to end by itself was killed", plan.ErrTaskDied
+		}
 		return "a process that forks beside the task was killed", plan.ErrTaskDied
 	case program.ReasonCanceled:
 		return "", plan.ErrCanceled
