@@ -157,7 +157,7 @@ func (m *maker) Child(status int) recipe.Cell {
 
 func (m *maker) Reap(cell recipe.Cell) {
 	m.then(func(b *batch) {
-		const exited = 8 // bits to the left stands the status of exit_group in that of wait4
+		const exited = 8  // bits to the left stands the status of exit_group in that of wait4
 		const outcome = 4 // bytes behind the pid
 		_, note := b.Add(program.OpReap, uint64(cell), uint64(m.ends[cell])<<exited, uint64(cell)+outcome)
 		note.Extra = m.planner.Extra(plan.Extra{Name: "wait4(child)"})

@@ -29,7 +29,7 @@ func TestStages(t *testing.T) {
 		Files: []*tasktree.OpenFile{{Name: "p", Spec: &kind.Pipe{}}},
 		Root: &tasktree.Task{
 			Name: "root", FDs: []tasktree.Descriptor{{FD: 3, File: plantest.Text("p.r")}}, Cwd: plantest.Text("/tmp"),
-			Attributes: plantest.Script(staged), Children: []*tasktree.Task{{Name: "child", FDs: []tasktree.Descriptor{{FD: 4, File: plantest.Text("p.w")}}}},
+			Attributes: plantest.Steps(staged), Children: []*tasktree.Task{{Name: "child", FDs: []tasktree.Descriptor{{FD: 4, File: plantest.Text("p.w")}}}},
 		},
 	}
 	if problems := tree.Check(); len(problems) > 0 {

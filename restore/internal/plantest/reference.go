@@ -43,10 +43,17 @@ func Reference(t testing.TB, dir string, namespaces ...tasktree.Namespace) *task
 		}},
 		{Name: "alone", Pos: at(), Spec: &kind.Eventfd{Counter: schema.Unsigned{Value: 1<<64 - 2, Pos: at()}, Flags: flags(unix.O_NOATIME)}},
 		{Name: "signals", Pos: at(), Spec: &kind.Signalfd{Signals: flags(1 << (unix.SIGUSR1 - 1)), Flags: flags(unix.O_APPEND)}},
+		{Name: "epoll", Pos: at(), Spec: &Watch{
+			Targets: []Target{{File: word("box"), FD: tasktree.Number{Value: 500, Pos: at()}, Data: 1}},
+			Kept:    tasktree.Number{Value: 3, Pos: at()}, Until: recipe.UntilReady,
+		}},
+		{Name: "gone", Pos: at(), Spec: &Gone{Status: tasktree.Number{Value: 7, Pos: at()}, Bench: recipe.Bench{Cwd: dir}}},
+		{Name: "named", Pos: at(), Spec: &Named{Dir: word(dir), Name: word("name")}},
 		{Name: "box", Pos: at(), Spec: &Mailbox{Path: word(dir + "/box"), Text: word("letter"), Holds: word("made"), Owner: word("below")}},
 	}}
 	tree.Root = &tasktree.Task{Name: "root", Pos: at(), FDs: []tasktree.Descriptor{
-		fd(0, "p.r", false), fd(1, "p.w", true), fd(2, "err", false), fd(7, "made", true), fd(40, "cut", false), fd(41, "box", false), fd(42, "count", false), fd(43, "signals", false),
+		fd(0, "p.r", false), fd(1, "p.w", true), fd(2, "err", false), fd(7, "made", true), fd(40, "cut", false), fd(41, "box", false),
+		fd(42, "epoll", false), fd(43, "gone", true), fd(44, "named", false), fd(45, "count", false), fd(46, "signals", false),
 	}, Children: []*tasktree.Task{
 		{Name: "holds", Pos: at(), Cwd: word(dir), FDs: []tasktree.Descriptor{
 			fd(1, "p.r", false), fd(0, "p.w", false), fd(3, "perhaps", true), fd(4, "made", false), fd(9, "mine", false), fd(5, "q.r", false), fd(6, "q.w", true), fd(30, "own", false), fd(31, "alone", false), fd(11, "count", true), fd(12, "signals", true),
@@ -56,9 +63,9 @@ func Reference(t testing.TB, dir string, namespaces ...tasktree.Namespace) *task
 			Children: []*tasktree.Task{{Name: "below", Pos: at(), FDs: []tasktree.Descriptor{fd(0, "made", false)}}},
 		},
 		{Name: "shares", Pos: at(), SharesFiles: word("holds")},
-		{Name: "second", Pos: at(), Attributes: Script(first("root"))}, // with the next one enough for a helper
-		{Name: "third", Pos: at(), Attributes: Script(then("second", "ends")), Children: []*tasktree.Task{
-			{Name: "ends", Pos: at(), Attributes: Script(func(w recipe.Wirer) { w.Leave(LeaveCall(EndStatus)) })},
+		{Name: "second", Pos: at(), Attributes: Steps(first("root"))}, // with the next one enough for a helper
+		{Name: "third", Pos: at(), Attributes: Steps(then("second", "ends")), Children: []*tasktree.Task{
+			{Name: "ends", Pos: at(), Attributes: Steps(func(w recipe.Wirer) { w.Leave(LeaveCall(EndStatus)) })},
 		}},
 	}}
 	for _, n := range namespaces {

@@ -20,8 +20,8 @@ func init() {
 	})
 }
 
-// Script makes the list of attributes of a task that has this one.
-func Script(steps Scripted) []tasktree.Attribute { return []tasktree.Attribute{steps} }
+// Steps makes the list of attributes of a task that has this one.
+func Steps(steps Scripted) []tasktree.Attribute { return []tasktree.Attribute{steps} }
 
 // Fields implements [schema.Fielder].
 func (Scripted) Fields(schema.Fields) {}
@@ -51,7 +51,7 @@ func DrawWaits(t *rapid.T, tree *tasktree.Tree) {
 		if len(waiter.Attributes) > 0 {
 			others, _ = waiter.Attributes[0].(Scripted)
 		}
-		waiter.Attributes = Script(func(w recipe.Wirer) {
+		waiter.Attributes = Steps(func(w recipe.Wirer) {
 			if others != nil {
 				others(w)
 			}
@@ -60,7 +60,7 @@ func DrawWaits(t *rapid.T, tree *tasktree.Tree) {
 	}
 	last := tasks[len(tasks)-1]
 	if last.Parent != nil && len(last.FDs) == 0 && last.Holds() && last.Owner == nil && len(last.Attributes) == 0 && rapid.Bool().Draw(t, "ends") {
-		last.Attributes = Script(func(w recipe.Wirer) { w.Leave(LeaveCall(EndStatus)) })
+		last.Attributes = Steps(func(w recipe.Wirer) { w.Leave(LeaveCall(EndStatus)) })
 	}
 }
 

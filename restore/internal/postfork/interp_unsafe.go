@@ -150,7 +150,7 @@ func call(h *program.Head, op *program.Op, a *[6]uint64) (int64, syscall.Errno) 
 // private page.
 type forkFunc func(nr, a0, a1, a2, a3 uintptr, h *program.Head, task uint64) int64
 
-// fork makes a child, unless the restore is over.
+// fork makes a child, of a task or of a bench, unless the restore is over.
 //
 //go:nosplit
 //go:norace
@@ -242,7 +242,8 @@ func other(h *program.Head, priv unsafe.Pointer, op *program.Op, a *[6]uint64) (
 //go:norace
 //go:nocheckptr
 //go:noinline
-func stage(h *program.Head, priv unsafe.Pointer, rec *program.Record, kind program.OpKind, a *[6]uint64) syscall.Errno {
+func stage(h *program.Head, priv unsafe.Pointer, rec *program.Record, op *program.Op) syscall.Errno {
+	kind, a := op.Kind, (*[6]uint64)(unsafe.Add(priv, program.PrivArgs))
 	if kind == program.OpBegin {
 		return begin(a, (*uint32)(at(h, a[2])))
 	}
@@ -290,7 +291,9 @@ func check(h *program.Head, rec *program.Record, op *program.Op, got int64, e sy
 		reason = program.ReasonUnwanted
 	}
 	if reason == 0 {
-		if op.Out != program.NoSlot && h.Slots != 0 {
+		if op.Flags&program.FlagKeep != 0 {
+			*(*int64)(at(h, h.Base+8*uint64(op.Out))) = got
+		} else if op.Out != program.NoSlot && h.Slots != 0 {
 			*(*int64)(at(h, h.Slots+8*uint64(op.Out))) = got
 		}
 		return
@@ -318,7 +321,7 @@ func one(h *program.Head, priv unsafe.Pointer, rec *program.Record, op *program.
 	var e syscall.Errno
 	if op.Kind == program.OpCall {
 		got, e = call(h, op, a)
-	} else if op.Kind == program.OpFork {
+	} else if op.Kind == program.OpFork || op.Kind == program.OpChild {
 		got, e = fork(h, priv, rec, op)
 	} else if op.Kind == program.OpPull {
 		for e = pull(h, priv, a); e == again; e = pull(h, priv, a) {
@@ -333,17 +336,12 @@ func one(h *program.Head, priv unsafe.Pointer, rec *program.Record, op *program.
 	} else if op.Kind < program.EndSequences && op.Kind >= program.OpRefuse {
 		e = sequence(h, priv, op, a)
 		got = (*work)(unsafe.Add(priv, program.PrivWork)).got
-	} else if op.Kind == program.OpChild {
-		got, e = clone(h, at(h, a[0]), op.Flags, a[1])
 	} else if op.Kind >= program.OpBegin {
-		got, e = 0, stage(h, priv, rec, op.Kind, a)
+		e = stage(h, priv, rec, op)
 	} else {
 		got, e = other(h, priv, op, a)
 	}
 	check(h, rec, op, got, e)
-	if op.Flags&program.FlagKeep != 0 {
-		*(*int64)(at(h, h.Base+8*uint64(op.Out))) = got
-	}
 	return (*program.Op)(unsafe.Add(unsafe.Pointer(op), program.OpSize))
 }
 

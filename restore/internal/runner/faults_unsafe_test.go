@@ -59,72 +59,98 @@ func failCalls() error {
 	return nil
 }
 
-// errnos are what the man pages say that the calls of a plan can answer.
-var errnos = map[string][]unix.Errno{
-	"await":                   {unix.EINTR, unix.ENOSYS},
-	"bind":                    {unix.EACCES, unix.EADDRINUSE, unix.EBADF, unix.EINVAL, unix.ELOOP, unix.ENAMETOOLONG, unix.ENOENT, unix.ENOMEM, unix.ENOTDIR, unix.EROFS},
-	"chdir":                   {unix.EACCES, unix.EIO, unix.ELOOP, unix.ENAMETOOLONG, unix.ENOENT, unix.ENOMEM, unix.ENOTDIR},
-	"clone3":                  {unix.EAGAIN, unix.EBUSY, unix.EEXIST, unix.EINVAL, unix.ENOMEM, unix.ENOSPC, unix.EPERM},
-	"close":                   {unix.EBADF, unix.EINTR, unix.EIO, unix.ENOSPC, unix.EDQUOT},
-	"close_range":             {unix.EINVAL, unix.EMFILE, unix.ENOMEM},
-	"dup3":                    {unix.EBADF, unix.EBUSY, unix.EINTR, unix.EINVAL, unix.EMFILE, unix.ENOMEM},
-	"exit_group":              {unix.EINTR},
-	"exit_group(helper)":      {unix.EINTR},
-	"eventfd2":                {unix.EINVAL, unix.EMFILE, unix.ENFILE, unix.ENODEV, unix.ENOMEM},
-	"execve":                  {unix.E2BIG, unix.EACCES, unix.EAGAIN, unix.EINVAL, unix.EIO, unix.EISDIR, unix.ELIBBAD, unix.ELOOP, unix.EMFILE, unix.ENAMETOOLONG, unix.ENFILE, unix.ENOENT, unix.ENOEXEC, unix.ENOMEM, unix.ENOTDIR, unix.EPERM, unix.ETXTBSY},
-	"faccessat":               {unix.EACCES, unix.EIO, unix.ELOOP, unix.ENAMETOOLONG, unix.ENOENT, unix.ENOMEM, unix.ENOTDIR, unix.EROFS, unix.EISDIR},
-	"fcntl(F_DUPFD_CLOEXEC)":  {unix.EBADF, unix.EINVAL, unix.EMFILE},
-	"fcntl(F_GETFD)":          {unix.EBADF},
-	"fcntl(F_SETFD)":          {unix.EBADF},
-	"fcntl(F_SETFL)":          {unix.EBADF, unix.EINVAL, unix.EPERM},
-	"fcntl(F_SETOWN_EX)":      {unix.EBADF, unix.EFAULT, unix.EINVAL, unix.ESRCH},
-	"fcntl(F_SETPIPE_SZ)":     {unix.EBADF, unix.EBUSY, unix.EINVAL, unix.ENOMEM, unix.EPERM},
-	"fstat":                   {unix.EBADF, unix.ENOMEM, unix.EOVERFLOW},
-	"ftruncate":               {unix.EFBIG, unix.EINTR, unix.EINVAL, unix.EIO, unix.EPERM, unix.EROFS},
-	"futex":                   {unix.EFAULT, unix.EINVAL, unix.ENOSYS},
-	"getpid":                  {unix.ENOSYS},
-	"getpriority":             {unix.EINVAL, unix.ESRCH},
-	"ioctl(FIONREAD)":         {unix.EBADF, unix.EFAULT, unix.EINVAL, unix.ENOTTY},
-	"lseek":                   {unix.EBADF, unix.EINVAL, unix.ENXIO, unix.EOVERFLOW, unix.ESPIPE},
-	"meet":                    {unix.EFAULT, unix.EINVAL},
-	"munmap":                  {unix.EINVAL, unix.ENOMEM},
-	"nanosleep":               {unix.EFAULT, unix.EINVAL},
-	"openat":                  {unix.EACCES, unix.EBUSY, unix.EDQUOT, unix.EEXIST, unix.EINTR, unix.EIO, unix.EISDIR, unix.ELOOP, unix.EMFILE, unix.ENAMETOOLONG, unix.ENFILE, unix.ENODEV, unix.ENOENT, unix.ENOMEM, unix.ENOSPC, unix.ENOTDIR, unix.ENXIO, unix.EOVERFLOW, unix.EPERM, unix.EROFS, unix.ETXTBSY, unix.EWOULDBLOCK},
-	"openat2":                 {unix.EACCES, unix.EAGAIN, unix.EBUSY, unix.EINTR, unix.EIO, unix.ELOOP, unix.EMFILE, unix.ENAMETOOLONG, unix.ENFILE, unix.ENOENT, unix.ENOMEM, unix.ENOTDIR},
-	"pipe2":                   {unix.EINVAL, unix.EMFILE, unix.ENFILE, unix.ENOMEM},
-	"prctl":                   {unix.EINVAL, unix.EPERM, unix.EFAULT},
-	"prctl(PR_SET_MM_MAP)":    {unix.EACCES, unix.EFAULT, unix.EPERM},
-	"prlimit64":               {unix.EFAULT, unix.EINVAL, unix.EPERM},
-	"recvmsg":                 {unix.EBADF, unix.ECONNREFUSED, unix.EMFILE, unix.ENOBUFS, unix.ENOMEM, unix.ENOTSOCK},
-	"recvmsg(answer)":         {unix.EBADF, unix.ECONNREFUSED, unix.EINVAL, unix.EMFILE, unix.ENOMEM, unix.ENOTSOCK, unix.ETIMEDOUT},
-	"rt_sigaction":            {unix.EFAULT, unix.EINVAL},
-	"rt_sigqueueinfo":         {unix.EAGAIN, unix.EINVAL, unix.EPERM, unix.ESRCH},
-	"rt_sigprocmask":          {unix.EFAULT, unix.EINVAL},
-	"sendmsg":                 {unix.EAGAIN, unix.EBADF, unix.ECONNREFUSED, unix.EMSGSIZE, unix.ENOBUFS, unix.ENOMEM, unix.ETOOMANYREFS},
-	"set_robust_list":         {unix.EINVAL, unix.ENOSYS},
-	"setsockopt(SO_RCVTIMEO)": {unix.EBADF, unix.EDOM, unix.EFAULT, unix.EINVAL, unix.ENOPROTOOPT, unix.ENOTSOCK},
-	"setpriority":             {unix.EACCES, unix.EPERM, unix.ESRCH},
-	"setsid":                  {unix.EPERM},
-	"signalfd4":               {unix.EINVAL, unix.EMFILE, unix.ENFILE, unix.ENODEV, unix.ENOMEM},
-	"sigaltstack":             {unix.EFAULT, unix.EINVAL, unix.ENOMEM},
-	"socket":                  {unix.EACCES, unix.EAFNOSUPPORT, unix.EINVAL, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM},
-	"socketpair":              {unix.EAFNOSUPPORT, unix.EMFILE, unix.ENFILE, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT},
-	"store":                   {unix.EFAULT}, // it makes no call
-	"unshare":                 {unix.EMFILE, unix.ENOMEM, unix.EPERM},
-	"waitid":                  {unix.ECHILD, unix.EINTR, unix.EINVAL},
-	"wait4(helper)":           {unix.ECHILD, unix.EINVAL},
-	"write":                   {unix.EAGAIN, unix.EBADF, unix.EFBIG, unix.EINTR, unix.EIO, unix.ENOMEM, unix.ENOSPC, unix.EPIPE},
+// errnos are what the man pages say that the calls of a plan can answer. An OpStore makes
+// no call.
+var errnos = errnosIn(`
+await: EINTR ENOSYS
+bind: EACCES EADDRINUSE EBADF EINVAL ELOOP ENAMETOOLONG ENOENT ENOMEM ENOTDIR EROFS
+chdir: EACCES EIO ELOOP ENAMETOOLONG ENOENT ENOMEM ENOTDIR
+clone3: EAGAIN EBUSY EEXIST EINVAL ENOMEM ENOSPC EPERM
+close: EBADF EINTR EIO ENOSPC EDQUOT
+close_range: EINVAL EMFILE ENOMEM
+dup3: EBADF EBUSY EINTR EINVAL EMFILE ENOMEM
+epoll_create1: EINVAL EMFILE ENFILE ENOMEM
+epoll_ctl(EPOLL_CTL_ADD): EBADF EEXIST EINVAL ELOOP ENOMEM ENOSPC EPERM
+eventfd2: EINVAL EMFILE ENFILE ENODEV ENOMEM
+execve: E2BIG EACCES EAGAIN EINVAL EIO EISDIR ELIBBAD ELOOP EMFILE ENAMETOOLONG ENFILE ENOENT ENOEXEC ENOMEM ENOTDIR EPERM ETXTBSY
+exit_group: EINTR
+exit_group(child): EINTR
+exit_group(helper): EINTR
+faccessat: EACCES EIO ELOOP ENAMETOOLONG ENOENT ENOMEM ENOTDIR EROFS EISDIR
+fchdir: EACCES EBADF ENOTDIR
+fcntl(F_DUPFD_CLOEXEC): EBADF EINVAL EMFILE
+fcntl(F_GETFD): EBADF
+fcntl(F_SETFD): EBADF
+fcntl(F_SETFL): EBADF EINVAL EPERM
+fcntl(F_SETOWN_EX): EBADF EFAULT EINVAL ESRCH
+fcntl(F_SETPIPE_SZ): EBADF EBUSY EINVAL ENOMEM EPERM
+fstat: EBADF ENOMEM EOVERFLOW
+ftruncate: EFBIG EINTR EINVAL EIO EPERM EROFS
+futex: EFAULT EINVAL ENOSYS
+getpid: ENOSYS
+getpriority: EINVAL ESRCH
+ioctl(FIONREAD): EBADF EFAULT EINVAL ENOTTY
+lseek: EBADF EINVAL ENXIO EOVERFLOW ESPIPE
+meet: EFAULT EINVAL
+munmap: EINVAL ENOMEM
+nanosleep: EFAULT EINVAL
+openat: EACCES EBUSY EDQUOT EEXIST EINTR EIO EISDIR ELOOP EMFILE ENAMETOOLONG ENFILE ENODEV ENOENT ENOMEM ENOSPC ENOTDIR ENXIO EOVERFLOW EPERM EROFS ETXTBSY EWOULDBLOCK
+openat2: EACCES EAGAIN EBUSY EINTR EIO ELOOP EMFILE ENAMETOOLONG ENFILE ENOENT ENOMEM ENOTDIR
+pidfd_open: EINVAL EMFILE ENFILE ENODEV ENOMEM ESRCH
+pipe2: EINVAL EMFILE ENFILE ENOMEM
+prctl: EINVAL EPERM EFAULT
+prctl(PR_SET_MM_MAP): EACCES EFAULT EPERM
+prctl(PR_SET_PDEATHSIG): EINVAL
+prlimit64: EFAULT EINVAL EPERM
+recvmsg: EBADF ECONNREFUSED EMFILE ENOBUFS ENOMEM ENOTSOCK
+recvmsg(answer): EBADF ECONNREFUSED EINVAL EMFILE ENOMEM ENOTSOCK ETIMEDOUT
+rt_sigaction: EFAULT EINVAL
+rt_sigprocmask: EFAULT EINVAL
+rt_sigqueueinfo: EAGAIN EINVAL EPERM ESRCH
+sendmsg: EAGAIN EBADF ECONNREFUSED EMSGSIZE ENOBUFS ENOMEM ETOOMANYREFS
+set_robust_list: EINVAL ENOSYS
+setpriority: EACCES EPERM ESRCH
+setsid: EPERM
+setsockopt(SO_RCVTIMEO): EBADF EDOM EFAULT EINVAL ENOPROTOOPT ENOTSOCK
+sigaltstack: EFAULT EINVAL ENOMEM
+signalfd4: EINVAL EMFILE ENFILE ENODEV ENOMEM
+socket: EACCES EAFNOSUPPORT EINVAL EMFILE ENFILE ENOBUFS ENOMEM
+socketpair: EAFNOSUPPORT EMFILE ENFILE EOPNOTSUPP EPROTONOSUPPORT
+store: EFAULT
+unshare: EMFILE ENOMEM EPERM
+wait4(child): ECHILD EINVAL
+wait4(helper): ECHILD EINVAL
+waitid: ECHILD EINTR EINVAL
+write: EAGAIN EBADF EFBIG EINTR EIO ENOMEM ENOSPC EPIPE
+`)
+
+// errnosIn reads lines of calls and the names of their errnos.
+func errnosIn(table string) map[string][]unix.Errno {
+	byName := map[string]unix.Errno{}
+	for e := unix.Errno(1); e < 200; e++ {
+		byName[unix.ErrnoName(e)] = e
+	}
+	byName["EWOULDBLOCK"], byName["EOPNOTSUPP"] = unix.EWOULDBLOCK, unix.EOPNOTSUPP
+	calls := map[string][]unix.Errno{}
+	for line := range strings.Lines(strings.TrimSpace(table)) {
+		call, names, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		for _, name := range strings.Fields(names) {
+			e, known := byName[name]
+			if !known {
+				panic("no errno is called " + name)
+			}
+			calls[call] = append(calls[call], e)
+		}
+	}
+	return calls
 }
 
 // withFault gives a copy of the plan in which one op fails. Names and notes stay:
 // the message must be that of the op.
 func withFault(p *plan.Plan, task, i int, errno unix.Errno) *plan.Plan {
 	q := *p
-	q.Tasks = slices.Clone(p.Tasks)
-	prog := map[int]*program.Program{-1: &q.Prepare, -2: &q.Commit}[task]
-	if task >= 0 {
-		prog = &q.Tasks[task]
-	}
+	q.Tasks, q.Benches = slices.Clone(p.Tasks), slices.Clone(p.Benches)
+	prog := programOf(&q, task)
 	prog.Ops, prog.Notes = slices.Clone(prog.Ops), slices.Clone(prog.Notes)
 	op, note := &prog.Ops[i], &prog.Notes[i]
 	x := p.Extras[note.Extra]
@@ -137,6 +163,27 @@ func withFault(p *plan.Plan, task, i int, errno unix.Errno) *plan.Plan {
 	op.Args[5] = uint64(errno)
 	q.Faulty = true
 	return &q
+}
+
+// Programs beside those of tasks, which go by their index. Those of benches go by numbers
+// down from firstBench.
+const (
+	prepares   = -1
+	commits    = -2
+	firstBench = -3
+)
+
+// programOf gives the program with a number.
+func programOf(p *plan.Plan, n int) *program.Program {
+	switch {
+	case n == prepares:
+		return &p.Prepare
+	case n == commits:
+		return &p.Commit
+	case n <= firstBench:
+		return &p.Benches[firstBench-n].Program
+	}
+	return &p.Tasks[n]
 }
 
 // snapshot is what of a failed restore could be left.
@@ -319,17 +366,12 @@ func (f *faults) everyOp(t *testing.T, here plan.Host, o plan.Options, namespace
 	if f.calls == nil {
 		f.calls, f.kinds = map[string]bool{}, map[program.OpKind]bool{}
 	}
-	programs := []struct {
-		task int
-		*program.Program
-	}{{-1, &p.Prepare}, {-2, &p.Commit}}
-	for i := range p.Tasks {
-		programs = append(programs, struct {
-			task int
-			*program.Program
-		}{i, &p.Tasks[i]})
+	var programs []int
+	for n := firstBench + 1 - len(p.Benches); n < len(p.Tasks); n++ {
+		programs = append(programs, n)
 	}
-	for _, prog := range programs {
+	for _, task := range programs {
+		prog := programOf(p, task)
 		// A task that is counted as ready only waits, and nobody waits for what it does
 		// once it is counted as holding: nothing there can fail.
 		released, counted := false, false
@@ -352,7 +394,7 @@ func (f *faults) everyOp(t *testing.T, here plan.Host, o plan.Options, namespace
 					continue
 				}
 				f.tried++
-				f.one(t, p, fault{task: prog.task, op: i, call: name, errno: errno, released: released}, dir, before)
+				f.one(t, p, fault{task: task, op: i, call: name, errno: errno, released: released}, dir, before)
 				if t.Failed() {
 					return
 				}
@@ -386,16 +428,13 @@ func (f *faults) one(t *testing.T, p *plan.Plan, x fault, dir, before string) {
 	if !ok || !errors.Is(err, x.errno) {
 		t.Fatalf("%s: got %v", what, err)
 	}
-	prog := map[int]*program.Program{-1: &p.Prepare, -2: &p.Commit}[x.task]
-	if x.task >= 0 {
-		prog = &p.Tasks[x.task]
-	}
+	prog := programOf(p, x.task)
 	task, born := "", x.task >= 0
 	if whose, ok := prog.Notes[x.op].For(&prog.Ops[x.op]); ok {
 		task, born = p.Tree.Tasks()[whose].Name, whose == x.task
 	} else if x.task >= 0 {
 		task = p.Tree.Tasks()[x.task].Name
-	} else if file := prog.Notes[x.op].File; prog.Notes[x.op].Verb == program.VerbMake && !p.Tree.Files[file].Shared() {
+	} else if file, verb := prog.Notes[x.op].File, prog.Notes[x.op].Verb; (verb == program.VerbMake || verb == program.VerbBench) && !p.Tree.Files[file].Shared() {
 		task = p.Tree.Files[file].Uses[0].Task.Name
 	}
 	note := prog.Notes[x.op]

@@ -185,7 +185,11 @@ func (w *writer) task(i int) {
 		}
 	}
 	w.ops(&p.Tasks[i], rec, 0, i+1, own, w.end)
-	ready := ops[slices.IndexFunc(ops, func(op program.Op) bool { return op.Kind == program.OpGate })].At
+	gate := slices.IndexFunc(ops, func(op program.Op) bool { return op.Kind == program.OpGate })
+	if gate < 0 {
+		return // it ends by plan, and the release waits for it no more
+	}
+	ready := ops[gate].At
 	w.ready = max(w.ready, ready)
 	w.missed = w.missed || ready == 0
 }
