@@ -21,8 +21,9 @@ type (
 	// Host is what a plan has to know of the process that will restore it: the
 	// caller's limits (SoftFiles, HardFiles), ignored signals (Ignored, bit N-1 for
 	// signal N), Environ, Cwd, effective UID and GID, what a sandbox refuses (OldOpen:
-	// openat2, OldClone: clone3), whether its pipes are limited (PipesLimited), and
-	// how many Processors the tasks may use.
+	// openat2, OldClone: clone3), whether its pipes are limited (PipesLimited),
+	// whether memory files know the seal F_SEAL_EXEC (ExecSealed), and how many
+	// Processors the tasks may use.
 	Host = plan.Host
 	// Strategy says how open files that the runner makes get into the tables of the tasks.
 	Strategy = plan.Strategy

@@ -20,6 +20,7 @@ func Wants(tree *tasktree.Tree, level Level) func(of, key string) bool {
 	add := func(of string, data schema.Fielder) {
 		for _, key := range schema.Said(data) {
 			wanted[of+"."+key] = true
+			wanted[of+"."+topKey(key)] = true
 		}
 	}
 	for _, f := range tree.Files {
@@ -39,6 +40,14 @@ func Wants(tree *tasktree.Tree, level Level) func(of, key string) bool {
 		}
 	}
 	return func(of, key string) bool { return level != Shape && wanted[of+"."+key] }
+}
+
+// topKey gives the key of the data itself in which a key is: "content" of "content.4096".
+func topKey(key string) string {
+	if i := strings.IndexAny(key, ".["); i >= 0 {
+		return key[:i]
+	}
+	return key
 }
 
 // looksToCompare is how often a tree is looked at, at most.

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -216,7 +217,7 @@ func (c *comparison) values(f *tasktree.OpenFile, made tasktree.Spec, e *entry, 
 	moves := c.level == Exact || c.level == Auto && c.rests(f, e)
 	said := map[string]bool{}
 	for _, key := range schema.Said(made) {
-		said[key] = true
+		said[key], said[topKey(key)] = true, true
 	}
 	for _, d := range schema.Compare(made, e.spec) {
 		if d.Moves && !moves {
@@ -237,10 +238,14 @@ func (c *comparison) values(f *tasktree.OpenFile, made tasktree.Spec, e *entry, 
 				continue
 			}
 		}
-		c.differs(here, d.First, d.Then)
+		c.differs(here, cmp.Or(d.First, "nothing"), cmp.Or(d.Then, "nothing"))
 	}
+	keys := schema.Compared(made)
 	for _, u := range e.unseen {
-		if said[u.Key] && (moves || !slices.Contains(schema.Moving(made), u.Key)) {
+		if !said[u.Key] && slices.Contains(keys, u.Key) { // but for lists: that there is nothing is not said
+			continue
+		}
+		if moves || !slices.Contains(schema.Moving(made), u.Key) {
 			here := at
 			here.Key, here.Pos, here.Always = u.Key, f.Pos, u.Always
 			c.unseen(here, "%s", u.Why)

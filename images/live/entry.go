@@ -118,6 +118,10 @@ func (e liveEnd) Mode() uint32  { return uint32(e.c.stat.Mode) }
 func (e liveEnd) Flags() int    { return e.c.info.Flags }
 func (e liveEnd) Offset() int64 { return e.c.info.Pos }
 
+func (e liveEnd) Stat() *unix.Statx_t { return &e.c.stat }
+
+func (e liveEnd) Memory() (hugePage int64, ok bool) { return e.l.memory.is(e.c) }
+
 func (e liveEnd) Info(field string) string { return e.c.info.Field(field) }
 
 var errNoCopy = errors.New("a file with a server is not copied")
@@ -126,7 +130,9 @@ var errNoCopy = errors.New("a file with a server is not copied")
 func (e liveEnd) Copy(use func(kind.LiveCopy) error) error {
 	switch e.c.stat.Mode & unix.S_IFMT {
 	case unix.S_IFREG, unix.S_IFDIR, unix.S_IFLNK:
-		return errNoCopy
+		if _, memory := e.Memory(); !memory {
+			return errNoCopy
+		}
 	}
 	h := e.c.holders[0]
 	fd, err := proc.CopyFD(h.table.owner.ID, h.fd)

@@ -116,6 +116,7 @@ type look struct {
 	seen    *Seen
 	buckets map[hash]*bucket
 	pipe    *pipe // for tee, nil: none was needed yet
+	memory  memoryMounts
 }
 
 func (l *look) close() {

@@ -76,7 +76,7 @@ func (i *FDInfo) Field(name string) string {
 // the mount since 5.8.
 func Statx(pid, fd int, st *unix.Statx_t) error {
 	path := FDPath(pid, fd)
-	const mask = unix.STATX_TYPE | unix.STATX_MODE | unix.STATX_NLINK | unix.STATX_INO | unix.STATX_MNT_ID
+	const mask = unix.STATX_BASIC_STATS | unix.STATX_MNT_ID
 	_, err := again(func() (int, error) {
 		return 0, unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, mask, st)
 	})

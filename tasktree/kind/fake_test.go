@@ -1,6 +1,9 @@
 package kind_test
 
 import (
+	"maps"
+	"slices"
+	"strconv"
 	"testing"
 
 	"regrow/tasktree"
@@ -81,6 +84,61 @@ func (e *entry) Bool(key string, v *schema.Bool, _ schema.Help) {
 func (e *entry) Arg(key string, v *schema.Text, h schema.Help) { e.Text(key, v, h) }
 
 func (e *entry) Ref(key string, v *schema.Text, _ schema.Referent, h schema.Help) { e.Text(key, v, h) }
+
+// Either takes an owner, or a content that is a text or has a piece at each offset.
+func (e *entry) Either(key string, either schema.Either) {
+	e.asked = append(e.asked, key)
+	switch said := e.values[key].(type) {
+	case nil:
+		either.Whole(&inner{entry: e, key: key})
+	case []int:
+		either.Whole(&inner{entry: e, key: key, numbers: said})
+	case string:
+		either.Scalar(&inner{entry: e, key: key, texts: []string{said}})
+	case map[int64]string:
+		offsets := slices.Sorted(maps.Keys(said))
+		in := &inner{entry: e, key: key, offsets: offsets}
+		for _, offset := range offsets {
+			in.texts = append(in.texts, said[offset])
+		}
+		either.Whole(in)
+	}
+}
+
+// inner is a value of several.
+type inner struct {
+	schema.Fields
+
+	entry   *entry
+	key     string
+	numbers []int
+	offsets []int64
+	texts   []string
+}
+
+func (in *inner) List(_ string, l schema.List, _ schema.Help) {
+	for i := range in.numbers {
+		l.Add()
+		l.Item(i, in)
+		in.numbers = in.numbers[1:]
+	}
+}
+
+func (in *inner) Int(_ string, v *schema.Number, _ schema.Int) {
+	*v = schema.Number{Value: int64(in.numbers[0]), Pos: keyPos(in.key)}
+}
+
+func (in *inner) Map(_ string, m schema.Map, _ schema.Help) {
+	for i, offset := range in.offsets {
+		m.Add(schema.Text{Value: strconv.FormatInt(offset, 10)}, func(format string, args ...any) { in.entry.t.Errorf(format, args...) })
+		m.Item(i, in)
+	}
+}
+
+func (in *inner) Bytes(_ string, v *schema.Text, _ schema.Help) {
+	*v = schema.Text{Value: in.texts[0], Pos: keyPos(in.key)}
+	in.texts = in.texts[1:]
+}
 
 func (e *entry) Flags(key string, v *schema.Flags, table []kind.Flag, _ schema.Help) {
 	e.note(key, table)
@@ -171,6 +229,7 @@ type recorder struct {
 	steps        []any
 	refs         recipe.Ref
 	own          []recipe.Ref
+	has          map[recipe.Condition]bool
 }
 
 const firstRef recipe.Ref = 100
@@ -182,6 +241,9 @@ func (r *recorder) made(step any) recipe.Ref {
 	r.refs++
 	return firstRef + r.refs - 1
 }
+
+func (r *recorder) Has(c recipe.Condition) bool { return c == recipe.Always || r.has[c] }
+func (r *recorder) Mapped(m recipe.Mapped)      { r.keep(m) }
 
 func (r *recorder) At(pos tasktree.Pos)           { r.keep(pos) }
 func (r *recorder) Call(c recipe.Call)            { r.keep(c) }

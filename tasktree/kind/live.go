@@ -1,6 +1,10 @@
 package kind
 
-import "regrow/tasktree"
+import (
+	"golang.org/x/sys/unix"
+
+	"regrow/tasktree"
+)
 
 // Live is what the reader of live trees shows a kind of one entry: all open files
 // that belong together, such as both ends of a pipe. A kind asks it and makes no
@@ -24,6 +28,13 @@ type LiveEnd interface {
 	// Mode is the file's type and permissions, st_mode of inode(7).
 	Mode() uint32
 
+	// Stat is the file's metadata, as the kernel has it. It is not to be changed.
+	Stat() *unix.Statx_t
+
+	// Memory reports whether it is a memory file of memfd_create(2), and gives the
+	// size of its huge pages, 0 where it has usual ones.
+	Memory() (hugePage int64, ok bool)
+
 	// Flags are those of open(2) that the open file has now, without O_CLOEXEC,
 	// which belongs to descriptors.
 	Flags() int
@@ -37,8 +48,8 @@ type LiveEnd interface {
 
 	// Copy lends a copy of the descriptor, which is closed when use returns, soon:
 	// meanwhile a pipe's reader gets no end of file. The error is that of use, or
-	// says why there is no copy. Regular files and folders have none, since to close
-	// it asks a server that may never answer.
+	// says why there is no copy. Regular files and folders but those in memory have
+	// none, since to close it asks a server that may never answer.
 	Copy(use func(c LiveCopy) error) error
 }
 
@@ -53,7 +64,20 @@ type LiveCopy interface {
 	// Tee copies what waits in a pipe, and leaves it there: see tee(2). The copy is
 	// that of a read end. whole reports whether that was all.
 	Tee() (content []byte, whole bool, err error)
+
+	// Extents reads what a memory file holds, without its holes, by an open file of
+	// its own. More than most bytes are an error.
+	Extents(most int64) ([]LiveExtent, error)
 }
+
+// LiveExtent is a part of a file that is no hole.
+type LiveExtent struct {
+	Offset int64
+	Data   []byte
+}
+
+// mostContent is how many bytes of a file are read at most.
+const mostContent = 64 << 20
 
 // Unseen is a key that could not be read, and why.
 type Unseen struct {

@@ -33,6 +33,11 @@ type fakeEnd struct {
 	flags  int
 	offset int64
 	info   map[string]string
+	stat   unix.Statx_t
+	memory bool
+	huge   int64
+	seals  int
+	parts  []kind.LiveExtent
 
 	size, waiting int
 	content       string
@@ -46,6 +51,12 @@ func (e fakeEnd) Mode() uint32  { return e.mode }
 func (e fakeEnd) Flags() int    { return e.flags }
 func (e fakeEnd) Offset() int64 { return e.offset }
 
+func (e fakeEnd) Stat() *unix.Statx_t { return &e.stat }
+
+func (e fakeEnd) Memory() (int64, bool) { return e.huge, e.memory }
+
+func (e fakeEnd) Extents(int64) ([]kind.LiveExtent, error) { return e.parts, e.err }
+
 func (e fakeEnd) Info(field string) string { return e.info[field] }
 
 func (e fakeEnd) Copy(use func(kind.LiveCopy) error) error {
@@ -58,7 +69,12 @@ func (e fakeEnd) Copy(use func(kind.LiveCopy) error) error {
 	return use(e)
 }
 
-func (e fakeEnd) Fcntl(int) (int, error)     { return e.size, e.err }
+func (e fakeEnd) Fcntl(command int) (int, error) {
+	if command == unix.F_GET_SEALS {
+		return e.seals, e.err
+	}
+	return e.size, e.err
+}
 func (e fakeEnd) Waiting() (int, error)      { return e.waiting, e.err }
 func (e fakeEnd) Tee() ([]byte, bool, error) { return []byte(e.content), !e.part, nil }
 
@@ -77,7 +93,8 @@ func TestOf(t *testing.T) {
 		{fakeEnd{link: "pipe:[12]", mode: unix.S_IFIFO}, "pipe"},
 		{fakeEnd{link: "/tmp/fifo", mode: unix.S_IFIFO}, ""},
 		{fakeEnd{link: "/run/socket", mode: unix.S_IFSOCK}, ""},
-		{fakeEnd{link: "/memfd:x (deleted)", mode: unix.S_IFREG}, ""},
+		{fakeEnd{link: "/memfd:x (deleted)", mode: unix.S_IFREG, memory: true}, ""},
+		{fakeEnd{link: "/memfd:x (deleted)", mode: unix.S_IFREG}, "reg"}, // of the root folder
 		{fakeEnd{link: "socket:[12]", mode: unix.S_IFSOCK}, ""},
 		{fakeEnd{link: "anon_inode:[eventpoll]"}, ""},
 		{fakeEnd{link: "anon_inode:[eventfd]"}, "eventfd"},

@@ -223,7 +223,8 @@ func (r *Reg) Make(t *tasktree.Tree, m recipe.Maker) []recipe.Ref {
 func isReg(e LiveEnd) bool {
 	switch e.Mode() & unix.S_IFMT {
 	case unix.S_IFREG, unix.S_IFDIR, unix.S_IFCHR, unix.S_IFBLK, unix.S_IFLNK:
-		return strings.HasPrefix(e.Link(), "/") && !strings.HasPrefix(e.Link(), "/memfd:")
+		_, memory := e.Memory()
+		return strings.HasPrefix(e.Link(), "/") && !memory
 	default: // a FIFO or a socket has only a place, with O_PATH, which is refused
 		return false
 	}

@@ -39,6 +39,7 @@ type Condition uint8
 const (
 	Always       Condition = iota
 	PipesLimited           // the limits of all pipes of a user bind this process: a new pipe may be smaller than usual
+	ExecSealed             // memory files know MFD_EXEC, MFD_NOEXEC_SEAL and F_SEAL_EXEC: since Linux 6.3
 )
 
 // Effect is what a call changes of what the model of descriptor tables knows,
@@ -133,6 +134,10 @@ type Maker interface {
 	// follow. Without it that is the entry's own position.
 	At(pos schema.Pos)
 
+	// Has reports whether a condition holds on the host that restores, for a call that
+	// has other arguments there.
+	Has(c Condition) bool
+
 	// Call makes one system call.
 	Call(c Call)
 
@@ -186,6 +191,19 @@ type Maker interface {
 	// Keep has the process that restores hold what a step has made, and that is no end of
 	// the file, and close it then.
 	Keep(f Ref, until Until)
+
+	// Mapped writes into a file by way of a mapping. See [Mapped].
+	Mapped(m Mapped)
+}
+
+// Mapped is what is written into a file that takes no write(2): one of huge pages. The
+// file has its size already.
+type Mapped struct {
+	To     Ref
+	Offset int64
+	Data   []byte
+	Page   int64 // bytes of a page of the file, a power of two
+	Hints  []Hint
 }
 
 // Part is an unsigned number in a [Cell].
@@ -243,6 +261,7 @@ type Need struct {
 	Pos  schema.Pos
 	What Resource
 	N    int64 // how much of it
+	Size int64 // bytes of each, where they differ
 }
 
 // Resource is what a [Need] is about.
@@ -255,6 +274,10 @@ const (
 	PipePages Resource = iota
 	// NiceValue is the nice value N.
 	NiceValue
+	// HugePages are N huge pages of Size bytes.
+	HugePages
+	// SealExec is the seal F_SEAL_EXEC.
+	SealExec
 )
 
 // Stage is a position in the program of a task at which a step may stand. It is no

@@ -42,6 +42,7 @@ func Lacking(t *tasktree.Tree, host plan.Host, ask probes) []plan.Lack {
 	c.namespaces()
 	c.pids()
 	c.pipes()
+	c.memory()
 	c.numbers()
 	c.attributes()
 	plan.SortLacks(c.lacks)

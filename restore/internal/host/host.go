@@ -20,7 +20,7 @@ import (
 func ThisHost() (plan.Host, error) {
 	h := plan.Host{Environ: os.Environ(), UID: os.Geteuid(), GID: os.Getegid(), OldOpen: !safepath.HasOpenat2(), OldClone: !postfork.HasClone3(), Processors: runtime.GOMAXPROCS(0)}
 	h.SoftFiles, h.HardFiles, _ = execfd.StartLimit()
-	h.PipesLimited = pipesLimited()
+	h.PipesLimited, h.ExecSealed = pipesLimited(), execSealed()
 	if cwd, err := unix.Getwd(); err == nil && strings.HasPrefix(cwd, "/") {
 		h.Cwd = cwd
 	}
@@ -39,4 +39,14 @@ func pipesLimited() bool {
 	var data [2]unix.CapUserData
 	const either = 1<<unix.CAP_SYS_RESOURCE | 1<<unix.CAP_SYS_ADMIN // both below 32
 	return unix.Capget(&header, &data[0]) != nil || data[0].Effective&either == 0 || !proc.InFirstUserNamespace()
+}
+
+// execSealed reports whether memfd_create(2) takes MFD_NOEXEC_SEAL, since Linux 6.3.
+func execSealed() bool {
+	fd, err := unix.MemfdCreate("probe", unix.MFD_CLOEXEC|unix.MFD_NOEXEC_SEAL)
+	if err != nil {
+		return false
+	}
+	_ = unix.Close(fd)
+	return true
 }

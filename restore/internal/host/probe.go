@@ -42,6 +42,9 @@ type probes struct {
 	// that one: below it with RLIMIT_NICE, or with CAP_SYS_NICE, which a user
 	// namespace of its own does not give.
 	nice func(value int, userNamespace bool) (now int, err error)
+	// hugePages gives how many huge pages of so many bytes are free, and whether
+	// there are any of this size.
+	hugePages func(size int64) (free int64, there bool)
 	// room gives how many processes there may be beside those that there are, and
 	// which limit says so.
 	Room func() (int, string)
@@ -62,6 +65,7 @@ var ThisKernel = probes{
 	Clone:      tryCloneOnce,
 	choosePIDs: postfork.MayChoosePIDs,
 	pipe:       tryPipe,
+	hugePages:  freeHugePages,
 	Room:       PidsLeft,
 	calls:      tryCalls,
 	sys: func(name string) string {

@@ -298,7 +298,16 @@ func (k *kernel) call(i int, op *program.Op) (int64, unix.Errno) {
 		h := k.open(i, fmt.Sprintf("signalfd of %#x, %#x", mask[0], a[3]&^unix.SFD_CLOEXEC))
 		h.cloexec = a[3]&unix.SFD_CLOEXEC != 0
 		return k.lowest(i, 0, h)
-	case unix.SYS_LSEEK, unix.SYS_WRITE:
+	case unix.SYS_MEMFD_CREATE:
+		name, _ := program.StringAt(k.plan.Arena.Base, k.plan.Arena.Data(), a[0])
+		h := k.open(i, fmt.Sprintf("memory %q, %#x", name, a[1]&^unix.MFD_CLOEXEC))
+		h.cloexec = a[1]&unix.MFD_CLOEXEC != 0
+		return k.lowest(i, 0, h)
+	case unix.SYS_FCHMOD, unix.SYS_FCHOWN, unix.SYS_FTRUNCATE, unix.SYS_UTIMENSAT:
+		if _, ok := at(a[0]); !ok {
+			return 0, unix.EBADF
+		}
+	case unix.SYS_LSEEK, unix.SYS_WRITE, unix.SYS_PWRITE64:
 		if _, ok := at(a[0]); !ok {
 			return 0, unix.EBADF
 		}

@@ -13,10 +13,19 @@ type Host struct {
 	OldOpen              bool   // openat2(2) is refused, as sandboxes do: paths with links cannot be opened safely
 	OldClone             bool   // clone3(2) is refused, as sandboxes of containers do: clone(2) makes the tasks
 	PipesLimited         bool   // fs.pipe-user-pages-soft and -hard bind what this process makes, see pipe(7)
+	ExecSealed           bool   // memfd_create(2) takes MFD_EXEC and MFD_NOEXEC_SEAL: since Linux 6.3
 	Processors           int    // that the tasks may use at a time: a large tree is forked by as many; 0 is 1
 }
 
 // Holds reports whether a condition of a recipe's step holds on the host.
 func (h *Host) Holds(c recipe.Condition) bool {
-	return c == recipe.Always || c == recipe.PipesLimited && h.PipesLimited
+	switch c {
+	case recipe.Always:
+		return true
+	case recipe.PipesLimited:
+		return h.PipesLimited
+	case recipe.ExecSealed:
+		return h.ExecSealed
+	}
+	return false
 }

@@ -4,6 +4,7 @@ import (
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/tasktree"
+	"regrow/tasktree/recipe"
 )
 
 // gatherer writes how the open files of a task get into its table.
@@ -46,7 +47,7 @@ func (g gatherer) make(d *tasktree.Descriptor) {
 	f := d.Open
 	g.about(program.VerbMake, f.Pos)
 	g.fd, g.file = d.FD, f.Index
-	m := &taskMaker{taskWriter: g.taskWriter, file: f}
+	m := &taskMaker{taskWriter: g.taskWriter, file: f, NoRunner: recipe.NoRunner{File: f.Name}}
 	refs := f.Spec.Make(g.pl.plan.Tree, m)
 	m.own = refs
 	if filled, ok := f.Spec.(tasktree.Filled); ok {

@@ -229,3 +229,10 @@ func (m *runnerMaker) Message(message recipe.Message) {
 	m.settle()
 	m.message(message, inSlot)
 }
+
+func (m *runnerMaker) Mapped(w recipe.Mapped) {
+	m.settle()
+	op := m.add(program.OpMapped, 0, uint64(w.Page), uint64(w.Offset), m.pl.plan.Arena.Bytes(w.Data), uint64(len(w.Data)))
+	inSlot(op, 0, w.To)
+	m.note().Extra = m.pl.extra(plan.Extra{Hints: w.Hints})
+}

@@ -15,6 +15,7 @@ import (
 // It knows the task's table, so every number is known beforehand.
 type taskMaker struct {
 	*taskWriter
+	recipe.NoRunner
 	file    *tasktree.OpenFile
 	numbers []int        // by Ref
 	ends    []int        // by Ref
@@ -75,7 +76,7 @@ func (m *taskMaker) Own(end int) recipe.Ref { return m.own[end] }
 
 func (m *taskMaker) Open(o recipe.Open) recipe.Ref {
 	if o.Create || o.Truncate {
-		m.onlyRunner("create or truncate a file")
+		m.Refuse("create or truncate a file")
 	}
 	m.pl.plan.TasksLook = true
 	op := m.look(o.Path, o.Flags&lookFlags)
@@ -104,34 +105,4 @@ func (m *taskMaker) reopen(path string, look recipe.Ref, flags int) recipe.Ref {
 	ref := m.lands(op)
 	m.drop(m.numbers[look])
 	return ref
-}
-
-// onlyRunner ends for a spec that has not the traits that its recipe needs.
-func (m *taskMaker) onlyRunner(what string) {
-	panic("restore: bug: a task cannot " + what + ": " + m.file.Name)
-}
-
-func (m *taskMaker) Caller(string) recipe.Ref {
-	m.onlyRunner("take over the caller's descriptors")
-	return 0
-}
-
-func (m *taskMaker) Use(string, int) recipe.Ref {
-	m.onlyRunner("use another open file")
-	return 0
-}
-
-func (m *taskMaker) Cell() recipe.Cell {
-	m.onlyRunner("keep numbers")
-	return 0
-}
-
-func (m *taskMaker) Await(recipe.Call, recipe.Cell, int64) { m.onlyRunner("wait") }
-func (m *taskMaker) Learn(string, recipe.Part)             { m.onlyRunner("tell numbers") }
-func (m *taskMaker) Undo(string)                           { m.onlyRunner("undo") }
-func (m *taskMaker) Message(recipe.Message)                { m.onlyRunner("send messages") }
-func (m *taskMaker) Keep(recipe.Ref, recipe.Until)         { m.onlyRunner("keep descriptors") }
-
-func (m *taskMaker) Bench(recipe.Bench, func(recipe.BenchMaker)) {
-	m.onlyRunner("have another process make steps")
 }

@@ -220,6 +220,9 @@ func (w *writer) message(m recipe.Message, setRef func(op *program.Op, i int, re
 	}, setRef)
 }
 
+// Has implements [recipe.Maker].
+func (w *writer) Has(c recipe.Condition) bool { return w.pl.plan.Host.Holds(c) }
+
 // look appends the safe open of a path as a mere place; flags are O_NOFOLLOW and
 // O_DIRECTORY.
 func (w *writer) look(path string, flags int) *program.Op {

@@ -140,6 +140,9 @@ func (f *Files) step(op *program.Op) (int64, opFailure) {
 	case program.OpStore:
 		binary.NativeEndian.PutUint32(f.cell(args[1]), uint32(args[0]))
 		return 0, opFailure{}
+	case program.OpMapped:
+		data := program.At(f.plan.Arena.Base, f.plan.Arena.Data(), op.Args[3], op.Args[4])
+		return 0, opFailure{err: mapped(int(args[0]), int64(args[1]), int64(args[2]), data)}
 	case program.OpPoll:
 		return 0, f.poll(op, args)
 	case program.OpBench:

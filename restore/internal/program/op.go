@@ -143,6 +143,9 @@ const (
 	// OpReceive (channel, slots, count) takes the files that a bench has sent, to the
 	// int32 slots at the address slots.
 	OpReceive
+	// OpMapped (fd, page, offset, data, length) writes data into a file by way of a
+	// mapping, whose pages have so many bytes.
+	OpMapped
 )
 
 // OpFlags modify an op.

@@ -11,7 +11,7 @@ import "golang.org/x/sys/unix"
 // freed the number by then, as close has.
 func Retry(nr uint32) OpFlags {
 	switch nr {
-	case unix.SYS_OPENAT, unix.SYS_OPENAT2, unix.SYS_CHDIR, unix.SYS_EXECVE, unix.SYS_WRITE, unix.SYS_SENDMSG, unix.SYS_SETSOCKOPT:
+	case unix.SYS_OPENAT, unix.SYS_OPENAT2, unix.SYS_CHDIR, unix.SYS_EXECVE, unix.SYS_WRITE, unix.SYS_PWRITE64, unix.SYS_FTRUNCATE, unix.SYS_SENDMSG, unix.SYS_SETSOCKOPT:
 		return FlagRetry
 	}
 	return 0

@@ -52,6 +52,7 @@ var opRows = map[OpKind]OpRow{
 	OpPoll:     {},
 	OpBench:    {Name: "clone3", Form: "{call} -> bench {0:u}"},
 	OpReceive:  {Name: "recvmsg", Form: "{call}({0:n}) -> {slots}"},
+	OpMapped:   {Name: "mmap", Form: "write {4:u} bytes at {2:u} of {0:n} by mmap"},
 }
 
 // Kinds gives all kinds of ops, ascending.
@@ -88,15 +89,20 @@ var callRows = func(rows ...callRow) map[uint32]CallRow {
 	callRow{unix.SYS_EVENTFD2, "eventfd2", "n,c", EffectGivesFD, false},
 	callRow{unix.SYS_EXECVE, "execve", "p", EffectBecomes, false},
 	callRow{unix.SYS_EXIT_GROUP, "exit_group", "n", EffectEnds, false},
+	callRow{unix.SYS_FCHMOD, "fchmod", "n,o", EffectNothing, true},
+	callRow{unix.SYS_FCHOWN, "fchown", "n,n,n", EffectNothing, true},
 	callRow{unix.SYS_FCNTL, "fcntl", "n,n,n", EffectUndeclared, true},
+	callRow{unix.SYS_FTRUNCATE, "ftruncate", "n,n", EffectNothing, true},
 	callRow{unix.SYS_FUTEX, "futex", "-,FUTEX_WAKE_OP,-,-,w,-1", EffectCounts, false},
 	callRow{unix.SYS_LSEEK, "lseek", "n,n,n", EffectNothing, true},
+	callRow{unix.SYS_MEMFD_CREATE, "memfd_create", "s", EffectGivesFD, false},
 	callRow{unix.SYS_MMAP, "mmap", "x,x,n,x,n,x", EffectMaps, false},
 	callRow{unix.SYS_OPENAT, "openat", "-,s,f", EffectGivesFD, false},
 	callRow{unix.SYS_OPENAT2, "openat2", "-,s,h", EffectGivesFD, false},
 	callRow{unix.SYS_PIPE2, "pipe2", "-,c", EffectGivesPair, false},
 	callRow{unix.SYS_PRCTL, "prctl", "PR_SET_NAME,s", EffectUndeclared, false},
 	callRow{unix.SYS_PRLIMIT64, "prlimit64", "-,RLIMIT_NOFILE,l", EffectLimit, false},
+	callRow{unix.SYS_PWRITE64, "pwrite64", "n,t,n,n", EffectNothing, true},
 	callRow{unix.SYS_RT_SIGACTION, "rt_sigaction", "n,SIG_DFL", EffectNothing, false},
 	callRow{unix.SYS_RT_SIGPROCMASK, "rt_sigprocmask", "SIG_SETMASK,none", EffectNothing, false},
 	callRow{unix.SYS_SENDMSG, "sendmsg", "n,r", EffectNothing, true},
@@ -109,6 +115,7 @@ var callRows = func(rows ...callRow) map[uint32]CallRow {
 	callRow{unix.SYS_SOCKETPAIR, "socketpair", "AF_UNIX,SOCK_SEQPACKET", EffectGivesPair, false},
 	callRow{unix.SYS_UMASK, "umask", "o", EffectNothing, false},
 	callRow{unix.SYS_UNSHARE, "unshare", "CLONE_FILES", EffectUndeclared, false},
+	callRow{unix.SYS_UTIMENSAT, "utimensat", "n", EffectNothing, true},
 	callRow{unix.SYS_WRITE, "write", "n,t,n", EffectNothing, true},
 )
 

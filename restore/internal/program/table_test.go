@@ -5,7 +5,7 @@ import "testing"
 // TestTable holds that every op and verb has its row.
 func TestTable(t *testing.T) {
 	kinds := Kinds()
-	if want := int(OpChild-OpCall) + 1 + int(OpReceive-OpReopen) + 1; len(kinds) != want {
+	if want := int(OpChild-OpCall) + 1 + int(OpMapped-OpReopen) + 1; len(kinds) != want {
 		t.Errorf("%d rows of ops, want %d", len(kinds), want)
 	}
 	for _, k := range kinds {
