@@ -93,7 +93,7 @@ func TestOf(t *testing.T) {
 		{fakeEnd{link: "pipe:[12]", mode: unix.S_IFIFO}, "pipe"},
 		{fakeEnd{link: "/tmp/fifo", mode: unix.S_IFIFO}, ""},
 		{fakeEnd{link: "/run/socket", mode: unix.S_IFSOCK}, ""},
-		{fakeEnd{link: "/memfd:x (deleted)", mode: unix.S_IFREG, memory: true}, ""},
+		{fakeEnd{link: "/memfd:x (deleted)", mode: unix.S_IFREG, memory: true}, "memfd"},
 		{fakeEnd{link: "/memfd:x (deleted)", mode: unix.S_IFREG}, "reg"}, // of the root folder
 		{fakeEnd{link: "socket:[12]", mode: unix.S_IFSOCK}, ""},
 		{fakeEnd{link: "anon_inode:[eventpoll]"}, ""},

@@ -66,6 +66,12 @@ tasks: [{name: a, fds: {1: out, 3: e}, run: [sh, -c, 'for i in 1 2 3 4; do dd bs
 	{name: "signalfd: a signal arrives", kind: "signalfd", runs: `
 files: {s: {type: signalfd, signals: [SIGUSR1, SIGRTMIN+3]}, out: {type: inherit, key: stdout}}
 tasks: [{name: a, fds: {1: out, 3: s}, run: [$SELF], env: {REGROW_TEST_USES: signalfd}}]`, prints: "SIGUSR1 from itself\n"},
+	{name: "memfd: content, mode, seals", kind: "memfd", runs: `
+files: {m: {type: memfd, name: shared, size: 20, content: {0: hello, 10: tail}, mode: 0600, seals: [F_SEAL_WRITE], offset: 10}, out: {type: inherit, key: stdout}}
+tasks: [{name: a, fds: {1: out, 3: m}, run: [sh, -c, 'head -c 4 <&3; echo; echo x 2>/dev/null >&3 || echo sealed; stat -Lc %s:%a /dev/fd/3']}]`, prints: "tail\nsealed\n20:600\n"},
+	{name: "memfd: F_SEAL_EXEC", kind: "memfd", since: "6.3", refused: "F_SEAL_EXEC is not in this kernel", runs: `
+files: {m: {type: memfd, seals: [F_SEAL_EXEC]}, out: {type: inherit, key: stdout}}
+tasks: [{name: a, fds: {1: out, 3: m}, run: [sh, -c, 'chmod +x /dev/fd/3 2>/dev/null || stat -Lc %a /dev/fd/3']}]`, prints: "666\n"},
 	{
 		name: "file of the caller", kind: "inherit", runs: `
 files: {out: {type: inherit, key: stdout}, turn: {type: pipe}}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"regrow/images"
@@ -250,5 +251,155 @@ func TestSignalfd(t *testing.T) {
 				t.Errorf("flags %#o, want %#o", got, c.flags)
 			}
 		})
+	}
+}
+
+// memory is what the kernel says of a memory file.
+type memory struct {
+	link     string
+	size     int64
+	mode     uint32
+	uid, gid uint32
+	mtime    unix.Timespec
+	seals    int
+	flags    int
+	offset   int64
+	text     string // all of it, without zeros at its end
+	data     [][2]int64
+}
+
+// memoryOf reads a memory file by a copy of a descriptor.
+func memoryOf(t *testing.T, pid, fd int) (m memory) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var st unix.Stat_t
+	must(unix.Fstat(fd, &st))
+	m.size, m.mode, m.uid, m.gid, m.mtime = st.Size, st.Mode&0o7777, st.Uid, st.Gid, st.Mtim
+	var err error
+	m.link, err = os.Readlink(fmt.Sprintf("/proc/%d/fd/5", pid))
+	must(err)
+	m.seals, err = unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
+	must(err)
+	m.flags = statusFlags(t, fd)
+	m.offset, err = unix.Seek(fd, 0, unix.SEEK_CUR)
+	must(err)
+	all := make([]byte, st.Size)
+	n, err := unix.Pread(fd, all, 0)
+	must(err)
+	m.text = strings.TrimRight(string(all[:n]), "\x00")
+	for at := int64(0); ; {
+		start, err := unix.Seek(fd, at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			break
+		}
+		must(err)
+		at, err = unix.Seek(fd, start, unix.SEEK_HOLE)
+		must(err)
+		m.data = append(m.data, [2]int64{start, at})
+	}
+	return m
+}
+
+// TestMemfd holds what the kernel says of restored memory files: each key of the
+// description by a call of its own.
+func TestMemfd(t *testing.T) {
+	needRoot(t)
+	page := int64(os.Getpagesize())
+	pid, fd := openFileOf(t, fmt.Sprintf("  m: {type: memfd, name: 'a b/c', size: %d, content: {0: hello, %d: tail}, seals: [F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_SEAL], owner: [7, 8], "+
+		"mode: 04751, mtime: 2026-01-31T12:00:00.123456789Z, atime: 100, offset: 12, flags: [O_APPEND, O_NONBLOCK]}", 4*page, 2*page+1), "m")
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Atim.Sec != 100 {
+		t.Errorf("it was read at %d: %v", st.Atim.Sec, err)
+	}
+	got := memoryOf(t, pid, fd)
+	want := memory{
+		link: "/memfd:a b/c (deleted)", size: 4 * page, mode: 0o4751, uid: 7, gid: 8, mtime: unix.Timespec{Sec: 1769860800, Nsec: 123456789},
+		seals: unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL, flags: unix.O_RDWR | unix.O_APPEND | unix.O_NONBLOCK, offset: 12,
+		text: "hello" + strings.Repeat("\x00", int(2*page-4)) + "tail", data: [][2]int64{{0, page}, {2 * page, 3 * page}},
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(memory{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if err := unix.Ftruncate(fd, page); !errors.Is(err, unix.EPERM) {
+		t.Errorf("a file that is sealed against shrinking shrinks: %v", err)
+	}
+	if err := unix.Ftruncate(fd, 5*page); !errors.Is(err, unix.EPERM) {
+		t.Errorf("a file that is sealed against growing grows: %v", err)
+	}
+	if _, err := unix.Pwrite(fd, []byte("H"), 4*page); !errors.Is(err, unix.EPERM) {
+		t.Errorf("a file that is sealed against growing is written behind its end: %v", err)
+	}
+}
+
+// TestMemfdSeals holds which seals a file has if none are said, if it can be sealed, and
+// if it can never be executed.
+func TestMemfdSeals(t *testing.T) {
+	needRoot(t)
+	for _, c := range []struct {
+		keys  string
+		seals int
+		mode  uint32
+		since string
+	}{
+		{"", unix.F_SEAL_SEAL, 0o777, ""},
+		{", seals: []", 0, 0o777, ""},
+		{", seals: [F_SEAL_SEAL], mode: 0600", unix.F_SEAL_SEAL, 0o600, ""},
+		{", seals: [F_SEAL_WRITE, F_SEAL_FUTURE_WRITE], content: x", unix.F_SEAL_WRITE | unix.F_SEAL_FUTURE_WRITE, 0o777, ""},
+		{", seals: [F_SEAL_EXEC]", unix.F_SEAL_EXEC, 0o666, "6.3"},
+		{", seals: [F_SEAL_EXEC, F_SEAL_SEAL], mode: 0640", unix.F_SEAL_EXEC | unix.F_SEAL_SEAL, 0o640, "6.3"},
+		{", mode: 0755, seals: [F_SEAL_EXEC, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE, F_SEAL_FUTURE_WRITE]", 0x3e, 0o755, "6.3"},
+	} {
+		t.Run("a memfd"+c.keys, func(t *testing.T) {
+			if c.since != "" && olderThan(t, c.since) {
+				res := run(t, "restore", "-d", write(t, "version: 1\nfiles: {m: {type: memfd"+c.keys+"}}\ntasks: [{name: a, fds: {5: m}}]\n"))
+				if res.status != 3 || !strings.Contains(res.errors, "F_SEAL_EXEC is not in this kernel") {
+					t.Errorf("status %d: %s", res.status, res.errors)
+				}
+				return
+			}
+			pid, fd := openFileOf(t, "  m: {type: memfd"+c.keys+"}", "m")
+			if got := memoryOf(t, pid, fd); got.seals != c.seals || got.mode != c.mode {
+				t.Errorf("seals %#x, mode %#o, want %#x, %#o", got.seals, got.mode, c.seals, c.mode)
+			}
+			if _, err := unix.Write(fd, []byte("x")); c.seals&unix.F_SEAL_WRITE != 0 != errors.Is(err, unix.EPERM) {
+				t.Errorf("written with the seals %#x: %v", c.seals, err)
+			}
+			_, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_GROW)
+			if sealed := c.seals&unix.F_SEAL_SEAL != 0; sealed != (err != nil) {
+				t.Errorf("one more seal: %v", err)
+			}
+		})
+	}
+}
+
+// TestHugeMemfd has a memory file of huge pages, on a host that has some.
+func TestHugeMemfd(t *testing.T) {
+	needRoot(t)
+	const huge, files = 2 << 20, "  m: {type: memfd, name: pool, size: 6MiB, hugetlb: 2MiB, content: {0: hello, 2097150: across}, offset: 2097150}"
+	free, err := os.ReadFile("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
+	if err != nil || strings.TrimSpace(string(free)) == "0" {
+		res := run(t, "restore", "-d", write(t, "version: 1\nfiles:\n"+files+"\ntasks: [{name: a, fds: {5: m}}]\n"))
+		if res.status != 3 || !strings.Contains(res.errors, ":3:53: host: file \"m\": ") || !strings.Contains(res.errors, "huge pages") {
+			t.Errorf("status %d: %s", res.status, res.errors)
+		}
+		t.Log("this host has no huge pages: refused")
+		return
+	}
+	pid, fd := openFileOf(t, files, "m")
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Blksize != huge || st.Size != 3*huge {
+		t.Errorf("pages of %d, %d bytes: %v", st.Blksize, st.Size, err)
+	}
+	if link, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/5", pid)); err != nil || link != "/memfd:pool (deleted)" {
+		t.Errorf("it is %q: %v", link, err)
+	}
+	text := make([]byte, 6)
+	if _, err := unix.Read(fd, text); err != nil || string(text) != "across" {
+		t.Errorf("read %q: %v", text, err)
 	}
 }

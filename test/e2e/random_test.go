@@ -183,6 +183,21 @@ func (d *drawn) drawAnonymous(t *rapid.T, name string) string {
 		flags, bits = "O_NONBLOCK", bits|unix.O_NONBLOCK
 	}
 	d.ends = append(d.ends, wantFD{open: name, flags: bits})
+	if rapid.Bool().Draw(t, "memfd") {
+		keys := "size: 100000"
+		if rapid.Bool().Draw(t, "filled") {
+			keys += fmt.Sprintf(", content: {%d: %q, 50000: %q}", rapid.IntRange(0, 40_000).Draw(t, "offset"),
+				strings.Repeat(rapid.StringMatching(`[a-z]{0,10}`).Draw(t, "piece"), rapid.IntRange(1, 900).Draw(t, "times")), rapid.StringMatching(`[a-z]{0,40}`).Draw(t, "last piece"))
+		}
+		keys += fmt.Sprintf(", mode: %#o", rapid.IntRange(0, 0o7777).Draw(t, "mode"))
+		if rapid.Bool().Draw(t, "sealed") {
+			keys += ", seals: [" + rapid.SampledFrom([]string{"", "F_SEAL_SEAL", "F_SEAL_WRITE, F_SEAL_SHRINK", "F_SEAL_GROW"}).Draw(t, "seals") + "]"
+		}
+		if rapid.Bool().Draw(t, "owned") {
+			keys += fmt.Sprintf(", owner: [%d, 5], mtime: 1769860800.25", rapid.IntRange(0, 1<<32-2).Draw(t, "owner"))
+		}
+		return fmt.Sprintf("  %s: {type: memfd, name: %s, %s, flags: [%s]}\n", name, name, keys, flags)
+	}
 	if rapid.Bool().Draw(t, "signalfd") {
 		some := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"SIGHUP", "SIGUSR1", "SIGCHLD", "SIGSYS", "SIGRTMIN", "SIGRTMIN+7", "SIGRTMAX"}), 0, 5, rapid.ID[string])
 		return fmt.Sprintf("  %s: {type: signalfd, signals: [%s], flags: [%s]}\n", name, strings.Join(some.Draw(t, "signals"), ", "), flags)

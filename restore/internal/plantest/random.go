@@ -79,7 +79,7 @@ func (d *drawer) flags(what string, of ...int) kind.Flags {
 
 func (d *drawer) file(name string) *tasktree.OpenFile {
 	f := &tasktree.OpenFile{Name: name, Pos: d.pos()}
-	switch rapid.IntRange(0, 5).Draw(d.T, "kind") {
+	switch rapid.IntRange(0, 6).Draw(d.T, "kind") {
 	case 0:
 		p := &kind.Pipe{Content: d.text(rapid.StringMatching(`[a-z]{0,20}`).Draw(d.T, "content"))}
 		if d.some(3, "sized") {
@@ -108,11 +108,53 @@ func (d *drawer) file(name string) *tasktree.OpenFile {
 			Flags:   d.flags("of a signalfd", unix.O_APPEND, unix.O_NOATIME, unix.O_NONBLOCK),
 		}
 		d.ends = append(d.ends, name)
+	case 4:
+		f.Spec = d.memfd()
+		d.ends = append(d.ends, name)
 	default:
 		f.Spec = d.reg()
 		d.ends = append(d.ends, name)
 	}
 	return f
+}
+
+func (d *drawer) memfd() *kind.Memfd {
+	number := func(what string, most int64) tasktree.Number {
+		if d.some(2, what) {
+			return tasktree.Number{Value: rapid.Int64Range(0, most).Draw(d.T, what), Pos: d.pos()}
+		}
+		return tasktree.Number{}
+	}
+	m := &kind.Memfd{
+		Name: d.text(rapid.StringMatching(`[a-z/ ]{0,20}`).Draw(d.T, "name")), Offset: number("offset", 1<<40), Mode: number("mode", 0o7777),
+		Flags: d.flags("of a memfd", unix.O_APPEND, unix.O_NOATIME, unix.O_NONBLOCK),
+	}
+	if d.some(2, "owned") {
+		m.Owner = kind.Owner{UID: tasktree.Number{Value: rapid.Int64Range(0, 1<<32-2).Draw(d.T, "user"), Pos: d.pos()}, GID: number("group", 1<<32-2)}
+	}
+	at := int64(0)
+	for range rapid.IntRange(0, 3).Draw(d.T, "pieces") {
+		at += rapid.Int64Range(0, 20_000).Draw(d.T, "hole")
+		piece := kind.Piece{Offset: at, Data: d.text(rapid.StringN(0, 20, -1).Draw(d.T, "piece"))}
+		at += int64(len(piece.Data.Value))
+		m.Content = append(m.Content, piece)
+	}
+	if d.some(2, "sized") {
+		m.Size = tasktree.Number{Value: at + rapid.Int64Range(0, 1<<40).Draw(d.T, "room"), Pos: d.pos()}
+		if d.some(2, "huge") {
+			m.HugeTLB = tasktree.Number{Value: 1 << 21, Pos: d.pos()}
+			m.Size.Value = (m.Size.Value + 1<<21 - 1) &^ (1<<21 - 1)
+		}
+	}
+	if d.some(2, "sealed") {
+		m.Seals = d.flags("seals", unix.F_SEAL_SEAL, unix.F_SEAL_SHRINK, unix.F_SEAL_GROW, unix.F_SEAL_WRITE, unix.F_SEAL_FUTURE_WRITE)
+	}
+	for _, v := range []*tasktree.Text{&m.Atime, &m.Mtime} {
+		if d.some(2, "timed") {
+			*v = d.text(rapid.SampledFrom([]string{"2026-01-31T12:00:00Z", "0", "-1.5", "1769860800.123456789"}).Draw(d.T, "time"))
+		}
+	}
+	return m
 }
 
 func (d *drawer) reg() *kind.Reg {
