@@ -87,6 +87,13 @@ type (
 		Needs() []string
 	}
 
+	// Related is one with rules about the open files that it names.
+	Related interface {
+		// Relate reports what is wrong with them, as Spec.Check does, once names
+		// have been resolved: [Tree.FileNamed] gives them.
+		Relate(t *Tree, report func(Problem))
+	}
+
 	// Filled is one that something waits in: it is written when all open files
 	// of the runner's exist.
 	Filled interface {

@@ -38,6 +38,9 @@ func (c references) resolve() {
 		})
 	}
 	for _, f := range c.tree.Files {
+		if r, ok := f.Spec.(Related); ok && c.files[f.Name] == f {
+			r.Relate(c.tree, func(p Problem) { c.problems.add(f.within(p)) })
+		}
 		if len(f.Uses) > 0 {
 			f.need()
 		}

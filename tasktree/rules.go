@@ -42,10 +42,10 @@ func (t *Tree) Check() []Problem {
 		c.shares()
 		c.standard()
 	}
+	t.byName, t.taskBy = c.files, c.tasks
 	references{c}.resolve()
 	c.unused()
 	c.scenario()
-	t.byName, t.taskBy = c.files, c.tasks
 	t.warnings = c.warnings.sorted()
 	return c.problems.sorted()
 }
@@ -162,18 +162,20 @@ func (c *checker) openFiles() {
 		for end := range max(1, len(f.Spec.Ends())) {
 			c.name(f, f.EndName(end))
 		}
-		within := func(p Problem) Problem {
-			if !p.Pos.IsValid() {
-				p.Pos = f.Pos
-			}
-			p.Path = strings.TrimSuffix(path.String()+"."+p.Path, ".")
-			return p
-		}
-		f.Spec.Check(c.tree, func(p Problem) { c.problems.add(within(p)) })
+		f.Spec.Check(c.tree, func(p Problem) { c.problems.add(f.within(p)) })
 		if w, ok := f.Spec.(Warner); ok {
-			w.Warn(c.tree, func(p Problem) { c.warnings.add(within(p)) })
+			w.Warn(c.tree, func(p Problem) { c.warnings.add(f.within(p)) })
 		}
 	}
+}
+
+// within gives a problem of a spec the place and the path of its entry.
+func (f *OpenFile) within(p Problem) Problem {
+	if !p.Pos.IsValid() {
+		p.Pos = f.Pos
+	}
+	p.Path = strings.TrimSuffix((&KeyPath{Key: "files"}).Sub(f.Name).String()+"."+p.Path, ".")
+	return p
 }
 
 // name lets descriptors use a name. The first file with it keeps it: names with

@@ -232,7 +232,10 @@ type recorder struct {
 	has          map[recipe.Condition]bool
 }
 
-const firstRef recipe.Ref = 100
+const (
+	firstRef recipe.Ref = 100
+	usedRef  recipe.Ref = 50
+)
 
 func (r *recorder) keep(step any) { r.steps = append(r.steps, step) }
 
@@ -244,6 +247,11 @@ func (r *recorder) made(step any) recipe.Ref {
 
 func (r *recorder) Has(c recipe.Condition) bool { return c == recipe.Always || r.has[c] }
 func (r *recorder) Mapped(m recipe.Mapped)      { r.keep(m) }
+
+func (r *recorder) Reopen(o recipe.Reopen) recipe.Ref { return r.made(o) }
+
+// Use gives a Ref that no step has made.
+func (r *recorder) Use(_ string, end int) recipe.Ref { return usedRef + recipe.Ref(end) }
 
 func (r *recorder) At(pos tasktree.Pos)           { r.keep(pos) }
 func (r *recorder) Call(c recipe.Call)            { r.keep(c) }

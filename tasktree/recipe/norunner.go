@@ -38,3 +38,6 @@ func (n NoRunner) Bench(Bench, func(BenchMaker)) { n.Refuse("have another proces
 
 // Keep implements [Maker].
 func (n NoRunner) Keep(Ref, Until) { n.Refuse("keep descriptors") }
+
+// Reopen implements [Maker].
+func (n NoRunner) Reopen(Reopen) (r Ref) { n.Refuse("open another open file again"); return r }

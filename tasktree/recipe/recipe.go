@@ -152,6 +152,10 @@ type Maker interface {
 	// Open opens a path. See [Open].
 	Open(o Open) Ref
 
+	// Reopen opens what another descriptor has open once more, by the runner only.
+	// See [Reopen].
+	Reopen(o Reopen) Ref
+
 	// Own gives an end of the file itself, in the phases after make.
 	Own(end int) Ref
 
@@ -194,6 +198,13 @@ type Maker interface {
 
 	// Mapped writes into a file by way of a mapping. See [Mapped].
 	Mapped(m Mapped)
+}
+
+// Reopen is what open(2) is asked for of /proc/self/fd/N.
+type Reopen struct {
+	Of    Ref
+	Flags int // of open(2)
+	Hints []Hint
 }
 
 // Mapped is what is written into a file that takes no write(2): one of huge pages. The

@@ -236,3 +236,10 @@ func (m *runnerMaker) Mapped(w recipe.Mapped) {
 	inSlot(op, 0, w.To)
 	m.note().Extra = m.pl.extra(plan.Extra{Hints: w.Hints})
 }
+
+func (m *runnerMaker) Reopen(o recipe.Reopen) recipe.Ref {
+	op := m.add(program.OpReopen, 0, uint64(o.Flags|unix.O_NOCTTY|unix.O_CLOEXEC))
+	m.slotArg(op, 0, o.Of)
+	m.note().Extra = m.pl.extra(plan.Extra{Hints: o.Hints})
+	return m.keep(op)
+}
