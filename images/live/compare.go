@@ -113,7 +113,7 @@ func Compare(tree *tasktree.Tree, seen *Seen, level Level) *Verdict {
 	c := &comparison{
 		tree: tree, seen: seen, level: level, verdict: &Verdict{Level: level},
 		first: map[end]use{}, uses: map[*class]use{}, blind: map[end]bool{},
-		entries: map[*tasktree.OpenFile]*entry{}, files: map[*entry]*tasktree.OpenFile{},
+		entries: map[*tasktree.OpenFile]*entry{}, files: map[*entry]*tasktree.OpenFile{}, inodes: map[*tasktree.OpenFile]inode{},
 		sharers: map[*tasktree.Task]*tasktree.Task{}, compared: map[tablePair]bool{}, lost: map[int][]Unseen{},
 	}
 	c.matching = match(tree, seen, &c.paths)
@@ -164,6 +164,9 @@ type comparison struct {
 
 	entries map[*tasktree.OpenFile]*entry
 	files   map[*entry]*tasktree.OpenFile
+	inodes  map[*tasktree.OpenFile]inode // of described files, but those that are opened again
+
+	reopened map[*tasktree.OpenFile][]*tasktree.OpenFile // see sameFile; nil: not yet asked for
 
 	sharers map[*tasktree.Task]*tasktree.Task // by owner: the first that has the table and keeps it
 

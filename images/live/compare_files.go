@@ -139,13 +139,20 @@ func (c *class) String() string {
 
 // sharing compares which open files belong together: the ends of a pipe.
 func (c *comparison) sharing() {
-	for _, f := range c.tree.Files {
+	first := func(f *tasktree.OpenFile) int { // those that are opened again come behind the others
+		if _, again := f.Spec.(*kind.Reopen); again {
+			return 1
+		}
+		return 0
+	}
+	files := slices.SortedStableFunc(slices.Values(c.tree.Files), func(a, b *tasktree.OpenFile) int { return first(a) - first(b) })
+	for _, f := range files {
 		for i := range max(1, len(f.Spec.Ends())) {
 			u, met := c.first[end{f, i}]
-			if !met || isLent(end{f, i}) || !c.is(u, f, i) || u.class.entry.known == nil {
+			if !met || isLent(end{f, i}) || !c.is(u, f, i) || u.class.err != nil || u.class.entry.known == nil {
 				continue
 			}
-			e := u.class.entry
+			e := u.class.entry.root()
 			at := c.about(u.task, u.d.Pos, "")
 			at.FD, at.File = u.d.FD, f.EndName(i)
 			switch other := c.entries[f]; {
@@ -154,11 +161,36 @@ func (c *comparison) sharing() {
 			case other != e && other.kind == e.kind:
 				c.differs(at, "the other end of "+other.first().link, u.class.String())
 			}
-			if other := c.files[e]; other != nil && other != f && len(f.Spec.Ends()) > 0 {
+			if base := c.base(f); base != f {
+				if again, ok := f.Spec.(*kind.Reopen); ok && again.File.Pos.IsValid() {
+					at.Pos = again.File.Pos
+				}
+				c.again(base, u.class, at)
+				continue
+			}
+			c.inodes[f] = u.class.inode()
+			if other := c.files[e]; other != nil && other != f && kind.Anonymous(f.Spec) {
 				c.differs(at, fmt.Sprintf("another one than file %q", other.Name), "the same one: "+u.class.String())
 			}
 			c.files[e] = f
 		}
+	}
+}
+
+// again compares whose file an open file is that was opened again.
+func (c *comparison) again(base *tasktree.OpenFile, live *class, at Finding) {
+	if live.entry.kind != base.Spec.Kind() {
+		return // said with the file
+	}
+	at.Key = "file"
+	is, known := c.inodes[base]
+	switch other := c.files[live.entry.root()]; {
+	case other != nil && other != base && kind.Anonymous(base.Spec):
+		c.differs(at, fmt.Sprintf("another open file of %q", base.Name), fmt.Sprintf("one of %q: %s", other.Name, live))
+	case known && is != live.inode():
+		c.differs(at, fmt.Sprintf("another open file of %q", base.Name), live.String())
+	case !known: // no task has it: all that are opened again are one file
+		c.inodes[base] = live.inode()
 	}
 }
 
@@ -176,6 +208,7 @@ func (c *comparison) file(f *tasktree.OpenFile) {
 		return
 	}
 	var e *entry
+	var ends []*class
 	var at Finding
 	for i := range max(1, len(f.Spec.Ends())) {
 		u, met := c.first[end{f, i}]
@@ -193,33 +226,83 @@ func (c *comparison) file(f *tasktree.OpenFile) {
 		case u.class.err != nil:
 			c.unseen(here, "%v", u.class.err)
 			continue
-		case u.class.entry.kind != f.Spec.Kind():
+		case u.class.entry.kind != c.base(f).Spec.Kind(): // what is opened again is like the other one
 			here.Key = "type"
-			c.differs(here, f.Spec.Kind(), u.class.String())
+			c.differs(here, c.base(f).Spec.Kind(), u.class.String())
 			continue
-		case u.class.end != i:
+		case u.class.end != i && len(f.Spec.Ends()) > 0:
 			c.differs(here, "the end "+f.Spec.Ends()[i], u.class.String())
 			continue
 		}
+		ends = append(ends, u.class)
 		if e == nil {
-			e, at = u.class.entry, here
+			e, at = u.class.entry.root(), here
 			at.File = f.Name
 		}
 	}
 	if e == nil || c.level == Shape {
 		return
 	}
-	c.values(f, r.Made(c.tree), e, at)
+	c.values(f, r.Made(c.tree), e, ends, at)
 }
 
+// read gives what is compared with an open file whose ends these are. The entry of the
+// file that was met first has most of it; but the flags and the offset of one that was
+// opened again are its own.
+func (c *comparison) read(f *tasktree.OpenFile, made tasktree.Spec, e *entry, ends []*class) (differences []schema.Difference, unseen []kind.Unseen) {
+	k, _ := kind.Lookup(f.Spec.Kind())
+	read := func(ends []*class) tasktree.Spec {
+		spec := k.New()
+		if r, ok := spec.(kind.Readable); ok {
+			r.Read(&freeLive{ends})
+		}
+		return spec
+	}
+	if _, again := f.Spec.(*kind.Reopen); again {
+		return schema.Compare(made, read(ends)), nil
+	}
+	all := slices.DeleteFunc(slices.Clone(e.ends), func(c *class) bool { return c == nil })
+	if slices.Equal(ends, all) || !kind.Anonymous(f.Spec) {
+		return schema.Compare(made, e.spec), e.unseen
+	}
+	free := read(ends)
+	said, others := schema.Said(free), schema.Said(read(all))
+	for _, d := range schema.Compare(made, e.spec) {
+		if !slices.Contains(others, d.Path) {
+			differences = append(differences, d)
+		}
+	}
+	for _, d := range schema.Compare(made, free) {
+		if slices.Contains(said, d.Path) {
+			differences = append(differences, d)
+		}
+	}
+	return differences, e.unseen
+}
+
+// freeLive shows a kind what costs nothing of some ends.
+type freeLive struct{ ends []*class }
+
+// Ends implements [kind.Live].
+func (v *freeLive) Ends() (ends []kind.LiveEnd) {
+	for _, c := range v.ends {
+		ends = append(ends, liveEnd{&look{}, c})
+	}
+	return ends
+}
+
+// Wants implements [kind.Live].
+func (*freeLive) Wants(string) bool { return false }
+
 // values compares the keys of an open file.
-func (c *comparison) values(f *tasktree.OpenFile, made tasktree.Spec, e *entry, at Finding) {
-	moves := c.level == Exact || c.level == Auto && c.rests(f, e)
+func (c *comparison) values(f *tasktree.OpenFile, made tasktree.Spec, e *entry, ends []*class, at Finding) {
+	moves := c.level == Exact || c.level == Auto && c.rests(f, e, ends)
+	differences, unseen := c.read(f, made, e, ends)
 	said := map[string]bool{}
 	for _, key := range schema.Said(made) {
 		said[key], said[topKey(key)] = true, true
 	}
-	for _, d := range schema.Compare(made, e.spec) {
+	for _, d := range differences {
 		if d.Moves && !moves {
 			continue
 		}
@@ -241,7 +324,7 @@ func (c *comparison) values(f *tasktree.OpenFile, made tasktree.Spec, e *entry, 
 		c.differs(here, cmp.Or(d.First, "nothing"), cmp.Or(d.Then, "nothing"))
 	}
 	keys := schema.Compared(made)
-	for _, u := range e.unseen {
+	for _, u := range unseen {
 		if !said[u.Key] && slices.Contains(keys, u.Key) { // but for lists: that there is nothing is not said
 			continue
 		}
@@ -253,15 +336,41 @@ func (c *comparison) values(f *tasktree.OpenFile, made tasktree.Spec, e *entry, 
 	}
 }
 
-// rests reports whether only tasks that hold have an open file, so that nobody has
-// changed it.
-func (c *comparison) rests(f *tasktree.OpenFile, e *entry) bool {
-	for _, u := range f.Uses {
-		if !u.Task.Holds() {
-			return false
+// sameFile gives a described open file with all others that open its file again.
+func (c *comparison) sameFile(f *tasktree.OpenFile) []*tasktree.OpenFile {
+	if c.reopened == nil {
+		c.reopened = map[*tasktree.OpenFile][]*tasktree.OpenFile{}
+		for _, g := range c.tree.Files {
+			if base := c.base(g); base != g {
+				c.reopened[base] = append(c.reopened[base], g)
+			}
 		}
 	}
-	for _, class := range e.ends {
+	base := c.base(f)
+	return append([]*tasktree.OpenFile{base}, c.reopened[base]...)
+}
+
+// base gives the open file whose file another one opens again, or the file itself.
+func (c *comparison) base(f *tasktree.OpenFile) *tasktree.OpenFile {
+	if again, ok := f.Spec.(*kind.Reopen); ok {
+		if base := again.Base(c.tree); base != nil {
+			return base
+		}
+	}
+	return f
+}
+
+// rests reports whether only tasks that hold have an open file, so that nobody has
+// changed it.
+func (c *comparison) rests(f *tasktree.OpenFile, e *entry, ends []*class) bool {
+	for _, g := range c.sameFile(f) {
+		for _, u := range g.Uses {
+			if !u.Task.Holds() {
+				return false
+			}
+		}
+	}
+	for _, class := range append(slices.Clone(ends), e.ends...) {
 		if class == nil {
 			continue
 		}

@@ -20,12 +20,32 @@ type entry struct {
 	ends   []*class // by end; nil: nobody in the tree has it
 	file   *tasktree.OpenFile
 	unseen []kind.Unseen
+
+	// main is the entry of the same file that was met first; nil: this one was. Its
+	// other ends are there.
+	main *entry
+}
+
+// inode tells files apart, however often they are open.
+type inode struct {
+	mount mountID
+	ino   uint64
+}
+
+func (c *class) inode() inode { return inode{placeOf(&c.stat), c.stat.Ino} }
+
+// root gives the entry of the same file that was met first.
+func (e *entry) root() *entry {
+	if e.main != nil {
+		return e.main
+	}
+	return e
 }
 
 // entries puts open files together that belong together, and lets their kinds read
 // them.
 func (l *look) entries() {
-	groups := map[string][]*entry{}
+	groups := map[inode]*entry{}
 	for _, t := range l.seen.tables {
 		for i := range t.fds {
 			if c := t.fds[i].class; c.entry == nil {
@@ -34,7 +54,7 @@ func (l *look) entries() {
 		}
 	}
 	for _, e := range l.seen.entries {
-		if e.known == nil {
+		if e.known == nil || e.main != nil {
 			continue
 		}
 		e.unseen = e.known.Read(&entryLive{l, e})
@@ -46,7 +66,7 @@ func (l *look) entries() {
 }
 
 // entry finds the entry of an open file, or makes one.
-func (l *look) entry(c *class, groups map[string][]*entry) {
+func (l *look) entry(c *class, groups map[inode]*entry) {
 	e := &entry{ends: []*class{c}}
 	k, ok := kind.Kind{}, false
 	if c.err == nil {
@@ -59,17 +79,23 @@ func (l *look) entry(c *class, groups map[string][]*entry) {
 	if e.known == nil {
 		e.kind, e.spec = "", &kind.Inherit{}
 	}
-	if e.known != nil && len(e.spec.Ends()) > 0 {
-		end := e.known.End(liveEnd{l, c})
-		for _, other := range groups[c.link] {
-			if other.ends[end] == nil {
-				other.ends[end], c.entry, c.end = c, other, end
-				return
-			}
+	if e.known != nil && kind.Anonymous(e.spec) {
+		end := 0
+		if ends := len(e.spec.Ends()); ends > 0 {
+			end = e.known.End(liveEnd{l, c})
+			e.ends = make([]*class, ends)
 		}
-		e.ends = make([]*class, len(e.spec.Ends()))
+		main := groups[c.inode()]
+		switch {
+		case main == nil:
+			groups[c.inode()] = e
+		case main.ends[end] == nil:
+			main.ends[end], c.entry, c.end = c, main, end
+			return
+		default: // it was opened again
+			e.main = main
+		}
 		e.ends[end], c.end = c, end
-		groups[c.link] = append(groups[c.link], e)
 	}
 	c.entry = e
 	l.seen.entries = append(l.seen.entries, e)

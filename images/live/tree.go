@@ -96,7 +96,13 @@ func (l *look) files(tree *tasktree.Tree) {
 		} else if word, _, ok := strings.Cut(e.first().link, ":"); ok {
 			hint = word
 		}
-		e.file = &tasktree.OpenFile{Name: names.unique(hint), Spec: e.spec, Index: len(tree.Files)}
+		spec := e.spec
+		if e.main != nil {
+			again := &kind.Reopen{File: tasktree.Text{Value: e.main.file.EndName(e.main.first().end), Set: true}}
+			again.Read(&entryLive{l, e})
+			hint, spec = again.Hint(), again
+		}
+		e.file = &tasktree.OpenFile{Name: names.unique(hint), Spec: spec, Index: len(tree.Files)}
 		if in, ok := e.spec.(*kind.Inherit); ok {
 			in.Key.Value = e.file.Name
 		}

@@ -49,7 +49,7 @@ var memfdSeals = []Flag{
 }
 
 var memfdFlags = flagTable(refusals{
-	access: "a memfd is always made for reading and writing; leave the access mode out",
+	access: "a memfd is always made for reading and writing; another open file of it is {type: reopen, file: NAME, flags: [O_RDONLY]}",
 	async:  "a memfd sends no signals; drop it",
 	direct: "a memfd has no blocks; drop it",
 	others: "it is for a path, and a memfd has none; drop it",
@@ -70,7 +70,7 @@ func init() {
 		Is:   isMemfd,
 		Doc: "A file in memory without a place in the file system, see memfd_create(2). `content` is a text, or texts by offset, between which there are holes. " +
 			"Without `seals` none can be added, and F_SEAL_SEAL is what the kernel shows then; `seals: []` is a file that can be sealed later. " +
-			"F_SEAL_EXEC, in a file that may be executed, seals against writing, too.",
+			"F_SEAL_EXEC, in a file that may be executed, seals against writing, too. Another open file of it is a [`reopen`](#reopen).",
 		Rights: "an `owner` other than oneself, or a group that one is not in, needs CAP_CHOWN; `hugetlb` needs free huge pages for what has content.",
 		Kernels: "F_SEAL_EXEC since Linux 6.3; older ones are refused (3). " +
 			"vm.memfd_noexec=2 allows no file without it.",
@@ -267,6 +267,12 @@ func (m *Memfd) Shape(_ *tasktree.Tree, r recipe.Maker) {
 		})
 	}
 }
+
+// Reopens implements [reopened].
+func (*Memfd) Reopens(*tasktree.Tree) string { return "" }
+
+// Anonymous implements [reopened].
+func (*Memfd) Anonymous() bool { return true }
 
 // End implements [Readable].
 func (*Memfd) End(LiveEnd) int { return 0 }

@@ -187,6 +187,12 @@ func (p *Pipe) Shape(_ *tasktree.Tree, m recipe.Maker) {
 	}
 }
 
+// Reopens implements [reopened].
+func (*Pipe) Reopens(*tasktree.Tree) string { return "" }
+
+// Anonymous implements [reopened].
+func (*Pipe) Anonymous() bool { return true }
+
 // End implements [Readable].
 func (*Pipe) End(e LiveEnd) int {
 	if e.Flags()&unix.O_ACCMODE == unix.O_WRONLY {

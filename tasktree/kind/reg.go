@@ -218,6 +218,18 @@ func (r *Reg) Make(t *tasktree.Tree, m recipe.Maker) []recipe.Ref {
 	return []recipe.Ref{f}
 }
 
+// Reopens implements [reopened]: some devices give another thing each time.
+func (r *Reg) Reopens(t *tasktree.Tree) string {
+	switch r.path(t) {
+	case "/dev/ptmx", "/dev/pts/ptmx", "/dev/net/tun":
+		return "is another one each time it is opened; name the same entry in both tasks instead"
+	}
+	return ""
+}
+
+// Anonymous implements [reopened].
+func (*Reg) Anonymous() bool { return false }
+
 // isReg reports whether open(2) has made an open file of a path. Memory files have
 // links that look like paths, and no path.
 func isReg(e LiveEnd) bool {

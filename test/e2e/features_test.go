@@ -72,6 +72,9 @@ tasks: [{name: a, fds: {1: out, 3: m}, run: [sh, -c, 'head -c 4 <&3; echo; echo 
 	{name: "memfd: F_SEAL_EXEC", kind: "memfd", since: "6.3", refused: "F_SEAL_EXEC is not in this kernel", runs: `
 files: {m: {type: memfd, seals: [F_SEAL_EXEC]}, out: {type: inherit, key: stdout}}
 tasks: [{name: a, fds: {1: out, 3: m}, run: [sh, -c, 'chmod +x /dev/fd/3 2>/dev/null || stat -Lc %a /dev/fd/3']}]`, prints: "666\n"},
+	{name: "reopen: a memfd, a pipe, a file", kind: "reopen", runs: `
+files: {m: {type: memfd, content: "0123456789"}, ro: {type: reopen, file: m, offset: 3}, p: {type: pipe, content: "in it\n"}, both: {type: reopen, file: p.w, flags: [O_RDWR]}, tmp: {type: reg, path: $DIR, flags: [O_RDWR, O_TMPFILE], content: "no name\n"}, t: {type: reopen, file: tmp}, out: {type: inherit, key: stdout}}
+tasks: [{name: a, fds: {1: out, 3: ro, 4: both, 5: t}, run: [sh, -c, 'head -c 4 <&3; echo; echo x 2>/dev/null >&3 || echo read-only; head -n 1 <&4; cat <&5']}]`, prints: "3456\nread-only\nin it\nno name\n"},
 	{
 		name: "file of the caller", kind: "inherit", runs: `
 files: {out: {type: inherit, key: stdout}, turn: {type: pipe}}

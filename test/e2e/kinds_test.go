@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -401,5 +402,103 @@ func TestHugeMemfd(t *testing.T) {
 	text := make([]byte, 6)
 	if _, err := unix.Read(fd, text); err != nil || string(text) != "across" {
 		t.Errorf("read %q: %v", text, err)
+	}
+}
+
+// TestReopen holds, by what the kernel says of a task's descriptors, that an open file of
+// an inode that another one has open is another open file of the same inode.
+func TestReopen(t *testing.T) {
+	needRoot(t)
+	dir := openFolder(t)
+	path := write(t, `version: 1
+files:
+  mem:  {type: memfd, content: "0123456789", mode: 0, seals: [F_SEAL_WRITE]}
+  ro:   {type: reopen, file: mem, flags: [O_RDONLY, O_APPEND, O_NONBLOCK], offset: 3}
+  jobs: {type: pipe, content: "job 1\n"}
+  both: {type: reopen, file: jobs.r, flags: [O_RDWR, O_DIRECT, O_ASYNC]}
+  tmp:  {type: reg, path: `+dir+`, flags: [O_RDWR, O_TMPFILE], mode: 0, content: text}
+  more: {type: reopen, file: tmp, flags: [O_WRONLY, O_SYNC]}
+  dir:  {type: reg, path: `+dir+`, flags: [O_PATH]}
+  list: {type: reopen, file: dir, flags: [O_DIRECTORY]}
+  gone: {type: memfd, content: of nobody}
+  one:  {type: reopen, file: gone}
+  two:  {type: reopen, file: gone, offset: 1}
+tasks:
+  - name: a
+    fds: {3: mem, 4: ro, 5: jobs.r, 6: jobs.w, 7: both, 8: tmp, 9: more, 10: list, 11: one, 12: two}
+    children: [{name: b, fds: {40: ro, 41: both, 42: more}}]
+`)
+	rep := detached(t, path)
+	one, two := rep.Tasks[0].HostPID, rep.Tasks[1].HostPID
+	stat := func(fd int) (st unix.Stat_t) {
+		if err := unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", one, fd), &st); err != nil {
+			t.Fatal(err)
+		}
+		return st
+	}
+	for _, pair := range [][2]int{{3, 4}, {5, 7}, {6, 7}, {8, 9}, {11, 12}} {
+		a, b := stat(pair[0]), stat(pair[1])
+		if a.Dev != b.Dev || a.Ino != b.Ino {
+			t.Errorf("%v are two files", pair)
+		}
+		if same, err := sameFile(one, pair[0], one, pair[1]); err != nil || same {
+			t.Errorf("%v are one open file: %v", pair, err)
+		}
+	}
+	for fd, there := range map[int]int{4: 40, 7: 41, 9: 42} {
+		if same, err := sameFile(one, fd, two, there); err != nil || !same {
+			t.Errorf("fd %d of a is not fd %d of b: %v", fd, there, err)
+		}
+	}
+	const large, ignored = 0o100000, unix.O_CLOEXEC
+	for fd, want := range map[int]struct{ flags, offset int64 }{
+		4: {unix.O_RDONLY | unix.O_APPEND | unix.O_NONBLOCK, 3}, 7: {unix.O_RDWR | unix.O_DIRECT | unix.O_ASYNC, 0}, 9: {unix.O_WRONLY | unix.O_SYNC, 0},
+		10: {unix.O_DIRECTORY, 0}, 11: {0, 0}, 12: {0, 1},
+	} {
+		info, err := fdinfo(one, fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		flags, err := strconv.ParseInt(info["flags"], 8, 64)
+		if err != nil || flags&^(large|ignored) != want.flags || info["pos"] != strconv.FormatInt(want.offset, 10) {
+			t.Errorf("fd %d has the flags %#o and is at %s, want %#o, %d: %v", fd, flags, info["pos"], want.flags, want.offset, err)
+		}
+	}
+	at(t, one, 4, func(fd int) error {
+		text := make([]byte, 20)
+		if n, err := unix.Read(fd, text); err != nil || string(text[:n]) != "3456789" {
+			t.Errorf("read %q, %v", text[:n], err)
+		}
+		return nil
+	})
+	at(t, one, 7, func(fd int) error {
+		if _, err := unix.Write(fd, []byte("job 2\n")); err != nil {
+			t.Error(err)
+		}
+		text := make([]byte, 6)
+		if n, err := unix.Read(fd, text); err != nil || string(text[:n]) != "job 1\n" {
+			t.Errorf("read %q, %v", text[:n], err)
+		}
+		return nil
+	})
+}
+
+// TestSecondLook holds that regrow finds open files of one inode as what they are, whoever
+// has the lower number.
+func TestSecondLook(t *testing.T) {
+	needRoot(t)
+	for _, fds := range []string{
+		"{3: mem, 4: ro, 5: jobs.r, 6: jobs.w, 7: both}", "{3: both, 4: jobs.w, 5: jobs.r, 6: ro, 7: mem}", "{3: both, 4: jobs.r, 6: ro}", "{3: jobs.w, 4: both}",
+	} {
+		t.Run(fds, func(t *testing.T) {
+			detached(t, write(t, `version: 1
+files:
+  mem:  {type: memfd, content: "0123456789", seals: [F_SEAL_WRITE], flags: [O_APPEND], offset: 9}
+  ro:   {type: reopen, file: mem, offset: 3}
+  jobs: {type: pipe, content: "job 1\n", flags: {r: [O_NONBLOCK], w: [O_DIRECT]}}
+  both: {type: reopen, file: jobs.r, flags: [O_RDWR]}
+tasks: [{name: a, fds: `+fds+`, children: [{name: b, fds: `+fds+`}]}]
+`))
+		})
 	}
 }

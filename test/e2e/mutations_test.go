@@ -34,9 +34,10 @@ files:
   sigs: {type: signalfd, signals: [SIGUSR1, SIGTERM]}
   mem:  {type: memfd, name: m, size: 20000, content: {0: hello, 9000: tail}, seals: [F_SEAL_GROW], mode: 0640, owner: [0, 5], atime: 100.5, mtime: 2026-01-31T12:00:00Z, offset: 3}
   hole: {type: memfd, size: 8192, content: "", flags: [O_APPEND]}
+  ro:   {type: reopen, file: mem, flags: [O_RDONLY, O_NONBLOCK], offset: 5}
 tasks:
   - name: root
-    fds: {0: null, 3: log, 4: data, 5: pipe.r, 6: pipe.w, 7: {file: more.r, cloexec: true}, 8: dir, 10: ev, 11: sigs, 12: mem, 13: hole}
+    fds: {0: null, 3: log, 4: data, 5: pipe.r, 6: pipe.w, 7: {file: more.r, cloexec: true}, 8: dir, 10: ev, 11: sigs, 12: mem, 13: hole, 14: ro}
     cwd: /usr
     umask: 0027
     nice: 3
@@ -137,21 +138,21 @@ func takes(n int) func(int) error {
 }
 
 var mutations = []mutation{
-	{key: "document.namespaces", find: `15:\d+: .*namespaces: pid: described that of this process, real a namespace of its own`, restored: []string{"namespaces: []", "namespaces: [pid]", "        pid: $PID\n", "        pid: 99\n"}},
-	{key: "document.tasks", name: "the root is another process", find: `15:\d+: task "root" .*: name: described "root", real "other"`, restored: []string{"name: root", "name: other", "{files: root}", "{files: other}"}},
-	{key: "document.files", name: "the file of another entry", find: `16:\d+: .*fd 4: file "data": sharing: described another open file than fd 3`, restored: []string{"4: data", "4: log"}},
-	{key: "task.name", find: `22:\d+: task "exact" .*: name: described "exact", real `, change: func(t *testing.T, pids map[string]int) {
+	{key: "document.namespaces", find: `16:\d+: .*namespaces: pid: described that of this process, real a namespace of its own`, restored: []string{"namespaces: []", "namespaces: [pid]", "        pid: $PID\n", "        pid: 99\n"}},
+	{key: "document.tasks", name: "the root is another process", find: `16:\d+: task "root" .*: name: described "root", real "other"`, restored: []string{"name: root", "name: other", "{files: root}", "{files: other}"}},
+	{key: "document.files", name: "the file of another entry", find: `17:\d+: .*fd 4: file "data": sharing: described another open file than fd 3`, restored: []string{"4: data", "4: log"}},
+	{key: "task.name", find: `23:\d+: task "exact" .*: name: described "exact", real `, change: func(t *testing.T, pids map[string]int) {
 		calls("exact", unix.SYS_PRCTL, unix.PR_SET_NAME, readable(t, pids["exact"])+1)(t, pids) // any text there, perhaps its name
 	}},
-	{key: "task.pid", find: `23:\d+: task "exact" .*: pid: described \d+, real \d+`, restored: []string{"        pid: $PID\n", ""}},
-	{key: "task.fds", name: "a number is closed", find: `16:\d+: .*fd 4: file "data": described open, real the number is closed`, change: calls("root", unix.SYS_CLOSE, 4)},
-	{key: "task.fds", name: "a number is open", find: `15:\d+: task "root" .*fd 77: described nothing, real .*/data`, change: calls("root", unix.SYS_DUP3, 4, 77, 0)},
-	{key: "task.fds", name: "another open file of one inode", find: `24:\d+: .*fd 3: file "log": sharing: described the open file of fd 3 of task "root", real another one`, restored: []string{
+	{key: "task.pid", find: `24:\d+: task "exact" .*: pid: described \d+, real \d+`, restored: []string{"        pid: $PID\n", ""}},
+	{key: "task.fds", name: "a number is closed", find: `17:\d+: .*fd 4: file "data": described open, real the number is closed`, change: calls("root", unix.SYS_CLOSE, 4)},
+	{key: "task.fds", name: "a number is open", find: `16:\d+: task "root" .*fd 77: described nothing, real .*/data`, change: calls("root", unix.SYS_DUP3, 4, 77, 0)},
+	{key: "task.fds", name: "another open file of one inode", find: `25:\d+: .*fd 3: file "log": sharing: described the open file of fd 3 of task "root", real another one`, restored: []string{
 		"fds: {3: log, 9", "fds: {3: again, 9", "  dir:", "  again: {type: reg, path: log, flags: [O_RDWR, O_APPEND], offset: 5}\n  dir:",
 	}},
-	{key: "task.fds", name: "two numbers are one open file", find: `16:\d+: .*fd 4: file "data": sharing: described another open file than fd 3`, change: calls("root", unix.SYS_DUP3, 3, 4, 0)},
-	{key: "task.fds.file", name: "another end", find: `16:\d+: .*fd 5: file "pipe.r": described the end r, real pipe:.*\(end w\)`, restored: []string{"5: pipe.r, 6: pipe.w", "5: pipe.w, 6: pipe.r"}},
-	{key: "task.fds.file", name: "the end of another pipe", find: `24:\d+: .*fd 9: file "more.w": described the other end of pipe:`, change: func(t *testing.T, pids map[string]int) {
+	{key: "task.fds", name: "two numbers are one open file", find: `17:\d+: .*fd 4: file "data": sharing: described another open file than fd 3`, change: calls("root", unix.SYS_DUP3, 3, 4, 0)},
+	{key: "task.fds.file", name: "another end", find: `17:\d+: .*fd 5: file "pipe.r": described the end r, real pipe:.*\(end w\)`, restored: []string{"5: pipe.r, 6: pipe.w", "5: pipe.w, 6: pipe.r"}},
+	{key: "task.fds.file", name: "the end of another pipe", find: `25:\d+: .*fd 9: file "more.w": described the other end of pipe:`, change: func(t *testing.T, pids map[string]int) {
 		var other [2]int
 		if err := unix.Pipe2(other[:], unix.O_CLOEXEC); err != nil {
 			t.Fatal(err)
@@ -159,20 +160,20 @@ var mutations = []mutation{
 		t.Cleanup(func() { _, _ = unix.Close(other[0]), unix.Close(other[1]) })
 		give(t, pids["exact"], other[1], 9)
 	}},
-	{key: "task.fds.cloexec", name: "off", find: `16:\d+: .*fd 7: file "more.r": cloexec: described true, real false`, change: calls("root", unix.SYS_FCNTL, 7, unix.F_SETFD, 0)},
-	{key: "task.fds.cloexec", name: "on", find: `16:\d+: .*fd 0: file "null": cloexec: described false, real true`, change: calls("root", unix.SYS_FCNTL, 0, unix.F_SETFD, unix.FD_CLOEXEC)},
-	{key: "task.children", name: "one has ended", find: `22:\d+: task "exact" .*described a task that holds, real it has ended`, change: func(t *testing.T, pids map[string]int) {
+	{key: "task.fds.cloexec", name: "off", find: `17:\d+: .*fd 7: file "more.r": cloexec: described true, real false`, change: calls("root", unix.SYS_FCNTL, 7, unix.F_SETFD, 0)},
+	{key: "task.fds.cloexec", name: "on", find: `17:\d+: .*fd 0: file "null": cloexec: described false, real true`, change: calls("root", unix.SYS_FCNTL, 0, unix.F_SETFD, unix.FD_CLOEXEC)},
+	{key: "task.children", name: "one has ended", find: `23:\d+: task "exact" .*described a task that holds, real it has ended`, change: func(t *testing.T, pids map[string]int) {
 		end(t, pids["exact"])
 	}},
-	{key: "task.children", name: "one is missing", find: `22:\d+: task "exact": described a child of task "root" .*, real no such child`, restored: []string{
+	{key: "task.children", name: "one is missing", find: `23:\d+: task "exact": described a child of task "root" .*, real no such child`, restored: []string{
 		"      - name: exact\n        pid: $PID\n        fds: {3: log, 9: more.w}\n", "",
 	}},
-	{key: "task.children", name: "one more", find: `22:\d+: task "exact" .*children: described no further child, real "exact"`, change: calls("exact", unix.SYS_CLONE, uint64(unix.SIGCHLD))},
-	{key: "task.children", name: "below another parent", find: `22:\d+: task "exact" .*children: described no further child, real "sharer"`, restored: []string{
+	{key: "task.children", name: "one more", find: `23:\d+: task "exact" .*children: described no further child, real "exact"`, change: calls("exact", unix.SYS_CLONE, uint64(unix.SIGCHLD))},
+	{key: "task.children", name: "below another parent", find: `23:\d+: task "exact" .*children: described no further child, real "sharer"`, restored: []string{
 		"fds: {3: log, 9: more.w}\n      - name: sharer\n        shares: {files: root}\n",
 		"fds: {3: log, 9: more.w}\n        children: [{name: sharer, shares: {files: root}}]\n",
 	}},
-	{key: "task.cwd", find: `17:\d+: task "root" .*cwd: described "/usr", real "/"`, change: func(t *testing.T, pids map[string]int) {
+	{key: "task.cwd", find: `18:\d+: task "root" .*cwd: described "/usr", real "/"`, change: func(t *testing.T, pids map[string]int) {
 		root, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -182,23 +183,23 @@ var mutations = []mutation{
 		calls("root", unix.SYS_FCHDIR, 100)(t, pids)
 		calls("root", unix.SYS_CLOSE, 100)(t, pids)
 	}},
-	{key: "task.umask", find: `18:\d+: task "root" .*umask: described 027, real 022`, change: calls("root", unix.SYS_UMASK, 0o22)},
-	{key: "task.nice", find: `19:\d+: task "root" .*nice: described 3, real 7`, change: func(t *testing.T, pids map[string]int) {
+	{key: "task.umask", find: `19:\d+: task "root" .*umask: described 027, real 022`, change: calls("root", unix.SYS_UMASK, 0o22)},
+	{key: "task.nice", find: `20:\d+: task "root" .*nice: described 3, real 7`, change: func(t *testing.T, pids map[string]int) {
 		if err := unix.Setpriority(unix.PRIO_PROCESS, pids["root"], 7); err != nil {
 			t.Fatal(err)
 		}
 	}},
-	{key: "task.cloexec", find: `16:\d+: .*file "more.r": cloexec: described true, real false`, change: calls("root", unix.SYS_FCNTL, 7, unix.F_SETFD, 0)},
-	{key: "task.shares.files", name: "left", find: `26:\d+: task "sharer" .*shares.files: described the descriptor table of task "root", real another one`, change: calls("sharer", unix.SYS_UNSHARE, unix.CLONE_FILES)},
-	{key: "task.shares.files", name: "shared", find: `22:\d+: task "exact" .*shares.files: described a descriptor table of its own, real that of "root"`, restored: []string{
-		"        fds: {3: log, 9: more.w}\n", "        shares: {files: root}\n", ", 8: dir, 10: ev, 11: sigs, 12: mem, 13: hole}", ", 8: dir, 10: ev, 11: sigs, 12: mem, 13: hole, 9: more.w}",
+	{key: "task.cloexec", find: `17:\d+: .*file "more.r": cloexec: described true, real false`, change: calls("root", unix.SYS_FCNTL, 7, unix.F_SETFD, 0)},
+	{key: "task.shares.files", name: "left", find: `27:\d+: task "sharer" .*shares.files: described the descriptor table of task "root", real another one`, change: calls("sharer", unix.SYS_UNSHARE, unix.CLONE_FILES)},
+	{key: "task.shares.files", name: "shared", find: `23:\d+: task "exact" .*shares.files: described a descriptor table of its own, real that of "root"`, restored: []string{
+		"        fds: {3: log, 9: more.w}\n", "        shares: {files: root}\n", ", 8: dir, 10: ev, 11: sigs, 12: mem, 13: hole, 14: ro}", ", 8: dir, 10: ev, 11: sigs, 12: mem, 13: hole, 14: ro, 9: more.w}",
 	}},
-	{key: "task.run", level: "exact", find: `29:\d+: task "program" .*run\[0\]: described "sh", real "sleep"`, change: func(*testing.T, map[string]int) {}},
-	{key: "task.env", level: "exact", find: `30:\d+: task "program" .*env.A: described "one", real "two"`, restored: []string{"{A: one}", "{A: two}"}},
-	{key: "task.env", name: "one more", level: "exact", find: `27:\d+: task "program" .*env.B: described nothing, real "two"`, restored: []string{"{A: one}", "{A: one, B: two}"}},
-	{key: "task.env_clear", level: "exact", find: `27:\d+: task "program" .*env.PATH: described nothing`, restored: []string{"env_clear: true", "env_clear: false"}},
+	{key: "task.run", level: "exact", find: `30:\d+: task "program" .*run\[0\]: described "sh", real "sleep"`, change: func(*testing.T, map[string]int) {}},
+	{key: "task.env", level: "exact", find: `31:\d+: task "program" .*env.A: described "one", real "two"`, restored: []string{"{A: one}", "{A: two}"}},
+	{key: "task.env", name: "one more", level: "exact", find: `28:\d+: task "program" .*env.B: described nothing, real "two"`, restored: []string{"{A: one}", "{A: one, B: two}"}},
+	{key: "task.env_clear", level: "exact", find: `28:\d+: task "program" .*env.PATH: described nothing`, restored: []string{"env_clear: true", "env_clear: false"}},
 
-	{key: "file.type", find: `24:\d+: .*fd 9: file "more.w": type: described pipe, real .*/data`, restored: []string{"9: more.w}", "9: other}", "  dir:", "  other: {type: reg, path: data}\n  dir:"}},
+	{key: "file.type", find: `25:\d+: .*fd 9: file "more.w": type: described pipe, real .*/data`, restored: []string{"9: more.w}", "9: other}", "  dir:", "  other: {type: reg, path: data}\n  dir:"}},
 	{key: "reg.path", find: `5:\d+: .*file "data": path: described ".*/data", real ".*/log"`, restored: []string{"path: data", "path: log"}},
 	{key: "reg.path", name: "removed", find: `5:\d+: .*file "data": path: described ".*/data", real ".*/data \(deleted\)"`, change: func(t *testing.T, pids map[string]int) {
 		removeOf(t, pids["root"], 4)
@@ -265,6 +266,14 @@ var mutations = []mutation{
 	{key: "memfd.mtime", find: `12:\d+: .*file "mem": mtime: described "2026-01-31T12:00:00Z", real "20`, change: changes("root", 12, pwrites("h", 0))},
 	{key: "memfd.offset", find: `12:\d+: .*file "mem": offset: described 3, real 4`, change: changes("root", 12, seek(4))},
 	{key: "memfd.flags", find: `13:\d+: .*file "hole": flags: described \[O_APPEND\], real \[\]`, change: changes("root", 13, setFlags(0))},
+	{key: "reopen.file", find: `14:\d+: .*file "ro": file: described another open file of "mem", real one of "hole": /memfd: \(deleted\)`, restored: []string{"file: mem,", "file: hole,"}},
+	{key: "reopen.file", name: "of a file of its own", find: `14:\d+: .*file "ro": file: described another open file of "mem", real /memfd:m`, restored: []string{"file: mem,", "file: other,", "  ro: ", "  other: {type: memfd, name: m, size: 20000, content: {0: hello, 9000: tail}}\n  ro: "}},
+	{key: "reopen.file", name: "of another kind", find: `17:\d+: .*file "ro": type: described memfd, real .*/data`, restored: []string{"file: mem,", "file: data,"}},
+	{key: "reopen.file", name: "the first one is opened again", find: `17:\d+: .*file "hole": described another one than file "mem", real the same one`, restored: []string{"{type: memfd, size: 8192, content: \"\", flags: [O_APPEND]}", "{type: reopen, file: mem, flags: [O_RDWR, O_APPEND]}"}},
+	{key: "reopen.flags", find: `14:\d+: .*file "ro": flags: described \[O_NONBLOCK\], real \[O_RDONLY\]`, change: changes("root", 14, setFlags(0))},
+	{key: "reopen.flags", name: "the access mode", find: `14:\d+: .*file "ro": flags: described \[O_NONBLOCK\], real \[O_RDWR, O_NONBLOCK\]`, restored: []string{"[O_RDONLY, O_NONBLOCK], offset: 5", "[O_RDWR, O_NONBLOCK], offset: 5"}},
+	{key: "reopen.offset", find: `14:\d+: .*file "ro": offset: described 5, real 6`, change: changes("root", 14, seek(6))},
+	{key: "memfd.offset", name: "of the first of two", find: `12:\d+: .*file "mem": offset: described 3, real 5`, change: changes("root", 12, seek(5))},
 }
 
 // readable returns the address of memory that a task can read.

@@ -143,7 +143,14 @@ func (d *drawn) drawFile(t *rapid.T) string {
 			flags, r.flags = ", flags: {r: [O_NONBLOCK]}", r.flags|unix.O_NONBLOCK
 		}
 		d.ends = append(d.ends, r, w)
-		return fmt.Sprintf("  %s: {type: pipe, content: %q, capacity: %d%s}\n", name, p.content, p.capacity, flags)
+		line := fmt.Sprintf("  %s: {type: pipe, content: %q, capacity: %d%s}\n", name, p.content, p.capacity, flags)
+		if rapid.IntRange(0, 3).Draw(t, "opened again") == 0 {
+			again := wantFD{open: name + "-again", flags: rapid.SampledFrom([]int64{unix.O_RDONLY, unix.O_WRONLY, unix.O_RDWR, unix.O_RDONLY | unix.O_DIRECT}).Draw(t, "access")}
+			d.ends = append(d.ends, again)
+			access := map[int64]string{unix.O_RDONLY: "O_RDONLY", unix.O_WRONLY: "O_WRONLY", unix.O_RDWR: "O_RDWR", unix.O_RDONLY | unix.O_DIRECT: "O_DIRECT"}[again.flags]
+			line += fmt.Sprintf("  %s: {type: reopen, file: %s.r, flags: [%s]}\n", again.open, name, access)
+		}
+		return line
 	}
 	if rapid.IntRange(0, 3).Draw(t, "no path") == 0 {
 		return d.drawAnonymous(t, name)
@@ -196,7 +203,13 @@ func (d *drawn) drawAnonymous(t *rapid.T, name string) string {
 		if rapid.Bool().Draw(t, "owned") {
 			keys += fmt.Sprintf(", owner: [%d, 5], mtime: 1769860800.25", rapid.IntRange(0, 1<<32-2).Draw(t, "owner"))
 		}
-		return fmt.Sprintf("  %s: {type: memfd, name: %s, %s, flags: [%s]}\n", name, name, keys, flags)
+		line := fmt.Sprintf("  %s: {type: memfd, name: %s, %s, flags: [%s]}\n", name, name, keys, flags)
+		if rapid.Bool().Draw(t, "opened again") {
+			again := wantFD{open: name + "-again", flags: unix.O_RDONLY | unix.O_NONBLOCK, pos: rapid.Int64Range(0, 200_000).Draw(t, "offset")}
+			d.ends = append(d.ends, again)
+			line += fmt.Sprintf("  %s: {type: reopen, file: %s, flags: [O_NONBLOCK], offset: %d}\n", again.open, name, again.pos)
+		}
+		return line
 	}
 	if rapid.Bool().Draw(t, "signalfd") {
 		some := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"SIGHUP", "SIGUSR1", "SIGCHLD", "SIGSYS", "SIGRTMIN", "SIGRTMIN+7", "SIGRTMAX"}), 0, 5, rapid.ID[string])

@@ -238,8 +238,10 @@ func (m *runnerMaker) Mapped(w recipe.Mapped) {
 }
 
 func (m *runnerMaker) Reopen(o recipe.Reopen) recipe.Ref {
+	m.settle()
 	op := m.add(program.OpReopen, 0, uint64(o.Flags|unix.O_NOCTTY|unix.O_CLOEXEC))
-	m.slotArg(op, 0, o.Of)
+	inSlot(op, 0, o.Of)
+	ref := m.toSlot(op)
 	m.note().Extra = m.pl.extra(plan.Extra{Hints: o.Hints})
-	return m.keep(op)
+	return m.makes(ref)
 }

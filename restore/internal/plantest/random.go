@@ -2,6 +2,8 @@ package plantest
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +38,16 @@ func DrawTree(t *rapid.T, maxTasks int) *tasktree.Tree {
 	}
 	for i := range rapid.IntRange(1, 12).Draw(t, "files") {
 		tree.Files = append(tree.Files, d.file(fmt.Sprintf("f%d", i)))
+	}
+	for i, end := range slices.Clone(d.ends) {
+		name, _, _ := strings.Cut(end, ".")
+		f := tree.Files[slices.IndexFunc(tree.Files, func(f *tasktree.OpenFile) bool { return f.Name == name })]
+		switch f.Spec.(type) {
+		case *kind.Pipe, *kind.Memfd, *kind.Reg:
+			if d.some(4, "opened again") {
+				tree.Files = append(tree.Files, d.reopen(fmt.Sprintf("a%d", i), end))
+			}
+		}
 	}
 	shape := rapid.IntRange(0, 2).Draw(t, "shape")
 	var all []*tasktree.Task
@@ -155,6 +167,16 @@ func (d *drawer) memfd() *kind.Memfd {
 		}
 	}
 	return m
+}
+
+func (d *drawer) reopen(name, of string) *tasktree.OpenFile {
+	r := &kind.Reopen{File: d.text(of), Flags: d.flags("of what is opened again", unix.O_APPEND, unix.O_DIRECT, unix.O_NOATIME, unix.O_NONBLOCK, unix.O_SYNC)}
+	r.Flags.Bits |= rapid.SampledFrom([]int{unix.O_RDONLY, unix.O_WRONLY, unix.O_RDWR}).Draw(d.T, "access")
+	if !strings.Contains(of, ".") && d.some(2, "at an offset") {
+		r.Offset = tasktree.Number{Value: rapid.Int64Range(0, 1<<40).Draw(d.T, "offset"), Pos: d.pos()}
+	}
+	d.ends = append(d.ends, name)
+	return &tasktree.OpenFile{Name: name, Pos: d.pos(), Spec: r}
 }
 
 func (d *drawer) reg() *kind.Reg {

@@ -57,15 +57,17 @@ func Reference(t testing.TB, dir string, namespaces ...tasktree.Namespace) *task
 		{Name: "gone", Pos: at(), Spec: &Gone{Status: tasktree.Number{Value: 7, Pos: at()}, Bench: recipe.Bench{Cwd: dir}}},
 		{Name: "named", Pos: at(), Spec: &Named{Dir: word(dir), Name: word("name")}},
 		{Name: "memory", Pos: at(), Spec: memory()},
+		{Name: "again", Pos: at(), Spec: &kind.Reopen{File: word("memory"), Flags: flags(unix.O_RDWR | unix.O_APPEND), Offset: tasktree.Number{Value: 3, Pos: at()}}},
+		{Name: "both", Pos: at(), Spec: &kind.Reopen{File: word("p.w"), Flags: flags(unix.O_RDWR | unix.O_DIRECT)}},
 		{Name: "vault", Pos: at(), Spec: &Vault{Text: word("mapped")}},
 		{Name: "box", Pos: at(), Spec: &Mailbox{Path: word(dir + "/box"), Text: word("letter"), Holds: word("made"), Owner: word("below")}},
 	}}
 	tree.Root = &tasktree.Task{Name: "root", Pos: at(), FDs: []tasktree.Descriptor{
 		fd(0, "p.r", false), fd(1, "p.w", true), fd(2, "err", false), fd(7, "made", true), fd(40, "cut", false), fd(41, "box", false),
-		fd(42, "epoll", false), fd(43, "gone", true), fd(44, "named", false), fd(45, "count", false), fd(46, "signals", false), fd(47, "vault", false), fd(48, "memory", false),
+		fd(42, "epoll", false), fd(43, "gone", true), fd(44, "named", false), fd(45, "count", false), fd(46, "signals", false), fd(47, "vault", false), fd(48, "memory", false), fd(49, "again", false),
 	}, Children: []*tasktree.Task{
 		{Name: "holds", Pos: at(), Cwd: word(dir), FDs: []tasktree.Descriptor{
-			fd(1, "p.r", false), fd(0, "p.w", false), fd(3, "perhaps", true), fd(4, "made", false), fd(9, "mine", false), fd(5, "q.r", false), fd(6, "q.w", true), fd(30, "own", false), fd(31, "alone", false), fd(11, "count", true), fd(12, "signals", true), fd(13, "memory", true),
+			fd(1, "p.r", false), fd(0, "p.w", false), fd(3, "perhaps", true), fd(4, "made", false), fd(9, "mine", false), fd(5, "q.r", false), fd(6, "q.w", true), fd(30, "own", false), fd(31, "alone", false), fd(11, "count", true), fd(12, "signals", true), fd(13, "memory", true), fd(14, "both", true),
 		}},
 		{
 			Name: "runs", Pos: at(), Run: []tasktree.Text{word("sleep"), word("1000")}, FDs: []tasktree.Descriptor{fd(3, "p.w", true), fd(2, "err", false), fd(0, "perhaps", false)},
