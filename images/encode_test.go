@@ -213,3 +213,47 @@ func TestExamplesComeBack(t *testing.T) {
 		comesBack(t, tree)
 	}
 }
+
+// TestKindsComeBack encodes and decodes the examples of kinds, and the forms that values
+// of two forms have.
+func TestKindsComeBack(t *testing.T) {
+	const forms = `text: {type: memfd, content: "a\0b"}
+pieces: {type: memfd, content: {9: x, 0: "", 5000: y}, owner: [7, 8], seals: [], size: 1MiB}
+behind: {type: memfd, content: {5: x}, owner: 7, hugetlb: 2MiB, size: 2097152, name: "\n"}
+empty: {type: memfd, content: "", atime: 1.5, mode: "0"}
+far: {type: eventfd, counter: 18446744073709551614}
+all: {type: signalfd, signals: [SIGRTMAX, SIGHUP]}
+`
+	examples := []string{forms}
+	for _, name := range kind.Names() {
+		k, _ := kind.Lookup(name)
+		examples = append(examples, k.Example)
+	}
+	for _, text := range examples {
+		var files strings.Builder
+		for line := range strings.Lines(text) {
+			files.WriteString("  " + line)
+		}
+		if text == "" {
+			continue
+		}
+		tree, err := Decode(strings.NewReader("version: 1\nfiles:\n"+files.String()+"tasks: [{name: a}]\n"), "kinds.yaml", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := comesBack(t, tree)
+		if text != forms {
+			continue
+		}
+		const want = `  text: {type: memfd, content: "a\0b"}
+  pieces: {type: memfd, size: 1048576, content: {9: x, 0: "", 5000: y}, seals: [], owner: [7, 8]}
+  behind: {type: memfd, name: "\n", size: 2097152, content: {5: x}, hugetlb: 2097152, owner: 7}
+  empty: {type: memfd, content: "", mode: 0, atime: 1.5}
+  far: {type: eventfd, counter: 18446744073709551614}
+  all: {type: signalfd, signals: [SIGRTMAX, SIGHUP]}
+`
+		if !strings.Contains(got, want) {
+			t.Errorf("encoded as\n%s, want\n%s", got, want)
+		}
+	}
+}

@@ -382,6 +382,9 @@ func TestMemfdSeals(t *testing.T) {
 func TestHugeMemfd(t *testing.T) {
 	needRoot(t)
 	const huge, files = 2 << 20, "  m: {type: memfd, name: pool, size: 6MiB, hugetlb: 2MiB, content: {0: hello, 2097150: across}, offset: 2097150}"
+	if os.Getenv("REGROW_TEST_VM") == "1" {
+		setting(t, "vm/nr_hugepages", "4")
+	}
 	free, err := os.ReadFile("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
 	if err != nil || strings.TrimSpace(string(free)) == "0" {
 		res := run(t, "restore", "-d", write(t, "version: 1\nfiles:\n"+files+"\ntasks: [{name: a, fds: {5: m}}]\n"))
@@ -402,6 +405,37 @@ func TestHugeMemfd(t *testing.T) {
 	text := make([]byte, 6)
 	if _, err := unix.Read(fd, text); err != nil || string(text) != "across" {
 		t.Errorf("read %q: %v", text, err)
+	}
+}
+
+// TestMemfdNoexec holds that a memory file is as described whatever vm.memfd_noexec says
+// of those that say nothing, and why there is none if it forbids it.
+func TestMemfdNoexec(t *testing.T) {
+	needVM(t)
+	if olderThan(t, "6.3") {
+		return // it is not there
+	}
+	const plain, sealed = "  m: {type: memfd}", "  m: {type: memfd, seals: [F_SEAL_EXEC]}"
+	for _, allows := range []string{"0", "1", "2"} {
+		t.Run(allows, func(t *testing.T) {
+			setting(t, "vm/memfd_noexec", allows)
+			pid, fd := openFileOf(t, sealed, "m")
+			if got := memoryOf(t, pid, fd); got.mode != 0o666 || got.seals != unix.F_SEAL_EXEC {
+				t.Errorf("mode %#o, seals %#x", got.mode, got.seals)
+			}
+			endTree(t)
+			if allows == "2" {
+				res := run(t, "restore", "-d", write(t, "version: 1\nfiles:\n"+plain+"\ntasks: [{name: a, fds: {5: m}}]\n"))
+				if res.status != 1 || !strings.Contains(res.errors, "vm.memfd_noexec=2 allows only files that can never be executed") {
+					t.Errorf("status %d: %s", res.status, res.errors)
+				}
+				return
+			}
+			pid, fd = openFileOf(t, plain, "m")
+			if got := memoryOf(t, pid, fd); got.mode != 0o777 || got.seals != unix.F_SEAL_SEAL {
+				t.Errorf("mode %#o, seals %#x", got.mode, got.seals)
+			}
+		})
 	}
 }
 
