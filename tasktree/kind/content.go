@@ -62,14 +62,29 @@ func (p *pieceMap) Item(i int, f schema.Fields) { f.Bytes("", &(*p)[i].Data, sch
 
 func (p Piece) end() int64 { return p.Offset + int64(len(p.Data.Value)) }
 
-// at gives the place of the piece that holds what is at an offset.
-func (p Pieces) at(offset int64) schema.Pos {
-	for _, a := range p {
-		if a.Offset <= offset && offset < a.end() {
-			return a.Data.Pos
+// placed gives other pieces, in the one form, the places of those of the description that
+// they come from.
+func (p Pieces) placed(others Pieces) Pieces {
+	all, i := p.sorted(), 0
+	for j := range others {
+		for i+1 < len(all) && all[i].end() <= others[j].Offset {
+			i++
+		}
+		others[j].Data.Pos = all[i].Data.Pos
+	}
+	return others
+}
+
+// pages counts the pages of a size that the pieces touch.
+func (p Pieces) pages(size int64) (n int64) {
+	next := int64(0) // the first page that was not yet counted
+	for _, a := range p.sorted() {
+		first, end := max(a.Offset/size, next), (a.end()-1)/size+1
+		if end > first {
+			n, next = n+end-first, end
 		}
 	}
-	return schema.Pos{}
+	return n
 }
 
 // end is where the last piece ends.

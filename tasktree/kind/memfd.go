@@ -122,14 +122,6 @@ func (m *Memfd) execSealed() bool {
 // size gives the bytes that the file has.
 func (m *Memfd) size() int64 { return max(m.Size.Value, m.Content.end()) }
 
-// page gives the bytes of a page of the file.
-func (m *Memfd) page() int64 {
-	if m.HugeTLB.Value > 0 {
-		return m.HugeTLB.Value
-	}
-	return int64(unix.Getpagesize())
-}
-
 // Check implements [tasktree.Spec].
 func (m *Memfd) Check(_ *tasktree.Tree, report func(tasktree.Problem)) {
 	bad := func(pos tasktree.Pos, path, format string, args ...any) {
@@ -177,11 +169,7 @@ func (m *Memfd) Host(*tasktree.Tree) (needs []recipe.Need) {
 		needs = append(needs, recipe.Need{What: recipe.SealExec, Pos: m.Seals.Pos})
 	}
 	if huge := m.HugeTLB.Value; huge > 0 {
-		pages := int64(0)
-		for _, e := range m.Content.extents(huge, m.size()) {
-			pages += int64(len(e.Data)) / huge
-		}
-		needs = append(needs, recipe.Need{What: recipe.HugePages, Pos: m.HugeTLB.Pos, Size: huge, N: pages})
+		needs = append(needs, recipe.Need{What: recipe.HugePages, Pos: m.HugeTLB.Pos, Size: huge, N: m.Content.pages(huge)})
 	}
 	return needs
 }
@@ -285,10 +273,7 @@ func (m *Memfd) Made(*tasktree.Tree) tasktree.Spec {
 	made := *m
 	made.Name.Set, made.HugeTLB.Set, made.Offset.Set, made.Flags = true, true, true, madeFlags(m.Flags)
 	made.Size.Value, made.Size.Set = m.size(), true
-	made.Content = ofExtents(m.Content.extents(m.page(), m.size()), m.HugeTLB.Value == 0)
-	for i := range made.Content {
-		made.Content[i].Data.Pos = m.Content.at(made.Content[i].Offset)
-	}
+	made.Content = m.Content.placed(ofExtents(m.Content.extents(int64(unix.Getpagesize()), m.size()), m.HugeTLB.Value == 0))
 	if !m.Seals.Said() {
 		made.Seals = Flags{Bits: unix.F_SEAL_SEAL}
 	}
