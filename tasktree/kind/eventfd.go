@@ -44,7 +44,7 @@ func init() {
 		Is:   func(e LiveEnd) bool { return e.Link() == "anon_inode:[eventfd]" },
 		Doc: "A counter that can be waited for, see eventfd(2). A read takes all of it, or 1 from a semaphore. " +
 			"It has no owner and no mode: all such files of the machine share one inode.",
-		Kernels: "Whether it is a semaphore is shown by newer kernels only (6.12 does, 6.1 does not); `regrow verify` says where it is not visible.",
+		Kernels: "Whether it is a semaphore is shown by newer kernels only (6.12 does, 6.1 does not); where it is not visible, `regrow verify --json` lists it.",
 		Example: "ev: {type: eventfd, counter: 7, semaphore: true, flags: [O_NONBLOCK]}\n",
 	})
 }
