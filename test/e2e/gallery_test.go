@@ -156,7 +156,7 @@ tasks:
 		t.Errorf("on standard input: status %d, %s\n%s", fromPipe.status, fromPipe.errors, cmp.Diff(want, fromPipe.out))
 	}
 	itself := strings.Replace(description, "log: 7", "log: 0", 1)
-	if res := wait(t, start(t, "cat <<'END' |\n"+itself+"END\n\"$0\" \"$@\"; exit $?", "conflicts", "-")); res.status != 2 || !strings.Contains(res.errors, "the description is read; write the description comes from") {
+	if res := wait(t, start(t, "cat <<'END' |\n"+itself+"END\n\"$0\" \"$@\"; exit $?", "conflicts", "-")); res.status != 2 || !strings.Contains(res.errors, "the description is read; write the description to a file") {
 		t.Errorf("a caller with descriptor 0 on standard input: status %d: %s", res.status, res.errors)
 	}
 	tooLow := strings.Replace(description, "nofile: 200", "nofile: 61", 1)

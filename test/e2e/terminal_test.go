@@ -168,7 +168,7 @@ func TestTerminal(t *testing.T) {
 	term.shows("got USR1\r", 1)
 	stop := insist(t, jobs[0])
 	defer stop()
-	term.shows("ended by SIGKILL\r", 1)
+	term.shows("ending the tree by SIGKILL\r", 1)
 	term.shows("ended=143.", 1)
 	stop()
 	if left := below(jobs[0]); len(left) > 0 {
