@@ -1,4 +1,4 @@
-# What people and .ci/run call by the same names. `make` alone lists it.
+# The commands of developers and of .ci/run. `make` alone lists them.
 
 GO ?= go
 TOOL := $(GO) tool -modfile=tools/go.mod
@@ -38,56 +38,56 @@ build-all: ## Build everything in every way that must work
 	CGO_ENABLED=0 $(GO) build ./...
 	CGO_ENABLED=1 $(GO) build ./...
 	GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
-	@# What other modules import compiles everywhere; the rest is for Linux.
+	@# The packages for other modules compile everywhere; the rest requires Linux.
 	GOOS=darwin CGO_ENABLED=0 $(GO) build ./fdstore/...
 	GOOS=windows CGO_ENABLED=0 $(GO) build ./fdstore/...
-	@# Linked, not only compiled: frames that grow without optimization
-	@# overflow the stack of code that may not split it, and the linker tells.
+	@# Linked, not only compiled: without optimization frames grow and may
+	@# overflow the stack of nosplit code, which the linker reports.
 	$(GO) build -gcflags=all='-N -l' -o /dev/null ./cmd/regrow
 	GOARCH=arm64 CGO_ENABLED=0 $(GO) build -gcflags=all='-N -l' -o /dev/null ./cmd/regrow
 	$(GO) build -buildmode=pie -o /dev/null ./cmd/regrow
 	$(GO) build -cover -o /dev/null ./cmd/regrow
 	CGO_ENABLED=1 $(GO) build -race -o /dev/null ./cmd/regrow
 
-# go test, and at the end how many tests there were and why some were skipped.
+# go test, with the number of tests and the reasons of skips at the end.
 TALLY := $(GO) run ./test/tally
 
 .PHONY: test
-test: ## Run the tests; what needs root skips, and says so
+test: ## Run the tests; those that need root skip and say so
 	$(TALLY) $(PKGS)
 
 .PHONY: test-root
-test-root: ## Run all of them as root; what would skip for want of privileges fails
+test-root: ## Run all tests as root; a test that would skip fails
 	REGROW_TEST_ROOT=1 REGROW_TEST_ROUNDS=all $(TALLY) -count=1 -timeout 30m $(PKGS)
 
 .PHONY: test-soak
-test-soak: ## The same with ten times the rounds of what is drawn at random
+test-soak: ## Run all tests as root with ten times the random rounds
 	REGROW_TEST_ROOT=1 REGROW_TEST_ROUNDS=soak $(TALLY) -count=1 -timeout 4h $(PKGS)
 
 # Random trees of test-verify.
 VERIFIES ?= 10000
 
 .PHONY: test-verify
-test-verify: ## Restore VERIFIES (10000) random trees, and hold what regrow verify says of each
+test-verify: ## Restore VERIFIES (10000) random trees and check what regrow verify reports
 	REGROW_TEST_ROOT=1 REGROW_TEST_VERIFIES=$(VERIFIES) $(GO) test -count=1 -timeout 4h -v -run '^TestVerifyRandomTrees$$' ./test/e2e
 
-# Whether each test has passed in runs with REGROW_TEST_RECORD=$(RECORD).
+# The list is written by runs with REGROW_TEST_RECORD=$(RECORD).
 .PHONY: test-missing
-test-missing: ## Which tests are not on the list RECORD of tests that have passed
+test-missing: ## List tests that are not on the list RECORD of passed tests
 	$(TALLY) -missing '$(RECORD)' $(PKGS)
 
-# Ways to build that the end-to-end tests must pass with, beside the plain one:
-# variables of the environment and flags, as env and GOFLAGS take them.
+# Builds with which the end-to-end tests must pass, beside the plain one: environment
+# variables and flags, as for env and GOFLAGS.
 BUILDS ?= "CGO_ENABLED=1 -race" "CGO_ENABLED=1 -cover" "CGO_ENABLED=1 -buildmode=pie" "CGO_ENABLED=0" "CGO_ENABLED=1" \
 	"CGO_ENABLED=1 '-gcflags=all=-N -l'" "CGO_ENABLED=0 -trimpath -ldflags=-s" "CGO_ENABLED=0 GOAMD64=v3"
 
-# Of the end-to-end tests each way has some, and one of so many parts of the
-# others: the seed (REGROW_TEST_SEED) says which.
+# Each build runs the end-to-end tests that always run, and one of this number of parts
+# of the others; the seed (REGROW_TEST_SEED) decides which.
 PARTS ?= 4
 
 .PHONY: test-builds
-test-builds: ## Run the end-to-end tests with regrow built in each way, a part with each
-	@# Two at a time: the tests wait more than they compute. Each has a log, since
+test-builds: ## Run the end-to-end tests with each build of regrow, a part with each
+	@# Two at a time: the tests wait more than they compute. Each has a log, because
 	@# they end in any order.
 	@printf '%s\n' $(BUILDS) | awk '{ printf "%d/$(PARTS) %s\n", (NR - 1) % $(PARTS) + 1, $$0 }' | xargs -d '\n' -n 1 -P 2 sh -c ' \
 		log=$$(mktemp); status=0; build=$${1#* }; \
@@ -95,16 +95,15 @@ test-builds: ## Run the end-to-end tests with regrow built in each way, a part w
 		echo "go build $$build"; cat "$$log"; rm -f "$$log"; exit $$status' sh
 
 .PHONY: test-builds-all
-test-builds-all: ## Run all of them with regrow built in each way
+test-builds-all: ## Run all end-to-end tests with each build of regrow
 	@$(MAKE) test-builds PARTS=1
 
-# Which kernels test-vm, test-vm-hard and vm-shell boot: versions of Debian's (5.10,
-# 6.1, 6.12) and paths of images with commas between, all, or newest.
+# The kernels of test-vm, test-vm-hard and vm-shell: versions of Debian's kernels (5.10,
+# 6.1, 6.12) and paths of images, separated by commas, or all, or newest.
 KERNEL ?= all
 # The machine's architecture: amd64 or arm64.
 ARCH ?= $(shell $(GO) env GOARCH)
-# More for them: -pkg ./fdstore, -run '^TestX', -v, -seed 7; see
-# docs/testing.md.
+# Further flags: -pkg ./fdstore, -run '^TestX', -v, -seed 7; see docs/testing.md.
 VMFLAGS ?=
 
 .PHONY: test-vm
@@ -112,18 +111,18 @@ test-vm: ## Run all tests in virtual machines, with each KERNEL (all)
 	$(GO) run ./test/vm -arch $(ARCH) -kernel '$(KERNEL)' $(VMFLAGS)
 
 .PHONY: test-vm-hard
-test-vm-hard: ## Run them with many more random rounds, with the newest kernel
+test-vm-hard: ## Run all tests with many random rounds, with the newest kernel
 	$(GO) run ./test/vm -arch $(ARCH) -kernel '$(if $(filter all,$(KERNEL)),newest,$(KERNEL))' -hard -timeout 2h $(VMFLAGS)
 
 .PHONY: vm-shell
-vm-shell: ## Give a shell in a virtual machine that has regrow
+vm-shell: ## Start a shell in a virtual machine that has regrow
 	$(GO) run ./test/vm -arch $(ARCH) -kernel '$(if $(filter all,$(KERNEL)),newest,$(KERNEL))' -shell $(VMFLAGS)
 
 .PHONY: race
 race: ## Run the tests of the packages that do not fork under the race detector
 	CGO_ENABLED=1 $(GO) test -race $(RACE_PKGS)
 
-# A test binary fuzzes one target at a time, so each gets a run of its own.
+# A test binary can fuzz only one target at a time, so each has a run of its own.
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (30s)
 	@set -eu; \
@@ -146,14 +145,13 @@ bench: ## Compare a restore with the floor in C, then run the benchmarks
 	$(GO) run ./test/bench $(BENCHFLAGS)
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(BENCH_PKGS)
 
-# What docs/performance.md shows. The restores of 10,000 tasks need room for as
-# many pids.
+# The figures of docs/performance.md. The restores of 10,000 tasks need as many pids.
 FIGURES := docs/performance
 FIGURE_TASKS ?= 100 300 1000 3000 10000
 FIGURE_ROUNDS ?= 7
 
 .PHONY: figures
-figures: build ## Measure again what docs/performance.md shows, and draw it
+figures: build ## Measure and draw the figures of docs/performance.md again
 	@set -eu; mkdir -p $(FIGURES); : > $(FIGURES)/tasks.jsonl; \
 	for n in $(FIGURE_TASKS); do \
 		echo "$$n tasks"; \
@@ -171,22 +169,22 @@ figures: build ## Measure again what docs/performance.md shows, and draw it
 	$(MAKE) plots
 
 .PHONY: bench-store
-bench-store: ## Measure again what docs/fdstore.md shows, and draw it
+bench-store: ## Measure and draw the figures of docs/fdstore.md again
 	$(GO) run ./test/bench/store > $(FIGURES)/store.jsonl
 	cd tools/plot && $(GO) run . -store ../../$(FIGURES)
 
 .PHONY: plots
-plots: ## Draw the figures of docs/performance.md from what was measured, and print its table
+plots: ## Draw the figures of docs/performance.md from the measurements, and print its table
 	cd tools/plot && $(GO) run . ../../$(FIGURES)
 
 .PHONY: bench-smoke
-bench-smoke: ## Run all benchmark code once, small: shows that it works, not how fast
+bench-smoke: ## Run all benchmarks once with small sizes, to check that they work
 	$(GO) run ./test/bench -tasks 20 -fds 4 -files 8 -rounds 1
 	$(GO) run ./test/bench/store -rounds 1 -most 100
 	$(GO) test -run '^$$' -bench . -benchtime 1x $(BENCH_PKGS)
 
 .PHONY: lint
-lint: ## Run golangci-lint, which checks the format, too
+lint: ## Run golangci-lint, which also checks the format
 	$(TOOL) golangci-lint run $(PKGS)
 
 .PHONY: vet
@@ -196,7 +194,7 @@ vet: ## Run go vet, for both architectures
 	cd tools/plot && $(GO) vet ./...
 
 .PHONY: cover
-cover: ## Write coverage.out and print the sum
+cover: ## Write coverage.out and print the total
 	$(GO) test -coverpkg=$(COVER_PKGS) -coverprofile=coverage.out ./...
 	@$(GO) tool cover -func=coverage.out | tail -n 1
 
@@ -205,5 +203,5 @@ fmt: ## Format the source
 	$(TOOL) golangci-lint fmt
 
 .PHONY: clean
-clean: ## Remove what was built and measured
+clean: ## Remove built files and coverage
 	rm -rf bin coverage.out

@@ -91,7 +91,7 @@ func (c *Channel) Push(id ID, fd int) error {
 	return nil
 }
 
-// Pop returns the open file that was pushed under id, close-on-exec. It is the
+// Pop gives the open file that was pushed under id, close-on-exec. It is the
 // caller's; the service keeps it for others, too.
 //
 // Errors: [ErrNotFound], [ErrNoDescriptors], [ErrClosed], [ErrTimeout].
@@ -150,7 +150,7 @@ func (c *Channel) ask(word uint64, file int) (int, error) {
 	return got, nil
 }
 
-// answer returns the file of an answer, -1 if it has none.
+// answer gives the file of an answer, -1 if it has none.
 func (c *Channel) answer(m *message, word uint64) (int, error) {
 	switch {
 	case m.bytes == 0:

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestClientsThatBlock checks that none of what a client can send makes the service
+// TestClientsThatBlock holds that none of what a client can send makes the service
 // wait or end: others get their files.
 func TestClientsThatBlock(t *testing.T) {
 	for name, attack := range map[string]func(*testing.T, *Service){
@@ -66,7 +66,7 @@ func pair(t *testing.T, kind int) [2]int {
 	return p
 }
 
-// lowWater returns a stream socket for a channel: poll says that it is readable as
+// lowWater gives a stream socket for a channel: poll says that it is readable as
 // soon as there is a byte, and a receive waits for as many as SO_RCVLOWAT says.
 func lowWater(t *testing.T, s *Service) {
 	p := pair(t, unix.SOCK_STREAM)
@@ -264,7 +264,7 @@ func TestCloseWhileAsking(t *testing.T) {
 	}
 }
 
-// TestLateAnswer checks that an answer which comes too late is not taken for that
+// TestLateAnswer holds that an answer which comes too late is not taken for that
 // of the next request.
 func TestLateAnswer(t *testing.T) {
 	p := pair(t, unix.SOCK_SEQPACKET)

@@ -90,7 +90,7 @@ var (
 	ErrNoDescriptors = errors.New("no free descriptor for the file")
 )
 
-// failure returns the error of an answer.
+// failure gives the error of an answer.
 func failure(errno unix.Errno) error {
 	for _, f := range []struct {
 		errno unix.Errno
@@ -141,7 +141,7 @@ func receive(fd, flags int) (m message, err error) {
 	return m, nil
 }
 
-// file returns the one file of a message, -1 if it brought none.
+// file gives the one file of a message, -1 if it brought none.
 func (m *message) file() (int, error) {
 	switch {
 	case m.truncated:

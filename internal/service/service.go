@@ -85,7 +85,7 @@ func Start(o Options) (*Service, error) {
 	return s, nil
 }
 
-// hello returns the process its number, opens the owner's channel and asks for a
+// hello gives the process its number, opens the owner's channel and asks for a
 // file that is not there: the answer shows that somebody serves.
 func (s *Service) hello(timeout time.Duration) error {
 	var random [8]byte
@@ -106,7 +106,7 @@ func (s *Service) hello(timeout time.Duration) error {
 	return err
 }
 
-// Door returns the number of the descriptor through which other processes open
+// Door gives the number of the descriptor through which other processes open
 // channels. It is lent: it stays open until [Service.Close], is close-on-exec,
 // and is meant to be inherited by a fork or sent.
 // -1 means that the service was closed.
@@ -119,7 +119,7 @@ func (s *Service) Door() int {
 // Number is a random number that all messages of this service carry.
 func (s *Service) Number() uint64 { return s.number }
 
-// PID returns the pid of the process.
+// PID gives the pid of the process.
 func (s *Service) PID() int { return s.cmd.Process.Pid }
 
 // Close ends the service and returns when its process is gone. Files that others

@@ -277,7 +277,7 @@ func TestOwnerDies(t *testing.T) {
 	}
 }
 
-// TestStartErrors checks that a program which does not become a service is told
+// TestStartErrors holds that a program which does not become a service is told
 // from one, and left behind by nobody.
 func TestStartErrors(t *testing.T) {
 	initialized.Store(false)

@@ -19,7 +19,7 @@ import (
 
 var skipped int
 
-// openerEnv makes the test binary the program that opens a store made in C.
+// openerEnv is the variable that makes the test binary open a store made in C.
 const openerEnv = "CSTORE_TEST_OPEN"
 
 func TestMain(m *testing.M) {
@@ -49,14 +49,14 @@ func runAll(m *testing.M) (status int) {
 	return status
 }
 
-// builds is where programs in C are built, each once.
+// builds has the programs in C, each built once.
 var builds struct {
 	sync.Mutex
 	dir string
 }
 
-// build builds one of the programs in C, or finds it where all was built
-// beforehand, since there is no compiler where this test runs. See test/vm.
+// build builds one of the programs in C, or returns the one that was built beforehand: a
+// virtual machine has no compiler. See test/vm.
 func build(t *testing.T, name string) string {
 	t.Helper()
 	if dir := os.Getenv("REGROW_TEST_PROGRAMS"); dir != "" {
@@ -78,7 +78,7 @@ func build(t *testing.T, name string) string {
 	return program
 }
 
-// need skips a test that lacks something, or fails it where all was promised.
+// need skips a test that lacks something, or fails it if REGROW_TEST_ROOT is set.
 func need(t *testing.T, what string) {
 	t.Helper()
 	if os.Getenv("REGROW_TEST_ROOT") == "1" {
@@ -102,7 +102,7 @@ func memfd(t *testing.T, text string) *os.File {
 	return f
 }
 
-// TestCPullsFromGo lets the C program pull from each part of a store.
+// TestCPullsFromGo has the C program pull from each part of a store.
 func TestCPullsFromGo(t *testing.T) {
 	pull := build(t, "pull")
 	for layout, n := range map[fdstore.Layout]int{fdstore.Nested: 5300, fdstore.Flat: 100} {
@@ -149,12 +149,12 @@ func TestCPullsFromGo(t *testing.T) {
 		cmd := exec.Command(pull, "3", fmt.Sprint(n))
 		cmd.ExtraFiles = []*os.File{rootFile}
 		if out, err := cmd.CombinedOutput(); err == nil {
-			t.Errorf("message %d, which there is not: %q", n, out)
+			t.Errorf("message %d, which does not exist: %q", n, out)
 		}
 	}
 }
 
-// TestGoPullsFromC lets the C program make a store and exec this test binary.
+// TestGoPullsFromC has the C program make a store and execute this test binary.
 func TestGoPullsFromC(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"regrow/fdstore"
 )
 
-// getNames runs the program that takes names out of a store.
+// getNames runs the program that gets files by name from a store.
 func getNames(t *testing.T, get string, s *fdstore.Store, names ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), get, names...)
@@ -28,8 +28,8 @@ func getNames(t *testing.T, get string, s *fdstore.Store, names ...string) strin
 	return string(out)
 }
 
-// named makes a store of n messages with names, some of which have a file of their
-// own, and gives what each of these contains.
+// named makes a store of n messages with names, some of which have a file of their own, and
+// returns the content of each of these files.
 func named(t *testing.T, o fdstore.Options, n int) (*fdstore.Store, map[string]string) {
 	t.Helper()
 	s, err := fdstore.New(o)
@@ -59,8 +59,8 @@ func named(t *testing.T, o fdstore.Options, n int) (*fdstore.Store, map[string]s
 	return s, want
 }
 
-// TestCGetsByName lets the header find every name that the package has written: in
-// the root, in shards, in shards of branches, and those that are not there.
+// TestCGetsByName gets files with the header by names that the package has written: in the
+// root, in shards, in shards of branches, and names that do not exist.
 func TestCGetsByName(t *testing.T) {
 	get := build(t, "get")
 	for layout, n := range map[fdstore.Layout]int{fdstore.Nested: 2500, fdstore.Flat: 100} {
@@ -85,7 +85,7 @@ func TestCGetsByName(t *testing.T) {
 	}
 }
 
-// TestEveryName looks all names up that an index of many levels has.
+// TestEveryName looks up all names of an index with many levels.
 func TestEveryName(t *testing.T) {
 	get := build(t, "get")
 	const n = 2500
@@ -106,8 +106,8 @@ func TestEveryName(t *testing.T) {
 	}
 }
 
-// TestCGetsWhileOthersDo lets several programs in C and goroutines here move one
-// peek offset: nobody gets a wrong file.
+// TestCGetsWhileOthersDo has several programs in C and goroutines of this process get files
+// at the same time: none may get a wrong file.
 func TestCGetsWhileOthersDo(t *testing.T) {
 	get := build(t, "get")
 	s, want := named(t, fdstore.Options{}, 200)
@@ -148,7 +148,7 @@ func TestCGetsWhileOthersDo(t *testing.T) {
 	wg.Wait()
 }
 
-// TestCErrors checks what the header says where there is no store to take from.
+// TestCErrors checks the errors of the header without a usable store.
 func TestCErrors(t *testing.T) {
 	get := build(t, "get")
 	s, err := fdstore.New(fdstore.Options{WithoutCatalog: true})
@@ -188,8 +188,8 @@ func TestCErrors(t *testing.T) {
 	}
 }
 
-// TestHeaderCompiles checks that the header is clean C of every standard since 1999,
-// and C++, with all that compilers warn of.
+// TestHeaderCompiles checks that the header compiles without warnings as C of every standard
+// since 1999, and as C++.
 func TestHeaderCompiles(t *testing.T) {
 	if os.Getenv("REGROW_TEST_PROGRAMS") != "" {
 		t.Skip("there is no compiler where programs are built beforehand")

@@ -1,2 +1,2 @@
-// Package drawn fuzzes what rapid draws.
+// Package drawn makes fuzz targets of properties that draw their inputs with rapid.
 package drawn

@@ -9,13 +9,12 @@ import (
 	"pgregory.net/rapid"
 )
 
-// plenty is more than any of our properties draws, in bytes.
+// plenty is more than any property draws, in bytes.
 const plenty = 128 << 10
 
-// Fuzz makes a fuzz target of a property. rapid skips an input that is too short
-// for what the property draws, which a fuzzer's nearly always are. Here an input
-// says how the draws begin, and the rest follows from a hash of it. A case that
-// is skipped all the same has failed.
+// Fuzz makes a fuzz target of a property. rapid skips an input that is too short for what
+// the property draws, and a fuzzer's inputs nearly always are. Here an input determines the
+// first draws, and a hash of it the others. A case that is still skipped has failed.
 func Fuzz(property func(*rapid.T)) func(*testing.T, []byte) {
 	fuzz := rapid.MakeFuzz(property)
 	return func(t *testing.T, input []byte) {
@@ -24,7 +23,7 @@ func Fuzz(property func(*rapid.T)) func(*testing.T, []byte) {
 		_, _ = rand.NewChaCha8(sha256.Sum256(input)).Read(rest) // never fails
 		defer func() {
 			if t.Skipped() {
-				t.Error("the property draws more than there is, or throws away what it draws")
+				t.Error("the property draws more than plenty, or discards its draws")
 			}
 		}()
 		fuzz(t, slices.Concat(input, rest))

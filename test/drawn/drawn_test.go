@@ -6,7 +6,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestFuzz checks that inputs choose what is drawn, and that none is too short.
+// TestFuzz checks that inputs determine the draws, and that no input is too short.
 func TestFuzz(t *testing.T) {
 	seen := map[int]bool{}
 	target := Fuzz(func(t *rapid.T) {

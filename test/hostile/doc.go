@@ -1,3 +1,3 @@
-// Package hostile holds what a description may cost that wants to cost as much as
-// it can. It has only tests.
+// Package hostile tests the cost of descriptions that are designed to be expensive. It has
+// only tests.
 package hostile

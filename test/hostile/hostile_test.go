@@ -20,16 +20,16 @@ import (
 	"regrow/test/rounds"
 )
 
-// What 1 MiB may cost at most.
+// The largest cost of 1 MiB.
 const (
-	// maxTimes is how many times the processor time of the reference: a clock
-	// would tell how busy the machine is, or how old. The costliest shapes come
-	// to 3 or 4; one whose cost grows with the square of its size, to hundreds.
+	// maxTimes is the limit of processor time relative to the reference: wall time
+	// would depend on the machine and its load. The most expensive shapes take 3 or 4
+	// times as long; quadratic ones take hundreds.
 	maxTimes  = 6
 	maxMemory = 200 << 10 // KiB, of the whole process
 )
 
-// What the test binary is to do in place of the tests.
+// Variables that make the test binary a helper.
 const (
 	descriptionEnv = "REGROW_TEST_DESCRIPTION" // wholeWay, with this file
 	referenceEnv   = "REGROW_TEST_REFERENCE"
@@ -45,8 +45,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// reference is work of the same kind that nothing of ours has a part in: yaml.v3
-// reads a plain document of 1 MiB.
+// reference is similar work without code of regrow: yaml.v3 reads a plain document of
+// 1 MiB.
 func reference() int {
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(same("", "- {name: task, fds: {0: null, 1: out}}\n", "")), &doc); err != nil {
@@ -56,8 +56,8 @@ func reference() int {
 	return tellMemory()
 }
 
-// wholeWay goes from a description to a verified plan, or to the message. The
-// status is as regrow's.
+// wholeWay decodes, plans and verifies a description, or prints the error. The status is
+// that of regrow.
 func wholeWay(path string) int {
 	err := plan(path)
 	if err != nil {
@@ -78,8 +78,8 @@ func wholeWay(path string) int {
 	return 1
 }
 
-// tellMemory writes how much memory this process has had at most. It is not what
-// wait4 tells: that of a forked process begins with its parent's.
+// tellMemory writes the peak memory of this process. The value of wait4 would include the
+// memory of the parent before exec.
 func tellMemory() int {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -107,8 +107,8 @@ func plan(path string) error {
 	return p.Verify()
 }
 
-// TestCosts compares what each shape costs a process of its own with what the
-// reference costs another one.
+// TestCosts compares the cost of each shape with that of the reference, each in a process of
+// its own.
 func TestCosts(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tree.yaml")
 	usual := measure(t, referenceEnv, "1").time
@@ -126,7 +126,7 @@ func TestCosts(t *testing.T) {
 			cost := measure(t, descriptionEnv, path)
 			ratio := float64(cost.time) / float64(usual)
 			if ratio > maxTimes/2 {
-				// Close enough that another moment's reference will not do.
+				// Near the limit, so measure again together with the reference.
 				ratio = measurePairs(t, path)
 			}
 			t.Logf("%v, %.1f times the reference, %d MiB, status %d", cost.time, ratio, cost.memory>>10, cost.status)
@@ -137,8 +137,8 @@ func TestCosts(t *testing.T) {
 	}
 }
 
-// measurePairs runs the reference and a description in turn, and gives the median
-// of the ratios of neighbors: what else the machine does hurts both.
+// measurePairs runs the reference and a description in turn, and returns the median of the
+// ratios of adjacent runs: other load affects both.
 func measurePairs(t *testing.T, path string) float64 {
 	t.Helper()
 	ratios := make([]float64, 5)
@@ -151,15 +151,15 @@ func measurePairs(t *testing.T, path string) float64 {
 }
 
 type cost struct {
-	time   time.Duration // of processors, not of the clock
+	time   time.Duration // processor time
 	memory int64         // KiB
 	status int
 }
 
-// hung is how long one process may take: it has then ended up in a loop.
+// hung is how long one process may take; longer means that it is in a loop.
 const hung = 5 * time.Minute
 
-// measure runs the test binary as what a variable makes of it.
+// measure runs the test binary as the helper that a variable selects.
 func measure(t *testing.T, variable, value string) cost {
 	t.Helper()
 	self, err := os.Executable()
@@ -169,12 +169,12 @@ func measure(t *testing.T, variable, value string) cost {
 	ctx, cancel := context.WithTimeout(t.Context(), hung)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, self)
-	// GOGC as regrow sets it, see cmd/regrow/tune.go. With more processors the
-	// garbage collector spends more of their time the less there is to do.
+	// GOGC as regrow sets it, see cmd/regrow/goruntime.go. With more processors the
+	// garbage collector uses more processor time.
 	cmd.Env = append(os.Environ(), variable+"="+value, "GOGC=50", "GOMAXPROCS=2", "GOCOVERDIR="+t.TempDir())
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
-	_ = cmd.Run() // the status says it
+	_ = cmd.Run() // ProcessState has the status
 	state := cmd.ProcessState
 	if state == nil || state.ExitCode() != 0 && state.ExitCode() != 2 {
 		t.Fatalf("%v: %s", state, stderr.String())

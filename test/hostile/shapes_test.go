@@ -7,7 +7,7 @@ import (
 
 const size = 1 << 20
 
-// shape is a description of 1 MiB that is made to be costly.
+// shape is a description of 1 MiB that is designed to be expensive.
 type shape struct {
 	name string
 	text string
@@ -15,7 +15,7 @@ type shape struct {
 
 const head = "version: 1\n"
 
-// repeat returns a text of one size: what begins it, units, and what ends it.
+// repeat returns a text of a fixed size: a beginning, repeated units, and an end.
 func repeat(begin string, unit func(i int) string, end string) string {
 	var b strings.Builder
 	b.WriteString(begin)
@@ -33,7 +33,7 @@ func same(begin, unit, end string) string {
 	return repeat(begin, func(int) string { return unit }, end)
 }
 
-// format repeats a unit with its number in it, in all places.
+// format repeats a unit with its number in all verbs.
 func format(begin, unit, end string) string {
 	verbs := strings.Count(unit, "%") - 2*strings.Count(unit, "%%")
 	return repeat(begin, func(i int) string {
@@ -64,7 +64,7 @@ const (
 	childrens = "tasks: [{name: r, children: ["
 )
 
-// broken are descriptions that are no YAML, or hardly.
+// broken are descriptions that are invalid YAML, or barely valid.
 func broken() []shape {
 	bomb := head + "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
 	for i := range 12 {
@@ -146,7 +146,7 @@ func wrong() []shape {
 	}
 }
 
-// valid are descriptions that mean as much as they can.
+// valid are valid descriptions of maximal content.
 func valid() []shape {
 	used := func(n int) string {
 		return head + "files: {" + listed(n, "f%x: {type: pipe}") + "}\ntasks: [{name: a, fds: {" + listed(n, "%d: f%x.r") + "}}]"

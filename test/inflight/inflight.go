@@ -9,18 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// heldEnv tells the test binaries that tests start, themselves again mostly, that the
-// lock is held for them: they neither wait nor have a descriptor more.
+// heldEnv is set for test binaries that tests start: the lock is already held for them, so
+// they neither wait nor open a descriptor.
 const heldEnv = "REGROW_TEST_IN_FLIGHT_HELD"
 
-// Many waits until nobody else counts on the allowance, and keeps it. The caller
-// calls release when its tests have ended; its own end does so, too.
+// Many waits until no other process uses the limit, and reserves all of it. The caller calls
+// release when its tests have ended; the end of the process releases it, too.
 func Many() (release func(), err error) { return take(unix.LOCK_EX) }
 
-// Some waits until nobody takes the whole allowance. Several may have some.
+// Some waits until no process reserves the whole limit. Several processes may call Some at
+// the same time.
 func Some() (release func(), err error) { return take(unix.LOCK_SH) }
 
-// Run runs tests under what [Many] or [Some] give, for a TestMain, and gives their status.
+// Run runs tests under [Many] or [Some], for a TestMain, and returns their status.
 func Run(take func() (release func(), err error), tests func() int) int {
 	release, err := take()
 	if err != nil {
@@ -46,7 +47,7 @@ func take(how int) (release func(), err error) {
 	return release, os.Setenv(heldEnv, "1")
 }
 
-// modFile finds go.mod in this folder or above it.
+// modFile returns the go.mod of this folder or of a parent.
 func modFile() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

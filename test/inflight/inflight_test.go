@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestApart checks that several have some at a time, and that who takes many is alone.
+// TestApart checks that several processes may hold Some at a time, and only one Many.
 func TestApart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "go.mod") // the real one is for the other packages
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
@@ -35,8 +35,8 @@ func TestApart(t *testing.T) {
 	for _, release := range releases {
 		select {
 		case <-got:
-			t.Fatal("somebody takes many beside others")
-		case <-time.After(20 * time.Millisecond): // a wrong lock comes at once, mostly
+			t.Fatal("Many returned while others hold the lock")
+		case <-time.After(20 * time.Millisecond): // a wrong lock would mostly return at once
 		}
 		release()
 	}
@@ -44,7 +44,7 @@ func TestApart(t *testing.T) {
 	release()
 }
 
-// TestHeld checks that what tests start does not wait for them.
+// TestHeld checks that programs that tests start do not wait for the lock.
 func TestHeld(t *testing.T) {
 	t.Setenv(heldEnv, "1")
 	for range 2 {

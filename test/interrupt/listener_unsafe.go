@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// call is a system call that a thread of the program wants to make.
+// call is a system call that a thread of the program is about to make.
 type call struct {
 	id   uint64
 	tid  int
@@ -17,8 +17,8 @@ type call struct {
 	args [6]uint64
 }
 
-// listenAndExec becomes args under a filter that announces calls at a listener, a
-// descriptor that is close-on-exec.
+// listenAndExec executes args under a filter that reports calls to a listener, a
+// close-on-exec descriptor.
 func listenAndExec(calls []uint32, args []string) error {
 	runtime.LockOSThread()
 	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}} // seccomp_data.nr
@@ -38,7 +38,7 @@ func listenAndExec(calls []uint32, args []string) error {
 	return fmt.Errorf("%s: %w", args[0], unix.Exec(args[0], args, os.Environ()))
 }
 
-// nextCall takes a call from the listener: struct seccomp_notif.
+// nextCall receives a call from the listener: struct seccomp_notif.
 func nextCall(fd int) (call, bool) {
 	var n struct {
 		id         uint64
@@ -51,8 +51,8 @@ func nextCall(fd int) (call, bool) {
 	return call{n.id, int(n.pid), n.nr, n.args}, e == 0
 }
 
-// respond answers a call: struct seccomp_notif_resp. It reports false if the thread
-// does not wait any more.
+// respond answers a call: struct seccomp_notif_resp. It returns false if the thread no
+// longer waits.
 func respond(fd int, c call, interrupt bool) bool {
 	r := struct {
 		id    uint64

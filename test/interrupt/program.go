@@ -15,11 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// callsEnv makes the test binary the one that sets the filter: numbers of calls.
+// callsEnv is the variable with numbers of calls that makes the test binary set the filter.
 const callsEnv = "REGROW_TEST_INTERRUPT"
 
-// Init sets the filter and becomes the program, if this process was started by
-// [Start] to do so. Call it first of all in TestMain.
+// Init sets the filter and executes the program, if [Start] has started this process for
+// that. Call it at the start of TestMain.
 func Init() {
 	calls := os.Getenv(callsEnv)
 	if calls == "" {
@@ -29,7 +29,7 @@ func Init() {
 	os.Exit(1)
 }
 
-// become becomes args under the filter. It returns only if that fails.
+// become executes args under the filter. It returns only with an error.
 func become(calls string, args []string) error {
 	var numbers []uint32
 	for field := range strings.FieldsSeq(calls) {
@@ -42,11 +42,11 @@ func become(calls string, args []string) error {
 	if err := os.Unsetenv(callsEnv); err != nil {
 		return err
 	}
-	// The exec is announced too, and waits until Start has the listener.
+	// The exec is reported too, and waits until Start has the listener.
 	return listenAndExec(append(numbers, unix.SYS_EXECVE), args)
 }
 
-// Program is a program that runs, and all that it starts.
+// Program is a running program with its descendants.
 type Program struct {
 	*exec.Cmd
 	exe      string // its file
@@ -59,10 +59,10 @@ type Program struct {
 	report  Report
 }
 
-// Report says what happened to a program.
+// Report describes what happened to a program.
 type Report struct {
-	Interrupted map[uint32]int // how often, by number of call
-	Wrong       []string       // what the program should not have done
+	Interrupted map[uint32]int // how often each call was interrupted, by its number
+	Wrong       []string       // mistakes of the program
 }
 
 // String lists the calls that were interrupted.
@@ -74,16 +74,16 @@ func (r Report) String() string {
 	return strings.TrimSuffix(b.String(), ", ")
 }
 
-// thread is what is known of a thread of the program.
+// thread is the state of a thread of the program.
 type thread struct {
 	made    map[uint32]int // calls
 	loading bool           // from an exec on, until it has threads
 	unset   bool           // its last SO_PEEK_OFF was interrupted
 }
 
-// Start starts cmd, whose Path is a program of Go, with these calls interrupted. The
-// caller must Wait for it, and [Program.Stop] when all that it has started has ended:
-// afterwards these calls answer ENOSYS.
+// Start starts cmd, whose Path is a Go program, with these calls interrupted. The caller
+// must Wait for it, and call [Program.Stop] when all its descendants have ended: after that
+// these calls return ENOSYS.
 func Start(cmd *exec.Cmd, calls ...uint32) (*Program, error) {
 	exe, err := os.Readlink(cmd.Path)
 	if err != nil {
@@ -120,7 +120,7 @@ func Start(cmd *exec.Cmd, calls ...uint32) (*Program, error) {
 	return p, nil
 }
 
-// Stop returns the calls back to nobody, and tells what happened.
+// Stop closes the listener, and returns the report.
 func (p *Program) Stop() Report {
 	close(p.quit)
 	<-p.done
@@ -128,7 +128,7 @@ func (p *Program) Stop() Report {
 	return p.report
 }
 
-// listenerOf takes the listener out of the process that has set the filter.
+// listenerOf copies the listener from the process that has set the filter.
 func listenerOf(pid int) (*os.File, error) {
 	const patience = time.Minute
 	pidfd, err := unix.PidfdOpen(pid, 0)
@@ -136,7 +136,7 @@ func listenerOf(pid int) (*os.File, error) {
 		return nil, os.NewSyscallError("pidfd_open", err)
 	}
 	defer unix.Close(pidfd)
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) { //nolint:forbidigo // nothing tells that it has set the filter
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) { //nolint:forbidigo // there is no event for a new filter
 		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 		if err != nil {
 			return nil, err
@@ -160,7 +160,7 @@ func listenerOf(pid int) (*os.File, error) {
 	return nil, errors.New("interrupt: the program was not started under a filter")
 }
 
-// supervise answers until it is stopped, or nobody is left who could ask.
+// supervise answers calls until it is stopped, or no process with the filter is left.
 func (p *Program) supervise() {
 	defer close(p.done)
 	fd := int(p.listener.Fd())
@@ -185,8 +185,8 @@ func (p *Program) supervise() {
 	}
 }
 
-// answer decides what becomes of a call. What the kernel does not take the answer for
-// was interrupted by a real signal, and comes again.
+// answer decides whether a call is interrupted. If the kernel no longer accepts the answer,
+// a real signal has interrupted the call, which is then reported again.
 func (p *Program) answer(fd int, c call) {
 	th := p.threads[c.tid]
 	if th == nil {
@@ -213,7 +213,7 @@ func (p *Program) answer(fd int, c call) {
 	}
 }
 
-// interrupts reports whether a call is one that is to be interrupted.
+// interrupts reports whether a call must be interrupted.
 func (p *Program) interrupts(th *thread, c call) bool {
 	if !p.calls[c.nr] {
 		return false

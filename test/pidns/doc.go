@@ -1,6 +1,6 @@
-// Package pidns runs a test in a pid namespace of its own, where it can say which
-// number the next process gets: numbers of processes that have ended come again there
-// at once, as they do on a host that has run through all of them.
+// Package pidns runs a test in a pid namespace of its own, where the test can choose the pid
+// of the next process. So it can reuse a pid at once, which otherwise happens only when a
+// host has used all pids.
 //
-// Needs root, or a host that gives its users user namespaces.
+// It requires root, or a host that lets its users create user namespaces.
 package pidns

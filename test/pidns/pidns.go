@@ -17,9 +17,8 @@ import (
 
 const insideEnv = "REGROW_TEST_PIDNS"
 
-// Inside reports whether this process is the one in the namespace. If it is not, it
-// runs the test there, and takes over how that ended: the caller then returns. Only
-// for tests that are not part of another one.
+// Inside reports whether this process is in the new namespace. If not, it runs the test in
+// one and takes over the result, and the caller must return. It is only for top-level tests.
 func Inside(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(insideEnv) == t.Name() {
@@ -37,14 +36,14 @@ func Inside(t *testing.T) bool {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, self, "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), insideEnv+"="+t.Name(), "GOCOVERDIR="+t.TempDir())
-	out, err := os.Create(filepath.Join(t.TempDir(), "out")) // not a pipe: it ends when it has ended, whoever is left
+	out, err := os.Create(filepath.Join(t.TempDir(), "out")) // not a pipe, which a remaining process would keep open
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
-	// Its end is that of all in it. In a session of its own: what is in another
-	// process's group cannot end before that has been waited for.
+	// Its end ends all processes in the namespace. It has a session of its own: in the
+	// process group of another process it could not end before that is reaped.
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Setsid: true, Pdeathsig: unix.SIGKILL, Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS,
 	}
@@ -67,7 +66,7 @@ func Inside(t *testing.T) bool {
 	return false
 }
 
-// mountProc shows this namespace's processes, to it alone.
+// mountProc mounts a /proc of this namespace, visible only in it.
 func mountProc() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return os.NewSyscallError("mount", err)
@@ -75,12 +74,12 @@ func mountProc() error {
 	return os.NewSyscallError("mount /proc", unix.Mount("proc", "/proc", "proc", 0, ""))
 }
 
-// Reuse calls start until the process that it starts has the number of one that has
-// ended and was waited for. The new one begins in a later clock tick. What start has
-// started in vain, it gets back to end.
+// Reuse calls start until the started process has the pid of a process that has ended and
+// was reaped. The new process starts in a later clock tick. Reuse passes processes with
+// other pids to a function that ends them.
 func Reuse(t *testing.T, pid int, start func() *exec.Cmd) *exec.Cmd {
 	t.Helper()
-	time.Sleep(30 * time.Millisecond) //nolint:forbidigo // for a later tick of /proc, which has 10 ms
+	time.Sleep(30 * time.Millisecond) //nolint:forbidigo // for a later tick of /proc, which is 10 ms
 	for range 100 {
 		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(pid-1)), 0); err != nil {
 			t.Fatal(err)
@@ -92,6 +91,6 @@ func Reuse(t *testing.T, pid int, start func() *exec.Cmd) *exec.Cmd {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	}
-	t.Fatal(fmt.Errorf("the number %d does not come again", pid))
+	t.Fatal(fmt.Errorf("pid %d was not reused", pid))
 	return nil
 }

@@ -1,4 +1,3 @@
-// Package record keeps a list of the tests that have passed somewhere, over
-// several runs of tests on this machine and in others, so that a test which no
-// run has can be found. See test/tally.
+// Package record keeps a list of the tests that have passed in several runs, on this
+// machine and in virtual ones, to detect tests that no run has. See test/tally.
 package record

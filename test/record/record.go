@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Env is the variable of the environment with the path of the list. Without it
-// nothing is kept.
+// Env is the environment variable with the path of the list. Without it nothing is
+// recorded.
 const Env = "REGROW_TEST_RECORD"
 
 // Test is a top-level test, example or fuzz target.
@@ -18,7 +18,7 @@ type Test struct {
 	Name    string
 }
 
-// Passed adds tests to the list. Several processes may do so at once.
+// Passed adds tests to the list. Several processes may call it at the same time.
 func Passed(tests ...Test) (err error) {
 	path := os.Getenv(Env)
 	if path == "" || len(tests) == 0 {
@@ -36,7 +36,7 @@ func Passed(tests ...Test) (err error) {
 	return errors.Join(err, f.Close())
 }
 
-// Read returns what is on a list.
+// Read returns the tests of a list.
 func Read(path string) (map[Test]bool, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -48,7 +48,7 @@ func Read(path string) (map[Test]bool, error) {
 	for lines.Scan() {
 		pkg, name, ok := strings.Cut(lines.Text(), " ")
 		if !ok {
-			return nil, fmt.Errorf("%s: line %q: want a package and a test", path, lines.Text())
+			return nil, fmt.Errorf("%s: line %q: expected a package and a test", path, lines.Text())
 		}
 		passed[Test{Package: pkg, Name: name}] = true
 	}

@@ -13,14 +13,13 @@ import (
 
 const partEnv = "REGROW_TEST_PART"
 
-// Part lets a test binary run a part of its tests, where several runs of it differ
-// in what few of them depend on: how regrow was built, the kernel. It is for
+// Part makes a test binary run only a part of its tests. It is for several runs that differ
+// in something that few tests depend on: the build of regrow, or the kernel. Call it in
 // TestMain, before m.Run.
 //
-// REGROW_TEST_PART=K/N is part K of N, from 1: the tests of always, and the K-th
-// of N equal parts of the others, which the seed shuffles before. So N runs have
-// each test once at least. Without the variable, and where somebody has said
-// -run, nothing is left out and said is "".
+// REGROW_TEST_PART=K/N is part K of N, from 1: the tests of always, and the K-th of N equal
+// parts of the others, which the seed shuffles first. So N runs have each test at least once.
+// Without the variable, and with the flag -run, nothing is left out and said is "".
 func Part(always []string) (said string, err error) {
 	text := os.Getenv(partEnv)
 	flag.Parse()
@@ -43,7 +42,7 @@ func Part(always []string) (said string, err error) {
 	if err != nil {
 		return "", err
 	}
-	// Whoever asks for the list, as test/vm does, gets what will run.
+	// The list of tests, which test/vm reads, has only the chosen ones.
 	name := "test.run"
 	if flag.Lookup("test.list").Value.String() != "" {
 		name = "test.list"
@@ -62,7 +61,7 @@ func choose(all, always []string, k, n, seed int) (chosen []string, err error) {
 	}
 	for _, name := range always {
 		if !slices.Contains(all, name) {
-			err = errors.Join(err, fmt.Errorf("there is no test %s, which every part must have", name))
+			err = errors.Join(err, fmt.Errorf("there is no test %s, which must be in every part", name))
 		}
 	}
 	rand.New(rand.NewPCG(uint64(seed), 1)).Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
@@ -78,7 +77,7 @@ func choose(all, always []string, k, n, seed int) (chosen []string, err error) {
 	return chosen, err
 }
 
-// tests asks this test binary what it has.
+// tests lists the tests of this binary.
 func tests() (names []string, err error) {
 	self, err := os.Executable()
 	if err != nil {

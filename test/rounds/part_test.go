@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestChoose checks that the parts have each test, what must be in all of them
-// everywhere and the others once, and that the seed says which.
+// TestChoose checks that the tests of always are in every part and each other test is in
+// one, and that the seed determines which.
 func TestChoose(t *testing.T) {
 	var all []string
 	for i := range 23 {
@@ -43,6 +43,6 @@ func TestChoose(t *testing.T) {
 		t.Errorf("10 seeds give %d first parts", len(first))
 	}
 	if _, err := choose(all, []string{"TestGone"}, 1, n, 1); err == nil {
-		t.Error("a test that is not there was taken")
+		t.Error("a test that does not exist was accepted")
 	}
 }

@@ -11,17 +11,17 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Level is how much a run draws.
+// Level is the number of rounds and cases of a run.
 type Level int
 
-// The levels, by the words of REGROW_TEST_ROUNDS.
+// The levels, in the order of the words of REGROW_TEST_ROUNDS.
 const (
 	Few Level = iota
 	All
 	Soak
 )
 
-// soakFactor is how many times the rounds of All a soak has.
+// soakFactor is the number of rounds of a soak relative to All.
 const soakFactor = 10
 
 const (
@@ -29,12 +29,11 @@ const (
 	seedEnv  = "REGROW_TEST_SEED"
 )
 
-// usualSeed is the seed where nobody has said one: a run by hand is the same
-// each time, .ci/run says another one for each commit.
+// usualSeed is the default seed: a run by hand is the same each time. .ci/run sets another
+// seed for each commit.
 const usualSeed = 20261124
 
-// Now returns the level of this run. It fails a test where the variable has a word
-// that is none.
+// Now returns the level of this run. It fails the test if the variable has another word.
 func Now(t testing.TB) Level {
 	t.Helper()
 	switch word := os.Getenv(levelEnv); word {
@@ -50,9 +49,8 @@ func Now(t testing.TB) Level {
 	}
 }
 
-// Of returns the number of rounds of this run. A variable of the environment with
-// a name of the test's own, such as REGROW_TEST_KILLS, says another number; it may
-// be "" for none.
+// Of returns the number of rounds of this run. An environment variable of the test, such as
+// REGROW_TEST_KILLS, can set another number; variable is "" if there is none.
 func Of(t testing.TB, variable string, few, all int) int {
 	t.Helper()
 	if variable != "" && os.Getenv(variable) != "" {
@@ -68,10 +66,9 @@ func Of(t testing.TB, variable string, few, all int) int {
 	}
 }
 
-// Check is [rapid.Check] with so many cases at the level [Few], as many as
-// -rapid.checks says at All, ten times as many in a soak. The flag counts at every
-// level where somebody has given it, and so does a variable of the test's own,
-// which may be "" for none.
+// Check is [rapid.Check] with few cases at level [Few], as many as -rapid.checks says at
+// All, and ten times as many in a soak. The flag, if given, decides at every level, and so
+// does a variable of the test, which is "" if there is none.
 func Check(t *testing.T, variable string, few int, property func(*rapid.T)) {
 	t.Helper()
 	checks := flag.Lookup("rapid.checks")
@@ -92,18 +89,17 @@ func Check(t *testing.T, variable string, few int, property func(*rapid.T)) {
 	if err := checks.Value.Set(strconv.Itoa(n)); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = checks.Value.Set(was) }() // it was accepted before
+	defer func() { _ = checks.Value.Set(was) }() // it is a valid value
 	rapid.Check(t, property)
 }
 
-// Seed returns the seed of what this run draws.
+// Seed returns the seed of this run.
 func Seed(t testing.TB) int {
 	t.Helper()
 	return Number(t, seedEnv, usualSeed)
 }
 
-// Number returns the number that a variable of the environment says, or another one
-// where it says none.
+// Number returns the number in an environment variable, or otherwise if it is not set.
 func Number(t testing.TB, variable string, otherwise int) int {
 	t.Helper()
 	n, err := parse(variable, otherwise)
@@ -125,7 +121,7 @@ func parse(variable string, otherwise int) (int, error) {
 	return n, nil
 }
 
-// Only skips a test that is for a level and those above.
+// Only skips a test below a level.
 func Only(t testing.TB, least Level) {
 	t.Helper()
 	if Now(t) < least {
@@ -133,16 +129,15 @@ func Only(t testing.TB, least Level) {
 	}
 }
 
-// Cases are those of a test's cases that this run has.
+// Cases are the cases of a test that this run has.
 type Cases struct {
 	drawn map[int]bool
 	n     int
 	seed  int
 }
 
-// Draw chooses among the n cases of a test: the first always of them, which are
-// to be there each time, and more of the others, drawn by the seed; all n at the
-// levels above [Few].
+// Draw chooses among the n cases of a test: the first always cases, and more of the others,
+// drawn by the seed; all n at levels above [Few].
 func Draw(t testing.TB, n, always, more int) Cases {
 	t.Helper()
 	c := Cases{drawn: map[int]bool{}, n: n, seed: Seed(t)}

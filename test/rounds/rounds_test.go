@@ -11,7 +11,7 @@ import (
 	"regrow/test/rounds"
 )
 
-// taken gives which of n cases a run has.
+// taken lists which of n cases a run has.
 func taken(t *testing.T, n, always, more int) (cases []int) {
 	t.Helper()
 	c := rounds.Draw(t, n, always, more)
@@ -23,8 +23,8 @@ func taken(t *testing.T, n, always, more int) (cases []int) {
 	return cases
 }
 
-// TestDraw checks that a run has what it must always have and as much more as was
-// asked for, that the seed says what, and that no case is left out by every seed.
+// TestDraw checks that a run has the required cases and the requested number of others, that
+// the seed determines them, and that no case is left out by every seed.
 func TestDraw(t *testing.T) {
 	const n, always, more = 20, 3, 4
 	t.Setenv("REGROW_TEST_ROUNDS", "few")
@@ -85,11 +85,11 @@ func TestOnly(t *testing.T) {
 	}
 }
 
-// TestCheck checks how many cases rapid has at each level, and that the next test
-// has as many as before.
+// TestCheck checks how many cases rapid has at each level, and that the flag is restored
+// afterwards.
 func TestCheck(t *testing.T) {
 	wants := map[string]int{"few": 3, "all": 100, "soak": 1000}
-	flag.Visit(func(f *flag.Flag) { // whoever runs these tests has said how many
+	flag.Visit(func(f *flag.Flag) { // the flag was given for this run
 		if said, err := strconv.Atoi(f.Value.String()); f.Name == "rapid.checks" && err == nil {
 			wants = map[string]int{"few": said, "all": said, "soak": said}
 		}

@@ -10,7 +10,7 @@ import (
 
 // Status is the command
 //
-//	status N COMMAND...   run it, demand exactly this exit status
+//	status N COMMAND...   run the command, fail unless it has this exit status
 func Status(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: status N COMMAND...")

@@ -1,12 +1,11 @@
-// Command tally runs tests and says at the end how many there were, and why some
-// were skipped: `go test` of several packages says nothing of those.
+// Command tally runs tests and prints at the end how many there were, and why some were
+// skipped, which `go test` of several packages does not print.
 //
 //	go run ./test/tally -count=1 ./...       as go test -count=1 ./...
 //	go run ./test/tally -missing FILE ./...  which tests are not on a list
 //
-// The list has the tests that have passed in runs with REGROW_TEST_RECORD=FILE,
-// these and those in virtual machines. A test that is on no list is one that
-// nobody runs.
+// The list has the tests that have passed in runs with REGROW_TEST_RECORD=FILE, on the host
+// and in virtual machines. A test that is not on it has never run.
 package main
 
 import (
@@ -40,7 +39,7 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) (ok bool, err error) {
 	if len(args) > 0 && args[0] == "-missing" {
 		if len(args) < 3 {
-			return false, errors.New("-missing wants a file and packages")
+			return false, errors.New("-missing needs a file and packages")
 		}
 		return missing(ctx, out, args[1], args[2:])
 	}

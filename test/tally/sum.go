@@ -17,11 +17,11 @@ type event struct {
 	Action, Package, ImportPath, Test, Output string
 }
 
-// sum adds up what comes of tests and their subtests.
+// sum counts the results of tests and their subtests.
 type sum struct {
 	out                     io.Writer
 	passed, failed, skipped int
-	why                     map[string]int // how often each reason to skip was given
+	why                     map[string]int // number of skips by reason
 	said                    map[record.Test]*strings.Builder
 	record                  []record.Test // top-level tests that have passed
 }
@@ -42,7 +42,7 @@ func (s *sum) takeAll(events io.Reader) error {
 	}
 }
 
-// take prints what packages say at once, and what tests say if they fail.
+// take prints the output of packages at once, and the output of failed tests.
 func (s *sum) take(e event) {
 	if e.Test == "" {
 		if e.Output != "" && e.Output != "PASS\n" {
@@ -77,7 +77,7 @@ func (s *sum) take(e event) {
 	delete(s.said, t)
 }
 
-// reason picks why a test was skipped from what it said: t.Skip comes last.
+// reason extracts the reason of a skip from a test's output: t.Skip prints last.
 func reason(output string) string {
 	why := "no reason given"
 	for line := range strings.Lines(output) {
@@ -94,8 +94,8 @@ func reason(output string) string {
 	return why
 }
 
-// print prints the sums. A test that began and did not end has failed, and what
-// it said was not printed yet.
+// print prints the sums. A test that began and did not end has failed; print also prints its
+// output.
 func (s *sum) print() {
 	for t, said := range s.said {
 		if strings.Contains(said.String(), "=== RUN") {

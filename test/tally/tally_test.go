@@ -10,7 +10,7 @@ import (
 	"regrow/test/record"
 )
 
-// said gives events of a test that says something and ends.
+// said returns the events of a test that prints something and ends.
 func said(pkg, test, text, action string) string {
 	return fmt.Sprintf(`{"Action":"run","Package":%[1]q,"Test":%[2]q}
 {"Action":"output","Package":%[1]q,"Test":%[2]q,"Output":"=== RUN   %[2]s\n"}
@@ -52,7 +52,7 @@ q: TestE began and did not end
 		t.Errorf("recorded %s", got)
 	}
 	if err := s.takeAll(strings.NewReader("no JSON")); err == nil {
-		t.Error("what is no event was taken")
+		t.Error("a line that is not an event was accepted")
 	}
 }
 
@@ -71,8 +71,8 @@ func TestListed(t *testing.T) {
 	}
 }
 
-// TestMissing checks that a test which has passed nowhere is found: of this
-// package, only one that has passed is on the list.
+// TestMissing checks that tests that have never passed are reported: only one test of this
+// package is on the list.
 func TestMissing(t *testing.T) {
 	t.Setenv(record.Env, filepath.Join(t.TempDir(), "list"))
 	list := os.Getenv(record.Env)
@@ -94,6 +94,6 @@ func TestMissing(t *testing.T) {
 		t.Errorf("with all on the list: %v, %v", ok, err)
 	}
 	if _, err := run(t.Context(), []string{"-missing", list}, &out); err == nil {
-		t.Error("no packages were taken")
+		t.Error("a call without packages was accepted")
 	}
 }

@@ -1,7 +1,7 @@
 /*
- * get NAME...: prints what the files contain that were stored under these names,
- * a line for each name, in the store that the environment names; for a name that
- * fails, the reason. It is the whole of what a user of fdstore.h writes.
+ * get NAME...: prints the contents of the files with these names, from the store that
+ * the environment names, a line for each name; for a name that fails, the reason. It
+ * is a complete example of using fdstore.h.
  */
 #include <stdio.h>
 

@@ -1,7 +1,7 @@
 /*
- * make PROGRAM ARG...: makes a flat store without a catalog, puts three files
- * into it as two messages, seals it and becomes PROGRAM, with the store as
- * descriptor 3. See docs/fdstore-format.md.
+ * make PROGRAM ARG...: makes a flat store without a catalog, adds three files to it
+ * as two messages, seals it and becomes PROGRAM, with the store as descriptor 3. See
+ * docs/fdstore-format.md.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -68,7 +68,7 @@ int main(int argc, char **argv)
 	socklen_t size = offsetof(struct sockaddr_un, sun_path) + 1 + length;
 	check(bind(sock, (struct sockaddr *)&name, size) == 0, "bind");
 	check(connect(sock, (struct sockaddr *)&name, size) == 0, "connect");
-	/* Who was quicker than connect has left something. */
+	/* Another process may have sent a message before connect. */
 	check(recv(sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0, "a stranger has sent");
 	number = random[1] | 1;
 

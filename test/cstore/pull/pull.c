@@ -1,7 +1,7 @@
 /*
- * pull FD ID: takes message ID out of the store whose root is descriptor FD and
- * prints what its files contain, one after the other. It shares nothing with the
- * maker but the descriptor: all it knows is docs/fdstore-format.md.
+ * pull FD ID: pulls message ID from the store whose root is descriptor FD and prints
+ * the contents of its files, one after the other. It has nothing from the maker but
+ * the descriptor, and was written from docs/fdstore-format.md.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,8 +23,8 @@ static const uint64_t COUNT = 0xffull << 48;
 static const uint32_t MAGIC = 0x31736466;
 
 /*
- * pull takes the message at position pos that looks like want, but for the
- * number of files. A number of 0 takes any store's, and is set.
+ * pull pulls the message at position pos whose word is want, except for the number
+ * of files. If *number is 0, any store's message is accepted, and *number is set.
  */
 static int pull(int sock, uint32_t pos, uint64_t want, uint64_t mask, uint64_t *number, uint64_t *word, int fds[253])
 {
@@ -36,7 +36,7 @@ static int pull(int sock, uint32_t pos, uint64_t want, uint64_t mask, uint64_t *
 		int offset = 16 * pos, n = 0;
 
 		if (setsockopt(sock, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) < 0) {
-			if (errno == EINTR) /* the offset is still another's: no peek */
+			if (errno == EINTR) /* the offset is that of another process: do not peek */
 				continue;
 			return -1;
 		}
@@ -56,7 +56,7 @@ static int pull(int sock, uint32_t pos, uint64_t want, uint64_t mask, uint64_t *
 			*word = data[1];
 			return n;
 		}
-		while (n > 0) /* somebody else's: another process has moved the offset */
+		while (n > 0) /* another message: another process has moved the offset */
 			close(fds[--n]);
 	}
 	errno = ENOENT;
