@@ -73,7 +73,7 @@ func TestMemoryCgroup(t *testing.T) {
 	waitHelper(t, cmd)
 }
 
-// memoryCgroup makes a cgroup with a limit, of whatever version there is.
+// memoryCgroup makes a cgroup with a limit, of version 1 or 2.
 func memoryCgroup(t *testing.T, limit int) (procs, of string) {
 	t.Helper()
 	for _, file := range []string{"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory.max"} {

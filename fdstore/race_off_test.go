@@ -2,5 +2,5 @@
 
 package fdstore
 
-// raceEnabled says that the race detector's own allocations are counted, too.
+// raceEnabled reports whether the race detector is on, which allocates, too.
 const raceEnabled = false

@@ -84,7 +84,7 @@ func TestCallers(t *testing.T) {
 			if res := wait(t, start(t, c.shell, "restore", fore)); res.status != 7 || res.errors != "" && c.name != "nohup" {
 				t.Errorf("status %d, want 7: %s%s", res.status, res.errors, res.out)
 			}
-			nobody(t)
+			noDescendants(t)
 			if c.foregroundOnly {
 				return
 			}

@@ -54,7 +54,7 @@ func TestCaseInheritNotGiven(t *testing.T) {
 			t.Errorf("%d: status %d, %q, %s", n, res.status, res.out, res.errors)
 		}
 	}
-	nobody(t)
+	noDescendants(t)
 }
 
 // TestCaseCallerLeavesSome checks that no task gets other open descriptors of the caller.
@@ -83,7 +83,7 @@ func TestCaseHandedTo2(t *testing.T) {
 			}
 		}
 	})
-	nobody(t)
+	noDescendants(t)
 }
 
 // TestCaseFixedHelperRange has descriptors at the numbers where other restorers keep
@@ -93,7 +93,7 @@ func TestCaseFixedHelperRange(t *testing.T) {
 	if n := strings.Count(res.out, "  holds  as predicted\n"); res.status != 0 || n != len(restore.Strategies()) {
 		t.Errorf("status %d: %s%s", res.status, res.out, res.errors)
 	}
-	nobody(t)
+	noDescendants(t)
 }
 
 // TestCaseOpenedTwice checks that two open files of one inode are not merged.
@@ -132,7 +132,7 @@ func TestCaseLastWriter(t *testing.T) {
 		if res.status != 0 || res.out != "left over\nfrom the writer\n" || res.errors != "" {
 			t.Errorf("status %d: %q %s", res.status, res.out, res.errors)
 		}
-		nobody(t)
+		noDescendants(t)
 	})
 }
 

@@ -211,7 +211,7 @@ func TestRealCauses(t *testing.T) {
 						t.Errorf("no %q in the message: %s", w, res.errors)
 					}
 				}
-				nobody(t)
+				noDescendants(t)
 				if text, err := os.ReadFile(there); err != nil || string(text) != "there" {
 					t.Errorf("the existing file has %q, %v", text, err)
 				}
@@ -294,7 +294,7 @@ func TestVanishes(t *testing.T) {
 	if res.status != 125 || !strings.Contains(res.errors, `tree.yaml:2:30: restore: task "a"`) || !strings.Contains(res.errors, "no such file or directory") {
 		t.Errorf("status %d: %s", res.status, res.errors)
 	}
-	nobody(t)
+	noDescendants(t)
 
 	// A program that is removed between its lookup and its exec.
 	program := filepath.Join(dir, "program")
@@ -314,7 +314,7 @@ func TestVanishes(t *testing.T) {
 			t.Fatal(err)
 		}
 		res := termAtReport(t, r)
-		nobody(t)
+		noDescendants(t)
 		if res.status == 127 && strings.Contains(res.errors, `tree.yaml:5:`) && strings.Contains(res.errors, "run: execve") {
 			return
 		}

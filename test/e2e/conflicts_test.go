@@ -151,7 +151,7 @@ tasks:
 		if _, err := os.Stat(made); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("the created file: %v", err)
 		}
-		nobody(t)
+		noDescendants(t)
 	}
 }
 
@@ -170,7 +170,7 @@ tasks: [{name: root, fds: {9: made}}]
 	if _, err := os.Stat(filepath.Join(filepath.Dir(path), "made")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the created file: %v", err)
 	}
-	nobody(t)
+	noDescendants(t)
 }
 
 // TestConflictsFullTable runs regrow with too few descriptors: the message must say so,
@@ -187,6 +187,6 @@ func TestConflictsFullTable(t *testing.T) {
 			!strings.Contains(text, fmt.Sprintf("the hard RLIMIT_NOFILE is %d", limit)) || !strings.Contains(text, "ulimit -Hn") {
 			t.Errorf("limit %d: status %d, %q", limit, res.status, text)
 		}
-		nobody(t)
+		noDescendants(t)
 	}
 }

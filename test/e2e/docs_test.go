@@ -46,7 +46,7 @@ func TestDocumentedScenario(t *testing.T) {
 		if res.status != c.status || !strings.Contains(res.out, c.says) || res.errors != "" {
 			t.Errorf("%v: status %d, want %d and %q:\n%s%s", c.flags, res.status, c.status, c.says, res.out, res.errors)
 		}
-		nobody(t)
+		noDescendants(t)
 	}
 }
 

@@ -111,7 +111,7 @@ tasks: [{name: root, fds: {3: a, 4: b}}]
 	if text, _ := os.ReadFile(filepath.Join(dir, "a")); string(text) != "keep" {
 		t.Errorf("a has %q now", text)
 	}
-	nobody(t)
+	noDescendants(t)
 }
 
 // TestMadeWhereOpenMakes makes a file through a dangling link whose target contains
@@ -141,7 +141,7 @@ tasks: [{name: root, fds: {3: f}, run: ["true"]}]
 	if text, err := os.ReadFile(filepath.Join(dir, "a", "target")); string(text) != "made" {
 		t.Errorf("the link's target has %q, %v", text, err)
 	}
-	nobody(t)
+	noDescendants(t)
 }
 
 // setAppendOnly sets the append-only flag, like chattr +a, see ioctl_iflags(2).
@@ -205,7 +205,7 @@ tasks: [{name: root, fds: {3: made, 4: f}}]
 				if _, err := os.Stat(filepath.Join(dir, "made")); err == nil {
 					t.Error("the created file is still there")
 				}
-				nobody(t)
+				noDescendants(t)
 			})
 		}
 	}

@@ -122,7 +122,7 @@ func TestHostileDescriptions(t *testing.T) {
 		if res.status == 0 {
 			endTree(t)
 		}
-		nobody(t)
+		noDescendants(t)
 		_ = os.Remove(path)
 	}
 	t.Logf("%d descriptions, %d of them changed, seed %d: statuses %v", len(texts), n, seed, statuses)

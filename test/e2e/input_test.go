@@ -163,7 +163,7 @@ func TestPIDFileOfAnother(t *testing.T) {
 	if _, err := os.Stat(first.pidfile); err == nil {
 		t.Error("the pid file is still there")
 	}
-	nobody(t)
+	noDescendants(t)
 }
 
 // TestTraceThatCannotBeOpened checks that nothing is started if the trace cannot be
@@ -193,5 +193,5 @@ func TestTraceThatCannotBeOpened(t *testing.T) {
 			}
 		}
 	}
-	nobody(t)
+	noDescendants(t)
 }

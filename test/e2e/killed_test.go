@@ -254,7 +254,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		}
 		usual = max(usual, time.Since(began))
 		k.finish(143)
-		nobody(t)
+		noDescendants(t)
 	}
 	t.Logf("%d rounds, seed %d, a restore takes up to %v", n, seed, usual)
 

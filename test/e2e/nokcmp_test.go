@@ -41,7 +41,7 @@ func TestWithoutKcmp(t *testing.T) {
 				if args[1] == "--check" && !strings.Contains(res.out, "6 restores predicted and tried: 0 as expected") {
 					t.Errorf("%v: it was not tried:\n%s", args, res.out)
 				}
-				nobody(t)
+				noDescendants(t)
 			}
 
 			res := wait(t, start(t, sandbox, "restore", "-d", "--json", shared))

@@ -36,7 +36,7 @@ func TestWithoutPIDFDs(t *testing.T) {
 			if res := wait(t, r); res.status != 137 {
 				t.Errorf("status %d, want 137: %s", res.status, res.errors)
 			}
-			nobody(t)
+			noDescendants(t)
 		})
 	}
 }

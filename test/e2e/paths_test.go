@@ -79,7 +79,7 @@ func TestPathsOfAnotherProcess(t *testing.T) {
 				if res.status != 1 || !strings.Contains(res.errors, "tree.yaml:3:") || !task {
 					t.Errorf("%s, %s: status %d: %s", use, strategies[n%3], res.status, res.errors)
 				}
-				nobody(t)
+				noDescendants(t)
 				if strings.HasPrefix(use, "folder") && strings.HasSuffix(res.errors, unix.ENOTDIR.Error()+"\n") {
 					continue // this error takes precedence
 				}
@@ -186,7 +186,7 @@ func TestKeepsNofollow(t *testing.T) {
 			if res := run(t, "restore", "-d", write(t, yaml)); res.status != 1 || !strings.Contains(res.errors, want) {
 				t.Errorf("a link: status %d: %s", res.status, res.errors)
 			}
-			nobody(t)
+			noDescendants(t)
 		}
 	}
 }
@@ -285,7 +285,7 @@ func TestWithoutOpenat2(t *testing.T) {
 				t.Errorf("%v, %s: status %d, want 1: %s", errno, use, res.status, res.errors)
 			}
 		}
-		nobody(t)
+		noDescendants(t)
 	}
 }
 
@@ -368,7 +368,7 @@ tasks:
 				t.Errorf("%v: %s exists", c.args, name)
 			}
 		}
-		nobody(t)
+		noDescendants(t)
 	}
 }
 

@@ -117,7 +117,7 @@ func TestPipesOfATree(t *testing.T) {
 					t.Errorf("root, who may exceed the limit: status %d: %s", res.status, res.errors)
 				}
 			}
-			nobody(t)
+			noDescendants(t)
 		})
 	}
 }

@@ -154,7 +154,7 @@ func TestBadPrograms(t *testing.T) {
 					if !strings.HasSuffix(res.errors, c.words+"\n") || !strings.Contains(res.errors, `restore: task "b"`) {
 						t.Errorf("the message does not end with %q: %s", c.words, res.errors)
 					}
-					nobody(t)
+					noDescendants(t)
 				}
 				if text, err := os.ReadFile(there); err != nil || string(text) != "there" {
 					t.Errorf("an existing file has %q now (%v)", text, err)
@@ -188,7 +188,7 @@ func TestProgramsAreSaidAtOnce(t *testing.T) {
 			t.Errorf("no %q in %s", want[i], line)
 		}
 	}
-	nobody(t)
+	noDescendants(t)
 }
 
 // TestUnreadableProgram runs a program that may be executed but not read, and a script
@@ -215,5 +215,5 @@ func TestUnreadableProgram(t *testing.T) {
 			t.Errorf("%s: status %d: %s", name, res.status, res.errors)
 		}
 	}
-	nobody(t)
+	noDescendants(t)
 }

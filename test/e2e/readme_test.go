@@ -92,12 +92,12 @@ func TestReadmeConflict(t *testing.T) {
 	const scenario = "test/scenarios/01-pipe-swapped.yaml"
 	_, shown, _ := strings.Cut(readme(t), "$ regrow conflicts --naive --run --strategy fdstore "+scenario+"\n")
 	shown, _, _ = strings.Cut(shown, "```")
-	// Each signal that the caller ignores would cost one more call, see heedAll.
+	// Each signal that the caller ignores would cost one more call, see resetIgnoredSignals.
 	res := run(t, "conflicts", "--naive", "--run", "--strategy", "fdstore", "../../"+scenario)
 	if got := strings.ReplaceAll(res.out, "../../", ""); res.status != 1 || got != shown {
 		t.Errorf("status %d\n%s%sREADME shows\n%s", res.status, got, res.errors, shown)
 	}
-	nobody(t)
+	noDescendants(t)
 }
 
 // TestReadmeModule builds a program of another module from README's lines for go.mod and

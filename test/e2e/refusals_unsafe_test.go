@@ -155,7 +155,7 @@ func TestCallersRefused(t *testing.T) {
 						t.Errorf("%v: no %q in the message: %s", args, w, res.errors)
 					}
 				}
-				nobody(t)
+				noDescendants(t)
 			}
 		})
 	}
@@ -189,7 +189,7 @@ func TestHardlyAnyProcess(t *testing.T) {
 			t.Errorf("limit %d: status %d, the file: %v: %s", limit, res.status, err, res.errors)
 		}
 		_ = os.Remove(made)
-		nobody(t)
+		noDescendants(t)
 	}
 	if restored < 10 {
 		t.Errorf("%d restored, %d refused", restored, refused)
@@ -221,7 +221,7 @@ func TestTimeoutEndsWithRelease(t *testing.T) {
 			t.Fatal(err)
 		}
 		res := wait(t, r)
-		nobody(t)
+		noDescendants(t)
 		if res.status == 125 && strings.Contains(res.errors, "timed out before release, after "+limit.String()) {
 			t.Log(res.errors)
 			if err := os.Remove(goOn); err != nil {
@@ -297,7 +297,7 @@ func stopInTime(t *testing.T, path string, flags []string, status int, message s
 		case res.status != status || !strings.Contains(res.errors, late) || !strings.Contains(res.errors, message):
 			t.Errorf("try %d: status %d: %s", try, res.status, res.errors)
 		}
-		nobody(t)
+		noDescendants(t)
 		return
 	}
 	t.Error("no task could be stopped in time")

@@ -177,7 +177,7 @@ func TestFewDescriptors(t *testing.T) {
 					t.Errorf("the message does not say %q: %s", want, res.errors)
 				}
 			}
-			nobody(t)
+			noDescendants(t)
 		})
 	}
 }
@@ -257,7 +257,7 @@ func TestKilledChild(t *testing.T) {
 		switch {
 		case res.status == 1 && strings.Contains(res.errors, "died before release"):
 			died++
-			nobody(t)
+			noDescendants(t)
 		case res.status != 0:
 			t.Errorf("status %d: %s", res.status, res.errors)
 		}

@@ -216,7 +216,7 @@ func TestUserRights(t *testing.T) {
 				t.Errorf("status %d: %s", res.status, res.errors)
 			}
 		})
-		nobody(t)
+		noDescendants(t)
 	}
 }
 
@@ -233,7 +233,7 @@ func TestUserSignals(t *testing.T) {
 				if res := wait(t, start(t, u.shell, "restore", tree(namespaces, `run: [sh, -c, 'id -u; umask; exit 7']`))); res.status != 7 || res.out != "0\n0022\n" {
 					t.Errorf("%s: status %d, want 7: %q %s", namespaces, res.status, res.out, res.errors)
 				}
-				nobody(t)
+				noDescendants(t)
 				for _, c := range []struct {
 					run    string
 					status int
@@ -249,7 +249,7 @@ func TestUserSignals(t *testing.T) {
 					if res := wait(t, r); res.status != c.status {
 						t.Errorf("%s: status %d, want %d: %s", namespaces, res.status, c.status, res.errors)
 					}
-					nobody(t)
+					noDescendants(t)
 				}
 				// After release the tree outlives regrow; its root ends it.
 				r := start(t, u.shell, "restore", tree(namespaces, `run: [sh, -c, 'echo ready; exec sleep 1000']`))
@@ -381,7 +381,7 @@ exec "$0" "$@"' "$0" "$@"; exec "$@"`
 					t.Errorf("%v: status %d, want 3 and %q: %s", args, res.status, want, res.errors)
 				}
 			}
-			nobody(t)
+			noDescendants(t)
 		})
 	}
 }
@@ -398,7 +398,7 @@ func TestRootlessExample(t *testing.T) {
 		if want := "worker: pid 4711, user 0\ninit: pid 1, user 0\n"; res.status != 0 || res.out != want {
 			t.Errorf("%s: status %d, %q, want %q: %s", u.name, res.status, res.out, want, res.errors)
 		}
-		nobody(t)
+		noDescendants(t)
 	}
 }
 
@@ -426,5 +426,5 @@ func TestHostPIDs(t *testing.T) {
 		}
 		endTree(t)
 	}
-	nobody(t)
+	noDescendants(t)
 }

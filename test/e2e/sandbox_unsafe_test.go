@@ -116,7 +116,7 @@ func TestWithoutClone3(t *testing.T) {
 			if res.status != 3 || !strings.Contains(res.errors, "an exact pid needs clone3") {
 				t.Errorf("exact pids: status %d, want 3: %s", res.status, res.errors)
 			}
-			nobody(t)
+			noDescendants(t)
 		})
 	}
 }

@@ -110,8 +110,8 @@ func insist(t *testing.T, pid int) (stop func()) {
 	})
 }
 
-// nobody checks that this process has no descendants.
-func nobody(t *testing.T) {
+// noDescendants checks that this process has no descendants.
+func noDescendants(t *testing.T) {
 	t.Helper()
 	if left := children(); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
@@ -147,7 +147,7 @@ func TestSignalsPass(t *testing.T) {
 	if said := regexp.MustCompile(`^regrow: got a second SIGTERM, [0-9.]+m?s after the first: ending the tree by SIGKILL\n$`); !said.MatchString(res.errors) {
 		t.Errorf("regrow prints %q", res.errors)
 	}
-	nobody(t)
+	noDescendants(t)
 }
 
 // TestReload sends HUP again and again to a root that handles it: none may end the tree.
@@ -165,7 +165,7 @@ func TestReload(t *testing.T) {
 	if res := r.insist(t); res.status != 143 {
 		t.Errorf("status %d, want 143: %s", res.status, res.errors)
 	}
-	nobody(t)
+	noDescendants(t)
 }
 
 // TestSignalsEndHeld sends the signals that end a tree whose root holds.
@@ -180,7 +180,7 @@ func TestSignalsEndHeld(t *testing.T) {
 			if _, err := os.Stat(r.pidfile); err == nil {
 				t.Error("the pid file is still there")
 			}
-			nobody(t)
+			noDescendants(t)
 		})
 	}
 }
@@ -195,7 +195,7 @@ func TestRootKilled(t *testing.T) {
 	if res := wait(t, r); res.status != 128+int(unix.SIGKILL) {
 		t.Errorf("status %d, want 137: %s", res.status, res.errors)
 	}
-	nobody(t)
+	noDescendants(t)
 }
 
 // TestRegrowKilled kills regrow after release: the tree lives on.
@@ -219,7 +219,7 @@ func TestNamespaceRoot(t *testing.T) {
 	if res := wait(t, r); res.status != 128+int(unix.SIGTERM) {
 		t.Errorf("status %d, want 143: %s", res.status, res.errors)
 	}
-	nobody(t)
+	noDescendants(t)
 }
 
 // TestIgnoredHangUp runs regrow like nohup: a HUP must end neither regrow nor the tree.
@@ -236,7 +236,7 @@ func TestIgnoredHangUp(t *testing.T) {
 	if res := r.insist(t); res.status != 143 {
 		t.Errorf("status %d: %s", res.status, res.errors)
 	}
-	nobody(t)
+	noDescendants(t)
 }
 
 // TestTermAroundRelease sends TERM at random moments: it must cancel the restore or end
@@ -268,7 +268,7 @@ func TestTermAroundRelease(t *testing.T) {
 			t.Errorf("round %d: status %d: %s", i, res.status, res.errors)
 		}
 		_ = os.Remove(made)
-		nobody(t)
+		noDescendants(t)
 	}
 	t.Logf("%d of %d restores were canceled", canceled, n)
 }
@@ -284,7 +284,7 @@ func TestUSR1AroundRelease(t *testing.T) {
 		if res := wait(t, r); res.status != 128+int(unix.SIGUSR1) {
 			t.Errorf("status %d, want 138: %s", res.status, res.errors)
 		}
-		nobody(t)
+		noDescendants(t)
 	}
 }
 

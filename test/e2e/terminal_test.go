@@ -176,7 +176,7 @@ func TestTerminal(t *testing.T) {
 	}
 	term.keys("exit\n")
 	term.hangUp()
-	nobody(t)
+	noDescendants(t)
 }
 
 // TestTerminalHolds sends Ctrl-C if the root holds, and if it is pid 1 of a namespace: the
@@ -200,7 +200,7 @@ func TestTerminalHolds(t *testing.T) {
 			term.shows("status=130.", 1)
 			term.keys("exit\n")
 			term.hangUp()
-			nobody(t)
+			noDescendants(t)
 		})
 	}
 }
@@ -233,7 +233,7 @@ func TestTerminalIsTold(t *testing.T) {
 		term.shows("regrow: ", 1)
 		term.keys("exit\n")
 		term.hangUp()
-		nobody(t)
+		noDescendants(t)
 	})
 	t.Run("in the background", func(t *testing.T) {
 		term := newTerminal(t)
@@ -246,7 +246,7 @@ func TestTerminalIsTold(t *testing.T) {
 		term.shows("ended=143.", 1)
 		term.keys("exit\n")
 		term.hangUp()
-		nobody(t)
+		noDescendants(t)
 	})
 	for name, args := range map[string]string{
 		"a program":      runs,
@@ -272,7 +272,7 @@ func TestTerminalIsTold(t *testing.T) {
 			}
 			term.keys("exit\n")
 			term.hangUp()
-			nobody(t)
+			noDescendants(t)
 		})
 	}
 }

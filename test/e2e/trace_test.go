@@ -146,7 +146,7 @@ func TestTraceOfFailure(t *testing.T) {
 	if res.status != 1 {
 		t.Fatalf("status %d: %s", res.status, res.errors)
 	}
-	nobody(t)
+	noDescendants(t)
 	tr := readTrace(t, file)
 	_, spans := tr.lane(2)
 	if n := len(spans); n == 0 || spans[n-1].Cat != "error" || !strings.Contains(fmt.Sprint(spans[n-1].Args["error"]), "no such file") {
@@ -274,7 +274,7 @@ func TestProgress(t *testing.T) {
 		out := term.output()
 		term.keys("exit\n")
 		term.hangUp()
-		nobody(t)
+		noDescendants(t)
 		if !shown {
 			continue // the stop came after the release
 		}

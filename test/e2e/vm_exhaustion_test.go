@@ -32,7 +32,7 @@ func TestPIDsRunOut(t *testing.T) {
 			if res.status != 1 || !strings.Contains(res.errors, "clone") || !strings.Contains(res.errors, "resource temporarily unavailable") {
 				t.Errorf("status %d: %s", res.status, res.errors)
 			}
-			nobody(t)
+			noDescendants(t)
 			fits()
 		}
 	})
@@ -42,7 +42,7 @@ func TestPIDsRunOut(t *testing.T) {
 		if res.status != 1 || !strings.Contains(res.errors, "clone") {
 			t.Errorf("status %d: %s", res.status, res.errors)
 		}
-		nobody(t)
+		noDescendants(t)
 		fits()
 	})
 	t.Run("RLIMIT_NPROC", func(t *testing.T) {
@@ -59,7 +59,7 @@ func TestPIDsRunOut(t *testing.T) {
 		if res.status != 1 || !strings.Contains(res.errors, "clone") || !strings.Contains(res.errors, "resource temporarily unavailable") {
 			t.Errorf("status %d: %s", res.status, res.errors)
 		}
-		nobody(t)
+		noDescendants(t)
 	})
 }
 
@@ -118,7 +118,7 @@ func TestFilesRunOut(t *testing.T) {
 	if res.status != 1 || !strings.Contains(res.errors, "too many open files in system") {
 		t.Errorf("status %d: %s", res.status, res.errors)
 	}
-	nobody(t)
+	noDescendants(t)
 }
 
 // TestSmallMachine restores trees that do not fit into the memory of a small machine. The

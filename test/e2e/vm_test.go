@@ -83,7 +83,7 @@ tasks: [{name: a, fds: {0: null, %d: null}, children: [{name: b, fds: {%d: own}}
 	if res.status != 1 || !strings.Contains(res.errors, `task "a"`) || !strings.Contains(res.errors, "fs.nr_open is now lower") {
 		t.Errorf("past nr_open: status %d: %s", res.status, res.errors)
 	}
-	nobody(t)
+	noDescendants(t)
 }
 
 // TestWholeTable fills a table with 100,000 descriptors, up to the limit.
@@ -136,5 +136,5 @@ func TestHardLimit(t *testing.T) {
 	if res.status != 3 || !strings.Contains(res.errors, "fd 63") || !strings.Contains(res.errors, "RLIMIT_NOFILE") {
 		t.Errorf("under a hard limit of 63: status %d: %s", res.status, res.errors)
 	}
-	nobody(t)
+	noDescendants(t)
 }

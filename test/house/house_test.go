@@ -472,11 +472,11 @@ func TestRules(t *testing.T) {
 
 		{
 			"another reader of /proc", "procReader", "restore/a.go", "package restore\nvar a, b = os.Open(\"/proc/self/stat\")",
-			[]string{`restore/a.go:2: "/proc/self/stat": internal/proc reads /proc, and nobody else: give it a function for this`},
+			[]string{`restore/a.go:2: "/proc/self/stat": internal/proc is the only package that reads /proc: give it a function for this`},
 		},
 		{
 			"a listing of /proc", "procReader", "cmd/x/a.go", "package main\nvar a, b = os.ReadDir(`/proc`)",
-			[]string{`cmd/x/a.go:2: "/proc": internal/proc reads /proc, and nobody else: give it a function for this`},
+			[]string{`cmd/x/a.go:2: "/proc": internal/proc is the only package that reads /proc: give it a function for this`},
 		},
 		{"words about /proc", "procReader", "restore/a.go", "package restore\nvar a = \"/proc is needed\"", nil},
 		{"the reader of /proc", "procReader", "internal/proc/a.go", "package proc\nvar a = \"/proc/self\"", nil},

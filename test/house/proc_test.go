@@ -35,7 +35,7 @@ func procReader(files []file) (problems []string) {
 				continue
 			}
 			if s, err := strconv.Unquote(lit.Value); err == nil && (s == "/proc" || strings.HasPrefix(s, "/proc/")) {
-				problems = append(problems, f.at(lit, "%q: %s reads /proc, and nobody else: give it a function for this", s, procRoom))
+				problems = append(problems, f.at(lit, "%q: %s is the only package that reads /proc: give it a function for this", s, procRoom))
 			}
 		}
 	}

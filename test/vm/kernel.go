@@ -20,7 +20,7 @@ type kernel struct {
 // suites are Debian's kernels by version, each with its suite.
 var suites = map[string]string{"5.10": "bullseye", "6.1": "bookworm", "6.12": "trixie"}
 
-// versions gives Debian's kernels, oldest first.
+// versions returns the versions of Debian's kernels, oldest first.
 func versions() []string {
 	return slices.SortedFunc(maps.Keys(suites), func(a, b string) int {
 		var a1, a2, b1, b2 int

@@ -286,7 +286,7 @@ int main(int argc, char **argv)
 		}
 	}
 
-	/* Nobody else reaps these, so the numbers are still theirs. A child's death
+	/* Only this process reaps these, so the pids are still theirs. A child's death
 	 * kills its own children, which then come here. */
 	for (int i = 0; i < made; i++)
 		kill(tree.sh->pids[i], SIGKILL);

@@ -7,11 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// heedAll resets each signal that this process ignores to its default action. The process
+// resetIgnoredSignals resets each signal that this process ignores to its default action. The process
 // that started the tests may have ignored it: nohup ignores SIGHUP, make ignores 32 and 33
 // (posix_spawn in glibc 2.36). Programs that the tests start would ignore it, too. Package
 // os/signal cannot undo that.
-func heedAll() error {
+func resetIgnoredSignals() error {
 	const ignore = 1 // SIG_IGN
 	for sig := uintptr(1); sig <= 64; sig++ {
 		var now, usual [8]uint64 // struct sigaction begins with the handler; SIG_DFL is 0

@@ -141,7 +141,7 @@ tasks:
 			if _, err := os.Stat(filepath.Join(dir, "old.log")); (err == nil) != c.others {
 				t.Errorf("old.log: %v", err)
 			}
-			nobody(t)
+			noDescendants(t)
 		})
 	}
 }
@@ -190,5 +190,5 @@ func TestGivenToConflicts(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "app.log")); err == nil {
 		t.Error("app.log was made")
 	}
-	nobody(t)
+	noDescendants(t)
 }
