@@ -20,7 +20,7 @@ import (
 )
 
 // serverEnv is the variable that makes the test binary a server, and selects its
-// behaviour.
+// behavior.
 const serverEnv = "HANDOVER_TEST_SERVER"
 
 // generationEnv counts the generations.
