@@ -97,6 +97,7 @@ func TestTrace(t *testing.T) {
 	if !ok1 || !ok2 || !ok3 || forked > ready || ready > released {
 		t.Errorf("forked at %v, ready at %v, released at %v", forked, ready, released)
 	}
+	counted, waited := 0, 0
 	for i, task := range plan.Tasks {
 		name, spans := tr.lane(i + 1)
 		spans = slices.DeleteFunc(spans, func(e tracedEvent) bool { return e.Name == "setsid" }) // plan knows no -d
@@ -115,13 +116,25 @@ func TestTrace(t *testing.T) {
 			if gap := s.TS - (spans[max(j-1, 0)].TS + spans[max(j-1, 0)].Dur); i > 0 && j > 0 && (gap > 0.01 || gap < -0.01) {
 				t.Errorf("task %q: %q begins %v µs after the previous one", task.Name, s.Name, gap)
 			}
-			if s.Name == "wait" && (s.Cat != "barrier" || s.TS > ready || s.TS+s.Dur < released) {
-				t.Errorf("task %q: waits at %+v, the release is at %v", task.Name, s, released)
+			if step.For == "count as ready" {
+				counted++
+				if s.Cat != "barrier" || s.TS > ready {
+					t.Errorf("task %q: counts itself at %+v, all are ready at %v", task.Name, s, ready)
+				}
+			}
+			if s.Name == "wait(Gate)" {
+				waited++
+				if s.Cat != "barrier" || s.TS+s.Dur < released {
+					t.Errorf("task %q: waits at %+v, the release is at %v", task.Name, s, released)
+				}
 			}
 			if strings.HasPrefix(s.Name, "pull(") != (s.Cat == "store") {
 				t.Errorf("task %q: %+v", task.Name, s)
 			}
 		}
+	}
+	if counted != len(plan.Tasks) || waited != len(plan.Tasks) {
+		t.Errorf("%d tasks count themselves and %d wait, want %d", counted, waited, len(plan.Tasks))
 	}
 	if _, spans := tr.lane(0); !slices.ContainsFunc(spans, func(e tracedEvent) bool { return e.Cat == "store" }) {
 		t.Errorf("no event adds to the store: %+v", spans)

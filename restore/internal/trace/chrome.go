@@ -40,6 +40,9 @@ const (
 // arena; nil: it was not mapped. failed is how the restore has failed, nil: it did not.
 // The tree has been released, or nothing of it is left.
 func (t *Trace) Write(out io.Writer, p *plan.Plan, arena *postfork.Arena, failed error) error {
+	if arena != nil && failed == nil {
+		settle(p, arena)
+	}
 	w := &writer{out: bufio.NewWriter(out), plan: p, arena: arena, zero: t.began, end: monotonic()}
 	w.text(`{"displayTimeUnit":"ns","traceEvents":[`)
 	w.put(event{Name: "process_name", Phase: "M", Lane: runnerLane, Args: map[string]any{"name": "regrow restore " + p.Tree.Source}})
@@ -70,7 +73,7 @@ type writer struct {
 	count   int
 	err     error
 	forked  int64 // when the last task began
-	ready   int64 // when the last task waited for the release, 0: not all did
+	ready   int64 // when the last task counted itself as ready, 0: not all did
 	missed  bool  // a task was not ready
 	helpers int   // lanes that they and benches have, behind those of the tasks
 }
@@ -185,11 +188,11 @@ func (w *writer) task(i int) {
 		}
 	}
 	w.ops(&p.Tasks[i], rec, 0, i+1, own, w.end)
-	gate := slices.IndexFunc(ops, func(op program.Op) bool { return op.Kind == program.OpGate })
-	if gate < 0 {
-		return // it ends by plan, and the release waits for it no more
+	counts := slices.IndexFunc(p.Tasks[i].Notes, func(n program.Note) bool { return n.Verb == program.VerbReady })
+	if counts < 0 {
+		return // it ends by plan, and the release does not wait for it
 	}
-	ready := ops[gate].At
+	ready := ops[counts].At
 	w.ready = max(w.ready, ready)
 	w.missed = w.missed || ready == 0
 }
