@@ -17,9 +17,10 @@ import (
 	"regrow/test/rounds"
 )
 
-// rseqOf asks the kernel what a thread has registered with rseq(2): the size of the
-// area, 0 if there is none. PTRACE_GET_RSEQ_CONFIGURATION, since Linux 5.13.
-func rseqOf(t *testing.T, tid int) (size uint32) {
+// rseqOf asks the kernel what a thread has registered with rseq(2): the address of the
+// area, 0 if there is none. PTRACE_GET_RSEQ_CONFIGURATION, since Linux 5.13; up to 6.2
+// it gives a size in any case.
+func rseqOf(t *testing.T, tid int) (area uint64) {
 	t.Helper()
 	const ptraceGetRseqConfiguration = 0x420f
 	runtime.LockOSThread() // who traces is a thread
@@ -57,7 +58,7 @@ func rseqOf(t *testing.T, tid int) (size uint32) {
 	if e != 0 {
 		t.Fatalf("PTRACE_GET_RSEQ_CONFIGURATION of %d: %v", tid, e)
 	}
-	return configuration.size
+	return configuration.area
 }
 
 // TestRseq holds that a task has nothing registered with rseq(2) and none of the C
@@ -123,8 +124,8 @@ func TestRseq(t *testing.T) {
 				t.Errorf("the log says that it is kept: %v, want %v:\n%s", said, b.kept, log)
 			}
 			for _, task := range rep.Tasks {
-				if size := rseqOf(t, task.HostPID); size != 0 != b.kept {
-					t.Errorf("task %s has an area of %d bytes", task.Name, size)
+				if area := rseqOf(t, task.HostPID); area != 0 != b.kept {
+					t.Errorf("task %s has an area at %#x", task.Name, area)
 				}
 			}
 			for _, task := range rep.Tasks {
