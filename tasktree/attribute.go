@@ -8,72 +8,73 @@ import (
 	"regrow/tasktree/schema"
 )
 
-// Attribute is what a description says of one attribute of a task, or of a few
-// that belong together. Package tasktree/attr has them, one group a file.
+// Attribute is the value of one attribute of a task, or of a few that belong together.
+// Package tasktree/attr has them, one group in each file.
 type Attribute interface {
-	// Fields binds its keys, which are keys of the task.
+	// Fields binds the attribute's keys, which are keys of the task.
 	schema.Fielder
 
-	// Key gives the first of its keys, by which it is found.
+	// Key returns the first of the keys. It identifies the attribute.
 	Key() string
 
-	// Said reports whether the description says anything of it. A task without
-	// has what the caller has.
+	// Said reports whether the description sets the attribute. If it does not, the task
+	// has the caller's value.
 	Said() bool
 
-	// Check reports what is wrong. Path in what it reports begins with the key.
+	// Check reports problems. The path of a problem begins with the attribute's key.
 	Check(t *Task, report func(Problem))
 
-	// Wire writes the calls that the task makes, each in its stage.
+	// Wire writes the task's calls, each in its stage.
 	Wire(w recipe.Wirer)
 }
 
-// NeedyAttribute is an [Attribute] for which the host must have something.
+// NeedyAttribute is an [Attribute] that needs something of the host.
 type NeedyAttribute interface {
-	// Host lists what that is.
+	// Host lists the needs.
 	Host() []recipe.Need
 }
 
-// ReadableAttribute is an [Attribute] that a live task shows.
+// ReadableAttribute is an [Attribute] that can be read from a live task.
 type ReadableAttribute interface {
-	// Read takes the value of a live task, as one that is said. It disturbs nothing.
+	// Read sets the value to that of a live task, as if a description set it. It
+	// disturbs nothing.
 	Read(l LiveTask) error
 }
 
-// LiveTask is a live task as an attribute may see it. The errors are those of /proc
-// and of the calls.
+// LiveTask is a live task as an attribute reads it. Errors are those of /proc and of
+// system calls.
 type LiveTask interface {
-	// Status gives a field of /proc/PID/status, "" where the kernel has none.
+	// Status returns a field of /proc/PID/status, "" if the kernel does not have it.
 	Status(field string) (string, error)
 
-	// Nice gives the nice value, -20 to 19.
+	// Nice returns the nice value, -20 to 19.
 	Nice() (int, error)
 }
 
-// AttributeKind is what regrow knows of an attribute beside its data.
+// AttributeKind describes an attribute, without a value.
 type AttributeKind struct {
-	Keys []string // in a description, the first one is its name
+	Keys []string // in a description; the first one is its name
 
-	// Of gives the attribute of a task whose data is a part of [Task]; nil where
-	// it is not, and New makes an empty one for Task.Attributes.
+	// Of returns the attribute of a task if its data is a part of [Task]. Otherwise Of
+	// is nil, and New makes an empty attribute for Task.Attributes.
 	Of  func(t *Task) Attribute
 	New func() Attribute
 }
 
-// attributeKinds is written by the init functions of package attr and only read
-// afterwards.
+// attributeKinds is written by the init functions of package attr, and only read
+// after that.
 var attributeKinds []AttributeKind
 
-// RegisterAttribute is for package attr: it adds a kind.
+// RegisterAttribute adds a kind. Only package attr calls it.
 func RegisterAttribute(k AttributeKind) {
 	attributeKinds = append(attributeKinds, k)
 	slices.SortFunc(attributeKinds, func(a, b AttributeKind) int { return strings.Compare(a.Keys[0], b.Keys[0]) })
 }
 
-// AttributeKinds lists them by their names.
+// AttributeKinds returns all kinds, sorted by name.
 func AttributeKinds() []AttributeKind { return attributeKinds }
 
-// Attribute gives the attribute of that kind, nil if the task says nothing of it.
+// Attribute returns the task's attribute of that kind, nil if Attributes has none.
 func (t *Task) Attribute(k AttributeKind) Attribute {
 	if k.Of != nil {
 		return k.Of(t)
@@ -86,8 +87,8 @@ func (t *Task) Attribute(k AttributeKind) Attribute {
 	return nil
 }
 
-// EachAttribute calls f for each attribute that the task says something of, by
-// name.
+// EachAttribute calls f for each attribute that the description sets, in the order of
+// their names.
 func (t *Task) EachAttribute(f func(Attribute)) {
 	for _, k := range attributeKinds {
 		if a := t.Attribute(k); a != nil && a.Said() {
@@ -96,7 +97,7 @@ func (t *Task) EachAttribute(f func(Attribute)) {
 	}
 }
 
-// attributes checks what the attributes of a task say.
+// attributes checks the attributes of a task.
 func (c *checker) attributes(task *Task, path *KeyPath) {
 	task.EachAttribute(func(a Attribute) {
 		a.Check(task, func(p Problem) {

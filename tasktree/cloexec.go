@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// Cloexec lists descriptors of a task that are close-on-exec. Most of a real
-// program are.
+// Cloexec lists the descriptors of a task that are close-on-exec, which in real
+// programs are most of them.
 type Cloexec struct {
-	All    Text   // said: all of them; its Value is "all"
-	Ranges []Text // "3", "7-10"; empty: those that say so themselves
+	All    Text   // if said, all descriptors; its Value is "all"
+	Ranges []Text // "3", "7-10"
 }
 
-// Said reports whether any are said to be.
+// Said reports whether the description has the list.
 func (c *Cloexec) Said() bool { return c.All.Said() || len(c.Ranges) > 0 }
 
-// pos gives the place of the first.
+// pos returns the position of the list's first entry.
 func (c *Cloexec) pos() Pos {
 	if c.All.Said() || len(c.Ranges) == 0 {
 		return c.All.Pos
@@ -25,11 +25,11 @@ func (c *Cloexec) pos() Pos {
 	return c.Ranges[0].Pos
 }
 
-// Range gives the first and the last number of an entry of Ranges; ok is false for one that
-// is neither a number nor a range.
+// Range returns the first and the last number of entry i of Ranges. ok is false if the
+// entry is neither a number nor a range.
 func (c *Cloexec) Range(i int) (lo, hi int, ok bool) { return numbers(c.Ranges[i].Value) }
 
-// Covers gives what reports whether a number is among them.
+// Covers returns a function that reports whether the list contains a number.
 func (c *Cloexec) Covers() func(fd int) bool {
 	where := c.Where()
 	return func(fd int) bool {
@@ -38,9 +38,9 @@ func (c *Cloexec) Covers() func(fd int) bool {
 	}
 }
 
-// Where gives what tells whether a number is among them, and the place of an entry that has
-// it. There may be as many ranges as descriptors, so both are not gone through for each
-// other.
+// Where returns a function that reports whether the list contains a number, and the
+// position of an entry that does. The function is a binary search, because there may be
+// as many ranges as descriptors.
 func (c *Cloexec) Where() func(fd int) (at Pos, covered bool) {
 	if c.All.Said() {
 		return func(int) (Pos, bool) { return c.All.Pos, true }
@@ -57,7 +57,7 @@ func (c *Cloexec) Where() func(fd int) (at Pos, covered bool) {
 	}
 	slices.SortFunc(spans, func(a, b span) int { return a.lo - b.lo })
 	for i := 1; i < len(spans); i++ {
-		if before := spans[i-1]; before.hi > spans[i].hi { // of this one and all before
+		if before := spans[i-1]; before.hi > spans[i].hi { // the largest end so far
 			spans[i].hi, spans[i].at = before.hi, before.at
 		}
 	}
@@ -70,7 +70,7 @@ func (c *Cloexec) Where() func(fd int) (at Pos, covered bool) {
 	}
 }
 
-// numbers reads "3" or "7-10": plain decimal digits.
+// numbers parses "3" or "7-10", in plain decimal digits.
 func numbers(s string) (lo, hi int, ok bool) {
 	first, last, ranged := strings.Cut(s, "-")
 	if !ranged {
@@ -87,9 +87,9 @@ func numbers(s string) (lo, hi int, ok bool) {
 	return lo, hi, lo >= 0 && hi >= lo
 }
 
-// cloexec marks the descriptors that the list of a task has.
+// cloexec checks the list and marks the descriptors that it contains.
 func (c *checker) cloexec(task *Task, path *KeyPath) {
-	if !task.Cloexec.Said() || task.SharesFiles.Said() { // a table that is shared is described elsewhere, see shareRule
+	if !task.Cloexec.Said() || task.SharesFiles.Said() { // see shareRule
 		return
 	}
 	path = path.Sub("cloexec")
@@ -101,9 +101,9 @@ func (c *checker) cloexec(task *Task, path *KeyPath) {
 			continue
 		}
 		if !has(lo, hi) {
-			what := fmt.Sprintf("descriptor %d is not among the task's fds", lo)
+			what := fmt.Sprintf("the task has no descriptor %d", lo)
 			if lo != hi {
-				what = fmt.Sprintf("none of the task's fds is from %d to %d", lo, hi)
+				what = fmt.Sprintf("the task has no descriptor from %d to %d", lo, hi)
 			}
 			c.bad(r.Pos, path.Entry(i), "%s", what)
 		}
@@ -116,7 +116,8 @@ func (c *checker) cloexec(task *Task, path *KeyPath) {
 	}
 }
 
-// numbersAmong gives what reports whether the task has a descriptor from lo to hi.
+// numbersAmong returns a function that reports whether the task has a descriptor from lo
+// to hi.
 func (t *Task) numbersAmong() func(lo, hi int) bool {
 	all := make([]int, len(t.FDs))
 	for i := range t.FDs {

@@ -28,7 +28,7 @@ func TestCloexecCovers(t *testing.T) {
 		{"7-10 3 8", []int{3, 7, 8, 9, 10}},
 		{"2-9 3-4 6 11", []int{2, 3, 4, 5, 6, 7, 8, 9, 11}},
 		{"5 5 4-5", []int{4, 5}},
-		{"9-3 x 03 0", []int{0}}, // what is wrong covers nothing
+		{"9-3 x 03 0", []int{0}}, // wrong entries cover nothing
 	} {
 		list := ranges(strings.Fields(c.words)...)
 		covers := list.Covers()
@@ -48,7 +48,7 @@ func TestCloexecCovers(t *testing.T) {
 	}
 }
 
-// TestCloexecWhere holds that a number that some entry has is found at one that has it.
+// TestCloexecWhere checks that a number is found at an entry that contains it.
 func TestCloexecWhere(t *testing.T) {
 	words := []string{"4", "2-9", "3-4", "6", "11", "8-12", "9-3"}
 	list := ranges(words...)
@@ -64,11 +64,11 @@ func TestCloexecWhere(t *testing.T) {
 			here := ok && lo <= fd && fd <= hi
 			has = has || here
 			if covered && pos.Col == 1+i && !here {
-				t.Errorf("%d is found at %q", fd, words[i])
+				t.Errorf("%d is found at %q, which does not contain it", fd, words[i])
 			}
 		}
 		if has != covered || covered && !pos.IsValid() {
-			t.Errorf("%d is found: %v, at %v; it is there: %v", fd, covered, pos, has)
+			t.Errorf("%d is found: %v, at %v; an entry contains it: %v", fd, covered, pos, has)
 		}
 	}
 	all := tasktree.Cloexec{All: tasktree.Text{Value: "all", Pos: at(3, 4)}}
@@ -77,8 +77,8 @@ func TestCloexecWhere(t *testing.T) {
 	}
 }
 
-// TestCloexecMany has as many numbers as descriptors: a look through the one for each of
-// the other would take minutes.
+// TestCloexecMany has as many numbers as descriptors. A linear search for each number
+// would take minutes.
 func TestCloexecMany(t *testing.T) {
 	const n = 50_000
 	many := &tasktree.Task{Name: "a"}
@@ -100,8 +100,8 @@ func TestCloexecMany(t *testing.T) {
 	}
 }
 
-// TestCloexecOfSharer holds that a task without a table of its own says nothing of it:
-// nobody would do it.
+// TestCloexecOfSharer checks that a task that shares a table cannot set close-on-exec:
+// no task would do it.
 func TestCloexecOfSharer(t *testing.T) {
 	for name, list := range map[string]tasktree.Cloexec{
 		"all":    {All: tasktree.Text{Value: "all", Pos: at(7, 3)}},
@@ -111,7 +111,7 @@ func TestCloexecOfSharer(t *testing.T) {
 		sharer.SharesFiles = tasktree.Text{Value: "a", Pos: at(6, 9)}
 		sharer.Cloexec = list
 		problems := tree(task(4, "a", fd(5, 0, "f"), sharer), file(2, "f", plain)).Check()
-		want := `7:3: tasks[0].children[0].cloexec: task "b" shares the table of task "a", where it is described; say there what is close-on-exec, and drop cloexec here`
+		want := `7:3: tasks[0].children[0].cloexec: task "b" shares the table of task "a"; set close-on-exec there and drop cloexec here`
 		if len(problems) != 1 || problems[0].String() != want {
 			t.Errorf("%s: %v", name, problems)
 		}

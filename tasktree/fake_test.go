@@ -6,7 +6,7 @@ import (
 	"regrow/tasktree/schema"
 )
 
-// fake is a kind of open file with whatever the case at hand needs.
+// fake is a kind of open file with the ends, problems and warnings of a test case.
 type fake struct {
 	kind               string
 	ends               []string
@@ -33,8 +33,7 @@ func each(ps []tasktree.Problem, report func(tasktree.Problem)) {
 	}
 }
 
-// What a description would say stands in columns of its own, so that a message
-// shows whose position it took.
+// Each key has a column of its own, so that a message shows whose position it has.
 const (
 	entryCol = 1
 	pidCol   = 20
@@ -58,8 +57,8 @@ func fd(line, n int, file string) tasktree.Descriptor {
 	return tasktree.Descriptor{FD: n, File: text(line, fileCol, file), Pos: at(line, entryCol)}
 }
 
-// task makes a task out of its line, its name and, in any order, descriptors,
-// children and changes.
+// task returns a task with a line, a name and, in any order, descriptors, children and
+// changes.
 func task(line int, name string, parts ...any) *tasktree.Task {
 	t := &tasktree.Task{Name: name, Pos: at(line, entryCol)}
 	for _, part := range parts {

@@ -9,34 +9,33 @@ import (
 	"regrow/tasktree/recipe"
 )
 
-// Given is an open file of a description in whose place a descriptor of the
-// caller's comes.
+// Given is an open file of a description that a descriptor of the caller's replaces.
 type Given struct {
-	Name string // of the open file, with its end where its kind has ends: "log", "jobs.r"
+	Name string // of the open file, with its end if its kind has ends: "log", "jobs.r"
 	FD   int    // the caller's descriptor
-	Pos  Pos    // of the entry that is not made
+	Pos  Pos    // of the replaced entry
 }
 
-// KeyError says that a key by which a descriptor of the caller's is given names
-// nothing in the tree, or not one thing.
+// KeyError reports a key of a caller's descriptor (--inherit-fd KEY=N) that stands for
+// nothing in the tree, or for two things.
 type KeyError struct {
 	Key string
 	FD  int    // the caller's descriptor
 	Msg string // what is wrong and what to do
 }
 
-// Error names the key.
+// Error returns one line.
 func (e *KeyError) Error() string {
 	return fmt.Sprintf("the caller's descriptor %d with the key %q: %s", e.FD, e.Key, e.Msg)
 }
 
-// GivenError has all keys that are wrong, sorted. Nothing was started.
+// GivenError contains all wrong keys, sorted. Nothing was started.
 type GivenError struct {
 	Source string // name of the description
 	Keys   []KeyError
 }
 
-// Error gives one line for each key.
+// Error returns one line for each key.
 func (e *GivenError) Error() string {
 	lines := make([]string, len(e.Keys))
 	for i := range e.Keys {
@@ -45,16 +44,15 @@ func (e *GivenError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Replace gives the tree as it is restored if the caller gives descriptors, by
-// key. A key is that of an inherit ([Taken]): this needs no change
-// of the tree. Else it is the name of an open file, with its end where its kind
-// has ends: the descriptor then takes the place of that file for every task, and
-// nothing that the entry says of it is done. The other end of a pipe stays what
-// it is.
+// Replace returns the tree to restore if the caller passes these descriptors, by key. A
+// key is the key of an inherit (see [Taken]), which needs no change of the tree. Or it
+// is the name of an open file, with its end if its kind has ends. Then the descriptor
+// replaces that open file in every task, and nothing that the entry describes is done.
+// The other end of a pipe is not affected.
 //
-// t is not changed. It is the answer if nothing is replaced; otherwise that is a
-// checked copy, in which positions are those of the description. It has no
-// written form. Replacing once more by the same keys changes nothing.
+// Replace does not change t. It returns t if nothing is replaced, and otherwise a
+// checked copy with the positions of the description. The copy cannot be encoded.
+// Replacing again by the same keys changes nothing.
 //
 // The error is a [*GivenError]. Preconditions: t has passed Check.
 func (t *Tree) Replace(given map[string]int) (*Tree, error) {
@@ -95,28 +93,28 @@ func (t *Tree) Replace(given map[string]int) (*Tree, error) {
 	return c, nil
 }
 
-// Given lists what descriptors of the caller's take the place of, by position:
-// see [Tree.Replace].
+// Given lists the open files that descriptors of the caller's replace, sorted by
+// position: see [Tree.Replace].
 func (t *Tree) Given() []Given { return t.given }
 
-// Takes reports whether a descriptor of the caller's can be given by this key.
+// Takes reports whether the caller can pass a descriptor by this key.
 func (t *Tree) Takes(key string) bool {
 	_, _, msg := t.keys().resolve(key)
 	return msg == ""
 }
 
-// fileEnd is one open file of the description: one end of one entry.
+// fileEnd is one open file of the description: one end of an entry.
 type fileEnd struct {
 	file *OpenFile
 	end  int
 }
 
-// keys is what a key can stand for.
+// keys resolves keys.
 type keys struct {
-	names map[string]fileEnd     // every open file by its name, with its end
-	files map[string]*OpenFile   // every entry
-	keys  map[string][]*OpenFile // inherits by their key
-	all   []string               // what can be given: names in the order of the description, then keys
+	names map[string]fileEnd     // open files by name, with their ends
+	files map[string]*OpenFile   // entries by name
+	keys  map[string][]*OpenFile // inherits by key
+	all   []string               // all valid keys: names in the order of the description, then keys of inherits
 }
 
 func (t *Tree) keys() *keys {
@@ -146,35 +144,35 @@ func isStandard(key string) bool {
 	return key == "stdin" || key == "stdout" || key == "stderr"
 }
 
-// resolve tells what a key stands for: an open file, if named, else an inherit's
-// key; or what is wrong with it.
+// resolve resolves a key: to an open file if named, else to the key of an inherit. If
+// the key is wrong, msg says why.
 func (k *keys) resolve(key string) (at fileEnd, named bool, msg string) {
 	at, named = k.names[key]
 	inherits := k.keys[key]
 	for _, f := range inherits {
 		if named && f != at.file {
-			return at, false, fmt.Sprintf("it is the key of %q%s and the name of another open file%s: give one of them another name",
-				f.Name, placed(f.Pos), placed(at.file.Pos))
+			return at, false, fmt.Sprintf("it is the key of %q%s and also the name of another open file%s: rename one of them",
+				f.Name, atPos(f.Pos), atPos(at.file.Pos))
 		}
 	}
 	switch f := k.files[key]; {
 	case len(inherits) > 0 && isStandard(key):
-		return at, false, fmt.Sprintf("the key %s is given already: it is the caller's own", key)
+		return at, false, fmt.Sprintf("the key %s always means the caller's own descriptor: leave it out", key)
 	case len(inherits) > 0:
 		return at, false, ""
 	case named:
 		return at, true, ""
 	case f != nil: // it has ends
-		return at, false, fmt.Sprintf("it is %s%s: name one of its ends, %s", WithArticle(f.Spec.Kind()), placed(f.Pos), endNames(f))
+		return at, false, fmt.Sprintf("it is %s%s: name one of its ends, %s", WithArticle(f.Spec.Kind()), atPos(f.Pos), endNames(f))
 	case isStandard(key):
-		return at, false, fmt.Sprintf("the key %s is given already: it is the caller's own", key)
+		return at, false, fmt.Sprintf("the key %s always means the caller's own descriptor: leave it out", key)
 	}
 	return at, false, noSuchKey
 }
 
 const noSuchKey = "no open file of the tree has this name or key"
 
-// known adds to a key that names nothing what may be meant, or what there is.
+// known returns a hint for a key that stands for nothing: a similar key, or all keys.
 func (k *keys) known(key, msg string) string {
 	if msg != noSuchKey {
 		return ""
@@ -198,7 +196,7 @@ func (k *keys) known(key, msg string) string {
 	return fmt.Sprintf(" (there are %s)", strings.Join(k.all, ", "))
 }
 
-// idle finds keys of inherits that are all replaced by their names.
+// idle reports given keys of inherits that other keys replace anyway.
 func (k *keys) idle(given map[string]int, byName map[fileEnd]string) (wrong []KeyError) {
 	for _, key := range slices.Sorted(maps.Keys(given)) {
 		inherits := k.keys[key]
@@ -209,21 +207,20 @@ func (k *keys) idle(given map[string]int, byName map[fileEnd]string) (wrong []Ke
 		if replaced {
 			by := byName[fileEnd{inherits[0], 0}]
 			wrong = append(wrong, KeyError{key, given[key], fmt.Sprintf(
-				"%q, which has this key, is replaced by the descriptor with the key %q: leave one of them out", inherits[0].Name, by)})
+				"open file %q, which has this key, is replaced by the descriptor with the key %q: leave out one of the two keys", inherits[0].Name, by)})
 		}
 	}
 	return wrong
 }
 
-func placed(p Pos) string {
+func atPos(p Pos) string {
 	if !p.IsValid() {
 		return ""
 	}
 	return " at " + p.String()
 }
 
-// with gives a checked copy with descriptors of the caller's in the place of open
-// files.
+// with returns a checked copy in which descriptors of the caller's replace open files.
 func (t *Tree) with(byName map[fileEnd]string) *Tree {
 	c := &Tree{Source: t.Source, Dir: t.Dir, Namespaces: t.Namespaces, Scenario: t.Scenario, Root: copyTask(t.Root)}
 	for _, f := range t.Files {
@@ -231,7 +228,7 @@ func (t *Tree) with(byName map[fileEnd]string) *Tree {
 		file.Spec = giveEnds(f, byName)
 		c.Files = append(c.Files, &file)
 	}
-	c.Check() // as t, which has passed it
+	c.Check() // passes, as t has passed it
 	return c
 }
 
@@ -245,7 +242,7 @@ func copyTask(t *Task) *Task {
 	return &c
 }
 
-// giveEnds gives what is to be made of an entry some of whose ends may be given.
+// giveEnds returns the Spec of an entry, some of whose ends may be replaced.
 func giveEnds(f *OpenFile, byName map[fileEnd]string) Spec {
 	made := f.Spec
 	if g, again := made.(*givenSpec); again {
@@ -266,23 +263,22 @@ func giveEnds(f *OpenFile, byName map[fileEnd]string) Spec {
 	return g
 }
 
-// IsGiven reports whether an open file is, by [Tree.Replace], a descriptor of the
-// caller's, or has an end that is one.
+// IsGiven reports whether a descriptor of the caller's replaces an open file, or one of
+// its ends ([Tree.Replace]).
 func IsGiven(s Spec) bool {
 	_, given := s.(*givenSpec)
 	return given
 }
 
-// givenSpec is an entry some or all of whose ends are descriptors of the
-// caller's.
+// givenSpec is an entry of which descriptors of the caller's replace some or all ends.
 type givenSpec struct {
 	Spec           // what the description says
 	pos   Pos      // of the entry
-	keys  []string // by end: the caller's descriptor that takes its place, "" for an end that is made
-	makes bool     // a task uses an end that is not given
+	keys  []string // by end: the key of the caller's descriptor that replaces it, "" if none does
+	makes bool     // a task uses an end that is not replaced
 }
 
-// Check implements [Spec]: what the description says was checked before.
+// Check implements [Spec]. The description was checked before.
 func (*givenSpec) Check(*Tree, func(Problem)) {}
 
 // Warn implements [Warner].
@@ -318,8 +314,8 @@ func (g *givenSpec) Host(t *Tree) []recipe.Need {
 	return nil
 }
 
-// Make implements [Spec]: it makes what the description says, if a task uses an
-// end that is not given. An end that is made and not wanted is closed by the Maker.
+// Make implements [Spec]. It makes the described open file if a task uses an end that is
+// not replaced. The Maker closes the ends that no task uses.
 func (g *givenSpec) Make(t *Tree, m recipe.Maker) []recipe.Ref {
 	if !g.makes {
 		return nil
@@ -341,8 +337,8 @@ func (g *givenSpec) Shape(t *Tree, m recipe.Maker) {
 	}
 }
 
-// Described gives what the description says of an open file, whatever takes the place of
-// its ends.
+// Described returns the Spec of the description, without the caller's descriptors that
+// replace its ends.
 func Described(s Spec) Spec {
 	if g, ok := s.(*givenSpec); ok {
 		return g.Spec
@@ -350,9 +346,9 @@ func Described(s Spec) Spec {
 	return s
 }
 
-// GivenEnds gives, for each end of an open file, the key of the caller's descriptor
-// that takes its place, "" for one that is made, and the place of the entry. It is
-// nil where all is as described.
+// GivenEnds returns, for each end of an open file, the key of the caller's descriptor
+// that replaces it ("" if none does), and the position of the entry. keys is nil if no
+// end is replaced.
 func GivenEnds(s Spec) (keys []string, pos Pos) {
 	if g, ok := s.(*givenSpec); ok {
 		return g.keys, g.pos

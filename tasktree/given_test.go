@@ -23,8 +23,8 @@ func (i inherited) CallerKey() string                     { return i.key }
 
 func inherit(key string) inherited { return inherited{fake{kind: "inherit"}, key} }
 
-// TestReplace holds what a key stands for, and what is wrong with those that
-// stand for nothing or for two things.
+// TestReplace checks what a key stands for, and the messages for keys that stand for
+// nothing or for two things.
 func TestReplace(t *testing.T) {
 	type given = map[string]int
 	for _, c := range []struct {
@@ -47,11 +47,11 @@ func TestReplace(t *testing.T) {
 		},
 		{"one that no task uses", given{"idle": 5}, []tasktree.Given{{Name: "idle", FD: 5, Pos: at(9, entryCol)}}, nil},
 		{"a file whose name is a standard key", given{"stderr": 5}, []tasktree.Given{{Name: "stderr", FD: 5, Pos: at(8, entryCol)}}, nil},
-		{"what is the caller's anyway", given{"stdout": 5}, nil, []string{"stdout: the key stdout is given already: it is the caller's own"}},
-		{"what nobody asks for", given{"stdin": 5}, nil, []string{"stdin: the key stdin is given already: it is the caller's own"}},
-		{"a name mistyped", given{"lgo": 5}, nil, []string{`lgo: no open file of the tree has this name or key (did you mean "log"?)`}},
-		{"a key mistyped", given{"listner": 5}, nil, []string{`listner: no open file of the tree has this name or key (did you mean "listener"?)`}},
-		{"an end mistyped", given{"jobs.reader": 5}, nil, []string{`jobs.reader: no open file of the tree has this name or key (its ends are jobs.r or jobs.w)`}},
+		{"standard output, which the tree inherits", given{"stdout": 5}, nil, []string{"stdout: the key stdout always means the caller's own descriptor: leave it out"}},
+		{"standard input, which the tree does not inherit", given{"stdin": 5}, nil, []string{"stdin: the key stdin always means the caller's own descriptor: leave it out"}},
+		{"a mistyped name", given{"lgo": 5}, nil, []string{`lgo: no open file of the tree has this name or key (did you mean "log"?)`}},
+		{"a mistyped key", given{"listner": 5}, nil, []string{`listner: no open file of the tree has this name or key (did you mean "listener"?)`}},
+		{"a mistyped end", given{"jobs.reader": 5}, nil, []string{`jobs.reader: no open file of the tree has this name or key (its ends are jobs.r or jobs.w)`}},
 		{
 			"something else",
 			given{"somethingelse": 5},
@@ -64,13 +64,13 @@ func TestReplace(t *testing.T) {
 			"both a key and a name",
 			given{"both": 5},
 			nil,
-			[]string{`both: it is the key of "two" at 11:1 and the name of another open file at 10:1: give one of them another name`},
+			[]string{`both: it is the key of "two" at 11:1 and also the name of another open file at 10:1: rename one of them`},
 		},
 		{
 			"by its name and by its key",
 			given{"lsn": 5, "listener": 6},
 			nil,
-			[]string{`listener: "lsn", which has this key, is replaced by the descriptor with the key "lsn": leave one of them out`},
+			[]string{`listener: open file "lsn", which has this key, is replaced by the descriptor with the key "lsn": leave out one of the two keys`},
 		},
 		{
 			"all that is wrong",
@@ -99,19 +99,19 @@ func TestReplace(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(c.wrong, wrong); diff != "" {
-				t.Fatalf("what is wrong (-want +got):\n%s", diff)
+				t.Fatalf("problems (-want +got):\n%s", diff)
 			}
 			if err != nil {
 				return
 			}
 			if diff := cmp.Diff(c.want, replaced.Given()); diff != "" {
-				t.Errorf("what is replaced (-want +got):\n%s", diff)
+				t.Errorf("replaced files (-want +got):\n%s", diff)
 			}
 			if (c.want == nil) != (replaced == original) {
-				t.Error("a copy where none is needed, or the tree itself is changed")
+				t.Error("Replace made a copy that is not needed, or changed the tree")
 			}
 			if again, err := replaced.Replace(c.given); err != nil || again != replaced {
-				t.Errorf("once more: another tree, %v", err)
+				t.Errorf("replaced again: another tree, %v", err)
 			}
 			back, err := replaced.Replace(nil)
 			if err != nil {
@@ -124,7 +124,7 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// TestReplaceMakes holds what is still made of an entry.
+// TestReplaceMakes checks which ends of an entry are still made.
 func TestReplaceMakes(t *testing.T) {
 	one := task(1, "a", fd(1, 0, "jobs.r"))
 	both := task(1, "a", fd(1, 0, "jobs.r"), fd(1, 1, "jobs.w"))
@@ -175,7 +175,7 @@ func TestReplaceMakes(t *testing.T) {
 	}
 }
 
-// maker is a kind that says when it is made.
+// maker is a kind that notes when it is made.
 type maker struct{ fake }
 
 func (maker) Make(_ *tasktree.Tree, m recipe.Maker) []recipe.Ref {
@@ -183,7 +183,7 @@ func (maker) Make(_ *tasktree.Tree, m recipe.Maker) []recipe.Ref {
 	return []recipe.Ref{0, 1}
 }
 
-// noting is a Maker that notes what is made.
+// noting is a Maker that records what is made.
 type noting struct {
 	recipe.Maker
 

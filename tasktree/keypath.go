@@ -7,29 +7,29 @@ import (
 	"unicode/utf8"
 )
 
-// KeyPath is a place in the structure of a description, as a list that leads
-// upwards: it becomes text only for a message. nil is the whole document.
+// KeyPath is a position in the structure of a description. It is a list that leads
+// upwards, and becomes text only for a message. nil is the whole document.
 type KeyPath struct {
 	Up   *KeyPath
-	Key  string // "" for an entry of a list
-	Item int    // of the list, from 0; -1: Key counts, even if it is ""
+	Key  string // "" for an item of a list
+	Item int    // of the list, from 0; -1: the step is Key, even if that is ""
 }
 
-// Sub gives the place of a key below p.
+// Sub returns the path of a key below p.
 func (p *KeyPath) Sub(key string) *KeyPath { return &KeyPath{Up: p, Key: key, Item: -1} }
 
-// Entry gives the place of an entry of the list at p.
+// Entry returns the path of an item of the list at p.
 func (p *KeyPath) Entry(i int) *KeyPath { return &KeyPath{Up: p, Item: i} }
 
-// What a message shows at most of a path: the first and the last steps, and of
-// each key the beginning.
+// A message shows at most the first and the last steps of a path, and the beginning of
+// each key.
 const (
 	shownSteps = 24 // at each end
 	shownKey   = 64 // bytes
 )
 
-// String gives "tasks[0].children[2].fds.7". A path without end is shortened in
-// the middle.
+// String returns "tasks[0].children[2].fds.7". The middle of a long path is replaced by
+// "...".
 func (p *KeyPath) String() string {
 	return PathText(func(yield func(string, int) bool) {
 		for ; p != nil; p = p.Up {
@@ -44,15 +44,15 @@ func (p *KeyPath) String() string {
 	})
 }
 
-// PathText gives the text of a path whose steps come from the last to the first:
-// a key and -1, or the number of an entry. It keeps few of them at a time, since
-// a long path may have many problems.
+// PathText returns the text of a path. upwards yields its steps from the last to the
+// first: a key and -1, or the number of an item. PathText keeps only a few steps at a
+// time, because a long path may have many problems.
 func PathText(upwards iter.Seq2[string, int]) string {
 	type step struct {
 		key  string
 		item int
 	}
-	var last, first [shownSteps]step // from the end; around the ring
+	var last, first [shownSteps]step // last counts from the end; first is a ring buffer
 	n := 0
 	for key, item := range upwards {
 		if n < shownSteps {
@@ -85,8 +85,8 @@ func PathText(upwards iter.Seq2[string, int]) string {
 	return b.String()
 }
 
-// Abbreviate gives at most n bytes of a text, whole characters, with "..." where
-// it goes on.
+// Abbreviate returns the first n bytes of a longer text, cut at a character, followed by
+// "...".
 func Abbreviate(s string, n int) string {
 	if len(s) <= n {
 		return s

@@ -5,9 +5,9 @@ import (
 	"regrow/tasktree/schema"
 )
 
-// OpenFile is an entry of the description's files: one open file description,
-// or as many as its kind has ends (a pipe is two). Each is made exactly once,
-// however many descriptors name it.
+// OpenFile is an entry of the description's files: one open file description, or one for
+// each end of its kind (a pipe has two). Each is made exactly once, however many
+// descriptors refer to it.
 type OpenFile struct {
 	Name string
 	Pos  Pos
@@ -15,26 +15,26 @@ type OpenFile struct {
 
 	// Set by Tree.Check.
 	Index  int         // position in Tree.Files
-	Uses   []Use       // every descriptor that names it, tasks in their order
-	Refers []*OpenFile // the open files that its Spec names, each once
+	Uses   []Use       // all descriptors that refer to it, in the order of the tasks
+	Refers []*OpenFile // the open files that its Spec refers to, each once
 
-	// Needed: a task has it, or an open file that is needed names it. Others are
-	// not made.
+	// Needed: a task has it, or a needed open file refers to it. An open file that is
+	// not needed is not made.
 	Needed bool
 
-	// Named: another open file that is needed names it.
+	// Named: another open file that is needed, or an attribute of a task, refers to it.
 	Named bool
 }
 
-// Use is one descriptor that names an open file.
+// Use is one descriptor that refers to an open file.
 type Use struct {
 	Task *Task
 	FD   int
 	End  int
 }
 
-// EndName gives the name that a descriptor uses for one end: "jobs.w", or the
-// plain name where the kind has no ends.
+// EndName returns the name of one end as descriptors use it: "jobs.w", or the plain name
+// if the kind has no ends.
 func (f *OpenFile) EndName(end int) string {
 	ends := f.Spec.Ends()
 	if len(ends) == 0 {
@@ -53,37 +53,38 @@ func (f *OpenFile) Shared() bool {
 	return false
 }
 
-// Spec is what a description says about one open file: plain data of one kind,
-// with the kind's rules and the recipe that makes it. Package tasktree/kind has
-// one implementation a file.
+// Spec is the description of one open file: plain data of one kind, with the kind's rules
+// and the recipe that makes it. Package tasktree/kind has the implementations, one kind in
+// each file.
 type Spec interface {
-	// Fields binds the keys of the kind, besides type.
+	// Fields binds the keys of the kind, except type.
 	schema.Fielder
 
-	// Kind gives the word that the description uses: "reg", "pipe".
+	// Kind returns the kind's name in descriptions: "reg", "pipe".
 	Kind() string
 
-	// Ends names the open files that one entry makes: nil for one that goes by
-	// the entry's own name, {"r", "w"} for a pipe.
+	// Ends returns the names of the open files that one entry makes: {"r", "w"} for a
+	// pipe. nil means one open file with the name of the entry.
 	Ends() []string
 
-	// Check reports what is wrong among the kind's own values. It has no other
-	// effect. Path in what it reports is relative to the entry: "flags[1]".
+	// Check reports problems of the kind's own values. It has no other effect. The path
+	// of a problem is relative to the entry: "flags[1]".
 	Check(t *Tree, report func(Problem))
 
-	// Traits tells the planner what decides who makes the file, and when.
+	// Traits returns the properties by which the planner decides who makes the file, and
+	// when.
 	Traits(t *Tree) Traits
 
-	// Make writes the steps that make the open file to m, empty, and returns one
-	// Ref an end, in the order of Ends.
+	// Make writes the steps that make the open file, without content, to m. It returns
+	// one Ref for each end, in the order of Ends.
 	Make(t *Tree, m recipe.Maker) []recipe.Ref
 }
 
-// What a [Spec] may be besides. See package recipe for the phases.
+// Optional interfaces of a [Spec]. See package recipe for the phases.
 type (
-	// Ordered is one that is made out of other open files.
+	// Ordered is a Spec that is made from other open files.
 	Ordered interface {
-		// Needs lists them by name, without their ends: they are made before.
+		// Needs returns the names of those files, without ends. They are made before it.
 		Needs() []string
 	}
 
@@ -94,41 +95,41 @@ type (
 		Relate(t *Tree, report func(Problem))
 	}
 
-	// Filled is one that something waits in: it is written when all open files
-	// of the runner's exist.
+	// Filled is a Spec with content, such as data in a pipe. It is filled when all open
+	// files of the runner exist.
 	Filled interface {
 		// Fill writes the steps to m.
 		Fill(t *Tree, m recipe.Maker)
 	}
 
-	// Shaped is one that gets its final form when all are filled.
+	// Shaped is a Spec that gets its final form when all open files are filled.
 	Shaped interface {
 		// Shape writes the steps to m.
 		Shape(t *Tree, m recipe.Maker)
 	}
 
-	// Wired is one for which the tasks that have it take steps of their own: locks that
-	// belong to a task, the owner of signals.
+	// Wired is a Spec that needs steps in the tasks that have it: locks that belong to a
+	// task, the owner of signals.
 	Wired interface {
-		// Wire writes the steps of a task for one of its descriptors to w. It is called
-		// for each descriptor that names the file, in the order of Uses.
+		// Wire writes a task's steps for one of its descriptors to w. It is called for
+		// each descriptor that refers to the file, in the order of Uses.
 		Wire(t *Tree, u Use, w recipe.Wirer)
 	}
 
-	// Needy is one for which the host must have something.
+	// Needy is a Spec that needs something of the host.
 	Needy interface {
-		// Host lists what that is.
+		// Host lists the needs.
 		Host(t *Tree) []recipe.Need
 	}
 
-	// Taken is one that is not made but taken over: a descriptor of the caller's.
+	// Taken is a Spec that is not made: it is a descriptor of the caller's.
 	Taken interface {
-		// CallerKey gives the key by which the caller gives it.
+		// CallerKey returns the key by which the caller passes it.
 		CallerKey() string
 	}
 )
 
-// CallerKey gives the key by which the caller gives an open file, "" if it is
+// CallerKey returns the key by which the caller passes an open file, "" if the file is
 // made.
 func CallerKey(s Spec) string {
 	if taken, ok := s.(Taken); ok {
@@ -137,30 +138,28 @@ func CallerKey(s Spec) string {
 	return ""
 }
 
-// Warner is a [Spec] that also knows of things that are allowed but likely not
-// meant. They do not stop a restore.
+// Warner is a [Spec] that can warn: of values that are allowed but likely a mistake.
+// Warnings do not stop a restore.
 type Warner interface {
-	// Warn reports them. Path is relative to the entry, as in Spec.Check.
+	// Warn reports the warnings. Paths are relative to the entry, as in Spec.Check.
 	Warn(t *Tree, report func(Problem))
 }
 
-// Traits are the properties of an open file that decide who makes it, and when.
-// The zero value is a file that the task itself may make if nobody else uses
-// it.
+// Traits are the properties of an open file that decide who makes it, and when. The zero
+// value is a file that a task may make itself if no other task uses it.
 type Traits struct {
-	// ByRunner: only the process that runs the restore can make it, because
-	// it holds what is needed (a descriptor of the caller's), or must be able
-	// to undo it (a file that is created) or to delay it (a file that is
-	// truncated at the commit point).
+	// ByRunner: only the process that runs the restore can make the file. It has a
+	// descriptor that is needed, or it must be able to undo the making (a file that is
+	// created) or to delay it (a file that is truncated at the commit point).
 	ByRunner bool
 
-	// Path is the file-system path that is opened, "" if none. Files with one
-	// path are made in the order of the description, by the runner if one of
-	// them creates it.
+	// Path is the file-system path that is opened, "" if none. Files with the same path
+	// are made in the order of the description, by the runner if one of them creates
+	// the path.
 	Path    string
 	Creates bool
 
-	// Writes: the open file can write to the file at Path. A program there cannot
-	// be executed meanwhile (ETXTBSY).
+	// Writes: the open file can write to the file at Path. While it is open, the kernel
+	// refuses to execute that file (ETXTBSY).
 	Writes bool
 }

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Join gives a path of the description as the restoring process has to open
-// it: relative ones start at the tree's Dir. It keeps what has a meaning to the
-// kernel (a trailing slash, "x/.." through a symbolic link).
+// Join returns a path of the description as the restoring process opens it: a relative
+// path starts at the tree's Dir. It does not clean the path, since a trailing slash and
+// "x/.." behind a symbolic link have a meaning.
 func (t *Tree) Join(path string) string {
 	if filepath.IsAbs(path) || t.Dir == "" || path == "" {
 		return path
@@ -16,18 +16,17 @@ func (t *Tree) Join(path string) string {
 	return t.Dir + "/" + path
 }
 
-// selfPath matches what would be another file for each process that opens it.
+// selfPath matches the paths that mean a different file in each process.
 var selfPath = regexp.MustCompile(`^(proc/(self|thread-self)|dev/(fd|tty|std[^/]*))$`)
 
-// AnotherProcess says why a path cannot be opened on behalf of somebody else,
-// or "" if it can.
+// AnotherProcess reports why a path cannot be opened on behalf of another process, or
+// "" if it can.
 func AnotherProcess(path string) string {
 	if !filepath.IsAbs(path) {
 		return ""
 	}
-	// The kernel follows a link before it takes "..", so /dev/fd/../x is below
-	// /proc/self: each beginning of the path counts. What begins with such a
-	// folder has at some point been at it.
+	// The kernel follows a link before "..", so /dev/fd/../x is below /proc/self. So each
+	// prefix of the path must be checked.
 	top, depth := "", 0
 	for part := range strings.SplitSeq(path, "/") {
 		switch {
@@ -49,13 +48,13 @@ func AnotherProcess(path string) string {
 	return ""
 }
 
-// plainPath matches paths that need no quotes in any place of a description.
+// plainPath matches paths that need no quotes in a description.
 var plainPath = regexp.MustCompile(`^[A-Za-z0-9_.]*/[A-Za-z0-9_/.-]*$`)
 
-// define says how a name that no open file has would get one. Many people write
-// the file itself.
+// define returns a hint how to define an open file with this name. Many people write a
+// path in place of a name.
 func define(name string) string {
-	const longest = 64 // bytes of what is worth repeating
+	const longest = 64 // bytes; a longer name is not repeated
 	switch key := strings.TrimPrefix(name, "/dev/"); {
 	case key == "stdin" || key == "stdout" || key == "stderr":
 		return " (define it under files: {type: inherit, key: " + key + "})"

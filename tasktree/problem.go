@@ -10,15 +10,15 @@ import (
 	"github.com/agnivade/levenshtein"
 )
 
-// Problem is one thing that is wrong with a description, or, as a warning, one
-// thing that is likely not meant.
+// Problem is an error in a description, or a warning about something that is likely a
+// mistake.
 type Problem struct {
 	Pos  Pos
 	Path string // key path: "tasks[0].children[2].fds.7"; "" for the whole document
-	Msg  string // what was found, what is wanted, and the cure
+	Msg  string // what is wrong, and what to do
 }
 
-// String gives "LINE:COL: PATH: MESSAGE", without the parts that are not known.
+// String returns "LINE:COL: PATH: MESSAGE", without the parts that are not known.
 func (p Problem) String() string {
 	var b strings.Builder
 	for _, part := range []string{p.Pos.String(), p.Path, p.Msg} {
@@ -33,8 +33,8 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-// SortProblems sorts by position, then key path, then message, and drops exact
-// repetitions. It works in place and returns the shortened slice.
+// SortProblems sorts by position, then key path, then message, and drops duplicates. It
+// works in place and returns the shortened slice.
 func SortProblems(ps []Problem) []Problem {
 	slices.SortFunc(ps, func(a, b Problem) int {
 		return cmp.Or(a.Pos.Compare(b.Pos), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Msg, b.Msg))
@@ -42,14 +42,13 @@ func SortProblems(ps []Problem) []Problem {
 	return slices.Compact(ps)
 }
 
-// InvalidError says that a description breaks the rules. Nothing of it was
-// started.
+// InvalidError reports that a description is invalid. Nothing was started.
 type InvalidError struct {
 	Source   string    // name of the description, as messages show it
 	Problems []Problem // sorted, at least one
 }
 
-// Error gives one line for each problem, "SOURCE:LINE:COL: PATH: MESSAGE".
+// Error returns one line for each problem, "SOURCE:LINE:COL: PATH: MESSAGE".
 func (e *InvalidError) Error() string {
 	lines := make([]string, len(e.Problems))
 	for i, p := range e.Problems {
@@ -58,7 +57,7 @@ func (e *InvalidError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// At gives "SOURCE:LINE:COL", as every message starts, without what is not
+// At returns "SOURCE:LINE:COL", with which messages begin, without the parts that are not
 // known.
 func At(source string, pos Pos) string {
 	if source == "" {
@@ -70,7 +69,7 @@ func At(source string, pos Pos) string {
 	return source + ":" + pos.String()
 }
 
-// WithArticle gives "a pipe" for a word, and "an inherit".
+// WithArticle returns "a pipe" for "pipe", and "an inherit" for "inherit".
 func WithArticle(word string) string {
 	if word != "" && strings.ContainsRune("aeiou", rune(word[0])) {
 		return "an " + word
@@ -78,8 +77,8 @@ func WithArticle(word string) string {
 	return "a " + word
 }
 
-// DidYouMean gives ` (did you mean "x"?)` for the candidate nearest to word, or
-// "" where none is near enough to be a slip of the keyboard.
+// DidYouMean returns ` (did you mean "x"?)` for the candidate nearest to word, or "" if
+// none is near enough for a typing error.
 func DidYouMean(word string, candidates []string) string {
 	if best := Nearest(word, candidates); best != "" {
 		return fmt.Sprintf(" (did you mean %q?)", best)
@@ -87,15 +86,15 @@ func DidYouMean(word string, candidates []string) string {
 	return ""
 }
 
-// Nearest gives the candidate that word was probably meant to be, or "". Of
-// equally near ones the first is taken.
+// Nearest returns the candidate that word was probably meant to be, or "". Of equally near
+// candidates it returns the first.
 func Nearest(word string, candidates []string) string {
-	const longest = 64 // the distance is quadratic in length; nobody types more
+	const longest = 64 // bytes; the distance takes quadratic time
 	if len(word) > longest {
 		return ""
 	}
 	lower, letters := strings.ToLower(word), utf8.RuneCountInString(word)
-	far := max(2, len(word)/3) // two: a pair of letters swapped
+	far := max(2, len(word)/3) // two: two swapped letters
 	if len(word) < 3 {
 		far = 1
 	}

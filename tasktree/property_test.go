@@ -11,8 +11,8 @@ import (
 	"regrow/test/drawn"
 )
 
-// TestCheckProperty feeds random trees: half of them keep the rules, the others
-// break what they can.
+// TestCheckProperty checks random trees: half of them keep the rules, the others break
+// many.
 func TestCheckProperty(t *testing.T) { rapid.Check(t, checkProperty) }
 
 func FuzzCheck(f *testing.F) { f.Fuzz(drawn.Fuzz(checkProperty)) }
@@ -23,7 +23,7 @@ func checkProperty(t *rapid.T) {
 	problems := tr.Check()
 	warnings := tr.Warnings()
 	if d.clean && len(problems) > 0 {
-		t.Fatalf("a tree by the rules has problems: %v", problems)
+		t.Fatalf("a tree that keeps the rules has problems: %v", problems)
 	}
 	for _, ps := range [][]tasktree.Problem{problems, warnings} {
 		if !slices.IsSortedFunc(ps, func(a, b tasktree.Problem) int { return a.Pos.Compare(b.Pos) }) {
@@ -36,7 +36,7 @@ func checkProperty(t *rapid.T) {
 		for _, fd := range task.FDs {
 			if fd.Open == nil {
 				if len(problems) == 0 {
-					t.Fatalf("descriptor %d of %q has no open file, and nobody complains", fd.FD, task.Name)
+					t.Fatalf("descriptor %d of %q has no open file, and there is no problem", fd.FD, task.Name)
 				}
 				continue
 			}
@@ -68,7 +68,7 @@ func (d *drawer) pos() tasktree.Pos {
 	return at(rapid.IntRange(0, 20).Draw(d.T, "line"), rapid.IntRange(0, 5).Draw(d.T, "col"))
 }
 
-// name is the n-th good one or, if the tree may be wrong, any.
+// name returns the n-th valid name or, if the tree may break rules, any name.
 func (d *drawer) name(n int) string {
 	bad := rapid.SampledFrom([]string{"", ".", "f0", "f1.r", "f0.", "-", "\x00", "é"})
 	if !d.clean && rapid.IntRange(0, 3).Draw(d.T, "bad name") == 0 {
@@ -164,7 +164,7 @@ func (d *drawer) task(i int, inNamespace bool) *tasktree.Task {
 	return t
 }
 
-// value is good or, if the tree may be wrong, one of those that are not.
+// value returns good or, if the tree may break rules, perhaps a bad value.
 func (d *drawer) value(good string) string {
 	if d.clean {
 		return good

@@ -11,8 +11,8 @@ import (
 // references resolves names.
 type references struct{ *checker }
 
-// resolve resolves the names of tasks and of open files that kinds have among
-// their keys.
+// resolve resolves the names of tasks and open files among the keys of open files and
+// attributes.
 func (c references) resolve() {
 	var referrer schema.Referrer
 	for _, f := range c.tree.Files {
@@ -47,8 +47,8 @@ func (c references) resolve() {
 	}
 }
 
-// reference resolves one name. It gives the open file that it stands for, nil if it is
-// that of a task, or of nothing, which is reported.
+// reference resolves one name and reports unknown ones. It returns the open file, nil if
+// the name is that of a task or unknown.
 func (c references) reference(ref schema.Reference, pos Pos, path *KeyPath) *OpenFile {
 	if ref.Name.Pos.IsValid() {
 		pos = ref.Name.Pos
@@ -61,7 +61,7 @@ func (c references) reference(ref schema.Reference, pos Pos, path *KeyPath) *Ope
 	return c.fileNamed(ref.Name.Value, pos, path)
 }
 
-// need marks what a task has, and what that names.
+// need marks an open file, and the open files that it refers to, as needed.
 func (f *OpenFile) need() {
 	if f.Needed {
 		return
@@ -73,7 +73,7 @@ func (f *OpenFile) need() {
 	}
 }
 
-// taskNamed reports a name that no task has.
+// taskNamed reports an unknown task.
 func (c references) taskNamed(name string, pos Pos, path *KeyPath) {
 	if c.tasks[name] != nil {
 		return
@@ -85,8 +85,8 @@ func (c references) taskNamed(name string, pos Pos, path *KeyPath) {
 	c.bad(pos, path, "unknown task %q%s", name, hint)
 }
 
-// fileNamed gives the open file that a name with its end stands for, or nil after a
-// report.
+// fileNamed returns the open file with this name and end. If there is none, it reports a
+// problem and returns nil.
 func (c references) fileNamed(name string, pos Pos, path *KeyPath) *OpenFile {
 	if named := c.named[name]; named != nil {
 		return named

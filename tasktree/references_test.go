@@ -21,8 +21,8 @@ func (n *naming) Fields(f schema.Fields) {
 	f.Ref("file", &n.file, schema.ToFile, schema.Help{})
 }
 
-// TestReferences holds what is said of names among the keys of a kind, and which open
-// files are needed: also those that only another one names.
+// TestReferences checks the messages about names among the keys of a kind, and which open
+// files are needed: also those to which only another open file refers.
 func TestReferences(t *testing.T) {
 	kind := func(task, name string) *naming {
 		n := &naming{fake: plain}
@@ -57,7 +57,7 @@ func TestReferences(t *testing.T) {
 			}
 		})
 	}
-	// box needs middle, which needs far; nobody needs idle, though itself it names far.
+	// box needs middle, which needs far; nothing needs idle, which also refers to far.
 	tr := tree(task(1, "main", fd(1, 0, "box")),
 		file(3, "box", kind("", "middle")), file(4, "middle", kind("", "far")), file(5, "far", plain), file(6, "idle", kind("", "far")))
 	if problems := tr.Check(); len(problems) > 0 {

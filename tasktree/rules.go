@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// Limits of what a description may ask for. They keep an absurd description
-// from costing more than a message.
+// Limits of a description, so that an absurd one costs no more than a message.
 const (
 	MaxFD       = 1<<30 - 1 // fs.nr_open cannot be set higher on any kernel
 	MaxPID      = 1 << 22   // PID_MAX_LIMIT of 64-bit kernels
@@ -19,11 +18,11 @@ const (
 	MaxProblems = 10_000
 )
 
-// Check applies the rules of the model, fills in what it derives (Task.Index,
-// Task.Parent, Descriptor.Open, OpenFile.Uses ...) and returns every problem,
-// sorted by position; none means that the tree may be planned. Of more than
-// [MaxProblems], which no person reads, the first to be found are returned, and
-// one that says so. It may be called again after a change.
+// Check applies the rules of the model, fills in the derived fields (Task.Index,
+// Task.Parent, Descriptor.Open, OpenFile.Uses ...) and returns all problems, sorted by
+// position. If there is none, the tree may be planned. If there are more than
+// [MaxProblems], Check returns the ones that it found first, and one more that says so.
+// Check may be called again after a change.
 func (t *Tree) Check() []Problem {
 	c := &checker{
 		tree:  t,
@@ -50,7 +49,7 @@ func (t *Tree) Check() []Problem {
 	return c.problems.sorted()
 }
 
-// problemList collects problems up to a bound.
+// problemList collects at most MaxProblems problems.
 type problemList struct {
 	all  []Problem
 	more bool
@@ -73,7 +72,7 @@ func (l *problemList) sorted() []Problem {
 	return SortProblems(l.all)
 }
 
-// TooMany is what stands behind the last problem of a list that is not whole.
+// TooMany is the problem that ends an incomplete list.
 func TooMany(last Pos) Problem {
 	return Problem{Pos: last, Msg: fmt.Sprintf("there are more problems; these are the first %d", MaxProblems)}
 }
@@ -81,19 +80,18 @@ func TooMany(last Pos) Problem {
 type checker struct {
 	tree     *Tree
 	files    map[string]*OpenFile
-	named    map[string]*OpenFile // by every name that a descriptor may use
-	ends     []string             // the same names in the description's order
+	named    map[string]*OpenFile // by each name that a descriptor may use
+	ends     []string             // the same names in the order of the description
 	tasks    map[string]*Task
 	pids     map[int64]*Task
 	paths    []*KeyPath // by Task.Index
-	names    []string   // of all tasks, once asked for
+	names    []string   // of all tasks, see taskNames
 	problems problemList
 	warnings problemList
-	compared int // bytes that were compared for hints
+	compared int // bytes compared for hints
 }
 
-// bad reports a problem. Its words are put together only if somebody will read
-// them.
+// bad reports a problem. The message is formatted only if the list is not full.
 func (c *checker) bad(pos Pos, path *KeyPath, format string, args ...any) {
 	c.problems.report(pos, path, format, args)
 }
@@ -109,15 +107,15 @@ func (l *problemList) report(pos Pos, path *KeyPath, format string, args []any) 
 	}
 	for i, arg := range args {
 		if s, ok := arg.(string); ok {
-			const most = 1024 // a whole name, and any hint
+			const most = 1024 // bytes; enough for a name and for any hint
 			args[i] = Abbreviate(s, most)
 		}
 	}
 	l.add(Problem{pos, path.String(), fmt.Sprintf(format, args...)})
 }
 
-// nearest gives the name that was probably meant. Comparing each of many
-// with each of many would cost minutes, so there is a bound.
+// nearest returns the name that was probably meant. The work is bounded, because to
+// compare each of many names with each of many would take minutes.
 func (c *checker) nearest(name string, among []string) string {
 	const most = 1 << 26
 	if c.compared += len(name) * 16 * len(among); c.problems.full() || c.compared > most {
@@ -169,7 +167,7 @@ func (c *checker) openFiles() {
 	}
 }
 
-// within gives a problem of a spec the place and the path of its entry.
+// within adds the position and the path of the entry to a problem of its spec.
 func (f *OpenFile) within(p Problem) Problem {
 	if !p.Pos.IsValid() {
 		p.Pos = f.Pos
@@ -178,8 +176,8 @@ func (f *OpenFile) within(p Problem) Problem {
 	return p
 }
 
-// name lets descriptors use a name. The first file with it keeps it: names with
-// a dot are wrong, but must not confuse what is said of others.
+// name adds a name that descriptors may use. If two files have it, the first one keeps it:
+// a name with a dot is invalid, but must not change messages about other files.
 func (c *checker) name(f *OpenFile, name string) {
 	if c.named[name] == nil {
 		c.named[name] = f
@@ -266,16 +264,16 @@ func (c *checker) descriptors(task *Task, path *KeyPath) {
 	}
 }
 
-// seenNumbers finds numbers that are given twice. As long as they ascend, as most
-// people write them, none is.
+// seenNumbers finds duplicate numbers. It needs no map as long as the numbers ascend, as
+// they mostly do.
 type seenNumbers struct {
 	fds     []Descriptor
 	highest int
-	at      map[int]int // index by number, once they do not ascend
+	at      map[int]int // index by number; nil as long as the numbers ascend
 }
 
-// before gives the first descriptor with the number of fds[i] before that one, or
-// nil. It is called for ascending i.
+// before returns the first descriptor before fds[i] with the same number, or nil. It must be called
+// for ascending i.
 func (s *seenNumbers) before(i int) *Descriptor {
 	n := s.fds[i].FD
 	if s.at == nil {
@@ -295,12 +293,12 @@ func (s *seenNumbers) before(i int) *Descriptor {
 	return nil
 }
 
-// resolve finds the open file that a descriptor names.
+// resolve sets the open file that a descriptor names.
 func (c *checker) resolve(task *Task, d *Descriptor, at func(*Descriptor) *KeyPath) {
 	name, endName, dotted := strings.Cut(d.File.Value, ".")
 	f := c.files[name]
 	if named := c.named[d.File.Value]; named != nil && named != f {
-		return // a file whose name is wrong: reported there
+		return // a file with an invalid name, which was reported
 	}
 	if f == nil {
 		hint := ""
@@ -313,7 +311,7 @@ func (c *checker) resolve(task *Task, d *Descriptor, at func(*Descriptor) *KeyPa
 		return
 	}
 	if f.Spec == nil {
-		return // reported with the file
+		return // was reported with the file
 	}
 	end, ends := 0, f.Spec.Ends()
 	switch {
@@ -371,7 +369,7 @@ func firstOf(texts []Text) Text {
 	return texts[0]
 }
 
-// badName says what is wrong with a name of a task or an open file, or "".
+// badName returns what is wrong with the name of a task or an open file, or "".
 func badName(name string) string {
 	switch {
 	case name == "":
@@ -396,7 +394,7 @@ func alsoAt(p Pos) string {
 	return " (first at " + p.String() + ")"
 }
 
-// byAlias says what else names a task, which no place of its own values tells.
+// byAlias names the alias that repeats a task, if an alias does.
 func byAlias(t *Task) string {
 	if !t.Alias.IsValid() {
 		return ""

@@ -12,7 +12,7 @@ import (
 	_ "regrow/tasktree/attr" // its rules
 )
 
-// TestCheck holds each rule: where its problem stands and what it says.
+// TestCheck checks the position and the message of each rule.
 func TestCheck(t *testing.T) {
 	long := strings.Repeat("n", tasktree.MaxNameLen)
 	for _, c := range []struct {
@@ -230,7 +230,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestLimits holds what is still allowed, and the one problem of what is not.
+// TestLimits checks what is still allowed, and the one problem of what is not.
 func TestLimits(t *testing.T) {
 	wide := func(n int) *tasktree.Tree {
 		root := task(1, "t0")
@@ -275,9 +275,8 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestWarnings holds what is allowed but likely not meant.
-// TestTwiceIsNotUnused holds that a second file of one name is one problem, and
-// not a file that nobody uses besides.
+// TestTwiceIsNotUnused checks that a second file of one name is one problem, and is not
+// also reported as unused.
 func TestTwiceIsNotUnused(t *testing.T) {
 	tr := tree(task(9, "a", fd(10, 0, "log")), file(5, "log", plain), file(6, "log", plain))
 	if problems := tr.Check(); len(problems) != 1 {
@@ -288,10 +287,10 @@ func TestTwiceIsNotUnused(t *testing.T) {
 	}
 }
 
-// withoutStandard is the end of what is said of a program that lacks a standard
+// withoutStandard is the end of the warning about a program without a standard
 // descriptor.
 func withoutStandard(key, taken string) string {
-	return "what it prints there is lost, and the next file that it opens gets " + taken + ". Define an open file, such as {type: inherit, key: " +
+	return "its output there is lost, and the next file that it opens gets " + taken + ". Define an open file, such as {type: inherit, key: " +
 		key + "} or {type: reg, path: /dev/null, flags: [O_RDWR]}, and name it under fds"
 }
 
@@ -304,6 +303,7 @@ func shares(with string) func(*tasktree.Task) {
 	return func(t *tasktree.Task) { t.SharesFiles = text(t.Pos.Line, entryCol, with) }
 }
 
+// TestWarnings checks the warnings.
 func TestWarnings(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -323,7 +323,7 @@ func TestWarnings(t *testing.T) {
 		{
 			"a program without one, and one that exec closes",
 			tree(task(9, "a", task(10, "b", run(10, "ls"), fd(10, 1, "log"), closed(fd(11, 2, "log")))), file(5, "log", plain)),
-			[]string{`10:40: tasks[0].children[0].run: the program of task "b" runs without descriptors 0 and 2 (standard input and error), since exec closes what is close-on-exec: ` + withoutStandard("stdin", "one of these numbers")},
+			[]string{`10:40: tasks[0].children[0].run: the program of task "b" runs without descriptors 0 and 2 (standard input and error), because exec closes close-on-exec descriptors: ` + withoutStandard("stdin", "one of these numbers")},
 		},
 		{
 			"a program with the table of another task",
@@ -357,14 +357,14 @@ func TestWarnings(t *testing.T) {
 			}
 			c.tree.Root, c.tree.Files = task(1, "a"), nil
 			if c.tree.Check(); c.tree.Warnings() != nil {
-				t.Errorf("still warns after a change: %v", c.tree.Warnings())
+				t.Errorf("the warning is still there after a change: %v", c.tree.Warnings())
 			}
 		})
 	}
 }
 
-// TestDerived holds the fields that Check fills in, and that it forgets what is
-// no longer so.
+// TestDerived checks the fields that Check fills in, and that a second Check clears the
+// old values.
 func TestDerived(t *testing.T) {
 	log, jobs := file(5, "log", plain), file(6, "jobs", twoEnd)
 	leaf := task(14, "leaf", fd(15, 4, "jobs.r"))

@@ -5,57 +5,56 @@ import (
 	"strings"
 )
 
-// Scenario is what a description says beside its tree for those who try it out
-// with several strategies: what the process that restores is to be like, and how
-// each strategy is expected to end. A restore does not look at it.
+// Scenario is a part of a description for regrow conflicts: the process that restores the
+// tree, and the expected outcome of each strategy. A restore ignores it.
 type Scenario struct {
 	Caller Caller
-	Expect []Expectation // in the order of the description; empty: nothing is expected
+	Expect []Expectation // in the order of the description
 }
 
-// Caller is what the process that restores has when it starts. The zero value
-// asks for nothing.
+// Caller describes the process that restores, when it starts. The zero value describes
+// nothing.
 type Caller struct {
-	NoFile    Number     // RLIMIT_NOFILE, soft and hard; Value 0: as it is
-	Open      Number     // its descriptors 3 to Value-1 are open; Value 0: none of them
-	InheritFD []CallerFD // its descriptors that the tree takes over by a key
-	ServiceFD Number     // where the store's descriptor is wanted in the tasks, if it is said
-	Restores  Number     // how many such trees live at once; Value 0: one
+	NoFile    Number     // RLIMIT_NOFILE, soft and hard; Value 0: not changed
+	Open      Number     // descriptors 3 to Value-1 are open; Value 0: none of them
+	InheritFD []CallerFD // its descriptors that the tree inherits
+	ServiceFD Number     // number of the store in the tasks (--service-fd), if said
+	Restores  Number     // how many copies of the tree live at once; Value 0: one
 }
 
-// CallerFD is a descriptor of the caller's that the tree calls Key.
+// CallerFD is a descriptor that the tree inherits by Key.
 type CallerFD struct {
 	Key Text
 	FD  Number
 }
 
-// Expectation says how the restore of a tree ends with one strategy.
+// Expectation is the expected outcome of one strategy.
 type Expectation struct {
 	Strategy string // one of Strategies
-	Naive    bool   // it places its helpers without looking
+	Naive    bool   // the strategy's naive form
 	Outcome  Text   // one of Outcomes
 	Pos      Pos
 }
 
-// Strategies are the words of a description for the ways to bring open files
-// into tasks. Package restore has the strategies themselves.
+// Strategies are the names of strategies in descriptions. Package restore implements
+// them.
 var Strategies = []string{"fdstore", "service", "inherit"}
 
-// The words for how a restore ends.
+// The outcomes of a restore.
 const (
-	Holds   = "holds"   // each task has what is described
-	Breaks  = "breaks"  // some task has not, or the restore fails halfway
-	Refused = "refused" // it does not start: no plan fits the limits
+	Holds   = "holds"   // each task has what the description describes
+	Breaks  = "breaks"  // a task does not, or the restore fails after it has begun
+	Refused = "refused" // the restore does not begin: no plan fits the limits
 )
 
-// Outcomes lists the words for how a restore ends.
+// Outcomes lists the outcomes of a restore.
 var Outcomes = []string{Holds, Breaks, Refused}
 
-// Name gives the words that a description uses: "fdstore", "naive fdstore".
+// Name returns the strategy's name in descriptions: "fdstore", "naive fdstore".
 func (e Expectation) Name() string { return StrategyName(e.Strategy, e.Naive) }
 
-// StrategyName gives the words that a description uses for a strategy in its
-// careful or its naive form: "fdstore", "naive fdstore".
+// StrategyName returns the name in descriptions of a strategy in its careful or its naive
+// form: "fdstore", "naive fdstore".
 func StrategyName(strategy string, naive bool) string {
 	if naive {
 		return "naive " + strategy
@@ -63,7 +62,7 @@ func StrategyName(strategy string, naive bool) string {
 	return strategy
 }
 
-// strategyNames lists all of them, careful ones first.
+// strategyNames returns the names of all strategies, careful forms first.
 func strategyNames() (names []string) {
 	for _, naive := range []bool{false, true} {
 		for _, s := range Strategies {
@@ -73,13 +72,13 @@ func strategyNames() (names []string) {
 	return names
 }
 
-// ParseStrategy reads the words of a description for a strategy.
+// ParseStrategy parses the name of a strategy in a description.
 func ParseStrategy(name string) (strategy string, naive, ok bool) {
 	strategy, naive = strings.CutPrefix(name, "naive ")
 	return strategy, naive, slices.Contains(Strategies, strategy)
 }
 
-// Of gives what is expected of a strategy, "" if nothing is.
+// Of returns the expected outcome of a strategy, "" if there is none.
 func (s *Scenario) Of(strategy string, naive bool) string {
 	for _, e := range s.Expect {
 		if e.Strategy == strategy && e.Naive == naive {
@@ -89,8 +88,8 @@ func (s *Scenario) Of(strategy string, naive bool) string {
 	return ""
 }
 
-// Unsaid gives the strategies of which nothing is expected. A restore does not
-// mind; who tries a gallery does, since such a one would be tried by nobody.
+// Unsaid returns the strategies without an expected outcome. regrow conflicts --check
+// refuses a scenario that has one, because that strategy would not be tested.
 func (s *Scenario) Unsaid() []string {
 	return slices.DeleteFunc(strategyNames(), func(name string) bool {
 		strategy, naive, _ := ParseStrategy(name)
@@ -98,7 +97,7 @@ func (s *Scenario) Unsaid() []string {
 	})
 }
 
-// Limits of what a scenario may ask for: small enough for any machine.
+// Limits of a scenario, small enough for any machine.
 const (
 	MaxCallerOpen = 4096
 	MaxRestores   = 8
@@ -118,7 +117,7 @@ func (c *checker) scenario() {
 	number(s.Caller.NoFile, caller.Sub("nofile"), 1, MaxFD)
 	number(s.Caller.Open, caller.Sub("open"), 4, MaxCallerOpen)
 	if limit, open := s.Caller.NoFile.Value, s.Caller.Open; limit > 0 && open.Value >= limit {
-		c.bad(open.Pos, caller.Sub("open"), "%d open descriptors leave no number free below nofile, which is %d, so the caller can do nothing; open fewer than %[2]d, or raise nofile", open.Value, limit)
+		c.bad(open.Pos, caller.Sub("open"), "%d open descriptors leave no number free below nofile, %d; open fewer than %[2]d, or raise nofile", open.Value, limit)
 	}
 	number(s.Caller.Restores, caller.Sub("restores"), 1, MaxRestores)
 	if s.Caller.ServiceFD.Said() {
@@ -128,7 +127,7 @@ func (c *checker) scenario() {
 		path := caller.Sub("inherit_fd").Sub(fd.Key.Value)
 		number(fd.FD, path, 0, MaxCallerOpen)
 		if slices.Contains([]string{"stdin", "stdout", "stderr"}, fd.Key.Value) {
-			c.bad(fd.Key.Pos, path, "the key %s already names a descriptor of the caller's", fd.Key.Value)
+			c.bad(fd.Key.Pos, path, "the key %s always means the caller's own descriptor; use another key", fd.Key.Value)
 		}
 	}
 	if len(s.Expect) > 0 {

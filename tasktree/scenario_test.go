@@ -8,8 +8,8 @@ import (
 	"regrow/tasktree"
 )
 
-// TestScenario holds the rules for scenarios that a program has made: what a
-// description can say wrong is in images/testdata/bad.
+// TestScenario checks the rules for scenarios that a program has made. Scenarios of
+// descriptions are in images/testdata/bad.
 func TestScenario(t *testing.T) {
 	expect := func(outcome string, names ...string) (all []tasktree.Expectation) {
 		for _, name := range names {
@@ -54,7 +54,7 @@ func TestScenario(t *testing.T) {
 		{
 			"no room above the open ones",
 			&tasktree.Scenario{Caller: tasktree.Caller{NoFile: number(120), Open: number(120)}},
-			[]string{"caller.open: 120 open descriptors leave no number free below nofile, which is 120, so the caller can do nothing; open fewer than 120, or raise nofile"},
+			[]string{"caller.open: 120 open descriptors leave no number free below nofile, 120; open fewer than 120, or raise nofile"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,12 +2,12 @@ package tasktree
 
 import "fmt"
 
-// Sharer reports whether the task has no descriptor table of its own, but that of
-// another task ([Task.Owner]).
+// Sharer reports whether the task shares the descriptor table of another task
+// ([Task.Owner]).
 func (t *Task) Sharer() bool { return t.Owner != nil }
 
-// Table gives the task whose descriptor table this one has, and that describes
-// it: the task itself, or the one that it shares with.
+// Table returns the task that describes this one's descriptor table: the task itself, or
+// the task with which it shares the table.
 func (t *Task) Table() *Task {
 	if t.Owner != nil {
 		return t.Owner
@@ -15,7 +15,7 @@ func (t *Task) Table() *Task {
 	return t
 }
 
-// shares applies the rules of shared tables, once every task is known.
+// shares applies the rules of shared tables. All tasks must be known.
 func (c *checker) shares() {
 	var sharers []*Task
 	for _, t := range c.tree.tasks {
@@ -30,7 +30,7 @@ func (c *checker) shares() {
 	for _, t := range c.tree.tasks[1:] {
 		depth[t.Index] = depth[t.Parent.Index] + 1
 	}
-	asks := map[*Task]*Task{} // who asked first for what a task carries
+	asks := map[*Task]*Task{} // by task: the first sharer because of which it is Carried
 	for _, t := range sharers {
 		c.carry(t, depth, asks)
 	}
@@ -39,7 +39,7 @@ func (c *checker) shares() {
 	}
 }
 
-// shareRule looks at what one task says, and notes whose table it has.
+// shareRule checks one task's shares.files and sets its owner.
 func (c *checker) shareRule(t *Task) bool {
 	bad := func(format string, args ...any) bool {
 		c.badShare(t, format, args...)
@@ -62,18 +62,18 @@ func (c *checker) shareRule(t *Task) bool {
 		}
 		return bad("task %q has no table of its own but shares that of %q; write %q", owner.Name, end, end)
 	case len(t.FDs) > 0:
-		return bad("task %q shares the table of task %q, where it is described; drop fds here", t.Name, owner.Name)
+		return bad("task %q shares the table of task %q; list the descriptors there and drop fds here", t.Name, owner.Name)
 	case t.Cloexec.Said():
 		c.bad(t.Cloexec.pos(), c.paths[t.Index].Sub("cloexec"),
-			"task %q shares the table of task %q, where it is described; say there what is close-on-exec, and drop cloexec here", t.Name, owner.Name)
+			"task %q shares the table of task %q; set close-on-exec there and drop cloexec here", t.Name, owner.Name)
 		return false
 	}
 	t.Owner = owner
 	return true
 }
 
-// owner follows a chain of tasks that share, to the name of the one at its end.
-// It reports true if there is none.
+// owner follows a chain of sharers to its end and returns the name of the owner. circle
+// reports that there is none.
 func (c *checker) owner(t *Task) (name string, circle bool) {
 	for range c.tree.tasks {
 		name = t.SharesFiles.Value
@@ -100,8 +100,8 @@ func (c *checker) taskNames() []string {
 	return c.names
 }
 
-// carry finds the way that a table takes from its owner to a sharer: up from both
-// to where the ways meet.
+// carry marks the tasks on the path between a sharer and the owner of its table: from
+// both up to their common ancestor.
 func (c *checker) carry(sharer *Task, depth []int, asks map[*Task]*Task) {
 	a, b := sharer, sharer.Owner
 	for a != b {
@@ -113,7 +113,7 @@ func (c *checker) carry(sharer *Task, depth []int, asks map[*Task]*Task) {
 			a.Carried, asks[a] = sharer.Owner, sharer
 		case sharer.Owner:
 		default:
-			c.badShare(sharer, "the table of task %q would have to pass through task %q, which is forked with that of %q already%s: a task is made with one table (move this task or %[1]q, so that no other table's way leads through %[2]q)",
+			c.badShare(sharer, "the table of task %q must pass through task %q, which is already forked with the table of %q%s, and a task is forked with one table; move task %[1]q or this task, so that the path between them avoids %[2]q",
 				sharer.Owner.Name, a.Name, a.Carried.Name, alsoAt(asks[a].SharesFiles.Pos))
 			return
 		}
@@ -121,15 +121,15 @@ func (c *checker) carry(sharer *Task, depth []int, asks map[*Task]*Task) {
 	}
 }
 
-// leaves refuses a task that would have to leave its table for another one, for
-// its children to share, and to come back to it.
+// leaves refuses a task that would have to leave its shared table, to fork children with
+// another table, and to return to it.
 func (c *checker) leaves(t *Task, asks map[*Task]*Task) {
 	if t.Carried == nil || t.Carried != t.Table() {
 		return
 	}
 	for _, child := range t.Children {
 		if child.Carried != nil && child.Carried != t.Carried {
-			c.badShare(asks[child], "the table of task %q would have to be that of task %q for a while, which is forked with the one of %q and could not come back to it",
+			c.badShare(asks[child], "to fork a child with the table of task %q, task %q would have to leave the table of %q, and a task cannot return to a table; move one of the tasks that share, so that only one table passes through %[2]q",
 				child.Carried.Name, t.Name, t.Carried.Name)
 			return
 		}

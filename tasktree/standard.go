@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// standardNames are what programs take for granted at descriptors 0, 1 and 2.
+// standardNames are the uses of descriptors 0, 1 and 2, which programs take for granted.
 var standardNames = [3]string{"input", "output", "error"}
 
-// standard warns of programs that run without some of the standard descriptors.
-// What they print is lost, and the first file that they open gets one of these numbers,
-// so that error messages may end up in a database.
+// standard warns of programs without some of the standard descriptors. Their output is
+// lost, and the first file that they open gets one of these numbers, so error messages may
+// end up in a database.
 func (c *checker) standard() {
-	tables := map[*Task]standardFDs{} // of owners: many may share a long one
+	tables := map[*Task]standardFDs{} // by owner, since many tasks may share a long table
 	for _, t := range c.tree.tasks {
 		if t.Holds() || c.warnings.full() {
 			continue
@@ -31,7 +31,7 @@ func (c *checker) standard() {
 			}
 			numbers, names = append(numbers, strconv.Itoa(n)), append(names, standardNames[n])
 			if has.closed[n] {
-				closed = ", since exec closes what is close-on-exec"
+				closed = ", because exec closes close-on-exec descriptors"
 			}
 		}
 		if len(numbers) == 0 {
@@ -47,8 +47,8 @@ func (c *checker) standard() {
 	}
 }
 
-// standardFDs tells which standard descriptors a table has for a program, and which
-// ones exec closes.
+// standardFDs are the standard descriptors of a table: those that a program keeps, and
+// those that exec closes.
 type standardFDs struct{ open, closed [3]bool }
 
 func standardOf(t *Task) (has standardFDs) {
@@ -60,15 +60,15 @@ func standardOf(t *Task) (has standardFDs) {
 	return has
 }
 
-// lost says what is lost beside the numbers.
+// lost is the part of the message about lost output.
 func lost(numbers []string) string {
 	if numbers[len(numbers)-1] == "0" {
 		return ""
 	}
-	return "what it prints there is lost, and "
+	return "its output there is lost, and "
 }
 
-// exampleKey gives the key that is most likely wanted: a program's output.
+// exampleKey returns the key that is most likely needed: that of a program's output.
 func exampleKey(numbers []string) string {
 	if slices.Contains(numbers, "1") {
 		return "stdout"
@@ -76,7 +76,7 @@ func exampleKey(numbers []string) string {
 	return map[string]string{"0": "stdin", "2": "stderr"}[numbers[0]]
 }
 
-// inWords gives "a", "a and b" or "a, b and c".
+// inWords returns "a", "a and b" or "a, b and c".
 func inWords(words []string) string {
 	if n := len(words); n > 1 {
 		return strings.Join(words[:n-1], ", ") + " and " + words[n-1]

@@ -2,19 +2,19 @@ package tasktree
 
 import "slices"
 
-// Version is the version of the description that this model stands for.
+// Version is the version of descriptions that this model represents.
 const Version = 1
 
-// Tree is a process tree to restore. Fill in the exported fields (or let
-// package images do it) and call [Tree.Check] before planning. A checked tree
-// is not changed any more and may be read by several goroutines.
+// Tree is a process tree to restore. Fill in the exported fields (or let package images do
+// it) and call [Tree.Check] before planning. A checked tree does not change any more;
+// several goroutines may read it.
 type Tree struct {
 	Source     string          // name of the description, for messages: "tree.yaml", "<stdin>"
 	Dir        string          // folder that relative paths start at; "" is the current one
 	Namespaces []NamespaceItem // new namespaces for the whole tree
 	Files      []*OpenFile     // in the order of the description
 	Root       *Task
-	Scenario   *Scenario // what regrow conflicts is to know beside the tree; nil: nothing
+	Scenario   *Scenario // for regrow conflicts; nil if there is none
 
 	tasks    []*Task // depth first, in the order of the description; set by Check
 	byName   map[string]*OpenFile
@@ -23,19 +23,19 @@ type Tree struct {
 	given    []Given // what Replace has replaced
 }
 
-// Namespace is a kind of namespace that a tree can be given for itself.
+// Namespace is a kind of namespace that a tree can have.
 type Namespace string
 
-// NamespacePID gives the tree pid numbers of its own: its root is pid 1 and
-// pids of the description are numbers in it. See pid_namespaces(7).
+// NamespacePID is a new pid namespace: the root is pid 1, and pids of the description are
+// numbers in it. See pid_namespaces(7).
 const NamespacePID Namespace = "pid"
 
-// NamespaceUser gives the tree a user namespace of its own, in which the caller's
-// user and group are 0 and all others are unknown. It lets an ordinary user have
-// the other namespaces, too. See user_namespaces(7).
+// NamespaceUser is a new user namespace, in which the caller's user and group are 0 and
+// all others are unknown. In it an ordinary user may create the other namespaces. See
+// user_namespaces(7).
 const NamespaceUser Namespace = "user"
 
-// Namespaces lists the kinds that a description may ask for.
+// Namespaces lists the kinds of namespaces of a description.
 var Namespaces = []Namespace{NamespacePID, NamespaceUser}
 
 // NamespaceItem is one entry of the description's namespaces.
@@ -44,23 +44,22 @@ type NamespaceItem struct {
 	Pos  Pos
 }
 
-// HasNamespace reports whether the tree gets a new namespace of that kind.
+// HasNamespace reports whether the tree has a new namespace of that kind.
 func (t *Tree) HasNamespace(n Namespace) bool { return hasNamespace(t.Namespaces, n) }
 
-// HasNamespace reports whether the task begins with a new namespace of that kind.
+// HasNamespace reports whether the task has a new namespace of that kind.
 func (t *Task) HasNamespace(n Namespace) bool { return hasNamespace(t.Namespaces, n) }
 
 func hasNamespace(items []NamespaceItem, n Namespace) bool {
 	return slices.ContainsFunc(items, func(item NamespaceItem) bool { return item.Name == n })
 }
 
-// Tasks lists all tasks depth first in the order of the description, so a
-// parent comes before its children. The position in it is [Task.Index]. It is
-// nil before Check.
+// Tasks returns all tasks depth first in the order of the description, so a parent comes
+// before its children. The index of a task is [Task.Index]. Tasks is nil before Check.
 func (t *Tree) Tasks() []*Task { return t.tasks }
 
-// NamespacePos gives the place that asks for a namespace of that kind; it is not
-// valid if none does.
+// NamespacePos returns the position at which the description asks for a namespace of that
+// kind. It is not valid if the description does not.
 func (t *Tree) NamespacePos(n Namespace) Pos {
 	for _, item := range t.Namespaces {
 		if item.Name == n {
@@ -70,12 +69,12 @@ func (t *Tree) NamespacePos(n Namespace) Pos {
 	return Pos{}
 }
 
-// Warnings lists what Check found that is allowed but likely not meant, such as
-// an open file that no task uses. Sorted by position.
+// Warnings lists what Check found that is allowed but likely a mistake, such as an open
+// file that no task uses. Sorted by position.
 func (t *Tree) Warnings() []Problem { return t.warnings }
 
-// TaskNamed gives the task of that name, or nil. It is nil before Check.
+// TaskNamed returns the task of that name, or nil. It is nil before Check.
 func (t *Tree) TaskNamed(name string) *Task { return t.taskBy[name] }
 
-// FileNamed gives the open file of that name, or nil. It is nil before Check.
+// FileNamed returns the open file of that name, or nil. It is nil before Check.
 func (t *Tree) FileNamed(name string) *OpenFile { return t.byName[name] }

@@ -73,6 +73,6 @@ func TestOpenFile(t *testing.T) {
 
 func TestHasNamespace(t *testing.T) {
 	if tr := tree(nil); tr.HasNamespace(tasktree.NamespacePID) || !inPIDNamespace(tr).HasNamespace(tasktree.NamespacePID) {
-		t.Error("a pid namespace is there if it is listed, and only then")
+		t.Error("HasNamespace must be true exactly if the namespace is listed")
 	}
 }
