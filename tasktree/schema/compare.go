@@ -1,16 +1,16 @@
 package schema
 
-// Difference is a key in which two data differ.
+// Difference is a key with two different values.
 type Difference struct {
 	Path        string // "flags.r", "targets[2].fd"
-	Pos         Pos    // of the first one's value; not valid if it has none
-	First, Then string // as they are shown; "" for what is not there
-	Moves       bool   // programs change the value as they run: see Help.Moves
+	Pos         Pos    // of the first value; not valid if it has none
+	First, Then string // as messages show them; "" for a missing value
+	Moves       bool   // running programs change the value: see Help.Moves
 }
 
-// Compare lists what then has otherwise than first says. Both are of one type.
-// What one of them does not say is not compared, but for entries of a list that
-// the other has more; [Help.Compare] says what counts as equal.
+// Compare lists the values of then that differ from those of first. Both have the same
+// type. A key that is not set in one of them is not compared, except that extra entries of
+// a list are differences. [Help.Compare] says which values count as equal.
 func Compare(first, then Fielder) []Difference {
 	var found []Difference
 	second := entriesOf(then)
@@ -30,7 +30,7 @@ func Compare(first, then Fielder) []Difference {
 		}
 		found = append(found, Difference{Path: e.path, Pos: e.pos, First: e.text, Then: got.text, Moves: e.moves})
 	}
-	for _, e := range second { // more entries of a list
+	for _, e := range second { // extra entries of a list
 		if !said[e.path] && e.said && e.want != Ignore {
 			found = append(found, Difference{Path: e.path, Then: e.text, Moves: e.moves})
 		}

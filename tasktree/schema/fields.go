@@ -1,27 +1,27 @@
 package schema
 
-// Fielder is data whose keys a description has.
+// Fielder is data that is described by keys.
 type Fielder interface {
-	// Fields binds each key once, in the order of the reference page. It may be
-	// called at any time and by several goroutines: it does not change the data
-	// by itself. The visitor writes through the pointers if it decodes.
+	// Fields binds each key once, in the order of the reference page. It may be called at
+	// any time and by several goroutines: it does not change the data itself. A visitor
+	// that decodes writes through the pointers.
 	Fields(f Fields)
 }
 
-// Fields visits the keys of one mapping. Every method binds one key to one
-// variable; the key "" stands for the value itself, where it is no mapping: an
-// entry of a list of texts, for example.
+// Fields visits the keys of one mapping. Each method binds one key to one variable. The
+// key "" binds the value itself if it is not a mapping, for example an entry of a list of
+// strings.
 type Fields interface {
-	// Text is the source text of a scalar: not null, not empty, no NUL byte.
+	// Text is a string: any scalar that is not null, not empty and without NUL bytes.
 	Text(key string, v *Text, h Help)
 
 	// Arg is a Text that may be empty.
 	Arg(key string, v *Text, h Help)
 
-	// Bytes is a text that may be empty and hold any byte.
+	// Bytes is a string of any bytes, which may be empty.
 	Bytes(key string, v *Text, h Help)
 
-	// Word is a Text out of a few.
+	// Word is one of a few words.
 	Word(key string, v *Text, words []string, h Help)
 
 	// Ref is the name of a task or of an open file.
@@ -30,11 +30,11 @@ type Fields interface {
 	// Int is a decimal integer.
 	Int(key string, v *Number, i Int)
 
-	// Uint is a decimal integer for which an int64 is too small.
+	// Uint is a decimal integer that may be too large for an int64.
 	Uint(key string, v *Unsigned, u Uint)
 
-	// Mode is a file mode, 0 to 07777 or [Help.Highest]: octal with a leading 0 or
-	// 0o, or in quotes, with or without these.
+	// Mode is a file mode, 0 to 07777 or [Help.Highest]. It is octal, with a leading 0 or
+	// 0o, or in quotes, with or without such a prefix.
 	Mode(key string, v *Number, h Help)
 
 	// Bool is true or false.
@@ -43,139 +43,139 @@ type Fields interface {
 	// Time is a duration as Go writes it, "1.5s"; not negative.
 	Time(key string, v *Time, h Help)
 
-	// Flags is a list of names out of a table.
+	// Flags is a list of names from a table.
 	Flags(key string, v *Flags, table []Flag, h Help)
 
 	// List is a list of anything. See [Of] and [Texts].
 	List(key string, l List, h Help)
 
-	// Map is a mapping whose keys are names that the description chooses.
+	// Map is a mapping with keys that the description chooses.
 	Map(key string, m Map, h Help)
 
-	// Group is a mapping of its own. at takes its place; body binds its keys.
+	// Group is a mapping. Its position goes into at; body binds its keys.
 	Group(key string, at *Pos, body func(f Fields), h Help)
 
-	// Short lets a scalar stand for a mapping that has nothing but the key, which
-	// must be bound, too. alone says that the key is all that the data has.
+	// Short allows a scalar in place of a mapping that has only this key. The key must be
+	// bound, too. alone reports that the data has no other key.
 	Short(key string, alone bool, h Help)
 
-	// Either is a value that has a short form, a scalar, beside its whole one, a
-	// list or a mapping.
+	// Either is a value with a short form, a scalar, and a whole form, a list or a
+	// mapping.
 	Either(key string, e Either)
 
-	// Choice is a mapping in which the value of one key decides what the other
-	// keys are.
+	// Choice is a mapping in which the value of one key decides which other keys there
+	// are.
 	Choice(key string, c Choice, h Help)
 
-	// Place takes the place of the value of a key, where there is one, and of an
-	// alias in whose stead it stands.
+	// Place sets at to the position of a key's value, and alias to the position of the
+	// alias that stands for it, if there is one.
 	Place(key string, at, alias *Pos)
 }
 
-// Help is what is said of a key.
+// Help is what the reference page and messages say about a key, and rules for its value.
 type Help struct {
-	// Doc is a phrase for the reference page, in Markdown; "" says nothing.
+	// Doc is a phrase for the reference page, in Markdown; "" for none.
 	Doc string
 
-	// Default is what counts if the key is left out, as the page says it.
+	// Default is the value if the key is left out, as the reference page shows it.
 	Default string
 
-	// Want names the form of the value in messages, "a list of the program and
-	// its arguments, such as [ls, -l]"; "" for what the method has by itself.
+	// Want names the form of the value in messages, "a list of the program and its
+	// arguments, such as [ls, -l]"; "" for the default of the method.
 	Want string
 
-	// Item names the form of an entry of a list or a mapping, "a task (a mapping
-	// with name, fds and so on)"; "" for "a mapping". Of a list of flags it is what
-	// one is called, without an article: "signal"; "" for "flag".
+	// Item names the form of an entry of a list or a mapping, "a task (a mapping with
+	// name, fds and so on)"; "" for "a mapping". For a list of flags it is the noun for
+	// one flag, without an article: "signal"; "" for "flag".
 	Item string
 
-	// Empty says what is wrong with a list or mapping without entries, and the
-	// cure; "" if nothing is.
+	// Empty is the message if a list or mapping has no entries: what is wrong, and what
+	// to do. "" if it may be empty.
 	Empty string
 
-	// Word is a scalar that may stand in place of a list, which must be [Worded]
-	// then; "" for none.
+	// Word is a scalar that may replace a list, which must then be [Worded]; "" for
+	// none.
 	Word string
 
-	// Most is how many entries a list has at most, 0 for any number; More says
-	// what is wrong with one beyond.
+	// Most is the largest number of entries of a list, 0 for any number. More is the
+	// message for an entry beyond it.
 	Most int
 	More string
 
-	// Highest is the highest number of a Mode; 0: 07777.
+	// Highest is the largest value of a Mode; 0 means 07777.
 	Highest int64
 
-	// Def names the form of a value that may contain itself: a task, whose
-	// children are tasks.
+	// Def is a name for the form of a value that may contain itself: a task, whose
+	// children are tasks. The JSON Schema needs it.
 	Def string
 
-	// Required: without the key the description is wrong.
+	// Required: the key must be there.
 	Required bool
 
-	// Compare says what a comparison demands.
+	// Compare says which values a comparison accepts.
 	Compare Demand
 
-	// Moves: programs change the value as they run: an offset, what waits in a
-	// pipe. It is compared only where none has run.
+	// Moves: running programs change the value: an offset, data in a pipe. It is
+	// compared only if no program has run.
 	Moves bool
 
-	// Lines: it is written over several lines, not in braces or brackets.
+	// Lines: the value is written over several lines, not in braces or brackets.
 	Lines bool
 
-	// Last: it is written behind the other keys, since it may be long.
+	// Last: the key is written after the other keys, because its value may be long.
 	Last bool
 }
 
-// Demand says when two values of a key are as good as equal.
+// Demand says which values a comparison accepts.
 type Demand uint8
 
 // The demands.
 const (
 	Equal   Demand = iota
-	AtLeast        // the kernel may round up: capacities, buffers
-	Ignore         // it says how the value comes to be and is not there to be read
+	AtLeast        // the kernel may round the value up: capacities, buffers
+	Ignore         // the key says how something is made, which cannot be read afterwards
 )
 
-// Int says which numbers a key takes.
+// Int says which numbers a key accepts.
 type Int struct {
 	Help
 	Lo, Hi int64
 	Unit   string // "bytes"
-	Of     string // what it is a number of, for messages: "a pid"; "" for "a number"
-	Sized  bool   // it may have a unit: 64KiB, 2MiB, 1GiB
+	Of     string // what the number is, for messages: "a pid"; "" for "a number"
+	Sized  bool   // the number may have a unit: 64KiB, 2MiB, 1GiB
 }
 
-// Uint says which unsigned numbers a key takes.
+// Uint says which unsigned numbers a key accepts.
 type Uint struct {
 	Help
 	Hi uint64
 	Of string // as in [Int]
 }
 
-// Either has the two forms of a value, which are about the same data.
+// Either is the two forms of a value. Both set the same data.
 type Either struct {
 	Help
 
-	// Scalar binds the key "" for the short form. Whole binds the other one: a list
-	// or a mapping under the key "".
+	// Scalar binds the key "" for the short form. Whole binds a list or a mapping to the
+	// key "" for the other form.
 	Scalar, Whole func(f Fields)
 
-	// Alone: the short form can say all that the data has.
+	// Alone: the short form can express the present value.
 	Alone bool
 }
 
-// Referent is what a name refers to.
+// Referent is the kind of thing that a name refers to.
 type Referent uint8
 
 // The referents.
 const (
 	ToTask Referent = iota
-	ToFile          // an open file, with its end where it has ends: "jobs.w"
+	ToFile          // an open file, with its end if its kind has ends: "jobs.w"
 )
 
-// List is a list as [Fields] sees it.
+// List is a list that [Fields] visits.
 type List interface {
-	// Len gives the number of entries.
+	// Len returns the number of entries.
 	Len() int
 
 	// Add appends a zero entry.
@@ -185,48 +185,48 @@ type List interface {
 	Item(i int, f Fields)
 }
 
-// Map is a mapping from chosen names, as [Fields] sees it.
+// Map is a mapping from chosen names that [Fields] visits.
 type Map interface {
-	// Len gives the number of entries.
+	// Len returns the number of entries.
 	Len() int
 
-	// Key gives the name of an entry.
+	// Key returns the name of an entry.
 	Key(i int) string
 
-	// Add appends an entry with the given key. If the key cannot be one, it says
-	// so with bad, and gives false.
+	// Add appends an entry with the given key. If the key is invalid, it reports that
+	// with bad and returns false.
 	Add(key Text, bad func(format string, args ...any)) bool
 
 	// Item binds the keys of an entry.
 	Item(i int, f Fields)
 
-	// Keys describes the keys: a regular expression, "" for any text.
+	// Keys returns a regular expression for the keys, "" if any text is valid.
 	Keys() string
 }
 
-// Worded is a [List] that a word may stand for: [Help.Word].
+// Worded is a [List] that a word may replace: [Help.Word].
 type Worded interface {
-	// Word is the variable that takes it.
+	// Word returns the variable for the word.
 	Word() *Text
 }
 
-// Splicer is a [List] or a [Map] that takes over the entries of another of its
-// type: large descriptions are decoded in pieces.
+// Splicer is a [List] or a [Map] that can take the entries of another one. Large
+// descriptions are decoded in pieces.
 type Splicer interface {
 	// Splice appends the entries of from, which is of the same type.
 	Splice(from any)
 }
 
-// Grower is a [List] or a [Map] that makes room for that many entries at once.
+// Grower is a [List] or a [Map] that can allocate room for many entries at once.
 type Grower interface {
-	// Grow is called before the first entry is added.
+	// Grow makes room for n entries. It is called before the first Add.
 	Grow(n int)
 }
 
-// Dropper is a [Map] that leaves out an entry whose value did not decode, so that
-// the rules do not find the same problem again.
+// Dropper is a [Map] that can remove an entry whose value did not decode, so that the
+// rules do not report the same problem again.
 type Dropper interface {
-	// Drop leaves out the last entry.
+	// Drop removes the last entry.
 	Drop()
 }
 
@@ -235,21 +235,21 @@ type Choice interface {
 	// Names lists the types in the order of the reference page.
 	Names() []string
 
-	// Chosen gives the data with the name of its type, nil if there is none.
+	// Chosen returns the name of the chosen type and the data, nil if there is none.
 	Chosen() (name string, data Fielder)
 
-	// Choose takes zero data of a type, which is to be filled in. ok is false if
-	// there is no such type.
+	// Choose sets and returns zero data of a type, to be filled in. ok is false if there
+	// is no type of that name.
 	Choose(name string) (data Fielder, ok bool)
 
-	// Meant gives the name that was likely meant by another one, or "".
+	// Meant returns the name that a wrong name was likely meant to be, or "".
 	Meant(name string) string
 
-	// Spoil is told that some values of the data did not decode.
+	// Spoil records that some values of the data did not decode.
 	Spoil()
 }
 
-// Of makes a list of structs.
+// Of returns a List of structs.
 func Of[T any, P interface {
 	*T
 	Fielder
@@ -272,7 +272,7 @@ func (l *listOf[T, P]) Add() {
 
 func (l *listOf[T, P]) Item(i int, f Fields) { P(&(*l)[i]).Fields(f) }
 
-// Texts makes a list of texts.
+// Texts returns a List of strings.
 func Texts(s *[]Text) List { return (*texts)(s) }
 
 type texts []Text
@@ -281,7 +281,7 @@ func (l *texts) Len() int             { return len(*l) }
 func (l *texts) Add()                 { *l = append(*l, Text{}) }
 func (l *texts) Item(i int, f Fields) { f.Text("", &(*l)[i], Help{}) }
 
-// Said lists the keys that some data says, with those of mappings inside of it:
+// Said lists the paths of the keys that are set, with those of nested mappings:
 // "flags.r".
 func Said(data Fielder) (paths []string) {
 	for _, e := range entriesOf(data) {
@@ -292,11 +292,11 @@ func Said(data Fielder) (paths []string) {
 	return paths
 }
 
-// Shown is a value as messages show it.
+// Shown is a key and its value as messages show them.
 type Shown struct{ Path, Text string }
 
-// Values lists the values that some data says, as messages show them, with those of
-// mappings inside of it.
+// Values lists the values that are set, as messages show them, with those of nested
+// mappings.
 func Values(data Fielder) (values []Shown) {
 	for _, e := range entriesOf(data) {
 		if e.said {
@@ -306,8 +306,8 @@ func Values(data Fielder) (values []Shown) {
 	return values
 }
 
-// Moving lists the keys that programs change as they run, see [Help.Moves], with those
-// of mappings inside of it.
+// Moving lists the paths of the keys that running programs change, see [Help.Moves], with
+// those of nested mappings.
 func Moving(data Fielder) (paths []string) {
 	for _, e := range entriesOf(data) {
 		if e.moves {
@@ -317,8 +317,8 @@ func Moving(data Fielder) (paths []string) {
 	return paths
 }
 
-// Compared lists the keys that a comparison looks at, with those of mappings inside of
-// the data.
+// Compared lists the paths of the keys that a comparison considers, with those of nested
+// mappings.
 func Compared(data Fielder) (paths []string) {
 	for _, e := range entriesOf(data) {
 		if e.want != Ignore {
@@ -328,7 +328,7 @@ func Compared(data Fielder) (paths []string) {
 	return paths
 }
 
-// Keys lists the keys of some data, not those of mappings inside of it.
+// Keys lists the keys of data, without those of nested mappings.
 func Keys(data Fielder) (keys []string) {
 	for _, row := range Rows(data) {
 		keys = append(keys, row.Key)
@@ -336,7 +336,7 @@ func Keys(data Fielder) (keys []string) {
 	return keys
 }
 
-// Place gives the place of the first value that some data says; not valid if none
+// Place returns the position of the first value that is set. It is not valid if no value
 // comes from a description.
 func Place(data Fielder) Pos {
 	for _, e := range entriesOf(data) {

@@ -5,19 +5,19 @@ import (
 	"slices"
 )
 
-// Flag is a name that a list of flags may hold.
+// Flag is a name that a list of flags may contain.
 type Flag struct {
 	Name   string
 	Bits   int
-	Refuse string // why it cannot be given and what to do instead, "" if it can
+	Refuse string // why it is refused and what to do instead; "" if it is allowed
 }
 
 // Flags is a list of flags.
 type Flags struct {
-	Bits  int // all bits or'ed together
+	Bits  int // the bits of all flags
 	Pos   Pos
-	Items []FlagItem // as listed
-	Set   bool       // no flags at all are meant; as in Value, only a program needs it
+	Items []FlagItem // in the order of the description
+	Set   bool       // marks an empty list as said, see Value.Set
 }
 
 // FlagItem is one entry of a list of flags.
@@ -26,16 +26,16 @@ type FlagItem struct {
 	Pos  Pos
 }
 
-// Has reports whether the list names the flag.
+// Has reports whether the list contains the flag.
 func (f Flags) Has(name string) bool {
 	return slices.ContainsFunc(f.Items, func(i FlagItem) bool { return i.Flag.Name == name })
 }
 
-// Said reports whether a description has such a list, or a program has set one.
+// Said reports whether a description has the list, or a program has set it.
 func (f Flags) Said() bool { return f.Set || f.Pos.IsValid() || f.Bits != 0 || len(f.Items) > 0 }
 
-// Names gives the flags by name, as they were listed, or for flags that a program
-// has made, those of the bits. Bits that no name of the table covers are left.
+// Names returns the names of the flags as they were listed, or, for flags that a program
+// has set, the names of their bits. left are the bits without a name in the table.
 func (f Flags) Names(table []Flag) (names []string, left int) {
 	if len(f.Items) > 0 {
 		for _, item := range f.Items {
@@ -44,7 +44,7 @@ func (f Flags) Names(table []Flag) (names []string, left int) {
 		return names, 0
 	}
 	left = f.Bits
-	// O_SYNC holds the bit of O_DSYNC: the flag with the most bits comes first.
+	// Flags with more bits first: O_SYNC includes the bit of O_DSYNC.
 	byBits := slices.Clone(table)
 	slices.SortStableFunc(byBits, func(a, b Flag) int {
 		return bits.OnesCount(uint(b.Bits)) - bits.OnesCount(uint(a.Bits))
@@ -58,7 +58,7 @@ func (f Flags) Names(table []Flag) (names []string, left int) {
 	return names, left
 }
 
-// Named finds a flag of the table.
+// Named returns the flag of that name.
 func Named(name string, table []Flag) (Flag, bool) {
 	i := slices.IndexFunc(table, func(f Flag) bool { return f.Name == name })
 	if i < 0 {
@@ -67,7 +67,7 @@ func Named(name string, table []Flag) (Flag, bool) {
 	return table[i], true
 }
 
-// FlagNames lists the names of a table, the refused ones included.
+// FlagNames lists the names of a table, including refused flags.
 func FlagNames(table []Flag) []string {
 	names := make([]string, len(table))
 	for i, f := range table {

@@ -7,11 +7,11 @@ import (
 	"slices"
 )
 
-// JSONSchema gives the JSON Schema (draft 2020-12) of some data: a value for
-// package encoding/json. The data must be zero; it is used up.
+// JSONSchema returns the JSON Schema (draft 2020-12) of data, a value for package
+// encoding/json. The data must be zero and must not be used afterwards.
 //
-// It demands less than decoding does, since JSON has other scalars than a
-// description: a text may be any scalar, as `run: [sleep, 10]` shows.
+// The schema accepts more than a decoder does, because JSON has other scalars than a
+// description: a string may be any scalar, as in `run: [sleep, 10]`.
 func JSONSchema(data Fielder, id, title string) map[string]any {
 	o := &object{defs: map[string]any{}}
 	schema := o.mapping(data)
@@ -25,11 +25,11 @@ func JSONSchema(data Fielder, id, title string) map[string]any {
 	return schema
 }
 
-// object describes one value: as a mapping, once a key was bound, or as what was
+// object describes one value: as a mapping if keys were bound, or as the value that was
 // bound to the key "".
 type object struct {
 	defs     map[string]any // shared by all
-	value    map[string]any // what the key "" is; nil: a mapping
+	value    map[string]any // of the key ""; nil: a mapping
 	keys     map[string]any
 	required []string
 	short    string
@@ -64,7 +64,7 @@ func (o *object) schema() map[string]any {
 	return s
 }
 
-// pageLink matches a link, which leads nowhere outside of the reference page.
+// pageLink matches a link, which has no target outside of the reference page.
 var pageLink = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
 
 func (o *object) add(key string, h Help, s map[string]any) {
@@ -82,7 +82,7 @@ func (o *object) add(key string, h Help, s map[string]any) {
 	}
 }
 
-// scalars are the types that the source text of a scalar may have for a parser.
+// scalars are the types that parsers give to the source text of a scalar.
 var scalars = []any{"string", "number", "boolean"}
 
 func (o *object) Text(key string, _ *Text, h Help) {
@@ -126,7 +126,7 @@ func (o *object) Either(key string, e Either) {
 
 func (o *object) Mode(key string, _ *Number, h Help) {
 	o.add(key, h, map[string]any{"oneOf": []any{
-		map[string]any{"type": "integer", "minimum": 0}, // 0640 is 640 for some parsers, 416 for others
+		map[string]any{"type": "integer", "minimum": 0}, // 0640 is 640 for some parsers and 416 for others
 		map[string]any{"type": "string", "pattern": "^(0o)?[0-7]+$"},
 	}})
 }
@@ -180,13 +180,13 @@ func (o *object) Map(key string, m Map, h Help) {
 	o.add(key, h, s)
 }
 
-// named describes a value under a name, once.
+// named describes a value with a name, once, and returns a reference to it.
 func (o *object) named(name string, fields func(Fields)) map[string]any {
 	if name == "" {
 		return o.inner(fields)
 	}
 	if _, ok := o.defs[name]; !ok {
-		o.defs[name] = nil // under way: it may contain itself
+		o.defs[name] = nil // in progress: the value may contain itself
 		o.defs[name] = o.inner(fields)
 	}
 	return map[string]any{"$ref": "#/$defs/" + name}

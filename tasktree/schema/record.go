@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// entry is one value of some data: a leaf of the mapping.
+// entry is one value of the data.
 type entry struct {
-	path  string // of keys below the data: "flags.r", "targets[2].fd"
+	path  string // "flags.r", "targets[2].fd"
 	text  string
 	said  bool
 	pos   Pos
@@ -17,7 +17,7 @@ type entry struct {
 	num   int64 // for AtLeast
 }
 
-// record lists the values of some data.
+// record is a visitor that lists the values of data.
 type record struct {
 	at  string
 	all *[]entry
@@ -81,7 +81,7 @@ func (r record) Flags(key string, v *Flags, table []Flag, h Help) {
 	if left != 0 {
 		names = append(names, fmt.Sprintf("%#x", left))
 	}
-	for _, flag := range table { // O_RDONLY is no bit
+	for _, flag := range table { // O_RDONLY has no bits
 		if flag.Bits == 0 && flag.Refuse == "" && len(names) == 0 {
 			names = append(names, flag.Name)
 		}

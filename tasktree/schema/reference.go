@@ -5,20 +5,20 @@ import (
 	"strings"
 )
 
-// Row is what a reference page says of a key.
+// Row is a row of a reference page: one key.
 type Row struct {
 	Key, Doc, Default string
 }
 
-// Rows lists the keys of some data, not those of mappings inside of it. The key
-// that chooses what the others are is not among them.
+// Rows lists the keys of data, without those of nested mappings. The key that chooses the
+// other keys is not included.
 func Rows(data Fielder) []Row {
 	var rows []Row
 	data.Fields((*page)(&rows))
 	return rows
 }
 
-// Markdown writes rows as a table. A column that says nothing is left out.
+// Markdown writes rows as a table. It leaves out an empty column of defaults.
 func Markdown(rows []Row) string {
 	columns := []string{"key", "value", "default"}
 	if !slices.ContainsFunc(rows, func(r Row) bool { return r.Default != "" }) {
@@ -39,7 +39,7 @@ func Markdown(rows []Row) string {
 	return b.String()
 }
 
-// page collects rows.
+// page is a visitor that collects rows.
 type page []Row
 
 var _ Fields = (*page)(nil)

@@ -2,21 +2,21 @@ package schema
 
 import "strconv"
 
-// Reference is a name that some data refers to.
+// Reference is the name of a task or an open file among the values of data.
 type Reference struct {
-	Path string // of its key below the data
+	Path string // of its key
 	To   Referent
-	Name *Text // may be changed, to rename what it refers to
+	Name *Text // may be changed, if the referent is renamed
 }
 
-// References lists the names that the data refers to.
+// References lists the references of data.
 func References(data Fielder) []Reference {
 	var r Referrer
 	return r.Of(data)
 }
 
-// Referrer finds references in many data without allocating for those that have none.
-// The zero value is ready. One goroutine at a time may use it.
+// Referrer finds references. It does not allocate for data without references. The zero
+// value is ready. Only one goroutine may use it at a time.
 type Referrer struct {
 	found []Reference
 	at    string
@@ -24,7 +24,7 @@ type Referrer struct {
 
 var _ Fields = (*Referrer)(nil)
 
-// Of lists the names that the data refers to. The result is valid until the next call.
+// Of lists the references of data. The result is valid until the next call.
 func (r *Referrer) Of(data Fielder) []Reference {
 	r.found, r.at = r.found[:0], ""
 	data.Fields(r)

@@ -10,7 +10,7 @@ import (
 	"regrow/tasktree/schema"
 )
 
-// target and box bind something of every form.
+// target and box bind values of all forms.
 type target struct {
 	Task schema.Text
 	FD   schema.Number
@@ -59,7 +59,7 @@ func (b *box) Fields(f schema.Fields) {
 	})
 }
 
-// owner is a list of numbers; the first one may stand alone.
+// owner is a list of numbers, for which a single number may stand.
 type owner struct{ of *[]schema.Number }
 
 func (o owner) Len() int                    { return len(*o.of) }
@@ -77,7 +77,7 @@ func number(n int64) schema.Number {
 	return schema.Number{Value: n, Pos: schema.Pos{Line: int(n), Col: 1}}
 }
 
-// TestCompare holds what counts as a difference.
+// TestCompare checks which differences are found.
 func TestCompare(t *testing.T) {
 	full := func() *box {
 		return &box{
@@ -102,10 +102,10 @@ func TestCompare(t *testing.T) {
 		{"other flags", func(_, then *box) { then.Flags.Bits = 5 }, []schema.Difference{{Path: "flags", First: "[THREE]", Then: "[ONE, 0x4]"}}},
 		{"entry differs", func(_, then *box) { then.Targets[0].FD = number(5) }, []schema.Difference{{Path: "targets[0].fd", Pos: schema.Pos{Line: 4, Col: 1}, First: "4", Then: "5"}}},
 		{"entry is missing", func(_, then *box) { then.Words = then.Words[:1] }, []schema.Difference{{Path: "words[1]", First: `"y"`}}},
-		{"entry more", func(first, _ *box) { first.Words = first.Words[:1] }, []schema.Difference{{Path: "words[1]", Then: `"y"`}}},
+		{"extra entry", func(first, _ *box) { first.Words = first.Words[:1] }, []schema.Difference{{Path: "words[1]", Then: `"y"`}}},
 		{"not read", func(_, then *box) { then.Name, then.Flags = text(""), schema.Flags{} }, nil},
 		{"no flags", func(_, then *box) { then.Flags = schema.Flags{Set: true} }, []schema.Difference{{Path: "flags", First: "[THREE]", Then: "[]"}}},
-		{"no flags are meant", func(first, _ *box) { first.Flags = schema.Flags{Set: true} }, []schema.Difference{{Path: "flags", First: "[]", Then: "[THREE]"}}},
+		{"first has no flags", func(first, _ *box) { first.Flags = schema.Flags{Set: true} }, []schema.Difference{{Path: "flags", First: "[]", Then: "[THREE]"}}},
 		{"in a group", func(_, then *box) { then.Inner = text("j") }, []schema.Difference{{Path: "lid.inner", First: `"i"`, Then: `"j"`}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -118,7 +118,7 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TestReferences holds that names are found, and can be changed where they stand.
+// TestReferences checks that references are found, and can be changed.
 func TestReferences(t *testing.T) {
 	b := &box{Targets: []target{{Task: text("a")}, {}, {Task: text("b")}}}
 	refs := schema.References(b)
@@ -127,11 +127,11 @@ func TestReferences(t *testing.T) {
 	}
 	refs[1].Name.Value = "c"
 	if b.Targets[2].Task.Value != "c" {
-		t.Error("the data is as before")
+		t.Error("a changed reference did not change the data")
 	}
 }
 
-// TestMarkdown holds the form of a table.
+// TestMarkdown checks the layout of a table.
 func TestMarkdown(t *testing.T) {
 	rows := schema.Rows(&box{})
 	const want = "| key | value | default |\n|---|---|---|\n| `name` | a \\| name, see [there](#there) | required |\n| `content` |  |  |\n| `room` |  | 1 |\n"
@@ -146,7 +146,7 @@ func TestMarkdown(t *testing.T) {
 	}
 }
 
-// TestJSONSchema holds the form of a schema.
+// TestJSONSchema checks the parts of a schema.
 func TestJSONSchema(t *testing.T) {
 	text, err := json.Marshal(schema.JSONSchema(&box{}, "", "A box"))
 	if err != nil {

@@ -5,18 +5,16 @@ import (
 	"time"
 )
 
-// Pos is a place in a description. Line and Col are 1-based; Col counts
-// characters, not bytes. The zero Pos means that the value did not come from a
-// description but from a program.
+// Pos is a position in a description. Line and Col are 1-based; Col counts characters,
+// not bytes. The zero Pos belongs to a value that a program has set.
 type Pos struct {
 	Line, Col int
 }
 
-// IsValid reports whether the position names a place.
+// IsValid reports whether p is a position in a description.
 func (p Pos) IsValid() bool { return p.Line > 0 }
 
-// String gives "LINE:COL", "LINE" where the column is not known, or "" for the
-// zero Pos.
+// String returns "LINE:COL", "LINE" if the column is not known, or "" for the zero Pos.
 func (p Pos) String() string {
 	switch {
 	case !p.IsValid():
@@ -28,8 +26,8 @@ func (p Pos) String() string {
 	}
 }
 
-// Compare orders positions as they stand in the description: negative if p
-// comes before q, 0 if they are the same place.
+// Compare orders positions from the start of the description to its end. It is negative if
+// p is before q, and 0 if both are the same.
 func (p Pos) Compare(q Pos) int {
 	if p.Line != q.Line {
 		return p.Line - q.Line
@@ -37,13 +35,13 @@ func (p Pos) Compare(q Pos) int {
 	return p.Col - q.Col
 }
 
-// Value is a value of the description and its place.
+// Value is a value of a description and its position.
 type Value[T comparable] struct {
 	Value T
 	Pos   Pos
 
-	// Set marks a zero Value that is meant. Only a program needs it: a value
-	// that was decoded has a place, and any other Value speaks for itself.
+	// Set marks a zero Value as said. Only a program needs it: a decoded value has a
+	// position, and a Value that is not zero counts as said anyway.
 	Set bool
 }
 
@@ -53,17 +51,17 @@ func (v Value[T]) Said() bool {
 	return v.Set || v.Pos.IsValid() || v.Value != zero
 }
 
-// Text is a text with its place.
+// Text is a string with its position.
 type Text = Value[string]
 
-// Number is an integer with its place.
+// Number is an integer with its position.
 type Number = Value[int64]
 
-// Unsigned is an integer from 0 on, with its place.
+// Unsigned is an unsigned integer with its position.
 type Unsigned = Value[uint64]
 
-// Bool is true or false with its place.
+// Bool is a boolean with its position.
 type Bool = Value[bool]
 
-// Time is a duration with its place.
+// Time is a duration with its position.
 type Time = Value[time.Duration]
