@@ -1,15 +1,16 @@
-// Package recipe has what kinds of open files and attributes of tasks say of how
-// something comes to be: system calls as plain data, which the planner turns into
-// ops. Calling a [Maker] runs nothing.
+// Package recipe has the steps by which kinds of open files and attributes of tasks are
+// restored: system calls as plain data, which the planner turns into ops. Calling a
+// [Maker] runs nothing.
 //
-// A file is made in three phases, each for all files before the next begins:
+// Files are made in three phases. Each phase ends for all files before the next one
+// begins:
 //
-//	make    the file exists, empty: pipes, sockets with their names, memory files
-//	fill    what waits in it: contents, queues; they may name any open file
-//	shape   what would have been in the way: final flags, seals, shut directions
+//	make    the file exists, without content: pipes, sockets with their names, memory files
+//	fill    its content and queues, which may refer to any open file
+//	shape   its final form: final flags, seals, shut directions, which would prevent filling
 //
-// Steps for which the process that restores has not the right table, user, folder or
-// namespaces are made by a child of it: see [Bench].
+// If the process that restores has not the right table, user, folder or namespaces for a
+// step, a child of it makes the step: see [Bench].
 //
-// The package imports nothing of this module but package schema.
+// The package imports no other package of this module but schema.
 package recipe
