@@ -10,9 +10,9 @@ import (
 	"regrow/tasktree/shrink"
 )
 
-// BenchmarkTree shrinks 300 tasks with 3,000 descriptors of 100 files to what
-// still has a conflict with a naive strategy, and a full table to itself: of that
-// nothing can be left out, which takes the most questions.
+// BenchmarkTree shrinks 300 tasks with 3,000 descriptors of 100 files to a tree that still
+// has a conflict with a naive strategy; and a full table to itself, of which nothing can be
+// left out, so that still is called most often.
 func BenchmarkTree(b *testing.B) {
 	text := func(s string) tasktree.Text { return tasktree.Text{Value: s} }
 	tree := &tasktree.Tree{Root: &tasktree.Task{Name: "root"}}

@@ -6,8 +6,8 @@ import (
 	"regrow/tasktree"
 )
 
-// tree is a tree taken apart: its tasks in a list, each with the place of its
-// parent, so that leaving some out is cheap. It is not changed once made.
+// tree is a tree in parts: a list of tasks, each with the index of its parent, so that it
+// is cheap to leave out some. It is immutable.
 type tree struct {
 	head   tasktree.Tree // without tasks
 	tasks  []*tasktree.Task
@@ -21,7 +21,7 @@ func parts(t *tasktree.Tree) tree {
 	}}
 	for _, task := range t.Tasks() {
 		each := *task
-		each.Cloexec = tasktree.Cloexec{} // the descriptors say it, each for itself: so any may go
+		each.Cloexec = tasktree.Cloexec{} // its descriptors are marked, so each can be left out
 		p.tasks = append(p.tasks, &each)
 		up := -1
 		if task.Parent != nil {
@@ -32,9 +32,8 @@ func parts(t *tasktree.Tree) tree {
 	return p
 }
 
-// build puts a tree together, with the open files that it needs, and
-// reports whether it is valid. Nothing of it is the original's but what nobody
-// changes.
+// build makes a tree of the parts and the open files that they need, and reports whether it
+// is valid. The result shares only immutable data with the original.
 func (p tree) build() (*tasktree.Tree, bool) {
 	t := p.head
 	tasks := make([]*tasktree.Task, len(p.tasks))
@@ -71,11 +70,11 @@ func (p tree) build() (*tasktree.Tree, bool) {
 	return &t, len(t.Check()) == 0
 }
 
-// withoutTasks leaves out the tasks from ... to-1. Their children go to the
-// next task above; if the root goes, its first child is the root of the others.
+// withoutTasks leaves out the tasks from ... to-1. Their children go to the nearest
+// ancestor that is left. If the root is left out, its first child becomes the root.
 func (p tree) withoutTasks(from, to int) tree {
 	c := tree{head: p.head}
-	place := make([]int, len(p.tasks)) // in c: of a task, or of who stands in for it
+	place := make([]int, len(p.tasks)) // index in c of a task, or of its nearest ancestor there
 	for i, task := range p.tasks {
 		up := -1
 		if p.parent[i] >= 0 {
@@ -94,8 +93,7 @@ func (p tree) withoutTasks(from, to int) tree {
 	return c
 }
 
-// withoutDescriptors leaves out the descriptors from ... to-1, counted through
-// all tasks.
+// withoutDescriptors leaves out the descriptors from ... to-1, counted through all tasks.
 func (p tree) withoutDescriptors(from, to int) tree {
 	c := p
 	c.tasks = slices.Clone(p.tasks)
@@ -113,7 +111,7 @@ func (p tree) withoutDescriptors(from, to int) tree {
 	return c
 }
 
-// withTask changes one task, and reports whether that makes the tree smaller.
+// withTask changes one task and reports whether the tree is then smaller.
 func (p tree) withTask(i int, change func(*tasktree.Task)) (tree, bool) {
 	task := *p.tasks[i]
 	task.FDs = slices.Clone(task.FDs)
@@ -125,7 +123,7 @@ func (p tree) withTask(i int, change func(*tasktree.Task)) (tree, bool) {
 	return c, weight(&task) < before
 }
 
-// merged lets the descriptors of one open file name another.
+// merged makes the descriptors of one open file refer to another one.
 func (p tree) merged(from, to *tasktree.OpenFile) tree {
 	c := p
 	c.tasks = slices.Clone(p.tasks)
@@ -142,7 +140,7 @@ func (p tree) merged(from, to *tasktree.OpenFile) tree {
 	return c
 }
 
-// used lists the open files that descriptors name, in the description's order.
+// used lists the open files that descriptors refer to, in the order of the description.
 func (p tree) used() (files []*tasktree.OpenFile) {
 	names := map[string]bool{}
 	for _, task := range p.tasks {
@@ -165,7 +163,7 @@ func (p tree) descriptors() (n int) {
 	return n
 }
 
-// size counts all that can be left out.
+// size counts everything that can be left out.
 func (p tree) size() int {
 	n := len(p.head.Namespaces) + len(p.used())
 	for _, task := range p.tasks {

@@ -6,17 +6,17 @@ import (
 	"regrow/tasktree"
 )
 
-// Tree gives a small tree of which still is true, made of parts of t: t itself
-// is not changed, and if still(t) is false a copy of it is the answer.
+// Tree returns a small tree, made of parts of t, for which still is true. It does not
+// change t. If still(t) is false, it returns a copy of t.
 //
-// Nothing of the result can be left out alone: not a task (its children go to
-// its parent), not a descriptor, not a task's program, environment, folder,
-// pid or another attribute, not a namespace, and no two open files of one kind can be made one. An
-// open file goes with its last descriptor. Descriptors keep their numbers, and
-// everything its position in the description.
+// No single part of the result can be left out: not a task (its children go to its
+// parent), a descriptor, a task's program, environment, folder, pid or another
+// attribute, or a namespace; and no two open files of one kind can be merged. An open
+// file is left out with its last descriptor. Descriptors keep their numbers, and all
+// parts keep their positions.
 //
-// still is called with trees that have passed [tasktree.Tree.Check], one at a
-// time; it may keep and change them. It has to answer alike for like trees.
+// still is called with trees that have passed [tasktree.Tree.Check], one at a time. It
+// may keep and change them. It must return the same result for equal trees.
 //
 // Preconditions: t has passed Check.
 func Tree(t *tasktree.Tree, still func(*tasktree.Tree) bool) *tasktree.Tree {
@@ -50,7 +50,7 @@ func (s *shrinker) holds(c tree) bool {
 	return ok && s.still(built)
 }
 
-// try takes a candidate over if it will do.
+// try accepts a candidate if the condition is true for it.
 func (s *shrinker) try(c tree) bool {
 	if !s.holds(c) {
 		return false
@@ -59,8 +59,8 @@ func (s *shrinker) try(c tree) bool {
 	return true
 }
 
-// tasks leaves out tasks, from the end: what comes late in a description is
-// more often an addition to what comes early than the other way round.
+// tasks leaves out tasks, from the end: the end of a description more often depends on its
+// beginning than the other way round.
 func (s *shrinker) tasks() {
 	leaveOut(func() int { return len(s.best.tasks) }, func(from, to int) bool {
 		return to-from < len(s.best.tasks) && s.try(s.best.withoutTasks(from, to))
@@ -74,7 +74,7 @@ func (s *shrinker) descriptors() {
 	})
 }
 
-// attributes leaves out what else is said of the tree and of its tasks.
+// attributes leaves out namespaces and attributes of tasks.
 func (s *shrinker) attributes() {
 	if len(s.best.head.Namespaces) > 0 {
 		c := s.best
@@ -106,9 +106,9 @@ func (s *shrinker) attributes() {
 	}
 }
 
-// files lets the descriptors of one open file name another of the same kind.
+// files makes the descriptors of one open file refer to another one of the same kind.
 func (s *shrinker) files() {
-	const most = 64 // pairs grow by the square; beyond that a tree is not small anyway
+	const most = 64 // the number of pairs is quadratic, and a larger tree is not small anyway
 	used := s.best.used()
 	if len(used) > most {
 		return
@@ -122,9 +122,9 @@ func (s *shrinker) files() {
 	}
 }
 
-// leaveOut tries to leave out all of n items, then halves, quarters and so on
-// down to single ones. without leaves out the items from ... to-1 and reports
-// whether that will do; n is then smaller.
+// leaveOut tries to leave out all n items, then halves, quarters and so on down to single
+// items. without leaves out the items from ... to-1 and reports whether the condition stays
+// true; n is then smaller.
 func leaveOut(n func() int, without func(from, to int) bool) {
 	for chunk := n(); chunk > 0; chunk /= 2 {
 		for to := n(); to > 0; {

@@ -16,7 +16,7 @@ import (
 
 func text(s string) tasktree.Text { return tasktree.Text{Value: s} }
 
-// show writes what counts of a tree, one task a line.
+// show prints the relevant parts of a tree, one task a line.
 func show(t *tasktree.Tree) string {
 	var b strings.Builder
 	for _, n := range t.Namespaces {
@@ -47,7 +47,7 @@ func show(t *tasktree.Tree) string {
 	return b.String()
 }
 
-// drawTree makes a random checked tree with all that can be left out.
+// drawTree makes a random checked tree with everything that can be left out.
 func drawTree(t *rapid.T) *tasktree.Tree {
 	tree := &tasktree.Tree{Source: "random.yaml"}
 	var ends []string
@@ -87,7 +87,7 @@ func drawTree(t *rapid.T) *tasktree.Tree {
 	}
 	tree.Root = all[0]
 	if problems := tree.Check(); len(problems) > 0 {
-		t.Fatalf("the generator makes an invalid tree: %v", problems)
+		t.Fatalf("the generator has made an invalid tree: %v", problems)
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "sharers") {
 		sharer, owner := rapid.SampledFrom(all).Draw(t, "sharer"), rapid.SampledFrom(all).Draw(t, "owner")
@@ -101,13 +101,13 @@ func drawTree(t *rapid.T) *tasktree.Tree {
 	return tree
 }
 
-// fact is something that is true of a tree or not.
+// fact is a condition that a tree can meet.
 type fact struct {
 	name string
 	true func(*tasktree.Tree) bool
 }
 
-// drawFacts finds facts of a tree: what a conflict could be made of.
+// drawFacts returns facts of a tree, as conflicts could depend on them.
 func drawFacts(t *rapid.T, tree *tasktree.Tree) (facts []fact) {
 	for range rapid.IntRange(0, 4).Draw(t, "facts") {
 		f := fact{}
@@ -173,9 +173,9 @@ func depth(t *tasktree.Task) (n int) {
 	return n
 }
 
-// TestTreeProperty shrinks random trees of which random facts are true: they
-// stay true, nothing alone can be left out any more, nothing has changed its
-// number, and the original is as it was.
+// TestTreeProperty shrinks random trees with random facts as the condition: the facts stay
+// true, no single part can be left out any more, no number has changed, and the original
+// is unchanged.
 func TestTreeProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tree := drawTree(t)
@@ -207,8 +207,7 @@ func TestTreeProperty(t *testing.T) {
 	})
 }
 
-// simpler gives all trees that have one thing less, made in another way than
-// Tree makes them.
+// simpler returns all trees with one part less, made without the code of Tree.
 func simpler(t *tasktree.Tree) map[string]*tasktree.Tree {
 	all := map[string]*tasktree.Tree{}
 	variant := func(what string, change func(tr *tasktree.Tree)) {
@@ -314,8 +313,8 @@ func TestTree(t *testing.T) {
 	}
 }
 
-// TestTreeAttributes leaves out attributes, and descriptors that a list of the task says
-// are close-on-exec.
+// TestTreeAttributes checks that attributes are left out, and descriptors that are
+// close-on-exec by the task's list.
 func TestTreeAttributes(t *testing.T) {
 	root := &tasktree.Task{
 		Name: "root", Cloexec: tasktree.Cloexec{Ranges: []tasktree.Text{text("3"), text("5-9")}},
@@ -343,8 +342,8 @@ func TestTreeAttributes(t *testing.T) {
 	}
 }
 
-// TestTreeAsksFewQuestions shrinks 300 tasks of 10 descriptors to the two that
-// count, and to all of one dense table: the number of questions is what it costs.
+// TestTreeAsksFewQuestions shrinks 300 tasks of 10 descriptors to the two that matter, and
+// to one dense table. It bounds the number of questions, which is the cost.
 func TestTreeAsksFewQuestions(t *testing.T) {
 	tree := &tasktree.Tree{Root: &tasktree.Task{Name: "root"}}
 	for i := range 200 {
