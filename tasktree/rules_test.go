@@ -192,16 +192,16 @@ func TestCheck(t *testing.T) {
 			"NUL bytes", tree(task(9, "a", run(10, "ls", "a\x00b"), env(11, "V", "\x00"), func(t *tasktree.Task) { t.Cwd = text(12, cwdCol, "/\x00") })),
 			[]string{
 				`10:42: tasks[0].run[1]: a NUL byte cannot be part of an argument`,
-				`11:50: tasks[0].env.V: a NUL byte cannot be part of a variable`,
+				`11:50: tasks[0].env.V: a variable cannot contain a NUL byte`,
 				`12:60: tasks[0].cwd: a NUL byte cannot be part of a path`,
 			},
 		},
 		{
 			"bad variables", tree(task(9, "a", run(10, "ls"), env(11, "", "x"), env(12, "A=B", "x"), env(13, "A\x00", "x"))),
 			[]string{
-				`11:50: tasks[0].env: "" is not a variable name: it is empty, or has a = or a NUL byte`,
-				`12:50: tasks[0].env: "A=B" is not a variable name: it is empty, or has a = or a NUL byte`,
-				`13:50: tasks[0].env: "A\x00" is not a variable name: it is empty, or has a = or a NUL byte`,
+				`11:50: tasks[0].env: "" is not a variable name: a name is not empty and contains neither = nor a NUL byte`,
+				`12:50: tasks[0].env: "A=B" is not a variable name: a name is not empty and contains neither = nor a NUL byte`,
+				`13:50: tasks[0].env: "A\x00" is not a variable name: a name is not empty and contains neither = nor a NUL byte`,
 			},
 		},
 		{

@@ -14,7 +14,7 @@ import (
 	"regrow/tasktree/schema"
 )
 
-// TestRegistry holds what all attributes have in common.
+// TestRegistry checks the rules that apply to all attributes.
 func TestRegistry(t *testing.T) {
 	var keys []string
 	for _, k := range tasktree.AttributeKinds() {
@@ -26,14 +26,14 @@ func TestRegistry(t *testing.T) {
 		}
 		keys = append(keys, a.Key())
 		if a.Key() != k.Keys[0] || a.Said() || len(schema.Said(a)) > 0 {
-			t.Errorf("%v: an empty one is called %q and says %v", k.Keys, a.Key(), schema.Said(a))
+			t.Errorf("%v: an empty one has the name %q and says %v", k.Keys, a.Key(), schema.Said(a))
 		}
 		if diff := cmp.Diff(k.Keys, schema.Keys(a)); diff != "" {
 			t.Errorf("registered (-) and bound keys (+):\n%s", diff)
 		}
 		for _, row := range schema.Rows(a) {
 			if row.Doc == "" {
-				t.Errorf("the reference says nothing of the key %q", row.Key)
+				t.Errorf("the key %q has no text for the reference page", row.Key)
 			}
 		}
 	}
@@ -46,7 +46,7 @@ func number(n int64) tasktree.Number {
 	return tasktree.Number{Value: n, Pos: tasktree.Pos{Line: 3, Col: 7}}
 }
 
-// TestCheck holds the rules of those that have data of their own.
+// TestCheck checks the rules of the attributes with data of their own.
 func TestCheck(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -55,11 +55,11 @@ func TestCheck(t *testing.T) {
 	}{
 		{"a mask", &attr.Umask{Mask: number(0o777)}, nil},
 		{"no mask at all", &attr.Umask{Mask: number(0)}, nil},
-		{"more than a mask", &attr.Umask{Mask: number(0o1000)}, []string{"3:7: umask: a mask has 0777 at most: the kernel keeps nothing else of it"}},
+		{"more than a mask", &attr.Umask{Mask: number(0o1000)}, []string{"3:7: umask: a mask is at most 0777: the kernel ignores all other bits"}},
 		{"lowest", &attr.Nice{Value: number(-20)}, nil},
 		{"highest", &attr.Nice{Value: number(19)}, nil},
-		{"too low", &attr.Nice{Value: number(-21)}, []string{"3:7: nice: a nice value is -20 to 19"}},
-		{"too high", &attr.Nice{Value: number(20)}, []string{"3:7: nice: a nice value is -20 to 19"}},
+		{"too low", &attr.Nice{Value: number(-21)}, []string{"3:7: nice: a nice value is from -20 to 19"}},
+		{"too high", &attr.Nice{Value: number(20)}, []string{"3:7: nice: a nice value is from -20 to 19"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
@@ -71,9 +71,9 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// noting is a Wirer that notes the calls, by stage.
+// noting is a Wirer that records the calls, by stage.
 type noting struct {
-	recipe.Wirer // nil: these attributes need no more
+	recipe.Wirer // nil: these attributes need no other methods
 
 	at    []tasktree.Pos
 	stage []recipe.Stage
@@ -86,8 +86,8 @@ func (n *noting) Call(s recipe.Stage, c recipe.Call) {
 	n.stage, n.calls = append(n.stage, s), append(n.calls, c)
 }
 
-// TestWire holds the calls: when a task has children already, so that these inherit
-// nothing, and before it loses rights.
+// TestWire checks the calls and their stage: after the children are forked, so that they
+// do not inherit the value, and before the task loses rights.
 func TestWire(t *testing.T) {
 	for _, c := range []struct {
 		attr tasktree.Attribute
@@ -112,13 +112,13 @@ func TestWire(t *testing.T) {
 	}
 }
 
-// live is a task that shows a mask and a nice value.
+// live is a task with a mask and a nice value.
 type live struct{ err error }
 
 func (l live) Status(string) (string, error) { return "0027", l.err }
 func (l live) Nice() (int, error)            { return -3, l.err }
 
-// TestRead holds that what a task shows is said, and what it does not show is not.
+// TestRead checks that values of a live task are set, and that an error sets none.
 func TestRead(t *testing.T) {
 	umask, nice := &attr.Umask{}, &attr.Nice{}
 	for _, r := range []tasktree.ReadableAttribute{umask, nice} {

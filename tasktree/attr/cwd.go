@@ -9,9 +9,9 @@ import (
 	"regrow/tasktree/schema"
 )
 
-// cwd is the folder of a task, see chdir(2). Its data is a part of the task, since
-// programs are looked for from there; the planner changes to it where it has been
-// looked at.
+// cwd is the current folder of a task, see chdir(2). Its data is a part of [tasktree.Task],
+// because the lookup of programs starts there. The planner writes the call itself, after
+// the folder was checked.
 type cwd tasktree.Task
 
 func init() {

@@ -1,10 +1,9 @@
-// Package attr has the attributes of tasks, one group a file: the keys they are
-// written with, their rules, and the calls by which a task gets them.
+// Package attr implements the attributes of tasks, one group in each file: their keys,
+// their rules, and the calls by which a task sets them.
 //
-// A new attribute is one new file, with a type that implements
-// [tasktree.Attribute] and an init function that registers it. Nothing else has
-// to change: package images decodes and encodes it, the planner puts its calls
-// into the program of the task.
+// A new attribute is one new file, with a type that implements [tasktree.Attribute] and
+// an init function that registers it. Nothing else changes: package images decodes and
+// encodes the attribute, and the planner puts its calls into the task's program.
 //
-// Like the model, the attributes are pure.
+// Like the model, the package is pure.
 package attr

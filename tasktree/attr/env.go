@@ -9,8 +9,8 @@ import (
 	"regrow/tasktree/schema"
 )
 
-// env is the environment of a task. Its data is a part of the task, since PATH says
-// where its program is; it reaches the program with execve(2).
+// env is the environment of a task. Its data is a part of [tasktree.Task], because the
+// lookup of programs uses PATH. The program gets it by execve(2).
 type env tasktree.Task
 
 func init() {
@@ -25,12 +25,12 @@ func (e *env) Fields(f schema.Fields) {
 	f.Map("env", (*variables)(&e.Env), schema.Help{
 		Want: "a mapping from names of variables to values, such as {LANG: C}",
 		Doc: "mapping; added to the caller's environment. The caller's `LISTEN_PID`, `LISTEN_FDS`, `LISTEN_FDNAMES` and `LISTEN_PIDFDID` " +
-			"([sd_listen_fds(3)](https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html)) are about regrow's descriptors and never reach the tree; " +
-			"a task that has the sockets says its own here",
+			"([sd_listen_fds(3)](https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html)) describe regrow's descriptors and never reach the tree; " +
+			"a task that has the sockets sets its own here",
 		Moves: true,
 	})
 	envClear := schema.Bool{Value: e.EnvClear}
-	f.Bool("env_clear", &envClear, schema.Help{Compare: schema.Ignore, Doc: "`true`: start from nothing", Default: "`false`"})
+	f.Bool("env_clear", &envClear, schema.Help{Compare: schema.Ignore, Doc: "`true`: start from an empty environment", Default: "`false`"})
 	if envClear.Pos.IsValid() {
 		e.EnvClear = envClear.Value
 	}
@@ -47,9 +47,9 @@ func (e *env) Check(_ *tasktree.Task, report func(tasktree.Problem)) {
 	for _, v := range e.Env {
 		switch {
 		case v.Name == "" || strings.ContainsAny(v.Name, "=\x00"):
-			report(tasktree.Problem{Pos: v.Pos, Path: "env", Msg: fmt.Sprintf("%q is not a variable name: it is empty, or has a = or a NUL byte", v.Name)})
+			report(tasktree.Problem{Pos: v.Pos, Path: "env", Msg: fmt.Sprintf("%q is not a variable name: a name is not empty and contains neither = nor a NUL byte", v.Name)})
 		case strings.ContainsRune(v.Value, 0):
-			report(tasktree.Problem{Pos: v.Pos, Path: "env." + v.Name, Msg: "a NUL byte cannot be part of a variable"})
+			report(tasktree.Problem{Pos: v.Pos, Path: "env." + v.Name, Msg: "a variable cannot contain a NUL byte"})
 		}
 	}
 }
@@ -57,7 +57,7 @@ func (e *env) Check(_ *tasktree.Task, report func(tasktree.Problem)) {
 // Wire implements [tasktree.Attribute].
 func (*env) Wire(recipe.Wirer) {}
 
-// variables are those of an environment.
+// variables is the list of an environment's variables.
 type variables []tasktree.EnvVar
 
 func (e *variables) Len() int         { return len(*e) }

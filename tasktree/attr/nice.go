@@ -8,8 +8,9 @@ import (
 	"regrow/tasktree/schema"
 )
 
-// Nice is the nice value of a task, see nice(2): -20 has most of the processor, 19
-// least. Below the caller's it needs CAP_SYS_NICE, or an RLIMIT_NICE that allows it.
+// Nice is the nice value of a task, see nice(2): -20 gets the largest share of the
+// processor, 19 the smallest. A value below the caller's needs CAP_SYS_NICE, or an
+// RLIMIT_NICE that allows it.
 type Nice struct {
 	Value tasktree.Number
 }
@@ -37,7 +38,7 @@ func (n *Nice) Said() bool { return n.Value.Said() }
 // Check implements [tasktree.Attribute].
 func (n *Nice) Check(_ *tasktree.Task, report func(tasktree.Problem)) {
 	if n.Value.Value < -20 || n.Value.Value > 19 {
-		report(tasktree.Problem{Pos: n.Value.Pos, Path: "nice", Msg: "a nice value is -20 to 19"})
+		report(tasktree.Problem{Pos: n.Value.Pos, Path: "nice", Msg: "a nice value is from -20 to 19"})
 	}
 }
 

@@ -10,13 +10,13 @@ import (
 	"regrow/tasktree/schema"
 )
 
-// Umask is the file mode creation mask of a task, see umask(2). It does not touch
-// the files that a restore makes, whose mode is exact.
+// Umask is the file mode creation mask of a task, see umask(2). It does not affect files
+// that a restore makes: their modes are exact.
 type Umask struct {
 	Mask tasktree.Number // 0 to 0777
 }
 
-const highestMask = 0o777 // the kernel keeps no other bits
+const highestMask = 0o777 // the kernel ignores other bits
 
 func init() {
 	tasktree.RegisterAttribute(tasktree.AttributeKind{
@@ -42,7 +42,7 @@ func (u *Umask) Said() bool { return u.Mask.Said() }
 // Check implements [tasktree.Attribute].
 func (u *Umask) Check(_ *tasktree.Task, report func(tasktree.Problem)) {
 	if u.Mask.Value&^highestMask != 0 {
-		report(tasktree.Problem{Pos: u.Mask.Pos, Path: "umask", Msg: "a mask has 0777 at most: the kernel keeps nothing else of it"})
+		report(tasktree.Problem{Pos: u.Mask.Pos, Path: "umask", Msg: "a mask is at most 0777: the kernel ignores all other bits"})
 	}
 }
 
