@@ -15,22 +15,22 @@ import (
 	"regrow/tasktree"
 )
 
-// What a description may cost at most.
+// Limits of a description.
 const (
-	MaxBytes = 64 << 20  // of a description
-	MaxNodes = 4_000_000 // values, each alias counted with all that it stands for
+	MaxBytes = 64 << 20  // of the text
+	MaxNodes = 4_000_000 // values, with all aliases expanded
 
-	// Of these, what stands for aliases: a short text can say much with them.
+	// Limits of what aliases expand to: with them a short text can become huge.
 	MaxAliased      = 250_000  // values
-	MaxAliasedBytes = 16 << 20 // of text in them
+	MaxAliasedBytes = 16 << 20 // of text in those values
 
-	maxDepth = 9_000 // of nesting; yaml.v3 stops at 10,000
+	maxDepth = 9_000 // levels of nesting; yaml.v3 stops at 10,000
 )
 
-// Load decodes the description in a file. Relative paths in it start at the
-// file's folder, or at the current one if it has none of its own: see [Open].
+// Load decodes the description in a file. Its relative paths start at the file's
+// folder, or at the current folder if it can be read only once: see [Open].
 //
-// The error is an [*Error] if the description is wrong, else one of opening or
+// The error is an [*Error] if the description is invalid, else one of opening or
 // reading.
 func Load(path string) (*tasktree.Tree, error) {
 	in, err := Open(path)
@@ -41,11 +41,11 @@ func Load(path string) (*tasktree.Tree, error) {
 	return in.Decode()
 }
 
-// Decode reads one description. source names it in messages ("tree.yaml"), dir
-// is the folder that its relative paths start at, "" the current one. The tree
+// Decode reads one description. source is its name in messages ("tree.yaml"). dir is
+// the folder at which its relative paths start, "" the current one. The returned tree
 // has passed [tasktree.Tree.Check].
 //
-// The error is an [*Error] if the description is wrong, else one of reading.
+// The error is an [*Error] if the description is invalid, else one of reading.
 func Decode(r io.Reader, source, dir string) (*tasktree.Tree, error) {
 	var known int64
 	if f, ok := r.(*os.File); ok {
@@ -61,7 +61,7 @@ func Decode(r io.Reader, source, dir string) (*tasktree.Tree, error) {
 	return decode(bytes.TrimPrefix(buffer.Bytes(), []byte("\xef\xbb\xbf")), source, dir, piecesBytes)
 }
 
-// decode decodes a text, in pieces if it has at least so many bytes.
+// decode decodes a text, in pieces if it has at least that many bytes.
 func decode(text []byte, source, dir string, least int) (*tasktree.Tree, error) {
 	d := newDecoder(source, dir)
 	if d.decodePieces(text, least) {
@@ -86,8 +86,8 @@ func decode(text []byte, source, dir string, least int) (*tasktree.Tree, error) 
 	return nil, &Error{Invalid: &tasktree.InvalidError{Source: source, Problems: problems}, lines: lines}
 }
 
-// within gives the end of the text for a position behind it: yaml.v3 puts a
-// value that the text ends without on the line after the last.
+// within moves a position behind the text to the end of the text. yaml.v3 puts a missing
+// value at the end of the text on the line after the last.
 func within(lines []string, pos tasktree.Pos) tasktree.Pos {
 	if pos.Line <= len(lines) {
 		return pos
@@ -95,31 +95,32 @@ func within(lines []string, pos tasktree.Pos) tasktree.Pos {
 	return tasktree.Pos{Line: len(lines), Col: utf8.RuneCountInString(lines[len(lines)-1]) + 1}
 }
 
-// decoder collects the tree and what is wrong with it.
+// decoder collects the tree and its problems.
 type decoder struct {
 	tree     *tasktree.Tree
 	problems []tasktree.Problem
-	more     bool // there were more than tasktree.MaxProblems
+	more     bool // there are more than tasktree.MaxProblems
 	nodes    int
 	aliased  *aliased
-	anchors  bool            // there is an anchor
-	aliases  bool            // there is an alias
-	silent   map[string]bool // paths of values that did not decode, or are missing: reported
-	keys     []string        // that the declarations of open mappings have asked for
+	anchors  bool            // the text has an anchor
+	aliases  bool            // the text has an alias
+	silent   map[string]bool // paths of values that are missing or did not decode, which was reported
+	keys     []string        // that the declarations of the mappings in progress have bound
 	spare    []*visit
-	lines    int // of the description before the text
+	lines    int // of the description before this piece
 	runs     map[tasktree.Pos]*run
 }
 
-// aliased counts what stands for aliases. Decoders of pieces share it.
+// aliased counts the values and bytes to which aliases expand. The decoders of pieces
+// share it.
 type aliased struct{ values, bytes atomic.Int64 }
 
 func newDecoder(source, dir string) *decoder {
 	return &decoder{tree: &tasktree.Tree{Source: source, Dir: dir}, aliased: &aliased{}}
 }
 
-// report adds a problem at the path of a node. Its words are put together only if
-// somebody will read them.
+// report adds a problem at the path of a node. The message is formatted only if the list is
+// not full.
 func (d *decoder) report(pos tasktree.Pos, at node, format string, args ...any) {
 	if d.full() {
 		d.more = true
@@ -128,7 +129,8 @@ func (d *decoder) report(pos tasktree.Pos, at node, format string, args ...any) 
 	d.problems = append(d.problems, tasktree.Problem{Pos: pos, Path: at.path(), Msg: fmt.Sprintf(format, args...)})
 }
 
-// parse gives the top node of the one document, or nil after a report.
+// parse returns the top node of the only document. If there is none, it reports a problem
+// and returns nil.
 func (d *decoder) parse(text []byte) *yaml.Node {
 	if len(text) > MaxBytes {
 		d.report(tasktree.Pos{}, node{}, "the description is longer than %d MiB", MaxBytes>>20)
@@ -148,7 +150,7 @@ func (d *decoder) parse(text []byte) *yaml.Node {
 		d.broke(syntax.Locate(text, err))
 		return nil
 	}
-	var second yaml.Node // what is wrong with the first is of interest all the same
+	var second yaml.Node // the problems of the first document are still reported
 	switch err := dec.Decode(&second); {
 	case errors.Is(err, io.EOF):
 	case err != nil:
@@ -164,13 +166,13 @@ func (d *decoder) parse(text []byte) *yaml.Node {
 	return root
 }
 
-// broke reports a text that is no YAML.
+// broke reports a text that is not YAML.
 func (d *decoder) broke(p syntax.Problem) {
 	d.report(tasktree.Pos{Line: p.Line, Col: p.Col}, node{}, "%s", p.Msg)
 }
 
-// affordable walks everything as the decoder will, aliases followed, and
-// reports cycles, depth and sheer number. It reports once.
+// affordable walks the nodes as the decoder will, with aliases followed, and reports
+// cycles, too much depth and too many values. It reports one problem at most.
 func (d *decoder) affordable(n *yaml.Node, open map[*yaml.Node]bool, depth int, aliased bool) bool {
 	at := tasktree.Pos{Line: n.Line, Col: n.Column}
 	if aliased && (d.aliased.values.Add(1) > MaxAliased || d.aliased.bytes.Add(int64(len(n.Value))) > MaxAliasedBytes) {
@@ -209,17 +211,18 @@ func (d *decoder) affordable(n *yaml.Node, open map[*yaml.Node]bool, depth int, 
 	return true
 }
 
-// full reports whether no more problems are wanted.
+// full reports whether the list of problems is full.
 func (d *decoder) full() bool { return len(d.problems) >= tasktree.MaxProblems }
 
-// stop reports the same to who would go on, and notes that not all was looked at.
+// stop reports whether decoding should stop because the list is full. It records that the
+// list is not complete.
 func (d *decoder) stop() bool {
 	d.more = d.more || d.full()
 	return d.more
 }
 
-// unread notes a value that did not decode: what the rules make of its zero value
-// is of no interest.
+// unread records a value that did not decode, so that problems of its zero value are not
+// reported.
 func (d *decoder) unread(path string) {
 	if d.silent == nil {
 		d.silent = map[string]bool{}
@@ -229,7 +232,7 @@ func (d *decoder) unread(path string) {
 	}
 }
 
-// didYouMean gives a hint for a problem that will be read.
+// didYouMean returns a hint, unless the list of problems is full.
 func (d *decoder) didYouMean(word string, candidates []string) string {
 	if d.full() {
 		return ""
@@ -248,8 +251,8 @@ func (d *decoder) document(v node) {
 	}
 }
 
-// check applies the rules of the model and takes over what they find, but for
-// what only follows from a value that did not decode.
+// check applies the rules of the model and adds their problems, except those that only
+// follow from a value that did not decode.
 func (d *decoder) check() {
 	if d.more {
 		return

@@ -14,16 +14,17 @@ import (
 	"regrow/tasktree/schema"
 )
 
-// Encode writes a description of a tree: [Decode] makes an equal tree of it, but
-// for the positions. It is for trees that a program has made, so [Tree.Check] is
-// not asked for: what is wrong with a tree is wrong with its description, too.
+// Encode writes the description of a tree. [Decode] makes an equal tree of it, except
+// for the positions. The tree need not have passed [tasktree.Tree.Check]: an invalid
+// tree has an invalid description.
 //
-// Relative paths are written as they are, so the description belongs into the
-// folder [tasktree.Tree.Dir]. Of variables with one name only the last is
-// written, since it is the one that counts.
+// Relative paths are written unchanged, so the description belongs into the folder
+// [tasktree.Tree.Dir]. Of several variables with one name only the last is written,
+// which is the one that counts.
 //
-// The error is one of writing, or says what has no form in a description: a kind
-// of open file that package kind does not know, bits of flags that have no name.
+// The error is one of writing, or names parts of the tree that a description cannot
+// express: a kind of open file that package kind does not know, bits of flags without a
+// name.
 func Encode(w io.Writer, t *tasktree.Tree) error {
 	e := &encoder{}
 	top := e.mapping(0, 0, "", documentOf(t).Fields)
@@ -42,7 +43,7 @@ func Encode(w io.Writer, t *tasktree.Tree) error {
 	return nil
 }
 
-// encoder collects what cannot be written.
+// encoder collects the errors.
 type encoder struct {
 	errs []error
 }
@@ -51,21 +52,21 @@ func (e *encoder) errorf(format string, args ...any) {
 	e.errs = append(e.errs, fmt.Errorf("images: "+format, args...))
 }
 
-// writing encodes one value by the declaration of what it is.
+// writing encodes one value by its declaration.
 type writing struct {
 	e     *encoder
 	entry *yaml.Node   // the mapping
-	value *yaml.Node   // what is bound to the key "", or stands for the mapping
-	last  []*yaml.Node // keys and values behind all others
+	value *yaml.Node   // of the key "", or of the key that stands for the mapping
+	last  []*yaml.Node // keys and values that come after all others
 	short string       // the key whose value stands for the mapping
-	depth int          // of lists over several lines around it
-	group bool         // without what is said in it, it is not written: nothing is demanded
-	of    string       // what has the keys, for messages: `open file "log": `
+	depth int          // number of enclosing lists that are written over several lines
+	group bool         // a group, which is left out if none of its keys is set
+	of    string       // what has the keys, in messages: `open file "log": `
 }
 
 var _ schema.Fields = (*writing)(nil)
 
-// mapping gives the node of a value.
+// mapping returns the node of a value.
 func (e *encoder) mapping(style yaml.Style, depth int, of string, fields func(schema.Fields)) *yaml.Node {
 	w := &writing{e: e, entry: &yaml.Node{Kind: yaml.MappingNode, Style: style}, depth: depth, of: of}
 	fields(w)
@@ -87,7 +88,7 @@ func (w *writing) put(key string, value *yaml.Node, h schema.Help) {
 	}
 }
 
-// demands reports whether a key is written whatever its value is.
+// demands reports whether a key is written even if it is not set.
 func (w *writing) demands(key string, h schema.Help) bool {
 	return key == "" || h.Required && !w.group
 }
@@ -132,7 +133,7 @@ func (w *writing) Uint(key string, v *schema.Unsigned, u schema.Uint) {
 // Mode implements [schema.Fields].
 func (w *writing) Mode(key string, v *schema.Number, h schema.Help) {
 	if v.Said() || w.demands(key, h) {
-		w.put(key, word(fmt.Sprintf("%#o", v.Value)), h) // 0 as it is
+		w.put(key, word(fmt.Sprintf("%#o", v.Value)), h) // "0" for 0
 	}
 }
 
@@ -166,8 +167,9 @@ func (w *writing) Flags(key string, v *schema.Flags, table []schema.Flag, h sche
 	w.put(key, list, h)
 }
 
-// blockLevels is how deep tasks are written over several lines. Deeper ones
-// stand in one: the indentation of a thousand levels would be most of the text.
+// blockLevels is the number of levels of tasks that are written over several lines. Deeper
+// ones are written in one line: with a thousand levels, most of the text would be
+// indentation.
 const blockLevels = 16
 
 func (w *writing) style(h schema.Help, depth int) yaml.Style {
@@ -221,7 +223,7 @@ func (w *writing) Group(key string, _ *schema.Pos, body func(schema.Fields), h s
 	}
 }
 
-// fieldsOf makes data of a form of its own.
+// fieldsOf is data that is defined by its declaration alone.
 type fieldsOf func(f schema.Fields)
 
 // Fields implements [schema.Fielder].
@@ -262,7 +264,7 @@ func (w *writing) Choice(key string, c schema.Choice, h schema.Help) {
 // Place implements [schema.Fields].
 func (*writing) Place(string, *schema.Pos, *schema.Pos) {}
 
-// encodes reports whether an open file has a form in a description.
+// encodes reports whether a description can express an open file.
 func (e *encoder) encodes(f *tasktree.OpenFile) bool {
 	if f.Spec == nil {
 		e.errorf("open file %q has no type", f.Name)
@@ -273,21 +275,20 @@ func (e *encoder) encodes(f *tasktree.OpenFile) bool {
 		return false
 	}
 	if _, ok := kind.Lookup(f.Spec.Kind()); !ok {
-		e.errorf("open file %q: no description has the type %q", f.Name, f.Spec.Kind())
+		e.errorf("open file %q: the type %q is unknown", f.Name, f.Spec.Kind())
 		return false
 	}
 	return true
 }
 
-// word is a scalar that must stand without quotes.
+// word is a scalar without quotes.
 func word(s string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Value: s} }
 
-// needsNoQuotes matches texts that are themselves in any place of a description.
-// Others would need less than double quotes, too, but those have an escape for
-// every character.
+// needsNoQuotes matches strings that need no quotes anywhere in a description. All others
+// are written in double quotes, which have an escape for every character.
 var needsNoQuotes = regexp.MustCompile(`^-{0,2}[A-Za-z0-9_/.][A-Za-z0-9_/.+=@%~-]*$`)
 
-// scalar is a text. One that is not UTF-8 becomes !!binary.
+// scalar is a string. If it is not UTF-8, yaml.v3 writes it as !!binary.
 func scalar(s string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.ScalarNode, Value: s}
 	if !needsNoQuotes.MatchString(s) {

@@ -16,10 +16,9 @@ import (
 	"regrow/tasktree/kind"
 )
 
-// sameTree compares trees but for where in a description they stand, and for
-// what Check derives.
+// sameTree compares trees except for positions and for the fields that Check derives.
 var sameTree = cmp.Options{
-	// Whether something was said at all counts, as for modes.
+	// A value that is said differs from one that is not, for example a mode.
 	cmp.Comparer(func(a, b tasktree.Pos) bool { return a.IsValid() == b.IsValid() }),
 	cmpopts.IgnoreFields(tasktree.Text{}, "Set"),
 	cmpopts.IgnoreFields(tasktree.Number{}, "Set"),
@@ -30,7 +29,7 @@ var sameTree = cmp.Options{
 	cmpopts.EquateEmpty(),
 }
 
-// comesBack encodes a tree, and demands that decoding gives the same one.
+// comesBack encodes a tree and checks that decoding it returns an equal tree.
 func comesBack(t *testing.T, tree *tasktree.Tree, options ...cmp.Option) string {
 	t.Helper()
 	var text strings.Builder
@@ -42,7 +41,7 @@ func comesBack(t *testing.T, tree *tasktree.Tree, options ...cmp.Option) string 
 		t.Fatalf("%v\n%s", err, text.String())
 	}
 	if diff := cmp.Diff(tree, again, append(options, sameTree)...); diff != "" {
-		t.Fatalf("the tree (-) and what came back (+):\n%s\n%s", diff, text.String())
+		t.Fatalf("the tree (-) and the decoded tree (+):\n%s\n%s", diff, text.String())
 	}
 	if len(tree.Tasks()) != len(again.Tasks()) || len(tree.Warnings()) != len(again.Warnings()) {
 		t.Fatalf("%d tasks and warnings %v, then %d and %v", len(tree.Tasks()), tree.Warnings(), len(again.Tasks()), again.Warnings())
@@ -50,8 +49,8 @@ func comesBack(t *testing.T, tree *tasktree.Tree, options ...cmp.Option) string 
 	return text.String()
 }
 
-// FuzzDecode feeds anything: it must not panic, what is valid encodes back to an
-// equal tree, and what is wrong must have sorted problems inside the text.
+// FuzzDecode decodes any text. Decode must not panic; a valid description encodes to an
+// equal tree; the problems of an invalid one are sorted and have positions in the text.
 func FuzzDecode(f *testing.F) {
 	for _, text := range descriptions(f) {
 		f.Add(text)
@@ -80,7 +79,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// TestEncode holds the form of what is written.
+// TestEncode checks the layout of a description.
 func TestEncode(t *testing.T) {
 	text := func(s string) tasktree.Text { return tasktree.Text{Value: s} }
 	tree := &tasktree.Tree{
@@ -124,7 +123,7 @@ func TestEncode(t *testing.T) {
 	if problems := tree.Check(); len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	// What a program sets has no place, and no list of names.
+	// Values that a program sets have no position, and flags no list of names.
 	got := comesBack(t, tree,
 		cmpopts.IgnoreTypes(tasktree.Pos{}), cmpopts.IgnoreFields(kind.Flags{}, "Items"), cmpopts.IgnoreFields(tasktree.Task{}, "Env"))
 	const want = `version: 1
@@ -162,13 +161,13 @@ tasks:
 	}
 }
 
-// TestEncodeRefuses holds what has no form in a description.
+// TestEncodeRefuses checks the errors for trees that a description cannot express.
 func TestEncodeRefuses(t *testing.T) {
 	root := &tasktree.Task{Name: "a"}
 	for want, tree := range map[string]*tasktree.Tree{
 		`open file "f" has no type`:                {Root: root, Files: []*tasktree.OpenFile{{Name: "f"}}},
 		`open file "f": flags: the bits 0x8000000`: {Root: root, Files: []*tasktree.OpenFile{{Name: "f", Spec: &kind.Reg{Flags: kind.Flags{Bits: 1<<27 | unix.O_RDWR}}}}},
-		`no description has the type "odd"`:        {Root: root, Files: []*tasktree.OpenFile{{Name: "f", Spec: &odd{}}}},
+		`open file "f": the type "odd" is unknown`: {Root: root, Files: []*tasktree.OpenFile{{Name: "f", Spec: &odd{}}}},
 	} {
 		err := Encode(new(strings.Builder), tree)
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -177,8 +176,8 @@ func TestEncodeRefuses(t *testing.T) {
 	}
 }
 
-// TestEncodeGiven holds that a tree in which a descriptor of the caller's replaces an
-// open file is not written as if it did not.
+// TestEncodeGiven checks that a tree in which a descriptor of the caller's replaces an
+// open file is refused, and not encoded without that.
 func TestEncodeGiven(t *testing.T) {
 	tree, err := Decode(strings.NewReader("version: 1\nfiles: {log: {type: reg, path: /x}}\ntasks: [{name: a, fds: {1: log}}]\n"), "tree.yaml", "")
 	if err != nil {
@@ -194,7 +193,7 @@ func TestEncodeGiven(t *testing.T) {
 	comesBack(t, tree)
 }
 
-// odd is a kind that nobody has registered.
+// odd is a kind that is not registered.
 type odd struct{ kind.Inherit }
 
 func (*odd) Kind() string { return "odd" }

@@ -7,8 +7,8 @@ import (
 	"unicode/utf16"
 )
 
-// TestEncodings holds what is said of texts that are not UTF-8, with and without a
-// mark at their begin.
+// TestEncodings checks the messages for texts that are not UTF-8, with and without a byte
+// order mark.
 func TestEncodings(t *testing.T) {
 	const text = "version: 1\ntasks: [{name: a}] # \u00e9 \U0001F600\n"
 	units := func(size int, swap bool, s string) string {
@@ -46,7 +46,7 @@ func TestEncodings(t *testing.T) {
 		{"a zero", "v\x00ersion: 1\n", "1:2: control character U+0000; write it as an escape in double quotes"},
 		{"zeros", "\x00\x00\x00\x00", "1:1: control character U+0000; write it as an escape in double quotes"},
 		{"a short text", "v\x00", "1:2: control character U+0000; write it as an escape in double quotes"},
-		{"another encoding", "# caf\xe9\n" + text, "1:6: byte 0xe9 is not UTF-8; write such a value as !!binary with base64"},
+		{"another encoding", "# caf\xe9\n" + text, "1:6: byte 0xe9 is not UTF-8; write the value as !!binary in base64"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := ""

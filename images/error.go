@@ -9,18 +9,18 @@ import (
 	"regrow/tasktree"
 )
 
-// Error says what is wrong with a description, with the lines that it is about.
-// It wraps a [*tasktree.InvalidError], which has the problems as data.
+// Error contains the problems of a description, and its lines. It wraps a
+// [*tasktree.InvalidError], which has the problems as data.
 type Error struct {
 	Invalid *tasktree.InvalidError
 	lines   []string // of the source, without line ends
 }
 
-// Unwrap gives the [*tasktree.InvalidError].
+// Unwrap returns the [*tasktree.InvalidError].
 func (e *Error) Unwrap() error { return e.Invalid }
 
-// Error gives, for each problem, "SOURCE:LINE:COL: PATH: MESSAGE", and below it,
-// indented, the source line with a caret under the place.
+// Error returns "SOURCE:LINE:COL: PATH: MESSAGE" for each problem, and below it, indented,
+// the source line with a caret under the position.
 func (e *Error) Error() string {
 	var b strings.Builder
 	at := &cursor{lines: e.lines}
@@ -37,16 +37,17 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// cursor finds places in their order: a line may be long, and have many problems.
+// cursor finds positions in ascending order, so that many problems in one long line take
+// linear time.
 type cursor struct {
 	lines []string
-	pos   tasktree.Pos // where it is; columns from 1
-	byte  int          // the same place in the line
+	pos   tasktree.Pos // 1-based
+	byte  int          // the same position as an offset in the line
 }
 
-// window gives the line from at most before characters before a column on, and
-// how many characters were left out. Positions must not come before earlier ones
-// by more than that.
+// window returns the line from at most before characters before pos on, and the number of
+// characters that were left out. A position may come before an earlier one, but not by
+// more than before.
 func (c *cursor) window(pos tasktree.Pos, before int) (line string, left int) {
 	if start := max(1, pos.Col-before); c.pos.Line != pos.Line || c.pos.Col > start {
 		c.pos, c.byte = tasktree.Pos{Line: pos.Line, Col: 1}, 0
@@ -60,9 +61,9 @@ func (c *cursor) window(pos tasktree.Pos, before int) (line string, left int) {
 	return line[c.byte:], c.pos.Col - 1
 }
 
-// caret shows a line, or the part of it around the column (1-based, in
-// characters; 0: none is known), with a caret below. Tabs become one space, so
-// that the caret stands where it should on any terminal.
+// caret shows a line, or the part of it around the column (1-based, in characters; 0 if not
+// known), with a caret below. Tabs become one space, so that the caret has the right
+// position on any terminal.
 func (c *cursor) caret(pos tasktree.Pos) string {
 	const before, width, indent = 50, 76, "    "
 	var shown strings.Builder
@@ -96,7 +97,7 @@ func (c *cursor) caret(pos tasktree.Pos) string {
 	return text
 }
 
-// printable gives what stands for a character on a terminal.
+// printable returns the text for a character on a terminal.
 func printable(c rune) string {
 	switch {
 	case c == '\t':
@@ -109,7 +110,7 @@ func printable(c rune) string {
 	return string(c)
 }
 
-// cells gives the width of a text in a terminal: wide characters take two.
+// cells returns the width of a text on a terminal: wide characters take two cells.
 func cells(s string) int {
 	n := 0
 	for _, c := range s {

@@ -13,30 +13,30 @@ import (
 	"regrow/tasktree/schema"
 )
 
-// visit decodes one value by the declaration of what it is: a mapping, once a key
-// was asked for, or what is bound to the key "".
+// visit decodes one value by its declaration: a mapping if keys were bound, or the value
+// bound to the key "".
 type visit struct {
 	d      *decoder
 	v      node
-	got    fields // of the mapping, once opened
+	got    fields // of the mapping, if opened
 	opened bool
 	want   string // the form of the mapping, for messages
 	short  string // the key that the value stands for, if it is a scalar
-	owner  string // "a pipe": who has the keys, where others have other ones
-	quiet  bool   // what the keys are is not known
-	keys   int    // where the keys of this mapping begin in decoder.keys
+	owner  string // "a pipe": what has these keys, if the type decides that
+	quiet  bool   // the valid keys are not known
+	keys   int    // index in decoder.keys of the first key of this mapping
 }
 
 var _ schema.Fields = (*visit)(nil)
 
-// decode decodes a value by its declaration. want names the form of a mapping.
+// decode decodes a value by its declaration. want describes a mapping in messages.
 func (d *decoder) decode(v node, want string, fields func(schema.Fields)) {
 	m := d.begin(v, want)
 	fields(m)
 	d.end(m)
 }
 
-// begin gives a visit of a value; end takes it back. Visits end in the reverse order.
+// begin returns a visit of a value; end ends it. Visits end in the reverse order.
 func (d *decoder) begin(v node, want string) *visit {
 	var m *visit
 	if n := len(d.spare); n > 0 {
@@ -51,11 +51,11 @@ func (d *decoder) begin(v node, want string) *visit {
 func (d *decoder) end(m *visit) {
 	m.finish()
 	d.keys = d.keys[:m.keys]
-	*m = visit{} // it would keep the nodes of its piece of the text
+	*m = visit{} // or it would keep the nodes of its piece of the text alive
 	d.spare = append(d.spare, m)
 }
 
-// finish reports the keys that nothing asked for.
+// finish reports the keys that were not bound.
 func (m *visit) finish() {
 	if m.quiet || m.v.n == nil {
 		return
@@ -76,7 +76,7 @@ func (m *visit) finish() {
 	}
 }
 
-// find gives the entry of a key.
+// find returns the entry of a key.
 func (m *visit) find(key string, h *schema.Help) (field, bool) {
 	if key == "" {
 		return field{key: m.v, value: m.v}, true
@@ -103,7 +103,7 @@ func (m *visit) get(key string, h *schema.Help) (node, bool) {
 	return f.value, ok
 }
 
-// missing reports a key that must be there.
+// missing reports a required key that is missing.
 func (m *visit) missing(key, more string) {
 	m.v.bad("the key %q is missing%s", key, more)
 	m.d.unread(m.v.path() + "." + key)
@@ -123,7 +123,7 @@ func or(want, usual string) string {
 	return usual
 }
 
-// set takes a value that has decoded.
+// set sets a value if it has decoded.
 func set[T comparable](v *schema.Value[T], got schema.Value[T], ok bool) {
 	if ok {
 		*v = got
@@ -281,7 +281,7 @@ func (m *visit) says(keys []string) bool {
 	return false
 }
 
-// items decodes the entries of a list.
+// items decodes the items of a list.
 func (d *decoder) items(v node, l schema.List, h schema.Help) {
 	if h.Empty != "" && v.list() && len(v.n.Content) == 0 {
 		v.bad("the list is empty; %s", h.Empty)

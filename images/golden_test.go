@@ -16,7 +16,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden messages")
 
-// TestBad holds what is said of each bad description.
+// TestBad checks the message of each bad description.
 func TestBad(t *testing.T) {
 	paths, err := filepath.Glob("testdata/bad/*.yaml")
 	if err != nil || len(paths) < 40 {
@@ -50,7 +50,7 @@ func TestBad(t *testing.T) {
 	}
 }
 
-// TestScalars holds what the rules make of scalars that YAML takes otherwise.
+// TestScalars checks scalars that YAML itself would convert to other values.
 func TestScalars(t *testing.T) {
 	tree, err := Decode(strings.NewReader("\ufeff"+`version: 1
 files:
@@ -78,14 +78,14 @@ tasks:
 		t.Errorf("task %+v", task)
 	}
 	if task.FDs[1].Open == task.FDs[2].Open {
-		t.Error("an alias is an open file of its own, not the same one")
+		t.Error("an alias of an entry must be an open file of its own")
 	}
 	if pos := task.FDs[1].Pos; pos != (tasktree.Pos{Line: 8, Col: 22}) {
 		t.Errorf("position %v", pos)
 	}
 }
 
-// TestModes holds which scalars are modes, and which.
+// TestModes checks which scalars are modes, and their values.
 func TestModes(t *testing.T) {
 	for mode, want := range map[string]int64{
 		"0644": 0o644, "0o644": 0o644, `"644"`: 0o644, `"0644"`: 0o644, `"0o644"`: 0o644, "'0o0'": 0, "0": 0, "07777": 0o7777,
@@ -102,7 +102,7 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// TestDeep feeds nesting that must end soon and without a crash.
+// TestDeep checks that deep nesting is refused quickly and without a crash.
 func TestDeep(t *testing.T) {
 	for _, unit := range []string{"[", "{a: ", "- "} {
 		if _, err := Decode(strings.NewReader(strings.Repeat(unit, 50_000)), "deep.yaml", ""); err == nil {
@@ -130,7 +130,7 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// descriptions gives all that the tests and the examples have, for fuzzing to begin with.
+// descriptions returns the descriptions of all tests and examples, as seeds for fuzzing.
 func descriptions(f *testing.F) (texts []string) {
 	f.Helper()
 	paths, _ := filepath.Glob("testdata/*/*.yaml")

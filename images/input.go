@@ -11,26 +11,25 @@ import (
 	"regrow/tasktree"
 )
 
-// Input is a description that was opened, and what follows from where it comes
-// from.
+// Input is an opened description, and what its path says about it.
 type Input struct {
 	*os.File
 
 	Source string // its name in messages
-	Dir    string // the folder that its relative paths start at, "" is the current one
+	Dir    string // the folder at which its relative paths start; "" is the current one
 
-	// Once: it cannot be read again by its path. It is standard input, a FIFO, a
-	// socket, a terminal, or was given by a descriptor (/dev/stdin, /dev/fd/N,
-	// <(...) of a shell).
+	// Once: the description cannot be read again by its path. It is standard input, a
+	// FIFO, a socket or a terminal, or the path names a descriptor (/dev/stdin,
+	// /dev/fd/N, <(...) of a shell).
 	Once bool
 
-	// Stdin: it comes from descriptor 0, which therefore cannot be handed down.
+	// Stdin: the description is read from descriptor 0, which a tree then cannot inherit.
 	Stdin bool
 }
 
-// Open opens a description. "-" is standard input, which closing leaves open.
-// What is read once has no folder of its own, so its relative paths start at the
-// current one. The error is that of opening.
+// Open opens a description. "-" is standard input, which Close leaves open. The relative
+// paths of a description that can be read only once start at the current folder. The error
+// is that of opening.
 func Open(path string) (*Input, error) {
 	if path == "-" {
 		return &Input{File: os.Stdin, Source: "<stdin>", Once: true, Stdin: true}, nil
@@ -53,8 +52,8 @@ func Open(path string) (*Input, error) {
 	return in, nil
 }
 
-// ReadOnce reports whether a description cannot be read again by its path: see
-// [Input]. It opens nothing.
+// ReadOnce reports whether a description cannot be read again by its path: see [Input.Once].
+// It opens nothing.
 func ReadOnce(path string) bool {
 	if _, given := descriptor(path); given || path == "-" {
 		return true
@@ -63,12 +62,12 @@ func ReadOnce(path string) bool {
 	return err == nil && streams(info)
 }
 
-// streams reports whether what is read from a file is then gone.
+// streams reports whether reading a file consumes its data.
 func streams(info fs.FileInfo) bool {
 	return info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeCharDevice) != 0
 }
 
-// Close closes what Open has opened.
+// Close closes the description.
 func (in *Input) Close() error {
 	if in.File == os.Stdin {
 		return nil
@@ -79,11 +78,11 @@ func (in *Input) Close() error {
 // Decode decodes the description as [Decode] does.
 func (in *Input) Decode() (*tasktree.Tree, error) { return Decode(in.File, in.Source, in.Dir) }
 
-// fdFolder is where the kernel shows the descriptors of a process or thread.
+// fdFolder matches the folders in /proc of the descriptors of a process or thread.
 var fdFolder = regexp.MustCompile(`^/proc/([0-9]+)(/task/[0-9]+)?/fd$`)
 
-// descriptor reports whether a path leads to an entry for a descriptor in /proc,
-// and gives its number, or -1 if it is another process's.
+// descriptor reports whether a path leads to a descriptor in /proc, and returns its number,
+// or -1 if it is another process's.
 func descriptor(path string) (fd int, given bool) {
 	const links = 40 // MAXSYMLINKS of the kernel
 	for range links {
@@ -117,8 +116,7 @@ func descriptor(path string) (fd int, given bool) {
 	return 0, false
 }
 
-// samePipe reports whether a file is the pipe or socket that descriptor 0 reads
-// from.
+// samePipe reports whether a file is the pipe or socket that is descriptor 0.
 func samePipe(info fs.FileInfo) bool {
 	stdin, err := os.Stdin.Stat()
 	return err == nil && info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 && os.SameFile(info, stdin)

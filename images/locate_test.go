@@ -10,8 +10,8 @@ import (
 	"regrow/tasktree"
 )
 
-// TestLocateLine makes one mistake in each line of the examples. Messages must be
-// about that line.
+// TestLocateLine makes one mistake in each line of the examples, and checks that the message
+// has the position of that line.
 func TestLocateLine(t *testing.T) {
 	mistakes := map[string]func(line string) string{
 		"a comma behind":     func(line string) string { return line + "," },
@@ -37,7 +37,7 @@ func TestLocateLine(t *testing.T) {
 		}
 		lines := strings.Split(string(text), "\n")
 		if len(lines) > 100 {
-			continue // each line of it costs a run
+			continue // a long one: there is a run for each line
 		}
 		for i, line := range lines {
 			if strings.HasPrefix(strings.TrimSpace(line), "#") {
@@ -48,7 +48,7 @@ func TestLocateLine(t *testing.T) {
 				_, err := Decode(strings.NewReader(strings.Join(lines, "\n")), "t", "")
 				invalid, ok := errors.AsType[*tasktree.InvalidError](err)
 				if !ok || invalid.Problems[0].Path != "" {
-					continue // it has a meaning
+					continue // still valid
 				}
 				made++
 				if pos := invalid.Problems[0].Pos; pos.Line != i+1 || strings.Contains(err.Error(), "near line") {

@@ -16,14 +16,14 @@ import (
 
 const mappingNode = yaml.MappingNode
 
-// node is a value of the description and its key path. The path is a list that
-// leads upwards: it becomes text only for a message.
+// node is a value of the description and its key path. The path is a list that leads
+// upwards; it becomes text only for a message.
 type node struct {
 	d    *decoder
 	n    *yaml.Node
-	via  *yaml.Node // the outermost alias on the way to it, nil if there is none
+	via  *yaml.Node // the outermost alias that leads to it, nil if none does
 	up   *node
-	step string // key, or "" for an entry of a list
+	step string // key, or "" for an item of a list
 	item int
 }
 
@@ -45,8 +45,8 @@ func (v node) pos() tasktree.Pos {
 	return tasktree.Pos{Line: v.d.lines + v.n.Line, Col: v.n.Column}
 }
 
-// alias gives the place of the alias that the value stands for, or of one that it
-// is a part of; it is not valid if there is none.
+// alias returns the position of the alias through which the value was reached. It is not
+// valid if there is none.
 func (v node) alias() tasktree.Pos {
 	if v.via == nil {
 		return tasktree.Pos{}
@@ -54,7 +54,7 @@ func (v node) alias() tasktree.Pos {
 	return tasktree.Pos{Line: v.d.lines + v.via.Line, Col: v.via.Column}
 }
 
-// bad reports that a value does not decode.
+// bad reports a problem of a value, which then did not decode.
 func (v node) bad(format string, args ...any) {
 	v.d.report(v.pos(), v, format, args...)
 	v.d.unread(v.path())
@@ -71,22 +71,22 @@ func (v node) target() node {
 	return v
 }
 
-// plain reports a scalar without quotes, block style or tag.
+// plain reports whether v is a scalar without quotes, block style or tag.
 func (v node) plain() bool {
 	return v.n.Kind == yaml.ScalarNode && v.n.Style == 0
 }
 
-// quoted reports a scalar in quotes and without a tag.
+// quoted reports whether v is a scalar in quotes, without a tag.
 func (v node) quoted() bool {
 	return v.n.Kind == yaml.ScalarNode && (v.n.Style == yaml.DoubleQuotedStyle || v.n.Style == yaml.SingleQuotedStyle)
 }
 
-// nothing reports a value that was left out, or written as ~.
+// nothing reports whether the value is missing, or written as ~.
 func (v node) nothing() bool {
 	return v.plain() && (v.n.Value == "" || v.n.Value == "~")
 }
 
-// expected reports a value that is not of the form that want names.
+// expected reports a value of the wrong form. want describes the right form.
 func (v node) expected(want string) {
 	if v.nothing() {
 		v.bad("the value is missing; write %s", want)
@@ -128,19 +128,19 @@ type field struct {
 	key   node
 	name  string
 	value node
-	asked bool // by the declaration of the mapping
+	asked bool // the declaration of the mapping has bound the key
 }
 
-// fields are the entries of a mapping, each key once.
+// fields are the entries of a mapping, without duplicates.
 type fields []field
 
-// get gives the value of a key.
+// get returns the value of a key.
 func (fs fields) get(name string) (node, bool) {
 	f, ok := fs.find(name)
 	return f.value, ok
 }
 
-// find gives the entry of a key.
+// find returns the entry of a key.
 func (fs fields) find(name string) (field, bool) {
 	for i := range fs {
 		if fs[i].name == name {
@@ -150,9 +150,9 @@ func (fs fields) find(name string) (field, bool) {
 	return field{}, false
 }
 
-// keySet finds keys that come twice. Most mappings are small: for these looking
-// through is cheaper than a map.
-type keySet map[string]int // index, nil in a small mapping
+// keySet finds duplicate keys. It is nil for a small mapping, in which a linear search is
+// faster than a map.
+type keySet map[string]int // index by key
 
 func newKeySet(n int) keySet {
 	const small = 12
@@ -162,8 +162,8 @@ func newKeySet(n int) keySet {
 	return make(keySet, n)
 }
 
-// add notes a key that will come behind those in fs, and gives the index of the
-// same key in there, or -1.
+// add adds the key of the entry that follows those in fs. It returns the index of the same
+// key in fs, or -1.
 func (s keySet) add(fs fields, name string) int {
 	if s == nil {
 		return slices.IndexFunc(fs, func(f field) bool { return f.name == name })
@@ -175,8 +175,8 @@ func (s keySet) add(fs fields, name string) int {
 	return -1
 }
 
-// fields gives the entries of a mapping in their order. Keys are texts; one
-// that comes twice is reported and left out.
+// fields returns the entries of a mapping in their order. Keys are strings. A duplicate is
+// reported and left out.
 func (v node) fields(want string) fields {
 	if v.n.Kind != yaml.MappingNode {
 		v.expected(want)
@@ -214,8 +214,7 @@ func (v node) fields(want string) fields {
 	return fields
 }
 
-// items gives the entries of a list. It ends when there are so many problems that
-// nobody wants more.
+// items returns the items of a list. It stops when the list of problems is full.
 func (v node) items(want string) iter.Seq2[int, node] {
 	if !v.list() {
 		v.expected(want)
@@ -235,7 +234,7 @@ func (v node) items(want string) iter.Seq2[int, node] {
 // list reports whether the value is a list.
 func (v node) list() bool { return v.n.Kind == yaml.SequenceNode }
 
-// checkTag refuses an explicit tag that is not one of the allowed.
+// checkTag refuses an explicit tag that is not allowed.
 func (v node) checkTag(allowed ...string) bool {
 	if v.n.Style&yaml.TaggedStyle == 0 || slices.Contains(allowed, v.n.Tag) {
 		return true
@@ -244,7 +243,7 @@ func (v node) checkTag(allowed ...string) bool {
 	return false
 }
 
-// content is the source text of a scalar. It may be empty if it says so itself.
+// content is the source text of a scalar. It may be empty if it is quoted or tagged.
 func (v node) content(want string) (tasktree.Text, bool) {
 	if v.n.Kind != yaml.ScalarNode || v.nothing() {
 		v.expected(want)
@@ -256,7 +255,7 @@ func (v node) content(want string) (tasktree.Text, bool) {
 	if !v.checkTag("!!str", "!!binary") {
 		return tasktree.Text{}, false
 	}
-	// Base64 may be broken over lines.
+	// Base64 may have line breaks.
 	compact := strings.Join(strings.Fields(v.n.Value), "")
 	raw, err := base64.StdEncoding.DecodeString(compact)
 	if err != nil {
@@ -266,17 +265,17 @@ func (v node) content(want string) (tasktree.Text, bool) {
 	return tasktree.Text{Value: string(raw), Pos: v.pos()}, true
 }
 
-// arg is a text that may be empty but cannot hold a NUL byte.
+// arg is a string that may be empty, without NUL bytes.
 func (v node) arg(want string) (tasktree.Text, bool) {
 	t, ok := v.content(want)
 	if ok && strings.ContainsRune(t.Value, 0) {
-		v.bad("the value has a NUL byte, which no path, argument or variable can hold")
+		v.bad("the value has a NUL byte; paths, arguments and variables cannot contain one")
 		return tasktree.Text{}, false
 	}
 	return t, ok
 }
 
-// text is an arg that is not empty.
+// text is a string that is not empty, without NUL bytes.
 func (v node) text(want string) (tasktree.Text, bool) {
 	t, ok := v.arg(want)
 	if ok && t.Value == "" {
@@ -286,12 +285,12 @@ func (v node) text(want string) (tasktree.Text, bool) {
 	return t, ok
 }
 
-// integer is plain decimal digits; want names what they are a number of.
+// integer is plain decimal digits. want says what the number is, without its range.
 func (v node) integer(want string, lo, hi int64) (tasktree.Number, bool) {
 	return v.digits(fmt.Sprintf("%s from %d to %d", want, lo, hi), lo, hi)
 }
 
-// digits is a number of plain decimal digits; want names it, with its range.
+// digits is plain decimal digits. want says what the number is, with its range.
 func (v node) digits(want string, lo, hi int64) (tasktree.Number, bool) {
 	switch {
 	case v.nothing():
@@ -313,7 +312,7 @@ func (v node) digits(want string, lo, hi int64) (tasktree.Number, bool) {
 	return tasktree.Number{Value: n, Pos: v.pos()}, true
 }
 
-// unsigned is plain decimal digits; want names what they are a number of.
+// unsigned is plain decimal digits. want says what the number is, without its range.
 func (v node) unsigned(want string, hi uint64) (schema.Unsigned, bool) {
 	switch {
 	case v.nothing():
@@ -334,13 +333,13 @@ func (v node) unsigned(want string, hi uint64) (schema.Unsigned, bool) {
 	return schema.Unsigned{Value: n, Pos: v.pos()}, true
 }
 
-// units are those of sizes, in bytes.
+// units are the units of sizes, in bytes.
 var units = []struct {
 	name  string
 	bytes int64
 }{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}}
 
-// size is decimal digits, with or without a unit.
+// size is decimal digits, with or without a unit. want says what the number is.
 func (v node) size(want string, lo, hi int64) (tasktree.Number, bool) {
 	want += " in bytes, or such as 64KiB, 2MiB, 1GiB"
 	for _, u := range units {
@@ -358,7 +357,7 @@ func (v node) size(want string, lo, hi int64) (tasktree.Number, bool) {
 	return v.digits(want, lo, hi)
 }
 
-// foundRaw is found without quotes around what had none.
+// foundRaw is like found, but without quotes around a plain scalar.
 func (v node) foundRaw() string {
 	if v.plain() && !v.nothing() {
 		return abbreviate(v.n.Value)
@@ -366,7 +365,7 @@ func (v node) foundRaw() string {
 	return v.found()
 }
 
-// decimal reports digits without sign, leading zero or underscore.
+// decimal reports whether s is digits without sign, leading zero or underscore.
 func decimal(s string) bool {
 	if s == "" || len(s) > 1 && s[0] == '0' {
 		return false
@@ -374,8 +373,8 @@ func decimal(s string) bool {
 	return strings.Trim(s, "0123456789") == ""
 }
 
-// mode is an octal number, hi at most, that cannot be taken for a decimal one; want names
-// it, with its range.
+// mode is an octal number up to hi that cannot be mistaken for a decimal one. want says what
+// it is, with its range.
 func (v node) mode(want string, hi int64) (tasktree.Number, bool) {
 	if v.n.Kind != yaml.ScalarNode || v.nothing() || v.n.Style&yaml.TaggedStyle != 0 {
 		v.expected(want)
@@ -407,7 +406,7 @@ func (v node) boolean() bool {
 	return v.n.Value == "true"
 }
 
-// flags decodes a list of names; word is what one is called, without an article.
+// flags decodes a list of names. word is the noun for one of them, without an article.
 func (v node) flags(table []schema.Flag, word string) (schema.Flags, bool) {
 	if v.n.Kind != yaml.SequenceNode {
 		v.expected(fmt.Sprintf("a list of %ss, such as [%s]", word, table[0].Name))

@@ -16,10 +16,10 @@ import (
 	"regrow/tasktree/schema"
 )
 
-// A large description is parsed in pieces: yaml.v3 takes most of the time that a
-// description costs and builds a tree of nodes that is 30 times as large as the
-// text. Pieces are parsed and decoded on all processors, and the nodes of each
-// are garbage before the next is read.
+// A large description is parsed in pieces. Most of the time of decoding is spent in
+// yaml.v3, and its nodes take 30 times the memory of the text. Pieces are parsed and
+// decoded on all processors, and the nodes of each are garbage before the next piece is
+// read.
 //
 //	files:                ┐
 //	  log: {...}          │ run of entries at column 3: pieces
@@ -32,39 +32,39 @@ import (
 //	      ...             ┘
 //	    fds: {0: log}
 //
-// A run is what follows a line that is a key alone. Each of its entries begins a
-// line, all in one column, and whatever else belongs to it stands further right.
-// There, indentation ends every construct that can go on over lines, but for
-// quotes and brackets, and a piece in which one of these is open to the end is
-// no valid YAML. The rest of the text is parsed with empty lines in place of the
-// runs.
+// A run is the lines after a line that contains only a key. Each of its entries begins
+// a line, all in one column, and the rest of the entry is further right. Indentation
+// there ends every construct that may span lines, except quotes and brackets; and a
+// piece that ends inside quotes or brackets is not valid YAML. The rest of the text is
+// parsed with empty lines in place of the runs.
 //
-// An alias stands for the last anchor of its name before it. One in a piece, whose
-// anchor is not in the same piece, is a problem there. One in the rest may mean an
-// anchor in a piece, though there is another before it that the rest has, too. And
-// a directive means all of the text, so one that has any is not read in pieces.
+// An alias stands for the last anchor of its name before it. If an alias is in a piece
+// and its anchor is not in the same piece, that piece has a problem. An alias in the
+// rest may stand for an anchor in a piece, even if the rest has an earlier anchor of
+// that name. A directive applies to the whole text, so a text with a directive is not
+// read in pieces.
 //
-// Only a description without any problem is read so. Whatever is not as expected,
-// in any piece, makes the whole text be parsed in one, and what that finds counts.
+// Only a description without problems is read in pieces. If anything in a piece is
+// unexpected, the whole text is parsed at once, and only that result counts.
 
 const (
-	piecesBytes = 32 << 10 // length of a text from which on it is read in pieces
-	runEntries  = 2        // at least, of a run
+	piecesBytes = 32 << 10 // shortest text that is read in pieces
+	runEntries  = 2        // smallest number of entries of a run
 )
 
 // run is a list or mapping whose entries are lines of their own.
 type run struct {
-	key        tasktree.Pos // of the key that it is the value of
+	key        tasktree.Pos // of its key
 	col        int          // of the entries, 0-based
 	isList     bool
 	start, end int // offsets in the text
 	line       int // of start, 0-based
 	entries    int
-	broken     bool // something stands where it fits no entry
+	broken     bool // a line belongs to none of the entries
 
-	files files // what was read, for files
-	tasks tasks // for children
-	taken int   // how often the decoder came by
+	files files // its decoded entries, if it is the value of files
+	tasks tasks // its decoded entries, if it is a list of children
+	taken int   // how often the decoder has used it
 }
 
 // piece is a part of a run.
@@ -77,9 +77,9 @@ type piece struct {
 	tasks      tasks
 }
 
-// decodePieces reads a description of at least so many bytes in pieces of about a
-// quarter of that. It reports false if the whole text has to be parsed in one;
-// nothing that it has done counts then.
+// decodePieces reads a description of at least that many bytes, in pieces of about a
+// quarter of them. It returns false if the whole text must be parsed at once; d must not be
+// used then.
 func (d *decoder) decodePieces(text []byte, least int) bool {
 	if _, ok := syntax.Junk(text); !ok || len(text) < least || len(text) > MaxBytes {
 		return false
@@ -121,8 +121,7 @@ func (d *decoder) decodePieces(text []byte, least int) bool {
 	return len(d.problems) == 0 && len(d.tree.Check()) == 0
 }
 
-// readPieces parses and decodes all pieces. It reports false as soon as one has a
-// problem.
+// readPieces parses and decodes all pieces. It stops and returns false if one has a problem.
 func readPieces(text []byte, pieces []*piece, sum *aliased) bool {
 	var next atomic.Int64
 	var failed atomic.Bool
@@ -161,7 +160,7 @@ func (p *piece) read(text []byte, sum *aliased) bool {
 	return len(p.d.problems) == 0
 }
 
-// take gives the run that a key stands for, or nil if its value is not in pieces.
+// take returns the run that is the value of a key, or nil.
 func (d *decoder) take(f field) *run {
 	r := d.runs[f.key.pos()]
 	if r == nil || !f.value.nothing() {
@@ -171,13 +170,13 @@ func (d *decoder) take(f field) *run {
 	return r
 }
 
-// list and mapping give what was read, as [schema.Splicer] takes it.
+// list and mapping return the decoded entries in the form that [schema.Splicer] takes.
 func (r *run) list() any    { return &r.tasks }
 func (r *run) mapping() any { return &r.files }
 
 // findRuns finds the outermost runs that are large enough, in their order.
 func findRuns(text []byte, least int) []*run {
-	for _, odd := range []string{"\r", "\u0085", "\u2028", "\u2029", "\t"} { // other ends of lines
+	for _, odd := range []string{"\r", "\u0085", "\u2028", "\u2029", "\t"} { // other line ends, and tabs
 		if bytes.Contains(text, []byte(odd)) {
 			return nil
 		}
@@ -207,15 +206,15 @@ func findRuns(text []byte, least int) []*run {
 	return picked
 }
 
-// runScan goes through the lines of a text.
+// runScan scans the lines of a text.
 type runScan struct {
 	line int    // 0-based
-	runs []*run // by their keys' order
-	open []*run // that the next line may belong to, outermost first
-	key  *run   // the last line was a key alone: no entry yet
+	runs []*run // in the order of their keys
+	open []*run // those to which the next line may belong, outermost first
+	key  *run   // a run without entries, if the last line was a key alone
 }
 
-// look takes one line.
+// look scans one line.
 func (s *runScan) look(line []byte, at int) {
 	indent := 0
 	for indent < len(line) && line[indent] == ' ' {
@@ -243,7 +242,7 @@ func (s *runScan) look(line []byte, at int) {
 	s.key = keyAlone(line, indent, s.line)
 }
 
-// close ends the runs whose entries stand right of column indent - less.
+// close ends the runs whose entries are right of column indent - less.
 func (s *runScan) close(indent, less, at int) {
 	for n := len(s.open); n > 0 && s.open[n-1].col > indent-1+less; n-- {
 		r := s.open[n-1]
@@ -253,8 +252,8 @@ func (s *runScan) close(indent, less, at int) {
 	}
 }
 
-// keyAlone gives an empty run for a line that is nothing but a key whose value
-// may be read in pieces, or nil.
+// keyAlone returns an empty run if a line contains only a key whose value may be read in
+// pieces, else nil.
 func keyAlone(line []byte, indent, number int) *run {
 	text := bytes.TrimRight(line, " ")
 	at := indent
@@ -277,7 +276,7 @@ func keyAlone(line []byte, indent, number int) *run {
 	return nil
 }
 
-// cut cuts a run into pieces of about so many bytes.
+// cut cuts a run into pieces of about size bytes.
 func (r *run) cut(text []byte, size int) []*piece {
 	var pieces []*piece
 	p := &piece{run: r, start: r.start, line: r.line}
@@ -308,7 +307,7 @@ func (r *run) begins(text []byte) bool {
 	return r.col < len(text) && text[r.col] != ' ' && text[r.col] != '#' && text[r.col] != '\n'
 }
 
-// without gives the text with empty lines in place of the runs.
+// without returns the text with empty lines in place of the runs.
 func without(text []byte, runs []*run) []byte {
 	var rest []byte
 	from := 0
@@ -320,7 +319,7 @@ func without(text []byte, runs []*run) []byte {
 	return append(rest, text[from:]...)
 }
 
-// parseText gives the top node of the one document of a piece, or nil.
+// parseText returns the top node of the only document of a piece, or nil.
 func (d *decoder) parseText(text []byte) *yaml.Node {
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	var doc, second yaml.Node

@@ -9,19 +9,19 @@ import (
 	"testing"
 )
 
-// sameInPieces holds that a text means the same, or has the same problems, whether
-// it is read in one or in pieces of about a quarter of least bytes. It reports
-// whether it was read in pieces at all.
+// sameInPieces checks that a text has the same meaning, or the same problems, whether it is
+// read at once or in pieces of about a quarter of least bytes. It reports whether the text
+// was read in pieces.
 func sameInPieces(t *testing.T, text string, least int) bool {
 	t.Helper()
 	want, wantErr := decode([]byte(text), "tree.yaml", "", math.MaxInt)
 	d := newDecoder("tree.yaml", "")
 	pieces := d.decodePieces([]byte(text), least)
 	if pieces && wantErr != nil {
-		t.Fatalf("in pieces of a %d-byte text nothing is wrong, in one: %v\n%s", least, wantErr, text)
+		t.Fatalf("read in pieces (%d bytes) there is no problem, read at once: %v\n%s", least, wantErr, text)
 	}
 	if pieces && !reflect.DeepEqual(d.tree, want) {
-		t.Fatalf("the trees differ, read in pieces of a %d-byte text:\n%s", least, text)
+		t.Fatalf("the trees differ, read in pieces (%d bytes):\n%s", least, text)
 	}
 	got, err := decode([]byte(text), "tree.yaml", "", least)
 	if fmt.Sprint(err) != fmt.Sprint(wantErr) {
@@ -33,7 +33,7 @@ func sameInPieces(t *testing.T, text string, least int) bool {
 	return pieces
 }
 
-// TestPieces holds what is read in pieces, and what is not.
+// TestPieces checks which texts are read in pieces.
 func TestPieces(t *testing.T) {
 	const files = "version: 1\nfiles:\n  a: {type: pipe}\n  b: {type: pipe}\n  # of c\n\n  c:\n    type: pipe\n    content: |\n      x\n  d: {type: pipe}\n"
 	const children = "tasks:\n  - name: root\n    children:\n      - name: a\n        fds: {0: a.r}\n      - {name: b, fds: {1: a.w}}\n      - name: c\n        children:\n        - name: d\n        - name: e\n    fds: {7: b.r}\n"
@@ -70,8 +70,7 @@ func TestPieces(t *testing.T) {
 	}
 }
 
-// TestLargePieces holds that a large description is read in pieces, with the
-// size that counts for users.
+// TestLargePieces checks that a large description is read in pieces with the default size.
 func TestLargePieces(t *testing.T) {
 	text := wideTree(5000)
 	if len(text) < piecesBytes || !sameInPieces(t, text, piecesBytes) {
@@ -79,7 +78,7 @@ func TestLargePieces(t *testing.T) {
 	}
 	at := strings.LastIndex(text, "name: t")
 	if sameInPieces(t, text[:at]+"nam: t"+text[at+7:], piecesBytes) {
-		t.Error("a task without a name is no problem")
+		t.Error("a task without a name is not reported")
 	}
 }
 
@@ -101,7 +100,7 @@ func wideTree(n int) string {
 	return text.String()
 }
 
-// FuzzPieces feeds anything, and lines of good descriptions in any order.
+// FuzzPieces reads any text, and lines of valid descriptions in any order.
 func FuzzPieces(f *testing.F) {
 	for i, text := range descriptions(f) {
 		f.Add(text, uint64(i), uint16(16))
@@ -113,8 +112,7 @@ func FuzzPieces(f *testing.F) {
 	})
 }
 
-// mixed makes a text of lines that descriptions have, most of them where they
-// belong.
+// mixed makes a text of lines of descriptions, most of them in valid places.
 func mixed(r *rand.Rand) string {
 	var text strings.Builder
 	text.WriteString("version: 1\n")
@@ -157,8 +155,8 @@ func mixed(r *rand.Rand) string {
 	return text.String()
 }
 
-// TestNothingIsKept holds that a decoder lets go of the nodes that it has decoded:
-// those of a large description are many times its text.
+// TestNothingIsKept checks that a decoder does not keep nodes that it has decoded: those of
+// a large description need many times the memory of its text.
 func TestNothingIsKept(t *testing.T) {
 	d := newDecoder("tree.yaml", "")
 	root := d.parse([]byte("version: 1\nfiles: {p: {type: pipe}}\ntasks: [{name: a, fds: {0: p.r}, run: [ls], shares: {files: b}}]\n"))

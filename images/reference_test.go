@@ -14,11 +14,10 @@ import (
 	"regrow/tasktree/schema"
 )
 
-// keyTable matches a table of keys in the reference page, with what it is of.
+// keyTable matches a table of keys in the reference page.
 var keyTable = regexp.MustCompile(`(?s)<!-- keys of ([a-z]+), written by go test ./images -update -->\n(.*?)<!-- end -->`)
 
-// TestReference holds that the tables of keys in docs/description.md are the ones
-// that are declared, with what is said there of each key.
+// TestReference checks that docs/description.md has the table of keys of each declaration.
 func TestReference(t *testing.T) {
 	declared := map[string]schema.Fielder{"document": &document{}, "task": &task{}, "caller": (*caller)(&tasktree.Caller{})}
 	required := len(declared)
@@ -38,10 +37,10 @@ func TestReference(t *testing.T) {
 	}
 }
 
-// kindsPart matches the sections of kinds in their page.
+// kindsPart matches the section of a kind in docs/kinds.md.
 var kindsPart = regexp.MustCompile(`(?s)<!-- ([a-z]+), written by go test ./images -update -->\n(.*?)<!-- end -->`)
 
-// TestKindsPage holds that docs/kinds.md says of every kind what the kind says of itself.
+// TestKindsPage checks that docs/kinds.md has the section that each kind declares.
 func TestKindsPage(t *testing.T) {
 	seen := 0
 	generated(t, "../docs/kinds.md", kindsPart, func(name string) (string, bool) {
@@ -51,7 +50,7 @@ func TestKindsPage(t *testing.T) {
 		for _, name := range kind.Names() {
 			k, _ := kind.Lookup(name)
 			if k.Doc == "" {
-				t.Errorf("kind %q says nothing of itself", name)
+				t.Errorf("kind %q has no description", name)
 			}
 			if _, taken := k.New().(tasktree.Taken); k.Example == "" && !taken {
 				t.Errorf("kind %q has no example", name)
@@ -66,7 +65,7 @@ func TestKindsPage(t *testing.T) {
 	}
 }
 
-// section says of a kind what it says of itself.
+// section returns the section of a kind.
 func section(k kind.Kind) string {
 	var b strings.Builder
 	table := strings.ReplaceAll(schema.Markdown(schema.Rows(k.New())), "](#", "](description.md#")
@@ -89,8 +88,8 @@ func section(k kind.Kind) string {
 	return b.String()
 }
 
-// generated holds that the parts of a page which match are what they must be, or writes
-// them. The first group is the name of a part.
+// generated checks the parts of a page that match against the declarations, or writes them.
+// The first group is the name of a part.
 func generated(t *testing.T, path string, parts *regexp.Regexp, must func(name string) (string, bool)) {
 	t.Helper()
 	page, err := os.ReadFile(path)

@@ -8,7 +8,7 @@ import (
 	"regrow/tasktree/schema"
 )
 
-// fieldsOfScenario binds what a description says beside its tree.
+// fieldsOfScenario binds the keys of a scenario.
 func fieldsOfScenario(s *tasktree.Scenario, f schema.Fields) {
 	var at schema.Pos
 	c := (*caller)(&s.Caller)
@@ -17,34 +17,34 @@ func fieldsOfScenario(s *tasktree.Scenario, f schema.Fields) {
 	})
 	f.Map("expect", (*expectations)(&s.Expect), schema.Help{
 		Want: "a mapping from strategies to " + strings.Join(tasktree.Outcomes, ", "), Lines: true, Doc: "see [Scenarios](#scenarios)",
-		Empty: "say what you expect of each strategy, or leave expect out",
+		Empty: "write the expected outcome of each strategy, or leave expect out",
 	})
 }
 
-// caller is what the process that restores is to be like.
+// caller describes the process that restores.
 type caller tasktree.Caller
 
 // Fields implements [schema.Fielder].
 func (c *caller) Fields(f schema.Fields) {
 	f.Int("nofile", &c.NoFile, schema.Int{Of: "a limit of descriptors", Lo: 1, Hi: math.MaxInt32, Help: schema.Help{
-		Doc: "RLIMIT_NOFILE, soft and hard; regrow itself needs some 20 numbers below it that are free, and says so (status 3) where it cannot even begin", Default: "the caller's",
+		Doc: "RLIMIT_NOFILE, soft and hard; regrow itself needs about 20 free numbers below it, and fails with status 3 if it cannot begin", Default: "the caller's",
 	}})
 	f.Int("open", &c.Open, schema.Int{Of: "a number of open descriptors", Lo: 1, Hi: math.MaxInt32, Help: schema.Help{
-		Doc: "N: descriptors 3 to N-1 are open, each on a file of its own; 4 to 4096, and less than `nofile`", Default: "none",
+		Doc: "N: descriptors 3 to N-1 are open, each on an open file of its own; 4 to 4096, and less than `nofile`", Default: "none",
 	}})
 	f.Map("inherit_fd", (*callerFDs)(&c.InheritFD), schema.Help{
 		Want: "a mapping from keys to descriptors of the caller, such as {log: 5}",
-		Doc:  "mapping from keys (or names of open files) to descriptors: each is open, and goes by this key as with `--inherit-fd KEY=N`", Default: "none",
+		Doc:  "mapping from keys (or names of open files) to descriptors: each is open, and the tree inherits it as with `--inherit-fd KEY=N`", Default: "none",
 	})
 	f.Int("service_fd", &c.ServiceFD, schema.Int{Of: "a descriptor", Hi: tasktree.MaxFD, Help: schema.Help{
-		Doc: "N as in `--service-fd N`", Default: "none",
+		Doc: "as with `--service-fd`", Default: "none",
 	}})
 	f.Int("restores", &c.Restores, schema.Int{Of: "a number of restores", Lo: 1, Hi: math.MaxInt32, Help: schema.Help{
-		Doc: "how many such trees live at once, 1 to 8", Default: "1",
+		Doc: "how many copies of the tree live at once, 1 to 8", Default: "1",
 	}})
 }
 
-// callerFDs are descriptors of the caller by key.
+// callerFDs is the mapping from keys to descriptors of the caller.
 type callerFDs []tasktree.CallerFD
 
 func (c *callerFDs) Len() int         { return len(*c) }
@@ -66,7 +66,7 @@ func (c *callerFDs) Item(i int, f schema.Fields) {
 	}
 }
 
-// expectations say how each strategy is expected to end.
+// expectations is the mapping from strategies to expected outcomes.
 type expectations []tasktree.Expectation
 
 func (e *expectations) Len() int         { return len(*e) }

@@ -10,7 +10,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// compiled gives the schema as a validator that shares nothing with this project.
+// compiled returns the schema as a validator that shares no code with this project.
 func compiled(t *testing.T) *jsonschema.Schema {
 	t.Helper()
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(JSONSchema()))
@@ -29,7 +29,7 @@ func compiled(t *testing.T) *jsonschema.Schema {
 	return s
 }
 
-// plainValue gives a YAML value as editors hand it to a schema: keys are texts.
+// plainValue returns a YAML value as an editor passes it to a schema: keys are strings.
 func plainValue(n *yaml.Node) any {
 	switch n.Kind {
 	case yaml.DocumentNode:
@@ -57,7 +57,7 @@ func plainValue(n *yaml.Node) any {
 	}
 }
 
-// TestSchemaAccepts holds that every example and scenario is valid by the schema.
+// TestSchemaAccepts checks that every example and scenario is valid by the schema.
 func TestSchemaAccepts(t *testing.T) {
 	s := compiled(t)
 	checked := 0
@@ -68,7 +68,7 @@ func TestSchemaAccepts(t *testing.T) {
 		}
 		for _, path := range paths {
 			if _, err := Load(path); err != nil {
-				continue // made to be refused
+				continue // an invalid one
 			}
 			text, err := os.ReadFile(path)
 			if err != nil {
@@ -89,8 +89,8 @@ func TestSchemaAccepts(t *testing.T) {
 	}
 }
 
-// TestSchemaRefuses holds that an editor sees much of what is wrong: the bad
-// descriptions whose problem is not one of YAML itself, and not of a rule.
+// TestSchemaRefuses checks that an editor with the schema shows many problems: it counts
+// the bad descriptions that the schema refuses, of those that are YAML.
 func TestSchemaRefuses(t *testing.T) {
 	s := compiled(t)
 	paths, err := filepath.Glob("testdata/bad/*.yaml")
@@ -127,8 +127,8 @@ func name(path string) string {
 	return base[:len(base)-len(filepath.Ext(base))]
 }
 
-// finite reports whether no alias stands inside of its own anchor, and not too
-// many stand for too much.
+// finite reports whether no alias is inside its own anchor, and aliases do not expand to too
+// much.
 func finite(n *yaml.Node, open map[*yaml.Node]bool) bool {
 	d := newDecoder("", "")
 	return d.affordable(n, open, 0, false)

@@ -8,22 +8,22 @@ import (
 	"regrow/tasktree/schema"
 )
 
-// table has the descriptors of a task.
+// table is the mapping of a task's descriptors.
 type table struct {
 	*tasktree.Task
-	covers func(fd int) bool // of its Cloexec, once asked for
+	covers func(fd int) bool // Cloexec.Covers, nil until it is needed
 
-	// While a description is decoded:
+	// Used by the decoder:
 	unread  []int     // numbers whose entries did not decode
-	sorted  bool      // they are
-	unknown bool      // of some entries not even the number is known
-	stays   []staying // descriptors that say that they are not close-on-exec
+	sorted  bool      // unread is sorted
+	unknown bool      // there are entries of which not even the number decoded
+	stays   []staying // descriptors with cloexec: false
 }
 
 // staying is a descriptor with "cloexec: false".
 type staying struct {
 	fd int
-	at node // of the false
+	at node // of the value
 }
 
 func (t *table) Len() int         { return len(t.FDs) }
@@ -56,7 +56,7 @@ func (t *table) Add(key schema.Text, bad func(string, ...any)) bool {
 func (t *table) Item(i int, f schema.Fields) {
 	d := &t.FDs[i]
 	cloexec := schema.Bool{Value: d.Cloexec}
-	if d.Cloexec { // never while it decodes
+	if d.Cloexec { // never set while a description is decoded
 		if t.covers == nil {
 			t.covers = t.Cloexec.Covers()
 		}
@@ -75,7 +75,8 @@ func (t *table) Item(i int, f schema.Fields) {
 	}
 }
 
-// lacks reports whether an entry from lo to hi is, or may be, one that did not decode.
+// lacks reports whether a number from lo to hi may be missing because its entry did not
+// decode.
 func (t *table) lacks(lo, hi int) bool {
 	if !t.sorted {
 		slices.Sort(t.unread)
@@ -85,7 +86,7 @@ func (t *table) lacks(lo, hi int) bool {
 	return t.unknown || at < len(t.unread) && t.unread[at] <= hi
 }
 
-// cloexec lists descriptors that are close-on-exec.
+// cloexec is the list of close-on-exec descriptors.
 type cloexec struct{ of *table }
 
 var _ schema.Worded = cloexec{}
@@ -95,10 +96,10 @@ func (c cloexec) Len() int                { return len(c.list().Ranges) }
 func (c cloexec) Add()                    { c.list().Ranges = append(c.list().Ranges, schema.Text{}) }
 func (c cloexec) Word() *schema.Text      { return &c.list().All }
 
-// Item implements [schema.List]. That a number is not there was said if its entry did not
-// decode.
+// Item implements [schema.List]. If the entry of a number did not decode, it is not
+// reported again that the number is missing.
 func (c cloexec) Item(i int, f schema.Fields) {
-	f.Text("", &c.list().Ranges[i], schema.Help{Want: "a descriptor, or a range as 7-10"})
+	f.Text("", &c.list().Ranges[i], schema.Help{Want: "a descriptor, or a range such as 7-10"})
 	if m, decodes := f.(*visit); decodes && (c.of.unknown || len(c.of.unread) > 0) {
 		if lo, hi, ok := c.list().Range(i); ok && c.of.lacks(lo, hi) {
 			m.d.unread(m.v.path())
@@ -106,7 +107,7 @@ func (c cloexec) Item(i int, f schema.Fields) {
 	}
 }
 
-// noMapping notes a description whose fds are no mapping.
+// noMapping records that fds is not a mapping.
 func (t *table) noMapping(f schema.Fields) {
 	if m, decodes := f.(*visit); decodes {
 		fds, said := m.got.get("fds")
@@ -114,7 +115,7 @@ func (t *table) noMapping(f schema.Fields) {
 	}
 }
 
-// contradicts reports descriptors that say both, each by itself and in the list of the task.
+// contradicts reports descriptors with cloexec: false that the task's list contains.
 func (t *table) contradicts(f schema.Fields) {
 	m, decodes := f.(*visit)
 	if !decodes || len(t.stays) == 0 || !t.Cloexec.Said() {
@@ -124,7 +125,7 @@ func (t *table) contradicts(f schema.Fields) {
 	for _, s := range t.stays {
 		pos, covered := where(s.fd)
 		switch {
-		case !covered || m.d.silent[s.at.path()]: // true or false did not decode
+		case !covered || m.d.silent[s.at.path()]: // the value did not decode
 		case t.Cloexec.All.Said():
 			m.d.report(s.at.pos(), s.at, "cloexec: false contradicts the task's cloexec: all at %s; drop it here, or list the descriptors that are close-on-exec there", pos)
 		default:

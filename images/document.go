@@ -10,8 +10,7 @@ import (
 	"regrow/tasktree/schema"
 )
 
-// document is what a description holds: the declaration of all its keys begins
-// here.
+// document is a whole description. Its Fields is where the keys of a description begin.
 type document struct {
 	version    schema.Number
 	namespaces []schema.Text
@@ -34,16 +33,15 @@ func (d *document) Fields(f schema.Fields) {
 	f.List("tasks", (*tasks)(&d.roots), schema.Help{
 		Required: true, Lines: true, Last: true, Def: "task", Doc: "list with one [task](#tasks), the root",
 		Want: "a list with one root task", Item: aTask, Empty: "a tree has one root task",
-		Most: 1, More: "a second root task; a tree has one root, and the others are its children",
+		Most: 1, More: "this is a second root task; a tree has one root, and all other tasks are below it",
 	})
 	fieldsOfScenario(&d.scenario, f)
 }
 
-// TreeFields gives a description with all its keys. The keys files and tasks visit all
-// that is below them.
+// TreeFields returns a tree with all its keys, those of its open files and tasks included.
 func TreeFields(t *tasktree.Tree) schema.Fielder { return documentOf(t) }
 
-// tree takes over what the document holds.
+// tree sets the fields of t to what the document describes.
 func (d *document) tree(t *tasktree.Tree) {
 	for _, n := range d.namespaces {
 		t.Namespaces = append(t.Namespaces, tasktree.NamespaceItem{Name: tasktree.Namespace(n.Value), Pos: n.Pos})
@@ -57,7 +55,7 @@ func (d *document) tree(t *tasktree.Tree) {
 	}
 }
 
-// documentOf is the way back.
+// documentOf returns the document that describes a tree.
 func documentOf(t *tasktree.Tree) *document {
 	d := &document{version: schema.Number{Value: tasktree.Version}, files: t.Files}
 	for _, n := range t.Namespaces {
@@ -72,7 +70,7 @@ func documentOf(t *tasktree.Tree) *document {
 	return d
 }
 
-// files are the open files by name.
+// files is the mapping of open files.
 type files []*tasktree.OpenFile
 
 var _ schema.Splicer = (*files)(nil)
@@ -96,7 +94,7 @@ func (fs *files) Splice(from any) {
 	}
 }
 
-// fileKind is an open file, whose type says which keys it has.
+// fileKind is an open file, whose type decides which keys it has.
 type fileKind tasktree.OpenFile
 
 func (*fileKind) Names() []string       { return kind.Names() }
@@ -120,9 +118,9 @@ func (k *fileKind) Choose(name string) (schema.Fielder, bool) {
 
 func (k *fileKind) Spoil() { k.Spec = brokenSpec{k.Spec} }
 
-// brokenSpec is a kind whose values did not all decode. Its ends are known, so
-// descriptors that name them are no further problems; its rules would only
-// repeat what was reported.
+// brokenSpec is a Spec with values that did not decode. Its ends are known, so descriptors
+// that refer to them are no further problems. Its rules are not applied, because they
+// would only repeat what was reported.
 type brokenSpec struct{ tasktree.Spec }
 
 // Check implements [tasktree.Spec].
@@ -130,7 +128,7 @@ func (brokenSpec) Check(*tasktree.Tree, func(tasktree.Problem)) {}
 
 const aTask = "a task (a mapping with name, fds and so on)"
 
-// tasks are the roots of a description, or the children of a task.
+// tasks is the list of root tasks, or of the children of a task.
 type tasks []*tasktree.Task
 
 var _ schema.Splicer = (*tasks)(nil)
@@ -145,8 +143,8 @@ func (ts *tasks) Splice(from any) {
 	}
 }
 
-// TaskFields gives a task with its keys, to be compared, for example. The keys fds and
-// children visit all that is below them.
+// TaskFields returns a task with its keys, those of its descriptors and descendants
+// included, for example to compare it.
 func TaskFields(t *tasktree.Task) schema.Fielder { return (*task)(t) }
 
 // task is a task with its keys.
@@ -159,13 +157,13 @@ func (t *task) Fields(f schema.Fields) {
 	name := schema.Text{Value: t.Name}
 	f.Text("name", &name, schema.Help{
 		Required: true, Want: "the task's name",
-		Doc: "unique, as names of files are; a task without a program shows it as its comm (the first 15 bytes) and as its argument list",
+		Doc: "unique among tasks; a task without a program has it as its comm (the first 15 bytes) and as its argument list",
 	})
 	if name.Pos.IsValid() {
 		t.Name = name.Value
 	}
 	f.Int("pid", &t.PID, schema.Int{Of: "a pid", Lo: 1, Hi: tasktree.MaxPID, Help: schema.Help{
-		Doc:     "the exact number; in use is an error that names the holder: a process (also one that has ended and was not waited for), a thread, or a session or process group whose leader is gone",
+		Doc:     "the exact pid; if the number is in use, the error names what uses it: a process (also one that has ended and was not waited for), a thread, or a session or process group whose leader is gone",
 		Default: "the kernel's choice",
 	}})
 	fds := &table{Task: (*tasktree.Task)(t)}
@@ -175,8 +173,8 @@ func (t *task) Fields(f schema.Fields) {
 	})
 	fds.noMapping(f)
 	f.List("cloexec", cloexec{fds}, schema.Help{
-		Word: "all", Want: "all, or a list of descriptors and ranges of them, such as [3, 4, 7-10]",
-		Doc: "`all`, or a list as `[3, 4, 7-10]`: these of `fds` are close-on-exec, beside those that say so themselves. None of them may say `cloexec: false`", Default: "none",
+		Word: "all", Want: "all, or a list of descriptors and ranges, such as [3, 4, 7-10]",
+		Doc: "`all`, or a list such as `[3, 4, 7-10]`: these descriptors of `fds` are close-on-exec, in addition to those with `cloexec: true`. None of them may have `cloexec: false`", Default: "none",
 	})
 	fds.contradicts(f)
 	f.List("children", (*tasks)(&t.Children), schema.Help{
@@ -186,22 +184,21 @@ func (t *task) Fields(f schema.Fields) {
 	f.List("run", (*program)(&t.Run), schema.Help{
 		Want: "a list of the program and its arguments, such as [ls, -l]",
 		Doc: "list: the program and its arguments. A name without a slash is looked up in the task's own PATH (without one, as after `env_clear`, in `/bin:/usr/bin`), " +
-			"whose relative folders start at `cwd`; a relative one with a slash starts at the description's folder, as all [paths](#paths) do, and not at `cwd`",
+			"whose relative folders start at `cwd`; a relative path with a slash starts at the description's folder, as all [paths](#paths) do, and not at `cwd`",
 		Default: "none: the task holds until it is killed",
 		Moves:   true,
 	})
 	var shares schema.Pos
 	f.Group("shares", &shares, func(f schema.Fields) {
-		f.Ref("files", &t.SharesFiles, schema.ToTask, schema.Help{Required: true, Want: "the name of the task whose descriptor table this one has"})
+		f.Ref("files", &t.SharesFiles, schema.ToTask, schema.Help{Required: true, Want: "the name of the task whose descriptor table this one shares"})
 	}, schema.Help{
 		Want: "a mapping of what the task shares, such as {files: TASK}",
-		Doc:  "`{files: TASK}`: the task has the descriptor table of that one (`CLONE_FILES` of clone(2)), and no `fds` and no `cloexec` of its own", Default: "a table of its own",
+		Doc:  "`{files: TASK}`: the task shares the descriptor table of TASK (`CLONE_FILES` of clone(2)), and has no `fds` and no `cloexec` of its own", Default: "a table of its own",
 	})
 	t.attributes(f)
 }
 
-// attributes binds the keys of all attributes, those of the task and those that it says
-// nothing of.
+// attributes binds the keys of all attributes, set or not.
 func (t *task) attributes(f schema.Fields) {
 	m, decodes := f.(*visit)
 	for _, k := range tasktree.AttributeKinds() {
@@ -222,13 +219,13 @@ func (t *task) attributes(f schema.Fields) {
 	}
 }
 
-// program is what a task runs: a program and its arguments.
+// program is a program and its arguments.
 type program []tasktree.Text
 
 func (p *program) Len() int { return len(*p) }
 func (p *program) Add()     { *p = append(*p, tasktree.Text{}) }
 
-// Grow implements [schema.Grower]. An empty list is not the same as none.
+// Grow implements [schema.Grower]. It makes an empty list different from no list.
 func (p *program) Grow(n int) { *p = make(program, 0, n) }
 
 func (p *program) Item(i int, f schema.Fields) {
