@@ -15,14 +15,15 @@ import (
 	v3 "gopkg.in/yaml.v3"
 )
 
-// What yaml.v4 may cost: 1 ms of a processor and 1 MiB for each KiB of the worst text.
+// Limits of the work of yaml.v4: the worst text takes 1 ms of a processor and 1 MiB for
+// each KiB.
 const (
-	window = 64 << 10 // bytes of what yaml.v3 has read that it is given at most
-	ahead  = 10       // lines behind that
-	masks  = 4        // times that it may refuse what yaml.v3 takes
+	window = 64 << 10 // bytes of the text that yaml.v3 has read, at its end
+	ahead  = 10       // lines after that
+	masks  = 4        // number of refusals of text that yaml.v3 accepts
 )
 
-// Locate gives the place in a text that yaml.v3 refuses with an error, and the cure.
+// Locate returns the position and the remedy of the error for which yaml.v3 refuses a text.
 func Locate(text []byte, err error) Problem {
 	m := fromV3.FindStringSubmatch(strings.TrimSpace(err.Error()))
 	line, _ := strconv.Atoi(m[1])
@@ -32,7 +33,7 @@ func Locate(text []byte, err error) Problem {
 	if p := ask(lines, read.Line, msg); p != nil {
 		return *p
 	}
-	// What yaml.v4 takes.
+	// yaml.v4 accepts the text.
 	if i := bytes.LastIndexByte(text[:end], '?'); i >= 0 && strings.Contains(msg, "',' or") {
 		return at(text, i, "? inside brackets begins a key; put quotes around the text")
 	}
@@ -53,11 +54,11 @@ func Locate(text []byte, err error) Problem {
 var (
 	fromV3 = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
 	tab    = regexp.MustCompile(`^[ -]*\t`)
-	// Messages with the line where something larger began.
+	// Messages that come with the line where an enclosing construct begins.
 	ofParser = regexp.MustCompile(`^did not find expected (?:key|'-' indicator|',' or|node content|<)`)
 )
 
-// reach gives the byte at which yaml.v3 refuses a text, or a few more.
+// reach returns the offset at which yaml.v3 refuses a text, or slightly more.
 func reach(text []byte) int {
 	rest := bytes.NewReader(text)
 	dec := v3.NewDecoder(byByte{rest})
@@ -67,18 +68,18 @@ func reach(text []byte) int {
 	return len(text) - rest.Len()
 }
 
-// byByte gives one byte at a time.
+// byByte reads one byte at a time.
 type byByte struct{ io.Reader }
 
 func (r byByte) Read(p []byte) (int, error) { return r.Reader.Read(p[:min(1, len(p))]) }
 
-var newLoader = yaml.NewLoader // but for tests
+var newLoader = yaml.NewLoader // a variable for tests
 
-// ask asks yaml.v4 about a text of which yaml.v3 has read so many lines. It gives nil
-// if yaml.v4 takes what yaml.v3 does not, or has something else against a part.
+// ask parses a text, of which yaml.v3 has read that many lines, with yaml.v4. It returns nil
+// if yaml.v4 accepts what yaml.v3 refuses, or refuses another part of the text.
 func ask(lines []string, read int, msg string) (p *Problem) {
 	defer func() {
-		if recover() != nil { // a bug of yaml.v4, which is asked for the place only
+		if recover() != nil { // a bug of yaml.v4, which only improves the position
 			p = nil
 		}
 	}()
@@ -86,7 +87,7 @@ func ask(lines []string, read int, msg string) (p *Problem) {
 	part := append([]string{}, lines[from:min(len(lines), read+ahead)]...)
 	for range masks {
 		loader, err := newLoader(strings.NewReader(strings.Join(part, "\n")))
-		for n := 0; n < 2 && err == nil; n++ { // documents, as many as yaml.v3 was asked for
+		for n := 0; n < 2 && err == nil; n++ { // as many documents as yaml.v3 has parsed
 			err = loader.Load(new(yaml.Node))
 		}
 		e, ok := errors.AsType[*yaml.LoadError](err)
@@ -98,7 +99,7 @@ func ask(lines []string, read int, msg string) (p *Problem) {
 			f.begin = f.at
 		}
 		before, rest := f.split(f.at)
-		switch { // what yaml.v3 takes
+		switch { // text that yaml.v3 accepts
 		case strings.HasPrefix(f.msg, "found unknown escape") && strings.HasPrefix(rest, `\'`):
 			part[f.at.Line-1] = before + "  " + rest[2:]
 		case strings.HasPrefix(f.msg, "found a comment without"):
@@ -120,9 +121,9 @@ func ask(lines []string, read int, msg string) (p *Problem) {
 	return nil
 }
 
-// start gives the first line of what yaml.v4 is given of long texts: one whose
-// indentation no other has less than, as if the text began there. It is not one of the
-// last, which may have the mistake.
+// start returns the index of the first line of the part of a long text that yaml.v4 parses:
+// a line with the smallest indentation, as if the text began there. It is not one of the
+// last lines, which may contain the mistake.
 func start(lines []string) int {
 	from, least, size := len(lines), window, 0
 	for i, line := range slices.Backward(lines) {

@@ -14,8 +14,8 @@ import (
 	"regrow/images/internal/syntax"
 )
 
-// FuzzLocate holds that the place of what yaml.v3 refuses is in the text, and that
-// the message is complete.
+// FuzzLocate checks that the position of an error is inside the text, and that the message
+// is complete.
 func FuzzLocate(f *testing.F) {
 	for _, folder := range []string{"../../testdata/bad", "../../../examples"} {
 		paths, err := filepath.Glob(folder + "/*.yaml")
@@ -49,7 +49,7 @@ func FuzzLocate(f *testing.F) {
 	})
 }
 
-// refusal gives what yaml.v3 has against a text.
+// refusal returns the error of yaml.v3 for a text.
 func refusal(text string) error {
 	dec := yaml.NewDecoder(strings.NewReader(text))
 	for {

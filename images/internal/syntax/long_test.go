@@ -10,7 +10,7 @@ import (
 	v3 "gopkg.in/yaml.v3"
 )
 
-// long gives a description of many lines, of which one is replaced.
+// long returns a description of many lines, of which one is replaced.
 func long(line int, text string) string {
 	lines := []string{"version: 1", "files:", "  f: {type: pipe}", "tasks:", "  - name: root", "    children:"}
 	for i := range 3000 {
@@ -20,8 +20,7 @@ func long(line int, text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// TestLong holds that a mistake in a description longer than yaml.v4 is given is
-// found in its line.
+// TestLong checks that a mistake in a text longer than yaml.v4 parses has the right line.
 func TestLong(t *testing.T) {
 	for name, mistake := range map[string]string{
 		"no comma":        "        fds: {0: f.r 1: f.w}",
@@ -38,7 +37,7 @@ func TestLong(t *testing.T) {
 			text := long(line, mistake)
 			err := v3.Unmarshal([]byte(text), new(v3.Node))
 			if err == nil {
-				t.Fatalf("%s: taken", name)
+				t.Fatalf("%s: accepted", name)
 			}
 			p := Locate([]byte(text), err)
 			if near := strings.HasPrefix(name, "an open"); p.Line != line && (!near || p.Line > line+2) || strings.Contains(p.Msg, "near line") {
@@ -48,7 +47,7 @@ func TestLong(t *testing.T) {
 	}
 }
 
-// TestPanic holds that a bug of yaml.v4 leaves the place that yaml.v3 names.
+// TestPanic checks that the position of yaml.v3 is reported if yaml.v4 panics.
 func TestPanic(t *testing.T) {
 	defer func() { newLoader = yaml.NewLoader }()
 	newLoader = func(io.Reader, ...yaml.Option) (*yaml.Loader, error) { panic("a bug") }

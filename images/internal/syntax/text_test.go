@@ -10,8 +10,7 @@ import (
 	"regrow/images/internal/syntax"
 )
 
-// TestLines holds the lines of any text against what a regular expression
-// splits.
+// TestLines compares the lines of any text with those that a regular expression splits.
 func TestLines(t *testing.T) {
 	end := regexp.MustCompile("\r\n|[\n\r\u0085\u2028\u2029]")
 	rapid.Check(t, func(t *rapid.T) {

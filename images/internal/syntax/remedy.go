@@ -10,11 +10,11 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// cures has the first that fits a message of yaml.v4, or what refine makes of it.
-var cures = []struct {
-	says string // a part of the message
-	here string // characters of which one stands at the place, zero: the end of the text; "": any
-	cure string // see words
+// remedies maps messages of yaml.v4, or of refine, to remedies. The first match counts.
+var remedies = []struct {
+	says   string // a part of the message
+	here   string // characters, one of which is at the position; \x00: the end of the text; "": any
+	remedy string // see words
 }{
 	{"tab character", "", "a tab in the indentation; use spaces"},
 	{"cannot start any token", "\t", "a tab in the indentation; use spaces"},
@@ -40,19 +40,19 @@ var cures = []struct {
 	{"',' or", "]}", "found {here} while the {open} at {begin} is open"},
 	{"',' or", ":", "a second key in one entry; put a comma before it{or}"},
 	{"',' or", "", "found {here} after {end}; put a comma before it{or}, or quotes around the text{hint}"},
-	{"next did not find expected '-'", "", `at this indentation the next "- " of the list is wanted`},
-	{"next did not find expected key", "", "at this indentation the next KEY: of the mapping is wanted"},
-	{"between", "", "an indentation of {indent} fits no line above (the list or mapping at {begin} has {own})"},
-	{"deeper", "", "indented deeper than the line above, which has its value already"},
+	{"next did not find expected '-'", "", `expected the next "- " of the list at this indentation`},
+	{"next did not find expected key", "", "expected the next KEY: of the mapping at this indentation"},
+	{"between", "", "an indentation of {indent} matches no line above (the list or mapping at {begin} has {own})"},
+	{"deeper", "", "indented more than the line above, which already has a value"},
 	{"expected key", ",", "a comma after a value that is not in brackets; drop it"},
-	{"expected key", "]}", "{here} closes nothing"},
+	{"expected key", "]}", "{here} closes nothing; drop it"},
 	{"expected key", "", "found {text} after {end}; start a new entry on its own line, or put quotes around the whole text{hint}"},
 	{"second colon", "", `a second ": " in one line; put quotes around the value, or start a new line`},
 	{"bracket in key", "", "found {here} in a key; put a colon before it"},
 	{"no space", "", "a space is missing after the colon"},
 	{"no colon", "", "expected KEY: VALUE, found {text}{write}"},
 	{"could not find expected ':'", "", "expected KEY: VALUE, or more indentation, found {text}{write}"},
-	{"<document start>", "", "found {text}, which belongs to nothing above; look at its indentation"},
+	{"<document start>", "", "found {text}, which does not belong to the text above; check its indentation"},
 	{"max depth", "", "nested too deeply; put fewer lists and mappings inside one another"},
 	{"", "", "invalid YAML: {msg}"},
 }
@@ -65,15 +65,15 @@ var (
 	name    = regexp.MustCompile(`^\\(?:U[[:xdigit:]]{8}|.?)|^\*[^\s,\[\]{}]{1,40}`) // an escape, an alias
 )
 
-// finding is what yaml.v4 says of a text, where, and where the construct begins that
-// the place is in.
+// finding is an error of yaml.v4: its message, its position, and the position where the
+// enclosing construct begins.
 type finding struct {
 	lines     []string
 	at, begin yaml.Mark
 	msg       string
 }
 
-// refine tells apart what yaml.v4 says in the same words, and finds the place.
+// refine distinguishes errors with the same message of yaml.v4, and corrects the position.
 func (f *finding) refine() {
 	above := f.above()
 	before, rest := f.split(f.at)
@@ -113,8 +113,8 @@ func (f *finding) refine() {
 	}
 }
 
-// above gives where the text begins in the line above that has one, behind dashes.
-// Its line is 0 if there is none.
+// above returns the position of the nearest text in a line above, after dashes. Its Line is
+// 0 if there is none.
 func (f *finding) above() yaml.Mark {
 	for i := min(f.at.Line-1, len(f.lines)); i > 0; i-- {
 		line := f.lines[i-1]
@@ -125,7 +125,7 @@ func (f *finding) above() yaml.Mark {
 	return yaml.Mark{}
 }
 
-// split cuts the line of a place there.
+// split splits the line of a position at the column.
 func (f *finding) split(m yaml.Mark) (before, rest string) {
 	if m.Line < 1 || m.Line > len(f.lines) {
 		return "", ""
@@ -135,27 +135,27 @@ func (f *finding) split(m yaml.Mark) (before, rest string) {
 	return string(line[:n]), string(line[n:])
 }
 
-// problem gives the place and the cure.
+// problem returns the position and the remedy.
 func (f *finding) problem() Problem {
 	f.refine()
 	before, rest := f.split(f.at)
 	_, from := f.split(f.begin)
-	here := append([]rune(rest), 0)[0] // no text has a zero
+	here := append([]rune(rest), 0)[0] // no text contains a zero
 	i := 0
-	for !strings.Contains(f.msg, cures[i].says) || cures[i].here != "" && !strings.ContainsRune(cures[i].here, here) {
+	for !strings.Contains(f.msg, remedies[i].says) || remedies[i].here != "" && !strings.ContainsRune(remedies[i].here, here) {
 		i++
 	}
-	if cures[i].here == ":" { // behind a key
+	if remedies[i].here == ":" { // after a key
 		before = before[:strings.LastIndexAny(strings.TrimRight(before, " "), " ,{[")+1]
 	}
-	return Problem{f.at.Line, utf8.RuneCountInString(before) + 1, f.words(before, rest, from).Replace(cures[i].cure)}
+	return Problem{f.at.Line, utf8.RuneCountInString(before) + 1, f.words(before, rest, from).Replace(remedies[i].remedy)}
 }
 
-// words replaces what cures have in braces.
+// words replaces the names in braces of a remedy.
 func (f *finding) words(before, rest, from string) *strings.Replacer {
 	begin := fmt.Sprintf("%d:%d", f.begin.Line, f.begin.Column)
 	or, end, hint, write := "", "the end of the value", "", ""
-	if f.begin.Line < f.at.Line { // it may be the mistake that it is still open
+	if f.begin.Line < f.at.Line { // a bracket that is not closed may be the mistake
 		or = fmt.Sprintf(" or close the %.1q at %s", from, begin)
 	}
 	if text := strings.TrimRight(before, " "); strings.HasSuffix(text, `"`) || strings.HasSuffix(text, "'") {
