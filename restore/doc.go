@@ -1,4 +1,4 @@
-// Package restore brings a described process tree to life:
+// Package restore restores a described process tree:
 //
 //	tree, err := images.Load("tree.yaml")
 //	host, err := restore.ThisHost()
@@ -6,8 +6,8 @@
 //	live, err := restore.Start(ctx, plan, restore.Options{})
 //	status, err := live.Wait()
 //
-// A [Plan] decides every system call and descriptor number beforehand, and can be verified,
-// predicted and shown; planning is pure. [Start] carries it out. Until it releases the tree,
-// a failure, a signal or the death of this process leaves no task behind. Package parts
-// names what reports, predictions and errors are made of.
+// A [Plan] decides every system call and descriptor number in advance. It can be
+// verified, predicted and printed. Planning is pure. [Start] carries the plan out.
+// Until it releases the tree, a failure, a signal or the death of this process leaves
+// no task behind. Package parts names the types within reports, predictions and errors.
 package restore

@@ -30,9 +30,9 @@ import (
 	"regrow/test/rounds"
 )
 
-// drawLab makes a random tree of files that can be opened anywhere, with tables
-// of the shapes in which descriptors get in each other's way.
-// limit, if it is not 0, is what numbers must be below, and often are just so.
+// drawLab makes a random tree of files that can be opened anywhere, with tables of the shapes
+// in which helpers collide with descriptors. If limit is not 0, all numbers are below it, and
+// often close to it.
 func drawLab(t *rapid.T, maxTasks, limit int) *tasktree.Tree {
 	tree := &tasktree.Tree{Source: "random.yaml"}
 	var ends []string
@@ -76,13 +76,13 @@ func drawLab(t *rapid.T, maxTasks, limit int) *tasktree.Tree {
 	}
 	tree.Root = all[0]
 	if problems := tree.Check(); len(problems) > 0 {
-		t.Fatalf("the generator makes an invalid tree: %v", problems)
+		t.Fatalf("the generator has made an invalid tree: %v", problems)
 	}
 	plantest.DrawShares(t, tree)
 	return tree
 }
 
-// drawNumbers gives the numbers of one table in the order of the description.
+// drawNumbers returns the numbers of one table in the order of the description.
 func drawNumbers(t *rapid.T, shape, limit int) []int {
 	if limit > 0 && rapid.IntRange(0, 5).Draw(t, "full") == 0 {
 		full := make([]int, limit-rapid.IntRange(0, 2).Draw(t, "free"))
@@ -113,13 +113,12 @@ func drawNumbers(t *rapid.T, shape, limit int) []int {
 	}
 }
 
-// treesEnv says how many random trees the tests of this file restore, each;
-// without it as many as rapid's -rapid.checks.
+// treesEnv is the number of random trees that each test of this file restores. The default is
+// rapid's -rapid.checks.
 const treesEnv = "REGROW_TEST_TREES"
 
-// TestPredictionIsReality restores random trees with every strategy, careful and
-// naive, and holds what the model predicts against what the kernel says, for each
-// descriptor of each task.
+// TestPredictionIsReality restores random trees with every strategy, careful and naive, and
+// compares each descriptor of each task with the prediction of the model.
 func TestPredictionIsReality(t *testing.T) {
 	here, err := host.ThisHost()
 	if err != nil {
@@ -132,9 +131,9 @@ func TestPredictionIsReality(t *testing.T) {
 
 const nearLimitEnv = "REGROW_TEST_NEAR_LIMIT"
 
-// TestPredictionNearLimit does the same in a process that may have few
-// descriptors, with tables that are full, or nearly so: what cannot be is refused
-// before anything starts, everything else comes as predicted.
+// TestPredictionNearLimit does the same in a process with a low RLIMIT_NOFILE, and tables that
+// are full, or nearly so. A tree that does not fit is refused before anything starts;
+// everything else comes out as predicted.
 func TestPredictionNearLimit(t *testing.T) {
 	const limit = 64
 	if os.Getenv(nearLimitEnv) == "" {
@@ -149,7 +148,7 @@ func TestPredictionNearLimit(t *testing.T) {
 		cmd.Args[3] = self
 		cmd.Env = append(os.Environ(), nearLimitEnv+"=1", "GOCOVERDIR="+t.TempDir())
 		cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
-		// Not a pipe: a task that is left would keep it open.
+		// Not a pipe, which a leftover task would keep open.
 		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
 		if err != nil {
 			t.Fatal(err)
@@ -232,8 +231,8 @@ func predictionIsReality(t *testing.T, rt *rapid.T, here plan.Host, limit int, c
 	}
 }
 
-// observe reads the tables of a tree in which every task is ready. After a careful plan
-// they are already as described.
+// observe reads the tables of a tree in which every task is ready. After a careful plan they
+// must be as described.
 func observe(t *testing.T, rt *rapid.T, p *plan.Plan, predicted *model.Prediction) []plan.Outcome {
 	outcomes := make([]plan.Outcome, len(p.Tree.Tasks()))
 	err := (&Plan{p}).Rehearse(t.Context(), Options{Timeout: patience}, func(v View) error {
@@ -267,8 +266,8 @@ func observe(t *testing.T, rt *rapid.T, p *plan.Plan, predicted *model.Predictio
 	return outcomes
 }
 
-// drawOwn opens descriptors of this process, and gives them in the place of open
-// files of any kind. With a limit there are none to spare.
+// drawOwn opens descriptors of this process to replace open files of any kind. With a limit
+// it opens none.
 func drawOwn(rt *rapid.T, tree *tasktree.Tree, limit int) map[string]int {
 	given := map[string]int{}
 	if limit > 0 {
@@ -290,8 +289,8 @@ func drawOwn(rt *rapid.T, tree *tasktree.Tree, limit int) map[string]int {
 	return given
 }
 
-// checkVerdict holds the prediction's verdict against the description and the
-// real tables: no collision and no failure if and only if every table is right.
+// checkVerdict compares the prediction with the description and the real tables: there is no
+// collision and no failure if and only if every table is right.
 func checkVerdict(t *rapid.T, tree *tasktree.Tree, pr *model.Prediction, seen []plan.Outcome) {
 	right := true
 	for i, task := range tree.Tasks() {
