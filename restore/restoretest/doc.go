@@ -1,6 +1,6 @@
-// Package restoretest gives Go tests a described process tree: tasks with their pids,
-// open files and pipes, for a program that looks at processes or a descriptor table that
-// somebody has reported.
+// Package restoretest gives Go tests a described process tree as a fixture: tasks with
+// their pids, open files and pipes, for tests of a program that examines processes, or
+// of a reported descriptor table.
 //
 //	tree := restoretest.Start(t, `
 //	version: 1
@@ -8,11 +8,11 @@
 //	tasks: [{name: writer, fds: {7: p.w}, children: [{name: reader, fds: {7: p.r}}]}]`)
 //	look(tree.PID("reader"))
 //
-// The tree ends with the test, and the test fails if anything of it is left. It is
-// restored by a second process, the test binary again, whose only children the tree's are:
-// the test may start processes of its own, and several trees at a time. Whatever ends the
-// test binary, the tree ends too.
+// The tree ends with the test, and the test fails if anything of the tree is left. A
+// second process, the test binary started again, restores the tree and has no other
+// children. So the test may start processes of its own, and have several trees at a
+// time. The tree ends whenever the test binary ends.
 //
-// Importing this package makes a test binary that second process where its environment
-// says so, before main begins.
+// A test binary that imports this package becomes that second process, before main
+// begins, if its environment says so.
 package restoretest

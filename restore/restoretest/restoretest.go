@@ -16,15 +16,14 @@ import (
 	"regrow/restore"
 )
 
-// patience is how long the end of a tree may take. It is only there to end a test
-// that hangs.
+// patience is how long the end of a tree may take. It only ends a test that hangs.
 const patience = 3 * time.Minute
 
-// Option is something that a tree is given.
+// Option is an option of [Start] and [New].
 type Option func(*order)
 
-// Inherit gives the tree an open file of the test's, by the key of an inherit, or by the
-// name of the open file in whose place it comes. The test may close it after Start.
+// Inherit passes an open file of the test to the tree, by the key of an inherit, or by the
+// name of the open file that it replaces. The test may close the file after Start.
 func Inherit(key string, f *os.File) Option {
 	return func(o *order) {
 		o.Keys = append(o.Keys, key)
@@ -32,23 +31,23 @@ func Inherit(key string, f *os.File) Option {
 	}
 }
 
-// Plan says how the tree is planned; Inherit and Detach in it are not looked at.
+// Plan sets the options of the plan. Its Inherit and Detach are ignored.
 func Plan(p restore.PlanOptions) Option {
 	return func(o *order) { o.Strategy, o.Naive, o.ServiceFD = p.Strategy, p.Naive, p.ServiceFD }
 }
 
-// Tree is a tree that runs.
+// Tree is a running tree.
 type Tree struct {
 	report restore.Report
 	pids   map[string]proc.ID
 	cmd    *exec.Cmd
-	hold   io.Closer // the tree ends with it
+	hold   io.Closer // the tree ends when it is closed
 	ended  bool
 }
 
-// Start restores a description and ends the tree when the test has ended. Relative
-// paths start at the current folder. A description or a host that does not allow it
-// ends the test with what [images.Decode] or [restore.Start] say.
+// Start restores a description, and ends the tree when the test has ended. Relative paths
+// start at the current folder. If the description is invalid or the host cannot restore it,
+// the test fails with the error of [images.Decode] or [restore.Start].
 func Start(t testing.TB, description string, options ...Option) *Tree {
 	t.Helper()
 	tree, err := New(description, options...)
@@ -63,8 +62,8 @@ func Start(t testing.TB, description string, options ...Option) *Tree {
 	return tree
 }
 
-// New is Start where there is no test: in examples, and in TestMain. The caller ends the
-// tree with [Tree.Close].
+// New is like Start, but without a test: for examples and TestMain. The caller must call
+// [Tree.Close].
 func New(description string, options ...Option) (*Tree, error) {
 	o := order{Description: description}
 	for _, option := range options {
@@ -91,8 +90,8 @@ func start(o order) (*Tree, error) {
 	tree.cmd.Env = append(os.Environ(), secondEnv+"=1")
 	tree.cmd.ExtraFiles = append([]*os.File{w}, o.files...)
 	tree.cmd.Stdout, tree.cmd.Stderr = os.Stdout, os.Stderr
-	// Signals to the test's process group, such as Ctrl-C, are not for the second
-	// process: it ends after the test.
+	// Ctrl-C sends a signal to the process group of the test. The second process needs a
+	// group of its own: it ends after the test.
 	tree.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	hold, err := tree.cmd.StdinPipe()
 	if err != nil {
@@ -103,7 +102,7 @@ func start(o order) (*Tree, error) {
 	if err = errors.Join(err, w.Close()); err != nil {
 		return nil, err
 	}
-	// It reads the order before it says anything.
+	// The second process reads the order before it answers.
 	err = json.NewEncoder(hold).Encode(o)
 	var said answer
 	if err == nil {
@@ -129,15 +128,15 @@ func start(o order) (*Tree, error) {
 	return tree, nil
 }
 
-// PID gives the number of a task as the test sees it, 0 if there is none of that name or
-// if it had ended when the tree was released.
+// PID returns the pid of a task as the test sees it. It is 0 if there is no task of that name,
+// or if the task had ended when the tree was released.
 func (t *Tree) PID(task string) int { return t.pids[task].PID }
 
-// Report says what was restored.
+// Report returns the report of the restore.
 func (t *Tree) Report() restore.Report { return t.report }
 
-// Close ends the tree. An error says that it could not be ended, or that something of it
-// is left. A second call does nothing; it is not safe for several goroutines.
+// Close ends the tree. It returns an error if it could not end the tree, or if something of
+// the tree is left. A second call does nothing. Only one goroutine may call it.
 func (t *Tree) Close() error {
 	if t.ended {
 		return nil
@@ -158,10 +157,10 @@ func (t *Tree) Close() error {
 	return nil
 }
 
-// stop lets the second process end, which ends the tree.
+// stop ends the second process, which ends the tree.
 func (t *Tree) stop() error {
-	stuck := time.AfterFunc(patience, func() { _ = t.cmd.Process.Kill() }) // it may have ended
+	stuck := time.AfterFunc(patience, func() { _ = t.cmd.Process.Kill() }) // may have ended already
 	defer stuck.Stop()
-	_ = t.hold.Close() // a pipe: its other end may be gone
+	_ = t.hold.Close() // a pipe, whose reader may be gone
 	return t.cmd.Wait()
 }

@@ -26,7 +26,7 @@ files: {p: {type: pipe, content: job}}
 tasks: [{name: parent, fds: {7: p.w}, children: [{name: child, fds: {7: p.r, 9: p.w}}, {name: sleeper, run: [sleep, "1000"]}]}]
 `
 
-// Example tests a program that walks /proc: it finds who has a file open.
+// Example tests a program that reads /proc: it finds the processes that have a file open.
 func Example() {
 	tree, err := restoretest.New(family)
 	if err != nil {
@@ -52,7 +52,8 @@ func Example() {
 	// sleeper []
 }
 
-// holders is the program under test: which descriptors of a process are that file.
+// holders is the program under test. It returns the descriptors of a process that are
+// that file.
 func holders(pid int, link string) (numbers []int) {
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	if err != nil {
@@ -73,8 +74,8 @@ func gone(t *testing.T, pid int) bool {
 	return errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 }
 
-// TestEndsWithTheTest holds that nothing of a tree outlives the test that had it, with
-// what its programs have left behind.
+// TestEndsWithTheTest checks that nothing of a tree outlives its test, including processes
+// that its programs have left.
 func TestEndsWithTheTest(t *testing.T) {
 	for _, strategy := range restore.Strategies() {
 		var pids []int
@@ -100,11 +101,11 @@ tasks: [{name: a, run: [sh, -c, '(sleep 1000 & echo $! >&5) & wait; sleep 1000']
 			}
 			pids = []int{tree.PID("a"), tree.PID("b"), daemon}
 			if tree.PID("nobody") != 0 || len(tree.Report().Tasks) != 2 {
-				t.Errorf("pids of %+v", tree.Report())
+				t.Errorf("wrong pids: %+v", tree.Report())
 			}
 			for _, pid := range pids {
 				if gone(t, pid) {
-					t.Errorf("pid %d does not live", pid)
+					t.Errorf("pid %d is not alive", pid)
 				}
 			}
 		})
@@ -116,7 +117,7 @@ tasks: [{name: a, run: [sh, -c, '(sleep 1000 & echo $! >&5) & wait; sleep 1000']
 	}
 }
 
-// TestSeveral holds that trees live side by side, with children of the test's own.
+// TestSeveral checks several trees at a time, next to other children of the test.
 func TestSeveral(t *testing.T) {
 	own := exec.Command("sleep", "1000")
 	if err := own.Start(); err != nil {
@@ -124,14 +125,14 @@ func TestSeveral(t *testing.T) {
 	}
 	defer func() {
 		if err := own.Process.Signal(unix.Signal(0)); err != nil {
-			t.Errorf("a child of the test's own: %v", err)
+			t.Errorf("another child of the test: %v", err)
 		}
 		_ = own.Process.Kill()
 		_ = own.Wait()
 	}()
 	a, b := restoretest.Start(t, family), restoretest.Start(t, family)
 	if a.PID("child") == b.PID("child") {
-		t.Error("one child of both")
+		t.Error("both trees have the same child")
 	}
 	if err := a.Close(); err != nil {
 		t.Error(err)
@@ -141,7 +142,8 @@ func TestSeveral(t *testing.T) {
 	}
 }
 
-// TestRefused holds that a wrong description is told with its place, and leaves nothing.
+// TestRefused checks that the error of an invalid description has its position, and that
+// nothing is left.
 func TestRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		"version: 1\ntasks: [{name: a, fds: {0: nosuch}}]\n":                                     "description:2:28",
@@ -155,8 +157,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestLarge restores a description of several hundred KiB, and a program that writes to
-// the test's own standard output.
+// TestLarge restores a description of several hundred KiB, with a program that writes to
+// standard output of the test.
 func TestLarge(t *testing.T) {
 	text := "version: 1\nfiles: {out: {type: inherit, key: stdout}}\ntasks:\n- name: root\n  run: [sh, -c, 'exit 0']\n  fds: {1: out}\n  children:\n"
 	for i := range 700 {
@@ -168,8 +170,8 @@ func TestLarge(t *testing.T) {
 	}
 }
 
-// TestInterrupted sends the second process what Ctrl-C and others send: the tree ends
-// with the test all the same, and not before.
+// TestInterrupted sends the signals of Ctrl-C and others to the second process: the tree
+// still ends with the test, and not before.
 func TestInterrupted(t *testing.T) {
 	tree := restoretest.Start(t, "version: 1\ntasks: [{name: a, children: [{name: b}]}]\n")
 	parent, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", tree.PID("a")))
@@ -186,11 +188,11 @@ func TestInterrupted(t *testing.T) {
 		}
 	}
 	if gone(t, second) || gone(t, tree.PID("a")) {
-		t.Error("it has ended before the test")
+		t.Error("the tree has ended before the test")
 	}
 }
 
-// TestKilledTest kills a process that has a tree: the tree ends with it.
+// TestKilledTest kills a test that has a tree: the tree ends, too.
 func TestKilledTest(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -228,13 +230,13 @@ func TestKilledTest(t *testing.T) {
 		}
 	}
 	if len(pids) != 3 {
-		t.Errorf("it had the tasks %v", pids)
+		t.Errorf("the killed test had the tasks %v", pids)
 	}
 }
 
 func TestHasATree(t *testing.T) {
 	if os.Getenv("RESTORETEST_HAS_A_TREE") == "" {
-		return // it is a part of TestKilledTest
+		return // only TestKilledTest starts it
 	}
 	tree := restoretest.Start(t, family)
 	for _, name := range []string{"parent", "child", "sleeper"} {

@@ -15,10 +15,10 @@ import (
 	"regrow/restore"
 )
 
-// secondEnv makes the test binary the second process, which restores a tree.
+// secondEnv makes a test binary the second process, which restores a tree.
 const secondEnv = "REGROW_RESTORETEST"
 
-// order is what the second process is told.
+// order is the message to the second process.
 type order struct {
 	Description string
 	Keys        []string // of the descriptors from firstExtra on
@@ -29,21 +29,21 @@ type order struct {
 	files []*os.File
 }
 
-// answer is what the second process says.
+// answer is the message of the second process.
 type answer struct {
 	Report restore.Report
 	Unseen []string // of the report
 	Error  string   // "" if the tree is restored
 }
 
-// answerFD is where the second process says it; the files of the test come behind it.
+// answerFD is the descriptor for the answer. The files of the test follow it.
 const (
 	answerFD   = 3
 	firstExtra = 4
 )
 
 func init() {
-	restore.Init() // the second process may start a third one, which keeps open files
+	restore.Init() // the second process may start a third one, the service
 	if os.Getenv(secondEnv) == "" {
 		return
 	}
@@ -53,11 +53,11 @@ func init() {
 	os.Exit(0) //nolint:forbidigo // see above
 }
 
-// second restores a tree, says so, and ends it when standard input ends: then the test
-// has closed it, or is gone. No signal from a terminal or a shell ends it before.
+// second restores a tree, answers, and ends the tree when standard input ends: then the test
+// has closed it, or has died. Signals from a terminal or a shell do not end it earlier.
 func second() error {
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
-	if err := os.Unsetenv(secondEnv); err != nil { // tasks have our environment
+	if err := os.Unsetenv(secondEnv); err != nil { // tasks get this environment
 		return err
 	}
 	unix.CloseOnExec(answerFD)
@@ -88,7 +88,7 @@ func second() error {
 	return out.Close()
 }
 
-// restored carries an order out. told is called as soon as the order is known.
+// restored carries an order out. It calls told when it has read the order.
 func restored(ctx context.Context, in *json.Decoder, told func()) (*restore.Tree, error) {
 	var o order
 	if err := in.Decode(&o); err != nil {
