@@ -1,4 +1,4 @@
-// Package parts has the names of what reports, predictions, pictures and errors of package
-// restore are made of. A program needs them where it writes such a type down, which most do
-// not: a field of a report has its type without being named.
+// Package parts names the types within reports, predictions, pictures and errors of
+// package restore. Most programs do not need it: they can use the fields of these types
+// without naming the types.
 package parts

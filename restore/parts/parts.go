@@ -9,66 +9,67 @@ import (
 	"regrow/tasktree"
 )
 
-// Of a prediction, or of an observation.
+// Parts of a prediction, or of an observation.
 type (
-	// TaskPrediction is what one task does, and what it has in the end.
+	// TaskPrediction is what one task does, and its final table.
 	TaskPrediction = model.TaskPrediction
-	// Outcome is the end of a task's restore: predicted, or what really was.
+	// Outcome is the end of a task's restore, predicted or real.
 	Outcome = plan.Outcome
-	// Held is what a descriptor is.
+	// Held is the open file of a descriptor.
 	Held = plan.Held
 	// FailedOp is an op of a naive plan that fails.
 	FailedOp = plan.FailedOp
-	// Collision is a descriptor that was needed and that an op of a plan destroyed,
-	// by writing over it or by closing it.
+	// Collision is a descriptor that was needed and that an op of a plan destroyed, by
+	// replacing it or by closing it.
 	Collision = model.Collision
 )
 
-// Of a picture of a plan.
+// Parts of a picture of a plan.
 type (
 	// TaskOfPlan is what one task does.
 	TaskOfPlan = show.TaskOfPlan
 	// StepOfPlan is one op.
 	StepOfPlan = show.StepOfPlan
-	// CellOfPlan is what a number of a table holds, written as in a [restore.Prediction].
+	// CellOfPlan is what a number of a table refers to, written as in a
+	// [restore.Prediction].
 	CellOfPlan = show.CellOfPlan
 )
 
-// Of a report.
+// Parts of a report.
 type (
 	// TaskReport is one task of a [restore.Report]: Name, Parent, PID in the tree's pid
-	// namespace, HostPID as the caller sees it (0 if it had ended), FDs, of which a
-	// program has lost the close-on-exec ones, and Shares.
+	// namespace, HostPID as the caller sees it (0 if the task had ended), FDs, without the
+	// close-on-exec ones if it runs a program, and Shares.
 	TaskReport = report.TaskReport
-	// SharesReport says whose descriptor table a task has.
+	// SharesReport names the task whose descriptor table a task shares.
 	SharesReport = report.SharesReport
-	// StoreReport says what kept the open files.
+	// StoreReport describes what went through the store.
 	StoreReport = report.StoreReport
-	// Nanoseconds is a time that is written to JSON as a number.
+	// Nanoseconds is a duration that is a number in JSON.
 	Nanoseconds = report.Nanoseconds
-	// Replaced is an open file in whose place a descriptor of the caller's comes.
+	// Replaced is an open file that a descriptor of the caller's replaces.
 	Replaced = plan.Replaced
 )
 
-// Replacements lists what is replaced in a tree, by [restore.PlanOptions].Inherit or
-// [tasktree.Tree.Replace], in the order of the description.
+// Replacements lists the replaced open files of a tree ([restore.PlanOptions].Inherit,
+// [tasktree.Tree.Replace]), in the order of the description.
 func Replacements(t *tasktree.Tree) []Replaced { return plan.Replacements(t) }
 
-// Of errors.
+// Parts of errors.
 type (
-	// Lack is one thing that a line of the description needs and this host lacks:
-	// Pos, Msg, and Err, what the kernel answered, which may be nil.
+	// Lack is something that a line of the description needs and this host lacks: Pos,
+	// Msg, and Err, the kernel's answer, which may be nil.
 	Lack = plan.Lack
 )
 
-// JoinLacks gives one error for all that two errors of [restore.CheckHost] and
-// [restore.Plan.CheckPaths] say: a [*restore.HostError], nil if there is nothing, or both
-// joined if one is none of these.
+// JoinLacks joins the errors of [restore.CheckHost] and [restore.Plan.CheckPaths]. It
+// returns a [*restore.HostError] with the lacks of both, nil if both are nil, or both
+// errors joined if one is of another type.
 func JoinLacks(a, b error) error { return plan.JoinLacks(a, b) }
 
-// Programs reports whether programs are all that an error is about, and whether one of
-// them is not there.
+// Programs reports whether an error is only about programs, and whether one of them is not
+// there.
 func Programs(err error) (all, notFound bool) { return plan.Programs(err) }
 
-// EndsWithInit says why pid 1 cannot let a tree live on ([restore.PlanOptions].Detach).
+// EndsWithInit is the message why a tree cannot outlive pid 1 ([restore.PlanOptions].Detach).
 const EndsWithInit = runner.EndsWithInit
