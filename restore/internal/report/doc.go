@@ -1,4 +1,4 @@
-// Package report says what was restored: the numbers of tasks, their descriptors, who
-// shares a table, and what went through the store. What only the kernel knows it reads
-// back, see packages proc and [SharedTables].
+// Package report makes the report of a restore: pids, descriptors, shared tables, and
+// what went through the store. It reads back what only the kernel knows, see package
+// proc and [SharedTables].
 package report

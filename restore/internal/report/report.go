@@ -9,23 +9,23 @@ import (
 	"regrow/tasktree"
 )
 
-// Report says what was restored. Its JSON form is fixed.
+// Report is the result of a restore. Its JSON form is fixed.
 type Report struct {
 	Version int          `json:"version"` // 1
 	Tasks   []TaskReport `json:"tasks"`   // in the order of the description, depth first
 	Store   StoreReport  `json:"store"`
 	Elapsed Nanoseconds  `json:"elapsed_ns"` // from the first clone to release
 
-	// Replaced has the open files in whose place descriptors of the caller's
-	// came, nil for none.
+	// Replaced lists the open files that descriptors of the caller's replace, nil for
+	// none.
 	Replaced []plan.Replaced `json:"replaced,omitempty"`
 
-	// Learned has the numbers that were known only when the files were made, by
-	// the names of these and by key; nil for none.
+	// Learned has the numbers that were known only when the files were made, by file and
+	// by key; nil for none.
 	Learned map[string]map[string]uint64 `json:"learned,omitempty"`
 
-	// Unseen says what the report leaves out because the kernel did not tell,
-	// and why; nil: nothing.
+	// Unseen lists what the report lacks because the kernel did not show it, and why; nil
+	// for nothing.
 	Unseen []string `json:"-"`
 }
 
@@ -34,32 +34,32 @@ type TaskReport struct {
 	Name    string `json:"name"`
 	Parent  string `json:"parent"`   // "" for the root
 	PID     int    `json:"pid"`      // inside the tree's pid namespace
-	HostPID int    `json:"host_pid"` // as the caller sees it; in a pid namespace 0 if it had already ended
-	FDs     []int  `json:"fds"`      // ascending; a program has lost the close-on-exec ones
+	HostPID int    `json:"host_pid"` // as the caller sees it; 0 if the task is in a pid namespace and had already ended
+	FDs     []int  `json:"fds"`      // ascending; without the close-on-exec ones if the task runs a program
 
-	// Shares is what the task shares with another one, by kcmp(2), nil for
-	// nothing, or where that was not to be seen. A program has a copy of a table
-	// that it shared before.
+	// Shares is what the task shares with another one, by kcmp(2); nil if it shares
+	// nothing, or if that is not visible. A program has a copy of a table that it shared
+	// before.
 	Shares *SharesReport `json:"shares,omitempty"`
 }
 
-// SharesReport says with which task something is shared.
+// SharesReport names the task with which something is shared.
 type SharesReport struct {
-	Files string `json:"files"` // the task whose descriptor table it is
+	Files string `json:"files"` // the owner of the descriptor table
 }
 
-// StoreReport says what went through the store.
+// StoreReport counts what went through the store.
 type StoreReport struct {
 	OpenFiles int `json:"open_files"`
 	Messages  int `json:"messages"`
 }
 
-// Nanoseconds is a duration that JSON shows as a number of nanoseconds.
+// Nanoseconds is a duration that is a number of nanoseconds in JSON.
 type Nanoseconds time.Duration
 
-// New reports a tree that was released. inner and host are the numbers of its tasks in
-// its own pid namespace and in the caller's, see [HostPIDs]; elapsed is the time from the
-// first clone to release.
+// New makes the report of a released tree. inner and host are the pids of its tasks in its own
+// pid namespace and in the caller's, see [HostPIDs]. elapsed is the time from the first clone to
+// release.
 func New(p *plan.Plan, inner, host []int, elapsed time.Duration) Report {
 	rep := Report{
 		Version: 1,
@@ -77,7 +77,7 @@ func New(p *plan.Plan, inner, host []int, elapsed time.Duration) Report {
 	return rep
 }
 
-// numbers gives the descriptors that a task has once it holds or runs.
+// numbers returns the descriptors of a task after release.
 func numbers(p *plan.Plan, task *tasktree.Task) []int {
 	var numbers []int
 	for _, d := range p.Sorted(nil, task.Table()) {
@@ -88,9 +88,9 @@ func numbers(p *plan.Plan, task *tasktree.Task) []int {
 	return numbers
 }
 
-// HostPIDs gives the numbers that the tasks of a tree have in the caller's pid namespace,
-// 0 for one that was waited for or ends. root is the first of them; inner has those of the
-// tree's own pid namespace, which are the same if the tree has none.
+// HostPIDs returns the pids of a tree's tasks in the caller's pid namespace, 0 for a task that
+// was reaped or is ending. root is the first task. inner are the pids in the tree's own pid
+// namespace; they are the same if the tree has none.
 func HostPIDs(t *tasktree.Tree, root proc.ID, inner []int) []int {
 	if !t.HasNamespace(tasktree.NamespacePID) {
 		return slices.Clone(inner)
@@ -99,14 +99,15 @@ func HostPIDs(t *tasktree.Tree, root proc.ID, inner []int) []int {
 	return hostPIDs(root.PID, inner, below, proc.InnerPID)
 }
 
-// hostPIDs finds each process under the root, which tells both. A look may miss processes
-// while others end, as programs do by now; so as long as one has, and a number is
-// lacking, it looks again, some times. What then has none was waited for, or ends.
+// hostPIDs examines each process below the root, which shows both pids. One pass may
+// miss processes while others end. So it repeats the pass a few times, as long as a
+// pass has missed some and a pid is missing. A task without a pid then was reaped, or
+// is ending.
 func hostPIDs(root int, inner []int, below func() (all []proc.Status, missed int), innerPID func(host int) int) []int {
 	const looks = 8
 	host := make([]int, len(inner))
 	host[0] = root
-	lacks := make(map[int]int, len(inner)) // tasks by their numbers in the tree
+	lacks := make(map[int]int, len(inner)) // tasks by their pid in the tree
 	for i, pid := range inner[1:] {
 		lacks[pid] = 1 + i
 	}

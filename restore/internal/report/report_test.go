@@ -7,8 +7,8 @@ import (
 	"regrow/internal/proc"
 )
 
-// TestHostPIDsMissed finds the number of a task that the first looks have missed, and
-// ends where a task is gone.
+// TestHostPIDsMissed checks that hostPIDs finds a task that its first passes have missed, and
+// stops if a task is gone.
 func TestHostPIDsMissed(t *testing.T) {
 	self, err := proc.Self()
 	if err != nil {
@@ -18,8 +18,8 @@ func TestHostPIDsMissed(t *testing.T) {
 	here := []proc.Status{{ID: self}}
 	for _, c := range []struct {
 		name     string
-		late     int // looks that miss it
-		missed   int // what they say
+		late     int // passes that miss the task
+		missed   int // what a pass reports as missed
 		want     int
 		maxLooks int
 	}{
@@ -37,7 +37,7 @@ func TestHostPIDsMissed(t *testing.T) {
 		}
 		got := hostPIDs(4711, []int{root, kept, gone}, below, func(int) int { return kept })
 		if want := []int{4711, c.want, 0}; !slices.Equal(got, want) || looks > c.maxLooks {
-			t.Errorf("%s: %v after %d looks, want %v", c.name, got, looks, want)
+			t.Errorf("%s: %v after %d passes, want %v", c.name, got, looks, want)
 		}
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"regrow/tasktree"
 )
 
-// sharing reads back who shares a table. What cannot be seen is left out: that
-// of a task that has ended without a word, else with the reason.
+// sharing reads back which tasks share a table. It leaves out a task that has ended. If it
+// cannot compare others, it records the reason.
 func (rep *Report) sharing(t *tasktree.Tree) {
 	var tasks []*tasktree.Task
 	var pids []int
@@ -33,7 +33,7 @@ func (rep *Report) sharing(t *tasktree.Tree) {
 		rep.Unseen = append(rep.Unseen, fmt.Sprintf("the report does not say which tasks share a table: kcmp is refused by a sandbox, or missing: %v", err))
 		return
 	}
-	// A task may end at any moment, and be the one to compare with.
+	// A task may end at any moment, also one with which others are compared.
 	const tries = 10
 	for range tries {
 		tasks, pids = rep.comparable(tasks, pids)
@@ -51,7 +51,7 @@ func (rep *Report) sharing(t *tasktree.Tree) {
 	rep.Unseen = append(rep.Unseen, "the report does not say which tasks share a table: they end faster than they can be compared")
 }
 
-// comparable gives the tasks whose tables can be compared.
+// comparable returns the tasks whose tables can be compared.
 func (rep *Report) comparable(tasks []*tasktree.Task, pids []int) (some []*tasktree.Task, theirs []int) {
 	for i, task := range tasks {
 		switch _, err := proc.CompareTables(os.Getpid(), pids[i]); {
@@ -64,16 +64,16 @@ func (rep *Report) comparable(tasks []*tasktree.Task, pids []int) (some []*taskt
 	return some, theirs
 }
 
-// SharedTables gives for each task the one whose table it has, by the kernel's word
-// (kcmp(2)): of several tasks with one table the first that describes one. nil: the
-// table is the task's own. pids are the numbers of the tasks. The error says that one
-// has ended, or wraps that of kcmp.
+// SharedTables returns, for each task, the task whose table it shares, as kcmp(2)
+// shows: of several tasks with one table the first that describes a table. nil means
+// that the table is the task's own. pids are the pids of the tasks. The error reports
+// that a task has ended, or wraps that of kcmp.
 func SharedTables(tasks []*tasktree.Task, pids []int) ([]*tasktree.Task, error) {
 	type seen struct {
 		pid   int
 		owner *tasktree.Task
 	}
-	var tables []*seen // in the kernel's order of them
+	var tables []*seen // in the order of kcmp
 	has := make([]*seen, len(tasks))
 	for i, task := range tasks {
 		var failed error
