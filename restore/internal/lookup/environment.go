@@ -7,11 +7,10 @@ import (
 	"regrow/tasktree"
 )
 
-// defaultPath is where programs are looked up if the environment has no PATH,
-// as execvp(3) of glibc does.
+// defaultPath is the PATH of an environment without one, as in execvp(3) of glibc.
 const defaultPath = "/bin:/usr/bin"
 
-// Environment gives the address of a task's environment, and the PATH in it.
+// Environment returns the address of a task's environment, and the PATH in it.
 func (l *Programs) Environment(task *tasktree.Task) (envp uint64, path string) {
 	base := l.callersEnvironment()
 	if task.EnvClear {
@@ -46,12 +45,11 @@ func (l *Programs) Environment(task *tasktree.Task) (envp uint64, path string) {
 	return l.plan.Arena.Strings(env), searchPath(env)
 }
 
-// activation are the variables of sd_listen_fds(3). They tell the process that was
-// started with them, regrow, which of its descriptors are listening sockets; a
-// task has others at these numbers.
+// activation are the variables of sd_listen_fds(3). They tell regrow which of its
+// descriptors are listening sockets. Tasks have other descriptors at those numbers.
 var activation = []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"}
 
-// callersEnvironment gives what of the caller's environment is for the tree.
+// callersEnvironment returns the caller's environment without those variables.
 func (l *Programs) callersEnvironment() []string {
 	if l.callersEnv == nil {
 		l.callersEnv = slices.DeleteFunc(slices.Clone(l.plan.Host.Environ), func(kv string) bool {
@@ -62,7 +60,7 @@ func (l *Programs) callersEnvironment() []string {
 	return l.callersEnv
 }
 
-// searchPath gives the PATH of an environment.
+// searchPath returns the PATH of an environment.
 func searchPath(env []string) string {
 	for _, kv := range env {
 		if path, ok := strings.CutPrefix(kv, "PATH="); ok {

@@ -9,14 +9,14 @@ import (
 	"regrow/tasktree"
 )
 
-// folders has those of one PATH, since most tasks have the same.
+// folders caches the folders of one PATH, because most tasks have the same PATH.
 type folders struct {
 	path     string
 	dirs     []string
-	relative bool // one of them depends on the task's folder
+	relative bool // one of them is relative to the task's folder
 }
 
-// of gives the folders of a PATH, each once: what was not there is not there.
+// of returns the folders of a PATH without duplicates.
 func (f *folders) of(path string) []string {
 	if f.path != path || f.dirs == nil {
 		*f = folders{path: path}
@@ -32,9 +32,9 @@ func (f *folders) of(path string) []string {
 	return f.dirs
 }
 
-// paths goes through the paths where a task's program may be, in the order in
-// which they are tried, each with a NUL behind it and there until the next. They are
-// absolute where that is possible, because the task has changed its folder by then.
+// paths yields the paths at which a task's program may be, in the order in which they
+// are tried. Each ends with a NUL and is valid until the next one. They are absolute if
+// possible, because the task has already changed its folder when it tries them.
 func paths(t *tasktree.Tree, cwd string, task *tasktree.Task, folders []string) iter.Seq[[]byte] {
 	absolute := func(p string) string {
 		if !filepath.IsAbs(p) && cwd != "" {
@@ -55,7 +55,7 @@ func paths(t *tasktree.Tree, cwd string, task *tasktree.Task, folders []string) 
 		for _, dir := range folders {
 			path = path[:0]
 			if !filepath.IsAbs(dir) {
-				dir = cmp.Or(dir, ".") // an empty one means the task's own
+				dir = cmp.Or(dir, ".") // an empty entry is the task's folder
 				dir = strings.TrimSuffix(withoutDots(folder+"/"+dir+"/"), "/")
 			}
 			path = append(append(path, dir...), '/')
@@ -66,9 +66,9 @@ func paths(t *tasktree.Tree, cwd string, task *tasktree.Task, folders []string) 
 	}
 }
 
-// withoutDots leaves out of a path what means nothing: "/x/./y" is /x/y, which a
-// script sees as its name. A dot at the end stays, and so does "..", which means
-// to the kernel the folder above what a link leads to.
+// withoutDots removes "." elements from a path: "/x/./y" becomes /x/y, which a script
+// sees as its name. A final dot stays, and so does "..", which leads to the folder
+// above the target of a link.
 func withoutDots(path string) string {
 	for strings.Contains(path, "/./") {
 		path = strings.ReplaceAll(path, "/./", "/")

@@ -12,33 +12,33 @@ import (
 	"regrow/tasktree/recipe"
 )
 
-// MaxPlaces bounds the places where programs are looked for, each counted once:
-// many folders in PATH for many programs would cost without end.
+// MaxPlaces is the largest number of different places of all programs. Many folders in PATH
+// for many programs would otherwise cost without bound.
 const MaxPlaces = 500_000
 
-// Places are those where a program may be. It is looked for once.
+// Places are the places at which a program may be. It is looked up once for all tasks.
 type Places struct {
-	Addr uint64 // of an array of addresses in the arena, one of each place
+	Addr uint64 // of an array in the arena, with the address of each place
 	N    int
-	Cell uint64 // for the address of the place that has the program
+	Cell uint64 // gets the address of the place that has the program
 }
 
-// Programs looks for the programs of a plan's tasks. What tasks have in common, it puts
+// Programs prepares the lookup of the programs of a plan's tasks. It puts data that tasks share
 // into the arena once.
 type Programs struct {
 	plan       *plan.Plan
-	envp       uint64 // for tasks that add nothing to it
+	envp       uint64 // environment of tasks that do not change it
 	callersEnv []string
 	known      map[string]Places // by program and folders
-	count      int               // see MaxPlaces
+	count      int               // of places, see MaxPlaces
 	folders    folders
 }
 
-// For makes the Programs of a plan's tasks.
+// For returns a Programs for the tasks of a plan.
 func For(p *plan.Plan) Programs { return Programs{plan: p} }
 
-// Places gives the places of a task's program, the same for tasks that look for
-// the same one in the same folders. The error is a [*plan.RefusedError].
+// Places returns the places of a task's program. Tasks with the same program and folders
+// share them. The error is a [*plan.RefusedError].
 func (l *Programs) Places(task *tasktree.Task, path string) (Places, error) {
 	p := l.plan
 	folders, key := l.folders.of(path), task.Run[0].Value+"\x00"+path
@@ -53,8 +53,8 @@ func (l *Programs) Places(task *tasktree.Task, path string) (Places, error) {
 	for c := range paths(p.Tree, p.Host.Cwd, task, folders) {
 		if l.count++; l.count > MaxPlaces {
 			return Places{}, &plan.RefusedError{Source: p.Tree.Source, Pos: task.Run[0].Pos, Msg: fmt.Sprintf(
-				"task %q: its program %q is looked for in the folders of PATH, and those of all programs are more than %d places "+
-					"(write the program with its path, or fewer folders)", task.Name, task.Run[0].Value, MaxPlaces)}
+				"task %q: its program %q is looked up in the folders of PATH, and all programs together have more than %d places "+
+					"(write the path of the program, or shorten PATH)", task.Name, task.Run[0].Value, MaxPlaces)}
 		}
 		addrs = append(addrs, p.Arena.Once(c))
 	}
@@ -66,7 +66,7 @@ func (l *Programs) Places(task *tasktree.Task, path string) (Places, error) {
 	return found, nil
 }
 
-// Shown gives a task's program as messages name it.
+// Shown returns a task's program as messages show it.
 func (l *Programs) Shown(task *tasktree.Task) string {
 	name := task.Run[0].Value
 	if strings.Contains(name, "/") && l.plan.Tree.Dir != "." {
@@ -75,18 +75,18 @@ func (l *Programs) Shown(task *tasktree.Task) string {
 	return name
 }
 
-// Hints says why a program is not found, and what may be meant. rights explains a
-// refusal that comes from the tree's user namespace, if there is one.
+// Hints returns the reasons why a program is not found, and remedies. rights explains a refusal
+// that comes from the tree's user namespace, if there is one.
 func Hints(name string, rights []recipe.Hint) []recipe.Hint {
 	missing := ""
 	switch {
 	case filepath.IsAbs(name):
 	case strings.Contains(name, "/"):
-		missing = "a relative path of a program starts at the folder of the description"
+		missing = "the relative path of a program starts at the folder of the description"
 	case strings.Contains(name, " "):
-		missing = "in no folder of the task's PATH; write the program and each argument as elements of their own: [sleep, 10]"
+		missing = "not in any folder of the task's PATH; write the program and each argument as separate items: [sleep, 10]"
 	default:
-		missing = "in no folder of the task's PATH"
+		missing = "not in any folder of the task's PATH"
 	}
 	hints := append(rights, recipe.Hint{Errno: int(unix.EACCES), Text: "no right to execute it (chmod +x), or to enter its folder"})
 	if missing != "" {

@@ -15,11 +15,10 @@ import (
 	"regrow/tasktree"
 )
 
-// TestPlaces counts the places where programs are looked for: a folder twice in
-// PATH is one place, tasks with the same program and PATH share theirs, and more
-// than MaxPlaces are refused.
+// TestPlaces counts the places of programs: a folder that is twice in PATH is one place, tasks
+// with the same program and PATH share their places, and more than MaxPlaces are refused.
 func TestPlaces(t *testing.T) {
-	// planned gives the places of each task's program, or what NewPlan says.
+	// planned returns the places of each task's program, or the planner's error.
 	planned := func(folders []string, programs ...string) ([]uint64, error) {
 		tree := &tasktree.Tree{Source: "places.yaml", Root: &tasktree.Task{Name: "root", Pos: tasktree.Pos{Line: 1, Col: 1}}}
 		for i, name := range programs {
@@ -54,11 +53,11 @@ func TestPlaces(t *testing.T) {
 	for i := range names {
 		names[i] = fmt.Sprintf("x%d", i)
 	}
-	// As many as may be, and one of the programs a second time.
+	// Exactly MaxPlaces, with one program twice.
 	if _, err := planned(folders, append(names, "x0")...); err != nil {
 		t.Error(err)
 	}
-	const want = `places.yaml:1002:7: restore: task "t1000": its program "more" is looked for in the folders of PATH, and those of all programs are more than 500000 places `
+	const want = `places.yaml:1002:7: restore: task "t1000": its program "more" is looked up in the folders of PATH, and all programs together have more than 500000 places `
 	_, err = planned(folders, append(names, "more")...)
 	if _, ok := errors.AsType[*plan.RefusedError](err); !ok || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
