@@ -9,7 +9,7 @@ import (
 	"regrow/tasktree"
 )
 
-// Chooser chooses for one task after the other.
+// Chooser chooses messages for one task after the other.
 type Chooser struct {
 	table   *table.Task
 	stored  []bool // by file index: comes through the store
@@ -21,16 +21,16 @@ type Chooser struct {
 	numbers, open []int
 }
 
-// NewChooser makes a Chooser for the tasks that table is used for. stored says by file
-// index which open files come through the store; ends is the most that an open file
-// has. With repeats, a message may bring an open file more than once.
+// NewChooser returns a Chooser for the tasks of table t. stored has, by file index, the open
+// files that come through the store. ends is the largest number of ends of an open file. With
+// repeats, a message may bring an open file more than once.
 func NewChooser(t *table.Task, stored []bool, ends int, repeats bool) Chooser {
 	return Chooser{table: t, stored: stored, repeats: repeats, marked: table.NewByFile[bool](len(stored), ends)}
 }
 
-// Sources gives the open files that the task takes from the store, and a descriptor of
-// each open file that it makes by itself, in the order of their numbers. The next call
-// uses the memory.
+// Sources returns the open files that the task pulls from the store, and one descriptor of
+// each open file that it makes itself, in the order of numbers. The results are valid until
+// the next call.
 func (c *Chooser) Sources() (pulled []plan.FileEnd, own []*tasktree.Descriptor) {
 	pulled, own = c.pulled[:0], c.own[:0]
 	c.marked.Reset()
@@ -53,9 +53,8 @@ func (c *Chooser) Sources() (pulled []plan.FileEnd, own []*tasktree.Descriptor) 
 	return pulled, own
 }
 
-// Next chooses what the next message brings, and where that lands. It gives the
-// files back that do not come with it. The next call uses the memory of order and
-// numbers.
+// Next chooses the open files of the next message, and the numbers at which they land. rest
+// are the files that do not come with it. order and numbers are valid until the next call.
 func (c *Chooser) Next(files []plan.FileEnd) (order []plan.FileEnd, numbers []int, rest []plan.FileEnd) {
 	if c.repeats {
 		return c.repeating(files)
@@ -65,15 +64,15 @@ func (c *Chooser) Next(files []plan.FileEnd) (order []plan.FileEnd, numbers []in
 	return order, numbers, rest
 }
 
-// land gives the lowest n free numbers.
+// land returns the lowest n free numbers.
 func (c *Chooser) land(n int) []int {
 	c.numbers = c.table.Land(c.numbers, n)
 	return c.numbers
 }
 
 // Order chooses which of the files come with a message that lands on these numbers, and
-// in which order: those with a target among them land on it. It gives the other files
-// back. The next call uses the memory of order.
+// in which order. A file whose own number is among them lands on it. rest are the other
+// files. order is valid until the next call.
 func (c *Chooser) Order(files []plan.FileEnd, numbers []int) (order, rest []plan.FileEnd) {
 	order = slices.Grow(c.order[:0], len(numbers))[:len(numbers)]
 	waiting := c.waiting(files)
@@ -90,8 +89,8 @@ func (c *Chooser) Order(files []plan.FileEnd, numbers []int) (order, rest []plan
 	return order, fillOpen(order, open, files, waiting)
 }
 
-// waiting marks the files that have no place in a message yet. The next call uses
-// its memory.
+// waiting marks the files that have no place in a message yet. The result is valid until the
+// next call.
 func (c *Chooser) waiting(files []plan.FileEnd) *table.ByFile[bool] {
 	waiting := &c.marked
 	waiting.Reset()
@@ -101,8 +100,8 @@ func (c *Chooser) waiting(files []plan.FileEnd) *table.ByFile[bool] {
 	return waiting
 }
 
-// fillOpen puts files that still wait where a message has places for any, and gives
-// the others back.
+// fillOpen puts waiting files into the open places of a message, and returns those that are
+// left.
 func fillOpen(order []plan.FileEnd, open []int, files []plan.FileEnd, waiting *table.ByFile[bool]) (rest []plan.FileEnd) {
 	for _, fe := range files {
 		switch {

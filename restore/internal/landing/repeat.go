@@ -5,16 +5,16 @@ import (
 	"regrow/restore/internal/plan"
 )
 
-// FewRepeated is for how many numbers a message that brings nothing new is not worth its
-// two calls.
+// FewRepeated is the smallest number of repeated files that is worth a message of its own,
+// which takes two system calls.
 const FewRepeated = 16
 
-// repeating is Next where open files may come more than once. A number that the message
-// reaches gets what it wants of the store at once, also if the task has that open file
-// already:
+// repeating is Next if open files may come more than once. Each number that the message
+// reaches gets its own file from the store, even if the task already has that open
+// file:
 //
-//	wanted:   0 ─ log   1 ─ log   2 ─ log   3 ─ jobs.r
-//	message:  log, log, log, jobs.r            and no dup3
+//	described:   0 ─ log   1 ─ log   2 ─ log   3 ─ jobs.r
+//	message:     log, log, log, jobs.r            and no dup3
 func (c *Chooser) repeating(files []plan.FileEnd) (order []plan.FileEnd, numbers []int, rest []plan.FileEnd) {
 	order, numbers = c.order[:0], c.numbers[:0]
 	open := c.open[:0]
@@ -34,7 +34,7 @@ func (c *Chooser) repeating(files []plan.FileEnd) (order []plan.FileEnd, numbers
 		case len(numbers) < most && waiting.Has(fe):
 			waiting.Remove(fe)
 		default:
-			most = min(most+1, fdstore.MaxGroup) // who waits lands further up
+			most = min(most+1, fdstore.MaxGroup) // the waiting file lands at a higher number
 		}
 		order, numbers = append(order, fe), append(numbers, n)
 	}
@@ -42,9 +42,9 @@ func (c *Chooser) repeating(files []plan.FileEnd) (order []plan.FileEnd, numbers
 	return order, numbers, fillOpen(order, open, files, waiting)
 }
 
-// Repeat gives what a message brings that brings open files of the task to more of their
-// numbers, and where that lands; nothing if no message is worth it any more. The next
-// call uses the memory.
+// Repeat returns a message that brings open files of the task to more of their numbers,
+// and where they land. order is empty if no message is worth its cost any more. The
+// results are valid until the next call.
 func (c *Chooser) Repeat() (order []plan.FileEnd, numbers []int) {
 	if !c.repeats {
 		return nil, nil
@@ -55,9 +55,9 @@ func (c *Chooser) Repeat() (order []plan.FileEnd, numbers []int) {
 	return order, c.land(len(order))
 }
 
-// repeated gives what the next free numbers want of the store, as far as a message
-// should go. A number that wants nothing is filled with what the next one wants, and
-// closed afterwards; at most a third of a message may be such filler.
+// repeated returns the stored files of the next free numbers, as far as a message is
+// worth its cost. A number without a stored file is filled with the file of the next
+// number and closed afterwards; at most a third of a message may be such filler.
 func (c *Chooser) repeated() []plan.FileEnd {
 	last := c.table.Targets[len(c.table.Targets)-1].FD
 	wanted := c.order[:0]
@@ -85,8 +85,8 @@ func (c *Chooser) repeated() []plan.FileEnd {
 	return wanted
 }
 
-// wantsStored gives the open file that a number wants, or nothing if that does not
-// come out of the store.
+// wantsStored returns the open file that belongs at a number, or plan.Nothing if that does not
+// come through the store.
 func (c *Chooser) wantsStored(n int) plan.FileEnd {
 	if d := c.table.Wants(n); d != nil && c.stored[d.Open.Index] {
 		return plan.EndOf(d)
@@ -94,8 +94,8 @@ func (c *Chooser) wantsStored(n int) plan.FileEnd {
 	return plan.Nothing
 }
 
-// wholePeriods gives as much of what is wanted as one message can bring: what comes
-// again and again only in whole periods, so that it is the same message each time.
+// wholePeriods returns a prefix that fits into one message. If the files repeat with a
+// period, it is a whole number of periods, so that the same message can be pulled again.
 func wholePeriods(wanted []plan.FileEnd) []plan.FileEnd {
 	most := min(len(wanted), fdstore.MaxGroup)
 	if period := len(wanted) - LongestBorder(wanted); period <= most && period > 0 {
@@ -107,10 +107,10 @@ func wholePeriods(wanted []plan.FileEnd) []plan.FileEnd {
 	return wanted[:most]
 }
 
-// LongestBorder gives the length of the longest beginning, shorter than all, that is
-// the end, too (Knuth, Morris, Pratt, "Fast Pattern Matching in Strings", 1977).
+// LongestBorder returns the length of the longest proper prefix that is also a suffix (Knuth,
+// Morris, Pratt, "Fast Pattern Matching in Strings", 1977).
 func LongestBorder(of []plan.FileEnd) int {
-	border := make([]int, len(of)+1) // of the beginning of each length
+	border := make([]int, len(of)+1) // by length of the prefix
 	for i, n := 1, 0; i < len(of); i++ {
 		for n > 0 && of[i] != of[n] {
 			n = border[n]
