@@ -1,6 +1,6 @@
-// Package limits refuses what does not fit into the limits of a host: numbers that no
-// process may have there, and more open files than one may have at once. Each error is a
-// [*plan.RefusedError] that says which limit that is, and what makes the tree possible.
+// Package limits refuses trees that do not fit into the limits of a host: numbers
+// beyond the limit of descriptors, and more open files than a process can have at once.
+// Each error is a [*plan.RefusedError] that names the limit and the remedy.
 //
-// It is pure: the limits are those that the plan's host says.
+// It is pure: the limits are those of the plan's Host.
 package limits

@@ -50,15 +50,15 @@ func TestRefusals(t *testing.T) {
 	}{
 		{
 			"full table", crowded(t, 40, false), plan.StrategyFDStore, 40,
-			`task "full" wants 40 numbers, and the strategy fdstore needs 1 more at a time (the store, or what a file is made with), 41 in all: the hard RLIMIT_NOFILE is 40 (raise it to 41 `, 41,
+			`task "full" needs 40 numbers, and the strategy fdstore needs 1 more (for the store, or to make a file), 41 in all: the hard RLIMIT_NOFILE is 40 (raise it to 41 `, 41,
 		},
 		{
 			"full table, service", crowded(t, 40, true), plan.StrategyService, 40,
-			`task "full" wants 40 numbers, and the strategy service needs 1 more at a time (the way to the service, or what a file is made with), 41 in all`, 41,
+			`task "full" needs 40 numbers, and the strategy service needs 1 more (for the channel to the service, or to make a file), 41 in all`, 41,
 		},
 		{
 			"inherit", crowded(t, 40, false), plan.StrategyInherit, 84,
-			`the strategy inherit needs 85 numbers in the process that restores, for each of the 40 open files of the tree the one that the root will have and another one, and 5 for itself: the hard RLIMIT_NOFILE is 84 (raise it to 85 `, 85,
+			`the strategy inherit needs 85 descriptors in the process that restores, two for each of the 40 open files of the tree and 5 for itself: the hard RLIMIT_NOFILE is 84 (raise it to 85 `, 85,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -115,7 +115,7 @@ func TestInheritNeedsNumbersTwice(t *testing.T) {
 		host.SoftFiles, host.HardFiles = limit, limit
 		_, err := planner.New(tree, host, plan.Options{Strategy: plan.StrategyInherit})
 		refused, ok := errors.AsType[*plan.RefusedError](err)
-		if fits != (err == nil) || !fits && (!ok || !strings.Contains(refused.Error(), "needs 45 numbers")) {
+		if fits != (err == nil) || !fits && (!ok || !strings.Contains(refused.Error(), "needs 45 descriptors")) {
 			t.Errorf("limit %d: %v", limit, err)
 		}
 	}
