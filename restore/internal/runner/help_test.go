@@ -127,7 +127,7 @@ func TestHelperEnds(t *testing.T) {
 		tree.Abort()
 		t.Fatal("the restore went well")
 	}
-	if want := `crowd.yaml:1:1: restore: task "root"`; !strings.HasPrefix(err.Error(), want) || !errors.Is(err, plan.ErrTaskDied) || !strings.Contains(err.Error(), "wait4(helper): died before release (a process that forks beside the task was killed)") {
+	if want := `crowd.yaml:1:1: restore: task "root"`; !strings.HasPrefix(err.Error(), want) || !errors.Is(err, plan.ErrTaskDied) || !strings.Contains(err.Error(), "wait4(helper): died before release (a fork helper of the task was killed)") {
 		t.Error(err)
 	}
 	if left := proc.OwnChildren(); len(left) > 0 {

@@ -13,12 +13,12 @@ import (
 
 // Call writes the call of an op with its arguments, by the table of package program.
 //
-// The arguments of a call have forms: n number, x hexadecimal number, o octal number, f flags of open(2), h those in a struct
-// open_how, c such flags without an access mode, s string, l limit (soft and hard), t
-// text that is as long as the next argument says, r the descriptor in a message, p the
-// path that the op is about, w the name of a word that tasks and the runner share,
-// - not shown. The form of an op may have {0:n}, argument 0
-// as a number, and what is no argument: {call}, {path}, {message}, {id}, {numbers}, {slots}.
+// That table gives each argument of a call a form: n number, x hexadecimal number, o octal
+// number, f flags of open(2), h flags in a struct open_how, c flags without an access mode,
+// s string, l limit (soft and hard), t text with the length of the next argument, r the
+// descriptor in a message, p the path of the op, w the name of a word that tasks and the
+// runner share, - not shown. The form of an op may contain {0:n}, argument 0 as a number,
+// and words that are not arguments: {call}, {path}, {message}, {id}, {numbers}, {slots}.
 func Call(p *plan.Plan, op *program.Op, note program.Note) string {
 	name := p.Extras[note.Extra].Name
 	if name == "" {
@@ -49,7 +49,7 @@ func Call(p *plan.Plan, op *program.Op, note program.Note) string {
 	return name + "(" + strings.Join(args, ", ") + ")"
 }
 
-// fill puts words into the braces of a form.
+// fill replaces the words in braces of a form.
 func fill(form string, word func(string) string) string {
 	var b strings.Builder
 	for {
@@ -64,7 +64,7 @@ func fill(form string, word func(string) string) string {
 	}
 }
 
-// opWord gives what a word in braces of an op's form stands for.
+// opWord returns the text for a word in braces of an op's form.
 func opWord(p *plan.Plan, op *program.Op, note program.Note, name, word string) string {
 	switch word {
 	case "call":
@@ -100,14 +100,14 @@ func opWord(p *plan.Plan, op *program.Op, note program.Note, name, word string) 
 	case "task":
 		return strconv.Quote(p.Tree.Tasks()[v].Name)
 	case "forks":
-		return Count(int(v)-1, "task") // the last of the ops is the helper's end
+		return Count(int(v)-1, "task") // the last op is the end of the fork helper
 	case "files":
 		return Count(int(v), "file")
 	}
 	return argument(p, op, note, i, form)
 }
 
-// numbersText shows numbers, long runs by their ends: "3 5 6 10-260".
+// numbersText writes numbers, with long runs as ranges: "3 5 6 10-260".
 func numbersText(numbers []int32) string {
 	const long = 16
 	var words []string
@@ -127,7 +127,7 @@ func numbersText(numbers []int32) string {
 	return strings.Join(words, " ")
 }
 
-// argument shows one argument of a call, see [Call].
+// argument writes one argument of a call, see [Call].
 func argument(p *plan.Plan, op *program.Op, note program.Note, i int, form string) string {
 	v := op.Args[i]
 	switch {
@@ -183,7 +183,7 @@ func argument(p *plan.Plan, op *program.Op, note program.Note, i int, form strin
 	return form
 }
 
-// wordName names what an op has at an address of the arena: a field of program.Head or
+// wordName names the content of an address of the arena: a field of program.Head or
 // program.Record, a counter, or data of the call that follows.
 func wordName(p *plan.Plan, op *program.Op, addr uint64) string {
 	switch addr - p.Arena.Base {
@@ -210,7 +210,7 @@ func wordName(p *plan.Plan, op *program.Op, addr uint64) string {
 	return "the record"
 }
 
-// howText shows a struct open_how.
+// howText writes a struct open_how.
 func howText(p *plan.Plan, addr uint64) string {
 	text := openFlags(p.HowFlags(addr))
 	if !p.Host.OldOpen {
@@ -219,7 +219,7 @@ func howText(p *plan.Plan, addr uint64) string {
 	return text
 }
 
-// openFlags shows flags of open(2) by name.
+// openFlags writes flags of open(2) by name.
 func openFlags(flags uint64) string {
 	names := []string{[]string{"O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"}[flags&unix.O_ACCMODE]}
 	rest := flags &^ unix.O_ACCMODE
@@ -251,7 +251,7 @@ func openFlags(flags uint64) string {
 	return strings.Join(names, "|")
 }
 
-// CloneName names the call that makes tasks.
+// CloneName returns the name of the call that makes tasks.
 func CloneName(p *plan.Plan) string {
 	if p.Host.OldClone {
 		return "clone"
@@ -259,7 +259,7 @@ func CloneName(p *plan.Plan) string {
 	return "clone3"
 }
 
-// Count gives "1 task", "2 tasks".
+// Count returns "1 task", "2 tasks".
 func Count(n int, what string) string {
 	if n != 1 {
 		what += "s"
@@ -267,7 +267,7 @@ func Count(n int, what string) string {
 	return fmt.Sprintf("%d %s", n, what)
 }
 
-// OpName gives the system call of an op, or what else it is called.
+// OpName returns the name of an op's system call, or of the op itself.
 func OpName(op *program.Op) string {
 	if op.Flags&program.FlagOldClone != 0 {
 		return "clone"

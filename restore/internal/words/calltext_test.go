@@ -20,8 +20,8 @@ func TestNumbersText(t *testing.T) {
 	}
 }
 
-// TestEveryOpHasWords writes every op of plans with all strategies that use everything:
-// nothing is left in braces, and every call has a name.
+// TestEveryOpHasWords writes every op of plans that use everything, with all strategies: no
+// braces are left, and every call has a name.
 func TestEveryOpHasWords(t *testing.T) {
 	for _, strategy := range plan.Strategies() {
 		p := plantest.Must(t)(planner.New(plantest.Reference(t, t.TempDir()), plantest.Host, plan.Options{Strategy: strategy}))

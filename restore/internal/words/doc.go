@@ -1,3 +1,3 @@
-// Package words says in messages and pictures what a plan does: how a system call is
-// written, what a step is for, and how the failure of one reads.
+// Package words has the texts for ops in messages and pictures: how a call is written, what an
+// op is for, and how its failure is reported.
 package words

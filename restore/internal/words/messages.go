@@ -13,22 +13,22 @@ import (
 	"regrow/tasktree"
 )
 
-// Failed is what is known of an op that failed.
+// Failed is a failed op.
 type Failed struct {
-	Task    int // -1: of the runner
+	Task    int // index of the task; -1: the runner
 	Prog    *program.Program
 	Op      int
 	PID     int    // of the task, 0 if it has none yet
 	Err     error  // may be nil
-	Reason  string // beyond err, "" if none
+	Reason  string // in addition to Err, "" if none
 	Explain explain
 }
 
-// explain asks the file system what an error of an op that opens a path meant. It gives
-// words, "" for none, and the error or a better one.
+// explain examines the file system to find out what the error of an op that opens a path
+// meant. It returns a reason, "" for none, and the error or a better one.
 type explain func(p *plan.Plan, op *program.Op, err error) (words string, why error)
 
-// OpError explains the failure of one op.
+// OpError makes the error for a failed op.
 func OpError(p *plan.Plan, f Failed) *plan.OpError {
 	op, note := &f.Prog.Ops[f.Op], f.Prog.Notes[f.Op]
 	e := &plan.OpError{
@@ -46,11 +46,11 @@ func OpError(p *plan.Plan, f Failed) *plan.OpError {
 		e.Task = p.Tree.Tasks()[f.Task].Name
 	} else if note.Verb == program.VerbMake || note.Verb == program.VerbBench {
 		if made := p.Tree.Files[note.File]; len(made.Uses) > 0 && !made.Shared() {
-			e.Task = made.Uses[0].Task.Name // that it is made for
+			e.Task = made.Uses[0].Task.Name // the only task that uses the file
 		}
 	}
 	if f.Task < 0 && errors.Is(f.Err, unix.EMFILE) && f.Reason == "" {
-		e.Reason = fmt.Sprintf("%d open files of the tree are open here at once, and the hard RLIMIT_NOFILE is %d: "+
+		e.Reason = fmt.Sprintf("this process has %d open files of the tree open at once, and the hard RLIMIT_NOFILE is %d: "+
 			"raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE", len(p.SlotsOf), p.Host.HardFiles)
 	}
 	if f.Err != nil && f.Reason == "" {
@@ -72,10 +72,9 @@ func OpError(p *plan.Plan, f Failed) *plan.OpError {
 	return e
 }
 
-// ProgramError explains the failure of an op that looks up or runs a task's
-// program.
+// ProgramError makes the error for a failed op that looks up or executes a task's program.
 func ProgramError(p *plan.Plan, f Failed) error {
-	if f.Prog.Notes[f.Op].Verb == program.VerbFind { // execve has one errno for all of them
+	if f.Prog.Notes[f.Op].Verb == program.VerbFind { // execve answers EACCES for these
 		switch {
 		case errors.Is(f.Err, unix.EISDIR):
 			f.Err, f.Reason = unix.EACCES, "a directory"
@@ -86,14 +85,14 @@ func ProgramError(p *plan.Plan, f Failed) error {
 	return &plan.ProgramError{OpError: OpError(p, f)}
 }
 
-// Reason turns what an op recorded into an error and the words beside it.
+// Reason returns the error that an op has recorded, and words that explain it.
 func Reason(p *plan.Plan, op *program.Op, note program.Note, errno int32, got int64) (words string, err error) {
 	switch errno {
 	case program.ReasonUnwanted:
 		if short := p.Extras[note.Extra].Short; short != "" {
 			return fmt.Sprintf("%s (%d instead of %d)", short, got, op.Want), nil
 		}
-		return fmt.Sprintf("the result is %d, and the plan needs %d", got, op.Want), nil
+		return fmt.Sprintf("the result is %d, not the planned %d", got, op.Want), nil
 	case program.ReasonFIFO:
 		return AFIFO, nil
 	case program.ReasonSocket:
@@ -110,24 +109,24 @@ func Reason(p *plan.Plan, op *program.Op, note program.Note, errno int32, got in
 		return "the store does not deliver this message", nil
 	case program.ReasonHelper:
 		if note.Verb != program.VerbFork {
-			return "the process that was to end by itself was killed", plan.ErrTaskDied
+			return "a process that should have ended by itself was killed", plan.ErrTaskDied
 		}
-		return "a process that forks beside the task was killed", plan.ErrTaskDied
+		return "a fork helper of the task was killed", plan.ErrTaskDied
 	case program.ReasonCanceled:
 		return "", plan.ErrCanceled
 	}
 	return "", unix.Errno(errno)
 }
 
-// Reasons that tasks and the runner share.
+// Reasons that are common to tasks and the runner.
 const (
-	AFIFO      = "the path is a FIFO; opening it would block, or wake its other side"
+	AFIFO      = "the path is a FIFO; opening it would block, or wake a process at its other end"
 	ASocket    = "the path is a socket, which open(2) cannot open"
-	MustCreate = "O_EXCL and content need a file that the restore makes"
-	Changed    = "the path was given to another file while it was being opened"
+	MustCreate = "O_EXCL and content require that this entry creates the file"
+	Changed    = "the path was replaced by another file while it was being opened"
 )
 
-// What says in words what an op is for, by the table of package program.
+// What describes the purpose of an op, by the table of package program.
 func What(p *plan.Plan, op *program.Op, n program.Note) string {
 	return fill(n.Verb.Row().Words, func(word string) string {
 		switch word {
@@ -154,7 +153,7 @@ func What(p *plan.Plan, op *program.Op, n program.Note) string {
 	})
 }
 
-// messageFiles names what is in a message of the store.
+// messageFiles describes the content of a message of the store.
 func messageFiles(p *plan.Plan, id int) string {
 	if id < 0 {
 		return "a shard of the store"
@@ -166,7 +165,7 @@ func messageFiles(p *plan.Plan, id int) string {
 	return fmt.Sprintf("%d files", len(m))
 }
 
-// CallName names the call of an op, with the path that it is about.
+// CallName returns the name of an op's call, with the path that it opens.
 func CallName(p *plan.Plan, op *program.Op, n program.Note) string {
 	x := p.Extras[n.Extra]
 	name := x.Name
@@ -179,8 +178,8 @@ func CallName(p *plan.Plan, op *program.Op, n program.Note) string {
 	return name
 }
 
-// FailedOp tells of an op of a task that fails with an errno, which may be one of the
-// reasons of package program: nil if that is 0.
+// FailedOp describes an op of a task that fails with errno, which may be a reason of package
+// program. It returns nil if errno is 0.
 func FailedOp(p *plan.Plan, task, i int, errno unix.Errno) *plan.FailedOp {
 	if errno == 0 {
 		return nil
