@@ -1,3 +1,3 @@
-// Package show writes a plan for people and for programs, with the tables that the model
-// says each step leaves.
+// Package show writes a plan for people and for programs, with the descriptor tables that the
+// model computes for each step.
 package show

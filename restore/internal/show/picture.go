@@ -10,16 +10,16 @@ import (
 	"regrow/restore/internal/words"
 )
 
-// Picture is a plan in a form for programs: what WriteJSON writes.
+// Picture is a plan in a form for programs, as [WriteJSON] writes it.
 type Picture struct {
 	Version  int             `json:"version"` // 1
 	Source   string          `json:"source"`
-	Replaced []plan.Replaced `json:"replaced,omitempty"` // by descriptors of the caller's
+	Replaced []plan.Replaced `json:"replaced,omitempty"` // open files that descriptors of the caller's replace
 	StoreFD  int             `json:"store_fd"`           // number of the store in the root, -1: none
 	Messages [][]string      `json:"messages"`           // the open files of each message, by position
-	Prepare  []StepOfPlan    `json:"prepare"`            // the runner's, before the first clone
+	Prepare  []StepOfPlan    `json:"prepare"`            // of the runner, before the first clone
 	Benches  [][]StepOfPlan  `json:"benches,omitempty"`  // of processes that make some of the files, by number
-	Commit   []StepOfPlan    `json:"commit"`             // the runner's, when every task is ready
+	Commit   []StepOfPlan    `json:"commit"`             // of the runner, when every task is ready
 	Tasks    []TaskOfPlan    `json:"tasks"`              // in the order of the description
 }
 
@@ -29,29 +29,29 @@ type TaskOfPlan struct {
 	Parent string       `json:"parent"`
 	Line   int          `json:"line"`
 	Steps  []StepOfPlan `json:"steps"`
-	// Table has the descriptors in the end, those of the description.
+	// Table has the final descriptors, those of the description.
 	Table map[int]*CellOfPlan `json:"table"`
 }
 
 // StepOfPlan is one op.
 type StepOfPlan struct {
 	Call string `json:"call"`           // with its arguments
-	For  string `json:"for"`            // what it is for
-	Line int    `json:"line"`           // of the description that asks for it, 0: none
-	Want *int64 `json:"want,omitempty"` // the result that is demanded
-	// Table has the descriptors that the op changed; nil: free now.
+	For  string `json:"for"`            // its purpose
+	Line int    `json:"line"`           // of the description that asks for it; 0: none
+	Want *int64 `json:"want,omitempty"` // the required result
+	// Table has the descriptors that the op changed; nil: the number is free now.
 	Table map[int]*CellOfPlan `json:"table,omitempty"`
 }
 
-// CellOfPlan is what a number of a table holds, written as in a [model.Prediction].
+// CellOfPlan is what a number of a table refers to, written as in a [model.Prediction].
 type CellOfPlan struct {
 	plan.Held
 
-	Look bool `json:"look,omitempty"` // only an O_PATH view of the file
+	Look bool `json:"look,omitempty"` // opened with O_PATH
 }
 
-// String gives the form of the picture for people: "-" for a free number, "log*"
-// for one that is close-on-exec, "(log)" for a view.
+// String returns the text for people: "-" for a free number, "log*" for a close-on-exec
+// descriptor, "(log)" for one opened with O_PATH.
 func (c *CellOfPlan) String() string {
 	if c == nil {
 		return "-"
@@ -77,7 +77,7 @@ func WriteJSON(p *plan.Plan, w io.Writer) error {
 	return enc.Encode(picture)
 }
 
-// NewPicture gives the plan for programs, with the tables of the model.
+// NewPicture returns the plan in a form for programs, with the tables of the model.
 func NewPicture(p *plan.Plan) (*Picture, error) {
 	pic := &Picture{Version: 1, Source: p.Tree.Source, Replaced: plan.Replacements(p.Tree), StoreFD: p.StoreFD, Messages: [][]string{}}
 	for _, m := range p.Messages {
@@ -119,7 +119,7 @@ func NewPicture(p *plan.Plan) (*Picture, error) {
 	return pic, err
 }
 
-// cellOf shows what a number holds, nil if that is nothing.
+// cellOf returns what a number refers to, nil if it is free.
 func cellOf(p *plan.Plan, c model.Cell) *CellOfPlan {
 	if c.What == plan.Nothing {
 		return nil

@@ -15,15 +15,14 @@ import (
 	"regrow/tasktree"
 )
 
-// WriteText writes the plan as a picture for people: for each task its ops, what
-// they are for, the description's line, and the descriptors that each changes;
-// below them the table in the end.
+// WriteText writes the plan for people: for each task its ops, the purpose and the line of
+// each, the descriptors that it changes, and the final table.
 func WriteText(p *plan.Plan, w io.Writer) error {
 	pic, err := NewPicture(p)
 	if err != nil {
 		return err
 	}
-	var text bytes.Buffer // its writes cannot fail
+	var text bytes.Buffer // writes to it cannot fail
 	tw := tabwriter.NewWriter(&text, 0, 8, 2, ' ', 0)
 	_, _ = fmt.Fprintf(tw, "%s: %s, ", pic.Source, words.Count(len(pic.Tasks), "task"))
 	if pic.StoreFD >= 0 {
@@ -47,7 +46,7 @@ func WriteText(p *plan.Plan, w io.Writer) error {
 		if t.Parent != "" {
 			title += fmt.Sprintf(", child of %q", t.Parent)
 		}
-		writeSteps(tw, title, "changes of the table", t.Steps)
+		writeSteps(tw, title, "changes to the table", t.Steps)
 		table := tableText(t.Table, 32)
 		if table == "" {
 			table = "no descriptors"
@@ -55,7 +54,7 @@ func WriteText(p *plan.Plan, w io.Writer) error {
 		_, _ = fmt.Fprintf(tw, "  at release: %s\n", table)
 	}
 	writeSteps(tw, "regrow, when every task is ready", "", pic.Commit)
-	_, _ = fmt.Fprintln(tw, "\n[store] the store, [helper] closed again, (x) only looked at, x* close-on-exec, #N a descriptor that regrow made, - closed")
+	_, _ = fmt.Fprintln(tw, "\n[store] the store, [helper] a helper, closed later, (x) opened with O_PATH, x* close-on-exec, #N a descriptor of regrow, - closed")
 	if err := tw.Flush(); err != nil {
 		return err
 	}
@@ -85,7 +84,7 @@ func writeSteps(w io.Writer, title, last string, steps []StepOfPlan) {
 	}
 }
 
-// tableText shows descriptors, at most so many.
+// tableText writes descriptors, at most that many.
 func tableText(table map[int]*CellOfPlan, most int) string {
 	parts := make([]string, 0, min(len(table), most)+1)
 	for i, n := range slices.Sorted(maps.Keys(table)) {
