@@ -14,9 +14,9 @@ import (
 	"regrow/tasktree"
 )
 
-// event is an event of the Trace Event Format, which chrome://tracing and
-// Perfetto read: "X" has a duration, "i" is a moment, "M" names a lane, "s" and "f"
-// are the ends of an arrow. Times are microseconds.
+// event is an event of the Trace Event Format, which chrome://tracing and Perfetto read. "X"
+// has a duration, "i" is a moment, "M" names a lane, "s" and "f" are the ends of an arrow.
+// Times are microseconds.
 type event struct {
 	Name  string         `json:"name"`
 	Cat   string         `json:"cat,omitempty"`
@@ -32,13 +32,13 @@ type event struct {
 }
 
 const (
-	process    = 1 // all lanes belong to one
-	runnerLane = 0 // task i has the lane i + 1, helpers those behind
+	process    = 1 // of all lanes
+	runnerLane = 0 // task i has lane i + 1; fork helpers have the lanes after those
 )
 
-// Write writes everything that was noted, and what the tasks of a plan have noted in the
-// arena; nil: it was not mapped. failed is how the restore has failed, nil: it did not.
-// The tree has been released, or nothing of it is left.
+// Write writes what was recorded, and the times of tasks in the arena, nil if it was not
+// mapped. failed is the error of the restore, nil if it succeeded. The tree must have been
+// released, or be gone.
 func (t *Trace) Write(out io.Writer, p *plan.Plan, arena *postfork.Arena, failed error) error {
 	if arena != nil && failed == nil {
 		settle(p, arena)
@@ -73,9 +73,9 @@ type writer struct {
 	count   int
 	err     error
 	forked  int64 // when the last task began
-	ready   int64 // when the last task counted itself as ready, 0: not all did
+	ready   int64 // when the last task counted itself as ready; 0: not all did
 	missed  bool  // a task was not ready
-	helpers int   // lanes that they and benches have, behind those of the tasks
+	helpers int   // number of lanes of fork helpers and benches
 }
 
 func (w *writer) text(s string) {
@@ -96,7 +96,7 @@ func (w *writer) put(e event) {
 	w.text("\n" + string(line))
 }
 
-// name names a lane. Viewers show lanes in ascending order.
+// name names a lane. Viewers show lanes in ascending order of their sort index.
 func (w *writer) name(lane, order int, name string) {
 	w.put(event{Name: "thread_name", Phase: "M", Lane: lane, Args: map[string]any{"name": name}})
 	w.put(event{Name: "thread_sort_index", Phase: "M", Lane: lane, Args: map[string]any{"sort_index": order}})
@@ -104,21 +104,21 @@ func (w *writer) name(lane, order int, name string) {
 
 func (w *writer) micros(ns int64) float64 { return float64(ns-w.zero) / 1000 }
 
-// lasting writes something that lasts.
+// lasting writes an event with a duration.
 func (w *writer) lasting(e event, begin, end int64) {
 	dur := float64(max(end-begin, 0)) / 1000
 	e.Phase, e.TS, e.Dur = "X", w.micros(begin), &dur
 	w.put(e)
 }
 
-// moment writes a mark across all lanes, if it has happened.
+// moment writes a mark across all lanes, if at is set.
 func (w *writer) moment(name string, at int64) {
 	if at != 0 && !w.missed {
 		w.put(event{Name: name, Cat: "barrier", Phase: "i", Scope: "g", TS: w.micros(at)})
 	}
 }
 
-// runner writes the lane of this process.
+// runner writes the lane of the runner.
 func (w *writer) runner(t *Trace, failed error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -142,7 +142,7 @@ func (w *writer) runner(t *Trace, failed error) {
 	}
 }
 
-// opEvent describes an op.
+// opEvent makes the event of an op.
 func (w *writer) opEvent(prog *program.Program, i, lane int) event {
 	p := w.plan
 	op, note := &prog.Ops[i], prog.Notes[i]
@@ -159,7 +159,7 @@ func (w *writer) opEvent(prog *program.Program, i, lane int) event {
 	return e
 }
 
-// task writes a task's lane, if the task was made, and those of its helpers.
+// task writes the lane of a task, if the task was forked, and those of its fork helpers.
 func (w *writer) task(i int) {
 	p, rec := w.plan, w.arena.Record(i)
 	ops := w.arena.Ops(rec.Ops, len(p.Tasks[i].Ops))
@@ -168,7 +168,7 @@ func (w *writer) task(i int) {
 		return
 	}
 	w.forked = max(w.forked, ops[0].At)
-	order := (i + 1) * (plan.MostHelpers + 1) // with room for those that help it
+	order := (i + 1) * (plan.MostHelpers + 1) // with room for fork helpers
 	w.name(i+1, order, fmt.Sprintf("%s (pid %d)", p.Tree.Tasks()[i].Name, p.TaskPID(i, rec.PID)))
 	var own []int
 	for j := 0; j < len(ops); j++ {
@@ -183,7 +183,7 @@ func (w *writer) task(i int) {
 			lane := len(p.Tasks) + w.helpers
 			order++
 			w.name(lane, order, fmt.Sprintf("%s, helper (pid %d)", p.Tree.Tasks()[i].Name, helper))
-			w.ops(&p.Tasks[i], w.arena.Record(record), j+1, lane, span(j+1, n), 0) // one that was killed has left no time of it
+			w.ops(&p.Tasks[i], w.arena.Record(record), j+1, lane, span(j+1, n), 0) // the time at which a helper was killed is not known
 			j += n
 		}
 	}
@@ -210,7 +210,7 @@ func (w *writer) bench(i int) {
 	w.ops(&b.Program, rec, 0, lane, span(0, len(b.Ops)), 0)
 }
 
-// span gives n numbers from one on.
+// span returns the n numbers that begin with from.
 func span(from, n int) []int {
 	numbers := make([]int, n)
 	for i := range numbers {
@@ -219,9 +219,9 @@ func span(from, n int) []int {
 	return numbers
 }
 
-// ops writes what one process did, in its lane: some of a program's ops, in their order.
-// Each lasts until the next one, the program's last, or the one that failed, until
-// last. The record has the program's op number first as its first one.
+// ops writes the events of one process in its lane: some of a program's ops, in their
+// order. Each lasts until the next one. The last op, or the one that failed, lasts until
+// last. The first op of the record has the number first in the program.
 func (w *writer) ops(prog *program.Program, rec *program.Record, first, lane int, which []int, last int64) {
 	p, ops := w.plan, w.arena.Ops(rec.Ops-uint64(first)*program.OpSize, len(prog.Ops))
 	for k, j := range which {
@@ -244,7 +244,7 @@ func (w *writer) ops(prog *program.Program, rec *program.Record, first, lane int
 	}
 }
 
-// arrow draws from a fork to what the child does first.
+// arrow draws an arrow from a fork to the first op of the child.
 func (w *writer) arrow(child, lane int, at, end int64) {
 	first := w.arena.Ops(w.arena.Record(child).Ops, 1)[0].At
 	if first == 0 {

@@ -9,7 +9,7 @@ import (
 	"regrow/restore/internal/words"
 )
 
-// Debugging reports whether anybody wants to read what [LogOps] has to say.
+// Debugging reports whether the logger logs entries of level Debug.
 func Debugging(log logrus.FieldLogger) bool {
 	switch l := log.(type) {
 	case *logrus.Logger:
@@ -20,8 +20,7 @@ func Debugging(log logrus.FieldLogger) bool {
 	return true
 }
 
-// LogOps logs what the tasks of a released tree have done, from the plan: tasks
-// cannot log.
+// LogOps logs what the tasks of a released tree have done, as the plan says.
 func LogOps(log logrus.FieldLogger, p *plan.Plan, arena *postfork.Arena) {
 	if !Debugging(log) {
 		return
@@ -33,9 +32,8 @@ func LogOps(log logrus.FieldLogger, p *plan.Plan, arena *postfork.Arena) {
 	}
 }
 
-// LogFailed logs what the tasks of a restore that has failed had done by then, and
-// the pull or install at which one failed; why gives the error of such a task. Nothing of
-// the tree is left.
+// LogFailed logs what the tasks of a failed restore have done, and the pull or install at
+// which a task failed. why returns the error of that task. Nothing of the tree is left.
 func LogFailed(log logrus.FieldLogger, p *plan.Plan, arena *postfork.Arena, why func(task int) error) {
 	if !Debugging(log) {
 		return
@@ -56,9 +54,8 @@ func LogFailed(log logrus.FieldLogger, p *plan.Plan, arena *postfork.Arena, why 
 	}
 }
 
-// logOp logs a pull or an install of a task; others are no matter of descriptors. A
-// pull has an entry for each open file that it brings, with the number where that
-// lands. failure is why it did not, "" if it did.
+// logOp logs a pull or an install of a task, and ignores other ops. A pull has an entry for
+// each open file, with the number at which it lands. failure is the error, "" for none.
 func logOp(to logrus.FieldLogger, p *plan.Plan, arena *postfork.Arena, task, i int, failure string) {
 	op, note := &p.Tasks[task].Ops[i], p.Tasks[task].Notes[i]
 	log := func(fd int32, file, call string, message int) {
@@ -74,7 +71,7 @@ func logOp(to logrus.FieldLogger, p *plan.Plan, arena *postfork.Arena, task, i i
 	switch note.Verb {
 	case program.VerbPull:
 		if op.Kind != program.OpPull && op.Kind != program.OpTake {
-			return // a question to the service, whose answer comes next
+			return // a request to the service; the answer is the next op
 		}
 		numbers := program.Int32sAt(p.Arena.Base, p.Arena.Data(), op.Args[3], int(op.Args[2]))
 		if op.Kind == program.OpTake {
@@ -83,7 +80,7 @@ func logOp(to logrus.FieldLogger, p *plan.Plan, arena *postfork.Arena, task, i i
 		}
 		id := p.MessageOf(op)
 		if id < 0 {
-			return // a socket of the store on the way
+			return // a socket of a nested store
 		}
 		for k, fe := range p.Messages[id] {
 			log(numbers[k], p.EndName(fe), "pull", id)

@@ -8,42 +8,42 @@ import (
 	"regrow/restore/internal/program"
 )
 
-// Trace collects what the runner does when. A nil Trace collects nothing. Times are
-// nanoseconds of CLOCK_MONOTONIC, for the runner and for the tasks, which write theirs
-// into the arena. Safe for several goroutines.
+// Trace records the times of the runner. A nil Trace records nothing. Times are nanoseconds
+// of CLOCK_MONOTONIC, also for the tasks, which write theirs into the arena. Safe for several
+// goroutines.
 type Trace struct {
-	mu     sync.Mutex // files are made beside what gives up on them
+	mu     sync.Mutex // files are made in another goroutine than the one that gives up waiting
 	began  int64
 	steps  []step
 	stages []*stage
 }
 
-// step is an op of the runner's own.
+// step is one op of the runner.
 type step struct {
 	prog       *program.Program
 	op         int
 	begin, end int64
 }
 
-// stage is something that the runner does for the whole tree.
+// stage is a part of the runner's work for the whole tree.
 type stage struct {
 	name       string
-	begin, end int64 // end 0: it did not come to an end
+	begin, end int64 // end 0: it has not ended
 	moment     bool
 }
 
-// New begins a trace: its time 0 is now.
+// New returns a Trace whose time 0 is now.
 func New() *Trace { return &Trace{began: monotonic()} }
 
-// monotonic reads the clock that tasks note the time by.
+// monotonic reads the clock that tasks also read.
 func monotonic() int64 {
 	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // fails for no clock that there is
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail for this clock
 	return ts.Nano()
 }
 
-// Step notes an op of the runner's that is about to run. The caller calls done when it
-// has.
+// Step records an op of the runner that is about to run. The caller calls done when it has
+// run.
 func (t *Trace) Step(prog *program.Program, op int) (done func()) {
 	if t == nil {
 		return func() {}
@@ -56,8 +56,8 @@ func (t *Trace) Step(prog *program.Program, op int) (done func()) {
 	}
 }
 
-// Stage notes what the runner does for the whole tree from now on, until done is called.
-// Without that it lasts until the trace is written.
+// Stage records a part of the runner's work for the whole tree, from now until done is
+// called, or until the trace is written.
 func (t *Trace) Stage(name string) (done func()) {
 	if t == nil {
 		return func() {}
@@ -69,7 +69,7 @@ func (t *Trace) Stage(name string) (done func()) {
 	return func() { s.end = monotonic() }
 }
 
-// Moment notes that something has happened.
+// Moment records that something has happened now.
 func (t *Trace) Moment(name string) {
 	if t == nil {
 		return
