@@ -1,20 +1,19 @@
-// Package safepath opens paths that mean the same to every process.
+// Package safepath opens paths that mean the same in every process.
 //
-// A path is opened by whoever makes the file: a task, or the process that
-// restores it. Some paths lead to another place for each of them, and the text of
-// a path cannot tell: a link anywhere can lead there. The kernel can tell. A path
+// The process that makes a file opens its path: a task, or the process that restores.
+// Some paths lead to different files in these processes. The text of a path does not
+// show that, because any link may lead to such a path. But the kernel knows it. A path
 // is refused ([Another]) if
 //
-//   - its way goes through a magic link of procfs (/proc/PID/fd/N, exe, cwd, root):
+//   - it leads through a magic link of procfs (/proc/PID/fd/N, exe, cwd, root):
 //     openat2(2) with RESOLVE_NO_MAGICLINKS, since Linux 5.6;
-//   - what it opens is a process's own entry on a procfs, or a link at the top of one
+//   - it leads to a process's own entry of a procfs, or to a link at the top of one
 //     (/proc/self, /proc/mounts), see [Procs.Another];
-//   - it opens the device 5:0, which is the controlling terminal of whoever opens
+//   - it leads to the device 5:0, the controlling terminal of the process that opens
 //     it (tty(4)).
 //
-// Where a sandbox refuses openat2, only a path without any link is safe, see
-// [FirstLink].
+// If a sandbox refuses openat2, only a path without links is safe, see [FirstLink].
 //
-// Tasks hold to the same rules after the fork, by ops of package program that
-// package postfork executes.
+// Tasks follow the same rules after the fork, by ops of package program that package
+// postfork executes.
 package safepath

@@ -6,9 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// IgnoringEINTR makes a call again as long as a signal interrupts it: network and FUSE
-// file systems let every call on a path be interrupted, and the Go runtime sends this
-// process signals. It is for calls that have done nothing then, so not for close(2).
+// IgnoringEINTR repeats a call that a signal interrupts: calls on network and FUSE file
+// systems can be interrupted, and the Go runtime sends signals to its own process. It
+// is only for calls that have had no effect when they return EINTR, so not for
+// close(2).
 func IgnoringEINTR(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, unix.EINTR) {
@@ -17,12 +18,12 @@ func IgnoringEINTR(call func() error) error {
 	}
 }
 
-// Fstat looks at an open file.
+// Fstat is fstat(2), repeated after EINTR.
 func Fstat(fd int, st *unix.Stat_t) error {
 	return IgnoringEINTR(func() error { return unix.Fstat(fd, st) })
 }
 
-// StatPath looks at what a path leads to.
+// StatPath is stat(2), repeated after EINTR.
 func StatPath(path string, st *unix.Stat_t) error {
 	return IgnoringEINTR(func() error { return unix.Stat(path, st) })
 }

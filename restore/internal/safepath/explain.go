@@ -9,11 +9,11 @@ import (
 	"regrow/internal/proc"
 )
 
-// Explain says what an error of opening a path meant, with the flags it was opened
-// with. The kernel's words do not tell whether a path would mean another process: ELOOP
-// is its answer for a magic link as for a loop, and behind /proc/self a file may be
-// missing for one process and not for another. It is meant for messages, and costs
-// several calls for each part of the path.
+// Explain returns the meaning of an error of opening a path with these flags. The
+// kernel's error does not show whether the path would mean another process: ELOOP
+// stands for a magic link and for a loop, and behind /proc/self a file may be missing
+// for one process only. Explain is for messages; it makes several system calls for each
+// element of the path.
 func (o *Opener) Explain(path string, flags int, err error) error {
 	if _, ok := errors.AsType[Another](err); ok || o.old {
 		return err
@@ -29,8 +29,8 @@ func (o *Opener) Explain(path string, flags int, err error) error {
 	return err
 }
 
-// loop says what ELOOP of openat2 meant: [Magic], or ELOOP itself for too many links,
-// and for a link where O_NOFOLLOW allows none.
+// loop returns the meaning of ELOOP from openat2: [Magic], or ELOOP itself for too many links,
+// and for a link that O_NOFOLLOW forbids.
 func loop(dir int, path string, flags int) error {
 	fd, err := unix.Openat(dir, path, unix.O_PATH|unix.O_CLOEXEC|flags&(unix.O_NOFOLLOW|unix.O_DIRECTORY), 0)
 	if err == nil {
@@ -46,10 +46,10 @@ func loop(dir int, path string, flags int) error {
 	return Magic
 }
 
-// entersProcess reports whether the way of a path enters a process's own folder on a
-// procfs, or one that is not there: whether that exists, and what is in it, is another
-// thing for each process. It goes as far as the path leads, and follows a link at its end
-// only if follow says so.
+// entersProcess reports whether a path leads into a process's own folder of a procfs,
+// even if that folder does not exist: its existence and content differ between
+// processes. It follows the path as far as possible, and a link at its end only if
+// follow is set.
 func (o *Opener) entersProcess(path string, follow bool) bool {
 	start := "."
 	if strings.HasPrefix(path, "/") {
@@ -104,7 +104,7 @@ func (o *Opener) entersProcess(path string, follow bool) bool {
 	return false
 }
 
-// isTop reports whether a folder is the top of a procfs, where processes have theirs.
+// isTop reports whether a folder is the top of a procfs, which has the folders of processes.
 func (o *Opener) isTop(dir int) bool {
 	var st unix.Stat_t
 	procs, err := o.procs()

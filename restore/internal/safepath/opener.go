@@ -10,11 +10,11 @@ import (
 	"regrow/internal/proc"
 )
 
-// Resolve is how openat2(2) resolves every path that is opened for somebody else.
+// Resolve is the resolve mode of openat2(2) for all paths.
 const Resolve = unix.RESOLVE_NO_MAGICLINKS
 
-// HasOpenat2 reports whether openat2(2) is there and no sandbox refuses it. It opens
-// nothing: a struct open_how of no bytes is EINVAL.
+// HasOpenat2 reports whether openat2(2) exists and no sandbox refuses it. It opens nothing: a
+// struct open_how of size 0 gives EINVAL.
 func HasOpenat2() bool {
 	_, err := openat2Probe()
 	return errors.Is(err, unix.EINVAL)
@@ -26,19 +26,19 @@ type Opener struct {
 	procs func() (Procs, error)
 }
 
-// New makes an opener. An old one does without openat2, so it is only good for paths
-// in which [FirstLink] finds no link.
+// New returns an Opener. If old is set it does not use openat2, and is safe only for paths in
+// which [FirstLink] finds no link.
 func New(old bool) *Opener {
 	return &Opener{old: old, procs: sync.OnceValues(ReadProcs)}
 }
 
-// Procs gives the mounts of procfs, as they were when somebody asked first.
+// Procs returns the mounts of procfs, as they were at the first call.
 func (o *Opener) Procs() (Procs, error) { return o.procs() }
 
-// Open opens a path with flags of open(2), again if a signal has interrupted that, as
-// network and FUSE file systems let it. The error is an [Another], or the kernel's.
-// The caller closes what it gets, and must let [Opener.Refuse] look at it if it was
-// there before.
+// Open opens a path with flags of open(2), and repeats the call after EINTR, which
+// network and FUSE file systems may return. The error is an [Another], or the kernel's.
+// The caller closes the result, and must check it with [Opener.Refuse] if the path
+// existed before.
 func (o *Opener) Open(path string, flags int, mode uint32) (int, error) {
 	return o.openAt(unix.AT_FDCWD, path, flags, mode)
 }
@@ -67,9 +67,10 @@ func (o *Opener) open(dir int, path string, flags int, mode uint32) (int, error)
 	return unix.Openat2(dir, path, &how)
 }
 
-// Look opens a path as a mere place (O_PATH), with O_NOFOLLOW or O_DIRECTORY if flags
-// say so, and refuses what would mean another process. It opens no device and lets
-// no FIFO's other side through. The caller closes it.
+// Look opens a path with O_PATH, and with O_NOFOLLOW or O_DIRECTORY if they are in
+// flags, and refuses a path that would mean another process. It does not open a device,
+// or release a process that waits at the other end of a FIFO. The caller closes the
+// result.
 func (o *Opener) Look(path string, flags int, st *unix.Stat_t) (int, error) {
 	return o.LookAt(unix.AT_FDCWD, path, flags, st)
 }
@@ -87,8 +88,8 @@ func (o *Opener) LookAt(dir int, path string, flags int, st *unix.Stat_t) (int, 
 	return fd, nil
 }
 
-// Refuse looks at an open file, fills in st, and gives an [Another] if it would mean
-// another process. It borrows fd.
+// Refuse stats an open file into st, and returns an [Another] if the path would mean another
+// process. It borrows fd.
 func (o *Opener) Refuse(fd int, st *unix.Stat_t) error {
 	for {
 		if err := unix.Fstat(fd, st); err == nil {
@@ -118,8 +119,8 @@ func (o *Opener) Refuse(fd int, st *unix.Stat_t) error {
 	return nil
 }
 
-// FirstLink gives the part of a path up to its first symbolic link, "" if there is
-// none. It counts a link at the end, too.
+// FirstLink returns the prefix of a path up to its first symbolic link, also one at its end,
+// or "" if there is none.
 func FirstLink(path string) string {
 	for end := 0; end < len(path); {
 		for end < len(path) && path[end] == '/' {
@@ -132,7 +133,7 @@ func FirstLink(path string) string {
 		}
 		var st unix.Stat_t
 		if unix.Lstat(path[:end], &st) != nil {
-			return "" // whoever opens the path is told the same
+			return "" // opening the path fails, too
 		}
 		if st.Mode&unix.S_IFMT == unix.S_IFLNK {
 			return path[:end]

@@ -9,32 +9,31 @@ import (
 	"regrow/internal/proc"
 )
 
-// Proc is a place where a procfs, or a part of one, is mounted.
+// Proc is a mount of a procfs, or of a part of one.
 type Proc struct {
-	Dev   uint64 // st_dev of all that is there
-	Point string // where, without a slash at the end: "" for the root folder
+	Dev   uint64 // st_dev of its files
+	Point string // mount point, without a slash at the end: "" for the root folder
 	Part  Part
 }
 
-// Part says which part of a procfs a mount shows.
+// Part is the part of a procfs that a mount shows.
 type Part uint8
 
 // The parts.
 const (
-	Whole  Part = iota // all of it: processes are the folders with numbers at its top
-	Own                // an entry of one process, or what is below one
-	Common             // what belongs to no process, such as /proc/sys
+	Whole  Part = iota // all of it, with the folders of processes at its top
+	Own                // an entry of one process, or a part of one
+	Common             // entries that belong to no process, such as /proc/sys
 )
 
 // Procs are all mounts of procfs that a process can reach.
 type Procs []Proc
 
-// LongestPoint is the length in bytes of the longest mount point that counts. What
-// is below a longer one is refused.
+// LongestPoint is the length in bytes of the longest mount point that is recognized. Files
+// below a longer one are refused.
 const LongestPoint = 900
 
-// ReadProcs reads the mounts of the calling thread. Without an error there may be
-// none.
+// ReadProcs reads the mounts of the calling thread. There may be none.
 func ReadProcs() (Procs, error) {
 	mounts, err := proc.Mounts("proc")
 	if err != nil {
@@ -43,7 +42,7 @@ func ReadProcs() (Procs, error) {
 	return procsOf(mounts), nil
 }
 
-// procsOf gives those mounts of procfs that count.
+// procsOf returns the recognized mounts of procfs.
 func procsOf(mounts []proc.Mount) (all Procs) {
 	for _, m := range mounts {
 		point := strings.TrimSuffix(m.Point, "/")
@@ -54,7 +53,7 @@ func procsOf(mounts []proc.Mount) (all Procs) {
 	return all
 }
 
-// partOf says what a mount shows whose root is this path inside the procfs.
+// partOf returns the part that a mount shows, by the path of its root inside the procfs.
 func partOf(root string) Part {
 	switch {
 	case root == "/":
@@ -80,14 +79,14 @@ func (p Procs) Has(dev uint64) bool {
 	return false
 }
 
-// Another reports whether what was opened on the procfs dev, at this path in the
-// mount namespace of this process, is another thing for each process: an entry of one
-// process, or (link) a symbolic link at the top, such as self. A mount that is not
-// among p (it was detached, or its point is too long) counts as one of these.
+// Another reports whether a file that was opened on the procfs dev, at this path in the
+// mount namespace of this process, is different for each process: an entry of one
+// process, or (link) a symbolic link at the top, such as self. A file of a mount that
+// is not in p (it was detached, or its mount point is too long) counts as different.
 //
-// Several mounts of one procfs may have a point at the beginning of the path. Only
-// one is the right one, but the kernel shows each of them the same files, so a file
-// of a process is one at each.
+// The path may begin with several mount points of one procfs. Only one of them is
+// right, but the kernel shows the same files at each, so an entry of a process is one
+// at each.
 func (p Procs) Another(dev uint64, path string, link bool) bool {
 	known := false
 	for _, m := range p {
@@ -96,7 +95,7 @@ func (p Procs) Another(dev uint64, path string, link bool) bool {
 			continue
 		}
 		known = true
-		top := link && len(rest) > 1 && strings.LastIndexByte(rest, '/') == 0 // "/" alone is no name
+		top := link && len(rest) > 1 && strings.LastIndexByte(rest, '/') == 0 // not "/" alone
 		if m.Part == Own || m.Part == Whole && (ofProcess(rest) || top) {
 			return true
 		}
@@ -104,7 +103,7 @@ func (p Procs) Another(dev uint64, path string, link bool) bool {
 	return !known
 }
 
-// cure says what helps where /proc cannot be read, unless the error says so itself.
+// cure returns a hint if /proc cannot be read, unless the error has one.
 func cure(err error) string {
 	if errors.Is(err, fs.ErrNotExist) {
 		return " (is /proc mounted?)"

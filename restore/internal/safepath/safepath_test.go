@@ -52,13 +52,13 @@ func TestAnotherOnProc(t *testing.T) {
 		{21, "/proc/asound/card0", true, false},
 		{21, "/mnt/net/dev", false, true},
 		{21, "/mnt/net", false, true},
-		{21, "/mnt/network/1", false, true}, // no mount that is known
+		{21, "/mnt/network/1", false, true}, // no known mount
 		{21, "/mnt/sys/1", false, false},
 		{21, "/mnt/4/proc/uptime", false, false},
 		{21, "/mnt/4/proc/8", false, true},
 		{55, "/jail/proc/1/fd/0", false, true},
 		{55, "/jail/proc/cpuinfo", false, false},
-		{55, "/proc/cpuinfo", false, true}, // seen from elsewhere
+		{55, "/proc/cpuinfo", false, true}, // another mount namespace
 		{56, "/7/maps", false, true},
 		{56, "/cpuinfo", false, false},
 		{56, "/", false, false},
@@ -69,7 +69,7 @@ func TestAnotherOnProc(t *testing.T) {
 	}
 }
 
-// folder has links of every kind.
+// folder makes a folder with links of every kind.
 func folder(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -95,7 +95,7 @@ func TestLook(t *testing.T) {
 		path    string
 		flags   int
 		want    error
-		explain error // what the error meant, if that is not the same
+		explain error // the meaning of the error, if that is different
 	}{
 		{"file", 0, nil, nil},
 		{"plain", 0, nil, nil},
@@ -146,8 +146,7 @@ func TestLook(t *testing.T) {
 	}
 }
 
-// TestNothingLeft holds that a look that is refused, and the search for a reason, leave
-// nothing open.
+// TestNothingLeft checks that a refused Look, and Explain, leave no descriptor open.
 func TestNothingLeft(t *testing.T) {
 	t.Chdir(folder(t))
 	o := New(false)
@@ -199,8 +198,8 @@ func TestFirstLink(t *testing.T) {
 	}
 }
 
-// TestOld holds what is the same without openat2: all but the links, which FirstLink
-// finds beforehand.
+// TestOld checks an opener without openat2: it refuses the same paths, except those with
+// links, which FirstLink finds.
 func TestOld(t *testing.T) {
 	o := New(true)
 	for path, want := range map[string]error{
