@@ -2,7 +2,7 @@ package execcheck
 
 import "runtime"
 
-// Native gives the machine that this program is built for.
+// Native returns the machine for which this program is built.
 func Native(page int) Arch {
 	arch := AMD64
 	if runtime.GOARCH == "arm64" {

@@ -13,14 +13,14 @@ import (
 
 const elfMagic = "\x7fELF"
 
-// Arch is the machine for which ELF binaries are.
+// Arch is a machine that executes ELF binaries.
 type Arch struct {
 	Machine uint16   // e_machine of its 64-bit binaries
 	Compat  []uint16 // e_machine of 32-bit binaries that a kernel may be built to run
-	Page    int      // bytes
+	Page    int      // size of a page in bytes
 }
 
-// AMD64 and ARM64 are the machines that regrow runs on. Page is to be filled in.
+// AMD64 and ARM64 are the machines on which regrow runs. The caller sets Page.
 var (
 	AMD64 = Arch{Machine: 62, Compat: []uint16{3, 6, 62}} // i386, i486, x32
 	ARM64 = Arch{Machine: 183, Compat: []uint16{40}}      // arm
@@ -37,7 +37,7 @@ const (
 	phdrSize      = 56
 	phdrOffset    = 8
 	phdrFilesz    = 32
-	maxPhdrs      = 65536 // bytes of all
+	maxPhdrs      = 65536 // bytes, all together
 	maxInterp     = 4096  // PATH_MAX
 	typeExec      = 2
 	typeDyn       = 3
@@ -48,11 +48,11 @@ const (
 	phdrSize32     = 32
 )
 
-// order is the byte order of the machines that there are.
+// order is the byte order of both machines.
 var order = binary.LittleEndian
 
-// program reads an ELF binary as load_elf_binary of fs/binfmt_elf.c does, up to
-// where it begins to replace the process. An error after that kills the task.
+// program checks an ELF binary like load_elf_binary of fs/binfmt_elf.c, up to the point at
+// which that begins to replace the process. A later error kills the task.
 func (a Arch) program(buf *[HeadSize]byte, file io.ReaderAt) Verdict {
 	v := a.native(buf, file)
 	if v.Err == unix.ENOEXEC && a.mayBeCompat(buf) {
@@ -66,10 +66,10 @@ func (a Arch) native(buf *[HeadSize]byte, file io.ReaderAt) Verdict {
 		return Verdict{Err: errno, Why: fmt.Sprintf(format, args...)}
 	}
 	if t := order.Uint16(buf[offType:]); t != typeExec && t != typeDyn {
-		return refuse(unix.ENOEXEC, "an ELF file of type %d, which is no program", t)
+		return refuse(unix.ENOEXEC, "an ELF file of type %d, which is not a program", t)
 	}
 	if m := order.Uint16(buf[offMachine:]); m != a.Machine {
-		return refuse(unix.ENOEXEC, "an ELF binary for another machine (e_machine %d, and here it is %d)", m, a.Machine)
+		return refuse(unix.ENOEXEC, "an ELF binary for another machine (its e_machine is %d, this machine's is %d)", m, a.Machine)
 	}
 	phdrs, ok := a.phdrs(buf[:headerSize], file)
 	if !ok {
@@ -104,8 +104,8 @@ func interpreter(phdr []byte, file io.ReaderAt) Verdict {
 	return Verdict{Interpreter: text(name)}
 }
 
-// Loader says what the kernel makes of the ELF interpreter of a binary. It must be
-// one of the same kind, and its own interpreter is not asked for.
+// Loader checks the ELF interpreter of a binary. It must be a binary for the same machine; its
+// own interpreter is not used.
 func Loader(file io.ReaderAt, arch Arch) Verdict {
 	var header [headerSize]byte
 	if errno := readAll(file, header[:], 0); errno != 0 {
@@ -115,7 +115,7 @@ func Loader(file io.ReaderAt, arch Arch) Verdict {
 		return Verdict{Err: unix.ELIBBAD, Why: "not an ELF file"}
 	}
 	if m := order.Uint16(header[offMachine:]); m != arch.Machine {
-		return Verdict{Err: unix.ELIBBAD, Why: fmt.Sprintf("an ELF file for another machine (e_machine %d, and here it is %d)", m, arch.Machine)}
+		return Verdict{Err: unix.ELIBBAD, Why: fmt.Sprintf("an ELF file for another machine (its e_machine is %d, this machine's is %d)", m, arch.Machine)}
 	}
 	if _, ok := arch.phdrs(header[:], file); !ok {
 		return Verdict{Err: unix.ELIBBAD, Why: "its ELF program headers are broken or cut off"}
@@ -123,7 +123,7 @@ func Loader(file io.ReaderAt, arch Arch) Verdict {
 	return Verdict{}
 }
 
-// phdrs reads the program headers of a native binary: all of one page at most.
+// phdrs reads the program headers of a native binary, which take at most one page.
 func (a Arch) phdrs(header []byte, file io.ReaderAt) ([]byte, bool) {
 	size := int(order.Uint16(header[offPhnum:])) * phdrSize
 	if order.Uint16(header[offPhentsize:]) != phdrSize || size == 0 || size > min(maxPhdrs, a.Page) {
@@ -133,16 +133,15 @@ func (a Arch) phdrs(header []byte, file io.ReaderAt) ([]byte, bool) {
 	return phdrs, readAll(file, phdrs, order.Uint64(header[offPhoff:])) == 0
 }
 
-// mayBeCompat reports whether a kernel that runs 32-bit binaries, too, would look
-// further into a file that is none for 64 bits. Whether it does cannot be known.
+// mayBeCompat reports whether a kernel that also runs 32-bit binaries would check a file
+// further that is not a 64-bit binary. It is not known whether the kernel does.
 func (a Arch) mayBeCompat(buf *[HeadSize]byte) bool {
 	t, size := order.Uint16(buf[offType:]), int(order.Uint16(buf[offPhnum32:]))*phdrSize32
 	return (t == typeExec || t == typeDyn) && slices.Contains(a.Compat, order.Uint16(buf[offMachine:])) &&
 		order.Uint16(buf[offPhentsize32:]) == phdrSize32 && size > 0 && size <= min(maxPhdrs, a.Page)
 }
 
-// readAll reads all of b, as elf_read of fs/binfmt_elf.c does: what is too short is
-// EIO.
+// readAll reads all of b like elf_read of fs/binfmt_elf.c: a short read is EIO.
 func readAll(file io.ReaderAt, b []byte, offset uint64) unix.Errno {
 	if offset > math.MaxInt64-uint64(len(b)) {
 		return unix.EINVAL

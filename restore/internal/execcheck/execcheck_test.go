@@ -12,7 +12,7 @@ import (
 
 var amd64 = Arch{Machine: AMD64.Machine, Compat: AMD64.Compat, Page: 4096}
 
-// TestScript holds how #! lines are read.
+// TestScript checks how #! lines are parsed.
 func TestScript(t *testing.T) {
 	interp := func(name string, arg ...string) Verdict {
 		v := Verdict{Script: true, Interpreter: name}
@@ -22,7 +22,7 @@ func TestScript(t *testing.T) {
 		return v
 	}
 	const (
-		none = "its #! line names no interpreter"
+		none = "its #! line has no interpreter"
 		cut  = "the interpreter in its #! line does not end within the first 256 bytes"
 	)
 	empty := Verdict{Err: unix.EACCES, Why: none}
@@ -65,8 +65,7 @@ func TestScript(t *testing.T) {
 	}
 }
 
-// elf gives a header of an ELF binary with these fields, and one PT_INTERP if
-// there is an interpreter.
+// elf returns the header of an ELF binary, with a PT_INTERP if interp is not empty.
 func elf(kind, machine uint16, interp string) []byte {
 	b := make([]byte, 64+56)
 	copy(b, elfMagic+"\x02\x01\x01")
@@ -85,7 +84,7 @@ func elf(kind, machine uint16, interp string) []byte {
 	return b
 }
 
-// TestELF holds what is said of ELF binaries and of their interpreters.
+// TestELF checks the verdicts on ELF binaries and their interpreters.
 func TestELF(t *testing.T) {
 	with := func(b []byte, change func(b []byte)) []byte {
 		change(b)
@@ -107,7 +106,7 @@ func TestELF(t *testing.T) {
 		want  unix.Errno
 		left  bool
 		path  string
-		asLib unix.Errno // as the interpreter of another
+		asLib unix.Errno // as the interpreter of another binary
 	}{
 		{name: "static", file: elf(2, 62, "")},
 		{name: "position independent", file: elf(3, 62, "")},
@@ -143,7 +142,7 @@ func TestELF(t *testing.T) {
 	}
 }
 
-// TestMisc holds which files an entry of binfmt_misc is for.
+// TestMisc checks which files an entry of binfmt_misc matches.
 func TestMisc(t *testing.T) {
 	const (
 		python  = "enabled\ninterpreter /usr/bin/python3\nflags: \nextension .pyc\n"
@@ -190,8 +189,8 @@ func TestMisc(t *testing.T) {
 	}
 }
 
-// FuzzProgram holds that a verdict is one: never two at once, an error with words,
-// and an interpreter that a path can be.
+// FuzzProgram checks that a verdict is consistent: it has one result, an error has words, and
+// an interpreter is a possible path.
 func FuzzProgram(f *testing.F) {
 	f.Add([]byte("#!/bin/sh -e\n"))
 	f.Add([]byte("#! \x00"))
@@ -215,8 +214,8 @@ func FuzzProgram(f *testing.F) {
 	})
 }
 
-// FuzzMisc holds that no text of an entry is a panic, and that one that is read
-// matches what it says.
+// FuzzMisc checks that no text of an entry makes ParseMisc panic, and that an entry that is
+// understood matches the files that it describes.
 func FuzzMisc(f *testing.F) {
 	f.Add("enabled\ninterpreter /x\nflags: \noffset 2\nmagic 6162\nmask ff0f\n", "/x", []byte("xxab"))
 	f.Add("enabled\nextension .py\n", "/x.py", []byte(""))

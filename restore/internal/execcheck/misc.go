@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// Misc is an entry of binfmt_misc, by which the kernel has programs executed that
-// it does not know itself: by bytes in them or by the end of their name.
+// Misc is an entry of binfmt_misc: a format of programs that another program executes,
+// recognized by bytes in the file or by the end of its name.
 type Misc struct {
-	any       bool // it cannot be read, so it may be for any file
+	any       bool // it was not understood, so it may match any file
 	extension string
 	offset    int
 	magic     []byte
 	mask      []byte // of the same length, or nil
 }
 
-// ParseMisc reads an entry as its file in /proc/sys/fs/binfmt_misc has it, and
-// reports whether it is enabled. One in an unknown form matches every file.
+// ParseMisc parses an entry of /proc/sys/fs/binfmt_misc, and reports whether it is enabled. An
+// entry that it does not understand matches every file.
 //
 //	enabled
 //	interpreter /usr/bin/qemu-aarch64
@@ -53,7 +53,7 @@ func ParseMisc(entry string) (m Misc, enabled bool) {
 	return m, true
 }
 
-// Takes reports whether the entry is for a file with this path and beginning.
+// Takes reports whether the entry matches a file with this path and these first bytes.
 func (m Misc) Takes(path string, head []byte) bool {
 	if m.any {
 		return true
@@ -76,9 +76,9 @@ func (m Misc) Takes(path string, head []byte) bool {
 	return true
 }
 
-// Foreign reports whether an entry that cannot be seen is likely to be for a file:
-// it is neither a script nor a binary for this machine, and is told from other
-// files by bytes that are no text, or by the end of its name.
+// Foreign reports whether an entry that cannot be read is likely to match a file: the
+// file is neither a script nor a binary for this machine, and its first bytes are not
+// text, or its name has an extension.
 func Foreign(path string, head []byte, arch Arch) bool {
 	var buf [HeadSize]byte
 	copy(buf[:], head)
@@ -88,7 +88,7 @@ func Foreign(path string, head []byte, arch Arch) bool {
 	case string(buf[:len(elfMagic)]) == elfMagic:
 		return order.Uint16(buf[offMachine:]) != arch.Machine
 	}
-	const told = 4 // bytes, as many as the kernel looks at to ask for a module
+	const told = 4 // bytes; the kernel uses as many to ask for a module
 	for _, c := range head[:min(told, len(head))] {
 		if c != '\t' && c != '\n' && (c < ' ' || c > '~') {
 			return true

@@ -6,16 +6,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// script reads a #! line as load_script of fs/binfmt_script.c does (since Linux
-// 5.10 unchanged):
+// script parses a #! line like load_script of fs/binfmt_script.c (unchanged since Linux
+// 5.10):
 //
 //	#! \t /bin/interpreter \t one argument, spaces and all \t \n
 //	      ^name             ^sep  ^arg                      ^end
 //
-// Only the first 256 bytes are seen. A line that does not end there is taken if
-// the name does: what is cut off then is the argument's.
+// The kernel reads only the first 256 bytes. A line that does not end there is valid if
+// the name does; the argument is cut off.
 func script(buf *[HeadSize]byte) Verdict {
-	const none, cut = "its #! line names no interpreter", "the interpreter in its #! line does not end within the first 256 bytes"
+	const none, cut = "its #! line has no interpreter", "the interpreter in its #! line does not end within the first 256 bytes"
 	line := buf[2:]
 	end := newline(line)
 	if end < 0 {
@@ -40,7 +40,7 @@ func script(buf *[HeadSize]byte) Verdict {
 	v := Verdict{Script: true}
 	sep := terminator(line)
 	v.Interpreter = string(line[:sep])
-	if v.Interpreter == "" { // a NUL, and the empty path is the current folder
+	if v.Interpreter == "" { // a NUL; the kernel opens the empty path, which is the current folder
 		return Verdict{Err: unix.EACCES, Why: none}
 	}
 	if sep < len(line) && line[sep] != 0 {
@@ -50,8 +50,7 @@ func script(buf *[HeadSize]byte) Verdict {
 	return v
 }
 
-// newline gives the place of the line's end, -1 if there is none before the first
-// NUL.
+// newline returns the index of the line's end, -1 if there is none before the first NUL.
 func newline(line []byte) int {
 	if nul := bytes.IndexByte(line, 0); nul >= 0 {
 		line = line[:nul]
@@ -61,7 +60,7 @@ func newline(line []byte) int {
 
 func blank(c byte) bool { return c == ' ' || c == '\t' }
 
-// skip gives the place of the first byte that is neither a space nor a tab.
+// skip returns the index of the first byte that is neither a space nor a tab.
 func skip(line []byte) int {
 	i := 0
 	for i < len(line) && blank(line[i]) {
@@ -70,7 +69,7 @@ func skip(line []byte) int {
 	return i
 }
 
-// terminator gives the place of the first space, tab or NUL.
+// terminator returns the index of the first space, tab or NUL.
 func terminator(line []byte) int {
 	i := 0
 	for i < len(line) && !blank(line[i]) && line[i] != 0 {
@@ -79,7 +78,7 @@ func terminator(line []byte) int {
 	return i
 }
 
-// text gives what stands before the first NUL.
+// text returns the bytes before the first NUL.
 func text(b []byte) string {
 	if nul := bytes.IndexByte(b, 0); nul >= 0 {
 		b = b[:nul]
