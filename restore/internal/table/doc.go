@@ -1,4 +1,4 @@
-// Package table keeps the numbers of one descriptor table: which are taken, by which open
-// file, and where the kernel puts the next one. [Numbered] and [ByFile] are its maps, made
-// for many small tables.
+// Package table models the numbers of one descriptor table: which are taken, by which
+// open file, and which number the kernel assigns next. [Numbered] and [ByFile] are maps
+// made for many small tables.
 package table

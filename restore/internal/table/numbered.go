@@ -8,21 +8,21 @@ import (
 	"regrow/restore/internal/plan"
 )
 
-// Numbered maps descriptor numbers to values. Nearly all numbers are low and close
-// together: these stand in an array, the others in a map.
+// Numbered maps descriptor numbers to values. Nearly all numbers are low and close together:
+// these are in an array, the others in a map.
 type Numbered[T any] struct {
 	low   []held[T] // by number
-	high  map[int]T // none that the array has a place for
+	high  map[int]T // numbers beyond the array
 	Count int
 }
 
-// held is a number's value, if it has one.
+// held is the value of a number, if it has one.
 type held[T any] struct {
 	value T
 	there bool
 }
 
-// Get gives the value of a number, if it has one.
+// Get returns the value of a number, if it has one.
 func (m *Numbered[T]) Get(n int) (value T, there bool) {
 	if uint(n) < uint(len(m.low)) {
 		h := &m.low[n]
@@ -38,7 +38,7 @@ func (m *Numbered[T]) Has(n int) bool {
 	return there
 }
 
-// Set gives a number a value.
+// Set sets the value of a number.
 func (m *Numbered[T]) Set(n int, value T) {
 	switch {
 	case uint(n) < uint(len(m.low)):
@@ -59,16 +59,15 @@ func (m *Numbered[T]) Set(n int, value T) {
 	m.low[n] = held[T]{value, true}
 }
 
-// fits reports whether the array may become so long that it has a number: a low
-// one, or one that leaves it no emptier than three in four. The model has a table
-// for each task, and one high number must not make all of them large.
+// fits reports whether the array may grow to contain a number: a low one, or one with
+// which the array is at least a quarter full. The model has a table for each task, so
+// one high number must not make all of them large.
 func (m *Numbered[T]) fits(n int) bool {
 	const low, most = 64, 1024
 	return uint(n) < low || uint(n) < most && n < 4*m.Count
 }
 
-// grow makes the array longer, and takes what it then has a place for out of the
-// map.
+// grow makes the array longer, and moves numbers that it then contains out of the map.
 func (m *Numbered[T]) grow(size int) {
 	const atLeast = 32
 	from := len(m.low)
@@ -84,7 +83,7 @@ func (m *Numbered[T]) grow(size int) {
 	}
 }
 
-// Remove takes the value of a number away.
+// Remove removes the value of a number.
 func (m *Numbered[T]) Remove(n int) {
 	if uint(n) < uint(len(m.low)) {
 		if m.low[n].there {
@@ -98,7 +97,7 @@ func (m *Numbered[T]) Remove(n int) {
 	m.Count += len(m.high)
 }
 
-// Reset removes all. A map that was large goes: clearing it would cost as much as
+// Reset removes all values. It drops a large map, because the cost of clearing a map depends on
 // its largest size ever.
 func (m *Numbered[T]) Reset() {
 	const large = 1024
@@ -110,12 +109,12 @@ func (m *Numbered[T]) Reset() {
 	m.low, m.Count = m.low[:0], 0
 }
 
-// Clone gives a copy that shares nothing.
+// Clone returns a copy that shares no memory with m.
 func (m *Numbered[T]) Clone() Numbered[T] {
 	return Numbered[T]{slices.Clone(m.low), maps.Clone(m.high), m.Count}
 }
 
-// All gives the numbers that have a value, ascending.
+// All returns the numbers that have a value, ascending, and their values.
 func (m *Numbered[T]) All() iter.Seq2[int, T] {
 	return func(yield func(int, T) bool) {
 		for n := range m.low {
@@ -134,7 +133,7 @@ func (m *Numbered[T]) All() iter.Seq2[int, T] {
 	}
 }
 
-// Numbers gives the numbers that have a value, ascending.
+// Numbers returns the numbers that have a value, ascending.
 func (m *Numbered[T]) Numbers() []int {
 	numbers := make([]int, 0, m.Count)
 	for n := range m.All() {
@@ -143,21 +142,21 @@ func (m *Numbered[T]) Numbers() []int {
 	return numbers
 }
 
-// ByFile maps the ends of open files to values, for one task after the other.
-// All tasks use the same array, and a reset costs nothing.
+// ByFile maps the ends of open files to values, for one task after the other. All tasks use
+// the same array, and a reset takes constant time.
 type ByFile[T any] struct {
-	ends  int          // of a file at most
-	round uint32       // of the values that count
+	ends  int          // the most ends of a file
+	round uint32       // round of the valid values
 	slots []roundOf[T] // by file and end
 }
 
-// roundOf is a value and the round that it was set in.
+// roundOf is a value and the round in which it was set.
 type roundOf[T any] struct {
 	value T
 	round uint32
 }
 
-// NewByFile has room for so many open files, each with so many ends at most.
+// NewByFile returns a ByFile for that many open files, each with at most that many ends.
 func NewByFile[T any](files, ends int) ByFile[T] {
 	return ByFile[T]{ends: ends, round: 1, slots: make([]roundOf[T], files*ends)}
 }
@@ -166,7 +165,7 @@ func (m *ByFile[T]) slot(fe plan.FileEnd) *roundOf[T] {
 	return &m.slots[int(fe.File)*m.ends+int(fe.End)]
 }
 
-// Get gives the value of an open file, if it has one.
+// Get returns the value of an open file, if it has one.
 func (m *ByFile[T]) Get(fe plan.FileEnd) (value T, there bool) {
 	if s := m.slot(fe); s.round == m.round {
 		return s.value, true
@@ -177,19 +176,19 @@ func (m *ByFile[T]) Get(fe plan.FileEnd) (value T, there bool) {
 // Has reports whether an open file has a value.
 func (m *ByFile[T]) Has(fe plan.FileEnd) bool { return m.slot(fe).round == m.round }
 
-// Value gives what is set, or zero.
+// Value returns the value of an open file, or zero.
 func (m *ByFile[T]) Value(fe plan.FileEnd) T {
 	value, _ := m.Get(fe)
 	return value
 }
 
-// Set gives an open file a value.
+// Set sets the value of an open file.
 func (m *ByFile[T]) Set(fe plan.FileEnd, value T) { *m.slot(fe) = roundOf[T]{value, m.round} }
 
-// Remove takes the value of an open file away.
+// Remove removes the value of an open file.
 func (m *ByFile[T]) Remove(fe plan.FileEnd) { m.slot(fe).round = 0 }
 
-// Reset removes all, for the next task.
+// Reset removes all values, for the next task.
 func (m *ByFile[T]) Reset() {
 	if m.round++; m.round == 0 { // after 4 billion tasks
 		clear(m.slots)

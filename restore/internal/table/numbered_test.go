@@ -10,7 +10,7 @@ import (
 	"regrow/restore/internal/plan"
 )
 
-// TestNumbered holds a numbered map against Go's.
+// TestNumbered compares a numbered map with Go's.
 func TestNumbered(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var got Numbered[int]
@@ -30,7 +30,7 @@ func TestNumbered(t *testing.T) {
 				got.Set(n, -1)
 				got = other
 			case "reset":
-				if n%8 == 0 { // seldom
+				if n%8 == 0 { // rarely
 					got.Reset()
 					clear(want)
 				}
@@ -49,7 +49,7 @@ func TestNumbered(t *testing.T) {
 	})
 }
 
-// TestByFile holds that a reset forgets all, after 4 billion of them, too.
+// TestByFile checks that a reset removes everything, also after 4 billion resets.
 func TestByFile(t *testing.T) {
 	m := NewByFile[int](3, 2)
 	fe, other := plan.FileEnd{File: 2, End: 1}, plan.FileEnd{File: 2, End: 0}
@@ -63,13 +63,13 @@ func TestByFile(t *testing.T) {
 		}
 		m.Reset()
 		if m.Has(fe) || m.Has(other) {
-			t.Fatalf("round %d: there after a reset", round)
+			t.Fatalf("round %d: still there after a reset", round)
 		}
 	}
 }
 
-// TestNumberedReset holds that a large map goes with a reset, and that what comes
-// after it is as in a new one.
+// TestNumberedReset checks that a reset drops a large map, and that the map works like a new
+// one afterwards.
 func TestNumberedReset(t *testing.T) {
 	var m Numbered[string]
 	for n := range 3000 {
@@ -89,7 +89,7 @@ func TestNumberedReset(t *testing.T) {
 		}
 		break
 	}
-	m.Set(255, "z") // alone: in the map
+	m.Set(255, "z") // far from others: in the map
 	if len(m.low) > 64 || !m.Has(255) {
 		t.Errorf("one high number makes an array of %d", len(m.low))
 	}

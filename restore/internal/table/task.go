@@ -5,21 +5,21 @@ import (
 	"regrow/tasktree"
 )
 
-// Task is the table of one task while its restore is planned: what it holds now, and
-// what it is to hold in the end. It is used again for the next task, since most of a
-// large tree's tasks are small and alike.
+// Task is the table of one task while its restore is planned: its present and its final
+// content. It is reused for the next task, because most tasks of a large tree are small
+// and alike.
 type Task struct {
 	Table
-	Targets []*tasktree.Descriptor // what it is to hold, by ascending number
-	Limit   uint64                 // the hard RLIMIT_NOFILE: all numbers are below
+	Targets []*tasktree.Descriptor // the final content, by ascending number
+	Limit   uint64                 // the hard RLIMIT_NOFILE: all numbers are below it
 
 	wanted  Numbered[*tasktree.Descriptor]
-	places  ByFile[int]    // where each open file is taken from
-	cloexec Numbered[bool] // whether a number in place has FD_CLOEXEC now
+	places  ByFile[int]    // a number of each open file, from which it is installed
+	cloexec Numbered[bool] // whether a number has FD_CLOEXEC now
 }
 
-// NewTask makes a Task for a tree with so many open files, whose kinds have at most so
-// many ends, and for a limit.
+// NewTask returns a Task for a tree with that many open files, whose kinds have at most that
+// many ends.
 func NewTask(files, ends int, limit uint64) Task {
 	return Task{Limit: limit, places: NewByFile[int](files, ends)}
 }
@@ -38,14 +38,13 @@ func (t *Task) Begin(task *tasktree.Task, targets []*tasktree.Descriptor) {
 	}
 }
 
-// Wants gives the descriptor that is to be at a number, nil if there is none.
+// Wants returns the described descriptor of a number, nil if there is none.
 func (t *Task) Wants(n int) *tasktree.Descriptor {
 	d, _ := t.wanted.Get(n)
 	return d
 }
 
-// WantsEnd gives the descriptor that is to be at a number, nil unless it is of that
-// open file.
+// WantsEnd returns the described descriptor of a number, nil unless it has that open file.
 func (t *Task) WantsEnd(n int, fe plan.FileEnd) *tasktree.Descriptor {
 	if d := t.Wants(n); d != nil && plan.EndOf(d) == fe {
 		return d
@@ -53,10 +52,10 @@ func (t *Task) WantsEnd(n int, fe plan.FileEnd) *tasktree.Descriptor {
 	return nil
 }
 
-// Place gives the number where an open file is taken from, and whether there is one.
+// Place returns the number from which an open file is installed, if it has one.
 func (t *Task) Place(fe plan.FileEnd) (n int, there bool) { return t.places.Get(fe) }
 
-// SetPlace says from which number an open file is taken from now on.
+// SetPlace sets the number from which an open file is installed.
 func (t *Task) SetPlace(fe plan.FileEnd, n int) { t.places.Set(fe, n) }
 
 // Closes reports whether a number has FD_CLOEXEC.
@@ -65,19 +64,19 @@ func (t *Task) Closes(n int) bool {
 	return cloexec
 }
 
-// SetCloexec says whether a number has FD_CLOEXEC.
+// SetCloexec records whether a number has FD_CLOEXEC.
 func (t *Task) SetCloexec(n int, cloexec bool) { t.cloexec.Set(n, cloexec) }
 
-// Put says that an open file is at a number now, with or without FD_CLOEXEC, and is
-// taken from there.
+// Put records that a number refers to an open file now, with or without FD_CLOEXEC, and that the
+// file is installed from there.
 func (t *Task) Put(n int, fe plan.FileEnd, cloexec bool) {
 	t.Take(n, fe)
 	t.SetPlace(fe, n)
 	t.SetCloexec(n, cloexec)
 }
 
-// Spare gives the lowest number that is free or holds what this task does not
-// need, is not described and is allowed, or -1.
+// Spare returns the lowest allowed number that is not described, and that is free or refers to
+// something that this task does not need. It returns -1 if there is none.
 func (t *Task) Spare() int {
 	for n := 0; uint64(n) < t.Limit; n++ {
 		what, taken := t.At.Get(n)
@@ -92,7 +91,7 @@ func (t *Task) Spare() int {
 	return -1
 }
 
-// Extra gives the numbers that are taken and not described, ascending.
+// Extra returns the numbers that are taken and not described, ascending.
 func (t *Task) Extra() []int {
 	var extra []int
 	for n := range t.At.All() {
