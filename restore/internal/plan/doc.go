@@ -1,8 +1,9 @@
-// Package plan is what a restore will do, as data: [Plan] has a program for the runner
-// and one for each task, and says which open files lie where. [Options] and [Host] are
-// what it was made of. The errors are those that speak of a line of the description.
+// Package plan is a restore as data. A [Plan] has a program for the runner and one for
+// each task, and the messages of the store. [Options] and [Host] are the input of the
+// planner. The errors are those that concern a line of the description.
 //
 //	planner ─▶ Plan ─▶ model, show, runner
 //
-// It makes no system call and knows neither who makes a plan nor who carries it out.
+// The package makes no system call, and depends neither on the planner nor on the
+// runner.
 package plan

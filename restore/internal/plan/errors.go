@@ -11,23 +11,23 @@ import (
 	"regrow/tasktree"
 )
 
-// HostError says that the kernel, or the privileges of the caller, lack what the
-// description needs. Nothing was started.
+// HostError lists what the description needs and the kernel or the caller's privileges lack.
+// Nothing was started.
 type HostError struct {
 	Source string // name of the description, as messages show it
 	Lacks  []Lack // sorted by position, at least one
 }
 
-// Lack is one thing that a line of the description needs and this host lacks.
+// Lack is something that a line of the description needs and this host lacks.
 type Lack struct {
-	Pos tasktree.Pos // that needs it
-	Msg string       // for what it is needed, why it is not there, and the way around
-	Err error        // what the kernel answered; may be nil
+	Pos tasktree.Pos // of the line that needs it
+	Msg string       // what needs it, why it is missing, and the remedy
+	Err error        // the kernel's answer; may be nil
 
-	Cause error `json:"-"` // of which Msg has the words
+	Cause error `json:"-"` // a cause that Msg already describes; may be nil
 }
 
-// Error gives one line for each lack, "SOURCE:LINE:COL: host: MESSAGE".
+// Error returns one line for each lack, "SOURCE:LINE:COL: host: MESSAGE".
 func (e *HostError) Error() string {
 	lines := make([]string, len(e.Lacks))
 	for i, l := range e.Lacks {
@@ -39,8 +39,8 @@ func (e *HostError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// JoinLacks gives one error for all that two errors of CheckHost and CheckPaths say:
-// a [*HostError], nil if there is nothing, or both joined if one is none of these.
+// JoinLacks joins the errors of CheckHost and CheckPaths. It returns a [*HostError] with the
+// lacks of both, nil if both are nil, or both errors joined if one is of another type.
 func JoinLacks(a, b error) error {
 	x, aOK := errors.AsType[*HostError](a)
 	y, bOK := errors.AsType[*HostError](b)
@@ -52,7 +52,7 @@ func JoinLacks(a, b error) error {
 	return &HostError{x.Source, all}
 }
 
-// Unwrap gives the reasons.
+// Unwrap returns the errors of all lacks.
 func (e *HostError) Unwrap() []error {
 	var reasons []error
 	for _, l := range e.Lacks {
@@ -65,22 +65,22 @@ func (e *HostError) Unwrap() []error {
 	return reasons
 }
 
-// OpError says which step of a restore failed: for whom, for which descriptor,
-// which call, and why. The tree has been ended and nothing of it is left.
+// OpError reports the failed step of a restore: the task, the descriptor, the call and the
+// reason. The tree has been ended and nothing of it is left.
 type OpError struct {
 	Source string
 	Pos    tasktree.Pos
-	Task   string // "" if the runner itself failed, and not for one task
-	PID    int    // of the task, in the tree's pid namespace; 0 if there was none yet
-	What   string // what the step was for: `install fd 5 from file "log"`
+	Task   string // "" if the runner failed, and not on behalf of one task
+	PID    int    // of the task, in the tree's pid namespace; 0 if it had none yet
+	What   string // purpose of the step: `install fd 5 from file "log"`
 	Call   string // "dup3", `openat "/tmp/x"`
-	Reason string // beyond Err, "" if none
+	Reason string // in addition to Err, "" if none
 	Err    error  // the errno; may be nil
 
-	AboutPath bool `json:"-"` // it is about a path, a folder or a program
+	AboutPath bool `json:"-"` // the step uses a path, a folder or a program
 }
 
-// Error gives the whole message, outermost context first.
+// Error returns the whole message, outermost context first.
 func (e *OpError) Error() string {
 	parts := []string{tasktree.At(e.Source, e.Pos), "restore"}
 	if e.Task != "" {
@@ -106,26 +106,26 @@ func (e *OpError) Error() string {
 	return strings.Join(parts, ": ")
 }
 
-// Unwrap gives the errno.
+// Unwrap returns the errno.
 func (e *OpError) Unwrap() error { return e.Err }
 
-// ErrAnotherProcess says that a path of the description would mean another file, folder
-// or program for each process that opens it: its way goes through a magic link of
-// procfs, or it is a process's own entry there, or the controlling terminal.
+// ErrAnotherProcess reports that a path of the description would mean another file, folder or
+// program in each process that opens it: it leads through a magic link of procfs, to a
+// process's own entry there, or to the controlling terminal.
 var ErrAnotherProcess = safepath.ErrAnother
 
-// Errors of a start that are no fault of one step.
+// Errors that do not belong to one step.
 var (
-	// ErrTimeout says that the tree was not released in time.
+	// ErrTimeout reports that the tree was not released in time.
 	ErrTimeout = errors.New("timed out before release")
-	// ErrCanceled says that the context ended before release.
+	// ErrCanceled reports that the context ended before release.
 	ErrCanceled = errors.New("canceled before release")
-	// ErrTaskDied says that a task, or a helper of one, was killed from outside
-	// before release.
+	// ErrTaskDied reports that a task, or a fork helper, was killed from outside before
+	// release.
 	ErrTaskDied = errors.New("died before release")
 )
 
-// SortLacks sorts by position.
+// SortLacks sorts by position, then by message.
 func SortLacks(lacks []Lack) {
 	slices.SortStableFunc(lacks, func(a, b Lack) int { return cmp.Or(a.Pos.Compare(b.Pos), cmp.Compare(a.Msg, b.Msg)) })
 }

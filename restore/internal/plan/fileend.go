@@ -10,23 +10,23 @@ type FileEnd struct {
 	File, End int32
 }
 
-// What takes a number beside an open file of the description.
+// What else a number can refer to.
 var (
 	TheStore   = FileEnd{File: -1} // the store, or the door of the service
-	TheChannel = FileEnd{File: -5} // the task's own way to the service
-	TheEnd     = FileEnd{File: -6} // the other end of it, until it is sent there
-	TheShard   = FileEnd{File: -3} // a socket of the store, while something is pulled from it
-	Helper     = FileEnd{File: -2} // something that is closed in the end
-	Nothing    = FileEnd{File: -4} // a free number, where one has to be told from a taken one
-	Put        = FileEnd{File: -7} // what a bench has at a number of its choice
+	TheChannel = FileEnd{File: -5} // the task's channel to the service
+	TheEnd     = FileEnd{File: -6} // the service's end of it, until it is sent
+	TheShard   = FileEnd{File: -3} // a socket of a nested store, while files are pulled from it
+	Helper     = FileEnd{File: -2} // a descriptor that is closed before the task is ready
+	Nothing    = FileEnd{File: -4} // a free number
+	Put        = FileEnd{File: -7} // an open file at a number that a bench has chosen
 )
 
-// EndOf gives the open file that a descriptor has.
+// EndOf returns the open file of a descriptor.
 func EndOf(d *tasktree.Descriptor) FileEnd {
 	return FileEnd{int32(d.Open.Index), int32(d.End)}
 }
 
-// EndName names an open file of the description, or what else takes a number.
+// EndName returns the name of an open file of the description, or of a helper.
 func (p *Plan) EndName(fe FileEnd) string {
 	switch fe {
 	case TheStore:
@@ -48,14 +48,14 @@ func (p *Plan) EndName(fe FileEnd) string {
 	return p.Tree.Files[fe.File].EndName(int(fe.End))
 }
 
-// Lent is an open file that the root takes over from the runner, for all tasks.
+// Lent is an open file that the root gets from the runner, for all tasks.
 type Lent struct {
 	FileEnd
-	Number int    // in the root and in what it forks
-	Cell   uint64 // address of the number that it has in the runner
+	Number int    // in the root and in the tasks
+	Cell   uint64 // address at which the runner writes its own number of the file
 }
 
-// OwnFile stands in a Use for the open file of the op's note.
+// OwnFile in a Use means the open file of the op's note.
 const OwnFile = -100
 
 // Use says that an argument of a call is the number of an open file.
@@ -64,7 +64,7 @@ type Use struct {
 	What FileEnd
 }
 
-// Learned is a number that is known only when the files are made, for the report.
+// Learned is a number for the report that is known only when the files are made.
 type Learned struct {
 	File int32 // index into Tree.Files
 	Key  string
@@ -72,19 +72,19 @@ type Learned struct {
 	recipe.Part
 }
 
-// Number reads the number out of the memory of the arena, which begins at Base.
+// Number reads the number from the memory of the arena, which begins at address base.
 func (l *Learned) Number(base uint64, memory []byte) (n uint64) {
 	for i, b := range memory[l.At-base:][:l.Size] {
 		if l.BigEndian {
 			n = n<<8 | uint64(b)
 		} else {
-			n |= uint64(b) << (8 * i) // of the machines that regrow runs on
+			n |= uint64(b) << (8 * i) // the machines of regrow are little-endian
 		}
 	}
 	return n
 }
 
-// Extra is what messages say of an op beyond its note.
+// Extra has what messages say about an op in addition to its note.
 type Extra struct {
 	Name  string // of the call
 	Short string // message for ReasonUnwanted

@@ -11,84 +11,83 @@ import (
 	"regrow/tasktree"
 )
 
-// Options says how a tree is to be planned. The zero value works.
+// Options are the options of the planner. The zero value works.
 type Options struct {
-	// Inherit gives the caller's descriptors that the tree may take over, by
-	// key: that of an inherit, or the name of an open file, whose place the
-	// descriptor takes ([tasktree.Tree.Replace]). stdin, stdout and stderr are
-	// there without being named. Default: no others.
+	// Inherit has the caller's descriptors that the tree may inherit, by key: the key
+	// of an inherit, or the name of an open file, which the descriptor replaces
+	// ([tasktree.Tree.Replace]). stdin, stdout and stderr need not be listed. Default:
+	// no others.
 	Inherit map[string]int
 
-	// WithoutStdin refuses descriptor 0 of the caller: the description came
-	// from there. Default: false.
+	// WithoutStdin refuses to inherit descriptor 0 of the caller, for a description that
+	// was read from it. Default: false.
 	WithoutStdin bool
 
-	// Detach gives the root task a session and a process group of its own.
-	// Default: false.
+	// Detach puts the root into a session and a process group of its own. Default:
+	// false.
 	Detach bool
 
-	// Strategy is how open files get into the tables of the tasks. Default:
+	// Strategy decides how open files get into the tables of the tasks. Default:
 	// [StrategyFDStore].
 	Strategy Strategy
 
-	// Naive plans as restorers did that ran into conflicts: helper descriptors
-	// at the lowest number, descriptors installed in the order listed over
-	// whatever is there. What goes wrong then is part of the plan, see
-	// package model; a failed op is noted and the task goes on. Default: false.
+	// Naive plans as restorers did that ran into conflicts: helpers are placed at the
+	// lowest number, and descriptors are installed in the order listed, over whatever
+	// is there. Package model predicts what is lost. If an op of a task fails, the task
+	// records it and goes on. Default: false.
 	Naive bool
 
-	// ServiceFD is where the descriptor of the store sits while tasks are
-	// restored: a careful plan moves it away in tasks that need the number, a
-	// naive one does not. It means nothing to [StrategyInherit]. Default: nil,
-	// the planner chooses.
+	// ServiceFD places the store at this number while tasks are restored. A careful
+	// plan moves the store in tasks that need the number, a naive plan does not.
+	// [StrategyInherit] ignores it. Default: nil, the planner chooses.
 	ServiceFD *int
 
 	Memory
 	Layout fdstore.Layout // of the store, for tests; 0: by the number of messages
 	Once   bool           // no message brings an open file more than once
-	Help   int            // helpers of each task that forks more children than that, for tests; 0: by what pays
+	Help   int            // number of fork helpers of each task that forks more children than that, for tests; 0: as many as are worth it
 }
 
-// Plan is everything that restoring a tree will do, decided beforehand. It is
-// data: it can be verified, printed and compared without running anything. A
-// plan is not changed any more once made, and may be started once at a time.
+// Plan is everything that restoring a tree will do. It is data: it can be verified, printed and
+// compared without running anything. It does not change once made, and may be started by one
+// caller at a time.
 type Plan struct {
 	Tree      *tasktree.Tree
 	Host      Host
 	Options   Options
 	Arena     *program.Arena
-	Prepare   program.Program   // the runner's, before the first clone
-	Commit    program.Program   // the runner's, at the commit point
+	Prepare   program.Program   // of the runner, before the first clone
+	Commit    program.Program   // of the runner, at the commit point
 	Tasks     []program.Program // in the order of Tree.Tasks
 	Layout    fdstore.Layout    // of the store
-	Messages  [][]FileEnd       // what each message of the store holds
+	Messages  [][]FileEnd       // the open files of each message of the store
 	Words     map[wire.Word]fdstore.ID
 	Extras    []Extra
 	Helpers   []HelperProcess
-	Slots     int // results that the runner keeps
-	StoreFD   int // the store's number in the root and in what it forks, -1: there is no store
+	Slots     int // number of results that the runner keeps
+	StoreFD   int // number of the store in the root and in the tasks that it forks, -1: there is no store
 	Lent      []Lent
 	Learned   []Learned         // in the order of the files
 	SlotsAt   uint64            // address of the numbers that open files have in a bench, by slot; 0: no bench
-	SlotsOf   map[FileEnd]int32 // of each open file that the runner makes
+	SlotsOf   map[FileEnd]int32 // slot of each open file that the runner makes
 	Benches   []Bench           // in the order in which the runner starts them
-	Held      int               // tasks without a program
-	TasksLook bool              // tasks open paths that must be safe, so they need to know where a procfs is
-	Faulty    bool              // a test makes an op fail, which the model would refuse
+	Held      int               // number of tasks without a program
+	TasksLook bool              // tasks open paths safely, so they need the mounts of procfs
+	Faulty    bool              // a test makes an op fail; the model would refuse the plan
 
 	RootClone uint64 // address of the root's clone_args
 	ForkHints int32  // index of an extra
 }
 
-// HelperProcess is a process that forks children of a task beside it. The k-th helper has the
-// k-th Record behind those of the tasks.
+// HelperProcess is a process that forks some children of a task (a fork helper). Helper k has
+// Record k after those of the tasks.
 type HelperProcess struct {
 	Task int // index of the task
 	Op   int // index of the first op of its part in the task's program
 }
 
-// Process gives the task for which a process runs, by the number of its Record, and the
-// index of its first op in the task's program.
+// Process returns the task of a process, by the index of its Record, and the index of its first
+// op in the task's program.
 func (p *Plan) Process(record int) (task, op int) {
 	if record < len(p.Tasks) {
 		return record, 0
@@ -97,11 +96,11 @@ func (p *Plan) Process(record int) (task, op int) {
 	return h.Task, h.Op
 }
 
-// Processes gives how many records there are.
+// Processes returns the number of records.
 func (p *Plan) Processes() int { return len(p.Tasks) + len(p.Helpers) }
 
-// Bench is what a process does that makes steps of recipes and is gone before the first
-// clone, see [recipe.Bench].
+// Bench is the program of a process that makes steps of recipes. It is gone before the
+// first clone, see [recipe.Bench].
 type Bench struct {
 	program.Program
 
@@ -111,15 +110,15 @@ type Bench struct {
 	Numbers []int  // that it takes, ascending
 }
 
-// NewSlot gives a new place for a result that the runner keeps.
+// NewSlot returns a new slot for a result that the runner keeps.
 func (p *Plan) NewSlot() int32 {
 	p.Slots++
 	return int32(p.Slots - 1)
 }
 
-// TaskPID gives a task's number in the innermost pid namespace that it is in. pid is what
-// its record says: the number that its parent has made it with, which the first task of a
-// new namespace does not have there.
+// TaskPID returns a task's pid in its innermost pid namespace. pid is that of its
+// record, the one that its parent sees; it differs for the first task of a new
+// namespace.
 func (p *Plan) TaskPID(task int, pid int32) int {
 	if p.Tree.Tasks()[task].HasNamespace(tasktree.NamespacePID) {
 		return 1
@@ -127,8 +126,8 @@ func (p *Plan) TaskPID(task int, pid int32) int {
 	return int(pid)
 }
 
-// MessageOf gives the message that an OpPull takes: an index into Plan.Messages,
-// or -1 if it takes a socket of the store.
+// MessageOf returns the message that an OpPull pulls: an index into Plan.Messages, or -1 if it
+// pulls a socket of a nested store.
 func (p *Plan) MessageOf(op *program.Op) int {
 	if id, ok := p.Words[wire.Word(op.Args[1])]; ok {
 		return int(id)
@@ -136,7 +135,7 @@ func (p *Plan) MessageOf(op *program.Op) int {
 	return -1
 }
 
-// OpenFiles gives the number of open files that are made once and put in the store.
+// OpenFiles returns the number of open files that are made once and put into the store.
 func (p *Plan) OpenFiles() int {
 	seen := map[FileEnd]bool{}
 	for _, m := range p.Messages {
@@ -147,7 +146,7 @@ func (p *Plan) OpenFiles() int {
 	return len(seen)
 }
 
-// InFlight gives how many open files lie in the store.
+// InFlight returns the number of open files in the messages of the store.
 func (p *Plan) InFlight() int {
 	n := 0
 	for _, m := range p.Messages {
@@ -161,7 +160,7 @@ func (p *Plan) InArena(addr uint64) bool {
 	return addr >= p.Arena.Base && addr-p.Arena.Base < uint64(len(p.Arena.Data()))
 }
 
-// HowFlags gives the flags in a struct open_how.
+// HowFlags returns the flags in a struct open_how.
 func (p *Plan) HowFlags(addr uint64) uint64 {
 	if words := program.WordsAt(p.Arena.Base, p.Arena.Data(), addr, 1); words != nil {
 		return words[0]
@@ -169,7 +168,7 @@ func (p *Plan) HowFlags(addr uint64) uint64 {
 	return 0
 }
 
-// Looks reports whether an op opens a path as a mere place, and with which flags.
+// Looks reports whether an op opens a path with O_PATH, and returns its flags.
 func (p *Plan) Looks(op *program.Op) (flags uint64, ok bool) {
 	switch {
 	case op.Kind != program.OpCall:
@@ -182,7 +181,7 @@ func (p *Plan) Looks(op *program.Op) (flags uint64, ok bool) {
 	return flags, flags&unix.O_PATH != 0
 }
 
-// SentFD gives the descriptor that a message of ask carries, -1 for none.
+// SentFD returns the descriptor in the message that an op sends, -1 for none.
 func (p *Plan) SentFD(op *program.Op) int {
 	header := program.WordsAt(p.Arena.Base, p.Arena.Data(), op.Args[1], 7)
 	const control, length = 4, 5
@@ -201,8 +200,8 @@ func (p *Plan) SentFD(op *program.Op) int {
 	return fds[0]
 }
 
-// Sorted gives a task's descriptors by number, in memory that is used again if it
-// is large enough.
+// Sorted returns a task's descriptors by number. It reuses the memory of in if that is large
+// enough.
 func (p *Plan) Sorted(in []*tasktree.Descriptor, task *tasktree.Task) []*tasktree.Descriptor {
 	all := slices.Grow(in[:0], len(task.FDs))
 	for i := range task.FDs {
@@ -212,8 +211,8 @@ func (p *Plan) Sorted(in []*tasktree.Descriptor, task *tasktree.Task) []*tasktre
 	return all
 }
 
-// OpenAtOnce gives the most descriptors that the files of the runner take at a time
-// while it makes them.
+// OpenAtOnce returns the largest number of descriptors that the open files of the runner take
+// while they are made.
 func (p *Plan) OpenAtOnce() int {
 	open, most := 0, 0
 	for i := range p.Prepare.Ops {
@@ -221,22 +220,23 @@ func (p *Plan) OpenAtOnce() int {
 		open += int(p.Prepare.Notes[i].Makes)
 		most = max(most, open)
 		if op.Nr == unix.SYS_CLOSE && op.Mode(0) == program.ModeSlot {
-			open-- // what was only looked at
+			open-- // one that was opened with O_PATH
 		}
 	}
 	return most
 }
 
-// MostHelpers is how many processes fork children of a task beside it at most: more
-// stand in each other's way, since they all change the same lists of the kernel.
+// MostHelpers is the largest number of fork helpers of a task. More would hinder each other,
+// because they all change the same lists of the kernel.
 const MostHelpers = 7
 
-// OpsBase gives the address of the first op.
+// OpsBase returns the address of the first op.
 func (p *Plan) OpsBase() uint64 {
 	return p.Arena.Base + uint64(len(p.Arena.Data())+7)&^7
 }
 
-// ArenaSize gives the bytes of the arena: its data, then the ops of all tasks and benches.
+// ArenaSize returns the size of the arena in bytes: its data, then the ops of all tasks and
+// benches.
 func (p *Plan) ArenaSize() int {
 	n := int(p.OpsBase() - p.Arena.Base)
 	for i := range p.Tasks {

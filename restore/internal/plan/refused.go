@@ -11,29 +11,27 @@ import (
 	"regrow/tasktree"
 )
 
-// RefusedError says that a valid description cannot be restored under the
-// limits of this host. Nothing was started.
+// RefusedError reports that a valid description cannot be restored under the limits of this
+// host. Nothing was started.
 type RefusedError struct {
 	Source string
 	Pos    tasktree.Pos
 	Msg    string
 }
 
-// Error gives "SOURCE:LINE:COL: restore: MESSAGE".
+// Error returns "SOURCE:LINE:COL: restore: MESSAGE".
 func (e *RefusedError) Error() string {
 	return tasktree.At(e.Source, e.Pos) + ": restore: " + e.Msg
 }
 
-// ProgramError says that the program of a task is not there or cannot be executed:
-// found out before the tree was released, or by the exec itself.
+// ProgramError reports that the program of a task is not there or cannot be executed. The
+// restore finds that before release, or from the exec itself.
 type ProgramError struct{ *OpError }
 
-// NotFound reports whether the program, or the interpreter that it names, is not
-// there.
+// NotFound reports whether the program, or its interpreter, is not there.
 func (e *ProgramError) NotFound() bool { return errors.Is(e.Err, unix.ENOENT) }
 
-// Error gives the whole message. It ends with the kernel's words for the error that
-// execve(2) gives.
+// Error returns the whole message. It ends with the kernel's text for the errno of execve(2).
 func (e *ProgramError) Error() string {
 	if e.Err == nil || e.Reason == "" || errors.Is(e.Err, ErrAnotherProcess) {
 		return e.OpError.Error()
@@ -43,22 +41,22 @@ func (e *ProgramError) Error() string {
 	return reasoned.Error()
 }
 
-// Unwrap gives the [*OpError].
+// Unwrap returns the [*OpError].
 func (e *ProgramError) Unwrap() error { return e.OpError }
 
-// ErrSpecial is what a program cannot be: a device, a FIFO or a socket. No right helps.
+// ErrSpecial reports that a program is a device, a FIFO or a socket. No permission helps.
 var ErrSpecial = errors.New(NoRegular)
 
-// NoRegular is said of a device, a FIFO or a socket in the place of a program.
+// NoRegular is the message for a device, a FIFO or a socket in place of a program.
 const NoRegular = "not a regular file"
 
-// PathsError has everything that a description names and that cannot be used: each
-// an [*OpError] of a path or a [*ProgramError]. Nothing of the tree is left.
+// PathsError lists all paths and programs of a description that cannot be used: each error is
+// an [*OpError] about a path or a [*ProgramError]. Nothing of the tree is left.
 type PathsError struct {
 	Errs []error // sorted by position, at least one
 }
 
-// Error gives one line for each.
+// Error returns one line for each error.
 func (e *PathsError) Error() string {
 	lines := make([]string, len(e.Errs))
 	for i, err := range e.Errs {
@@ -67,11 +65,11 @@ func (e *PathsError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Unwrap gives all of them.
+// Unwrap returns all errors.
 func (e *PathsError) Unwrap() []error { return e.Errs }
 
-// Programs reports whether programs are all that an error is about, and whether one
-// of them is not there.
+// Programs reports whether an error is only about programs, and whether one of them is not
+// there.
 func Programs(err error) (all, notFound bool) {
 	if paths, ok := errors.AsType[*PathsError](err); ok {
 		all = true
@@ -85,8 +83,8 @@ func Programs(err error) (all, notFound bool) {
 	return ok, ok && program.NotFound()
 }
 
-// JoinPaths joins errors of paths and programs: nil if there are none, the one if
-// there is one.
+// JoinPaths joins errors about paths and programs: nil if there are none, the error itself if
+// there is one, else a [*PathsError].
 func JoinPaths(errs []error) error {
 	switch len(errs) {
 	case 0:
@@ -98,7 +96,7 @@ func JoinPaths(errs []error) error {
 	return &PathsError{errs}
 }
 
-// PosOf gives the position that an [*OpError] is about.
+// PosOf returns the position of an [*OpError].
 func PosOf(err error) tasktree.Pos {
 	op, _ := errors.AsType[*OpError](err)
 	if op == nil {
@@ -107,7 +105,7 @@ func PosOf(err error) tasktree.Pos {
 	return op.Pos
 }
 
-// TooHigh says that a descriptor is past the limit.
+// TooHigh returns the message for a descriptor beyond the limit.
 func TooHigh(task *tasktree.Task, d *tasktree.Descriptor, hard uint64) string {
 	return fmt.Sprintf("task %q: fd %d: the hard RLIMIT_NOFILE is %d, so the highest number is %d (raise it with ulimit -Hn, which needs CAP_SYS_RESOURCE)",
 		task.Name, d.FD, hard, hard-1)

@@ -8,22 +8,22 @@ import (
 	"regrow/tasktree"
 )
 
-// Strategy says how open files that the runner makes get into the tables of the
-// tasks. All strategies are plans for the same executor.
+// Strategy is how open files that the runner makes get into the tables of the tasks. All
+// strategies use the same ops and the same runner.
 type Strategy uint8
 
-// The strategies. Each has a careful form, which places its own descriptors so
-// that none is ever in the way, and a naive one ([Options.Naive]).
+// The strategies. Each has a careful form, whose helpers never collide with a descriptor of
+// the tree, and a naive form ([Options.Naive]).
 const (
-	// StrategyFDStore keeps the files in a socket, from which each task pulls
-	// what it needs: package fdstore.
+	// StrategyFDStore keeps the files in a socket, from which each task pulls the files
+	// that it needs: package fdstore.
 	StrategyFDStore Strategy = iota
-	// StrategyService keeps the files in a process of its own, which each task
-	// asks for what it needs: package internal/service. The program that restores
-	// calls Init of package restore first of all in main.
+	// StrategyService keeps the files in a process of its own, which sends each task the
+	// files that it needs: package internal/service. The program that restores must call
+	// Init of package restore first in main.
 	StrategyService
-	// StrategyInherit has no store: the root gets every open file before it
-	// forks, all tasks inherit all of them and close what they do not need.
+	// StrategyInherit has no store: the root gets every open file before it forks. All
+	// tasks inherit all of them and close those that they do not need.
 	StrategyInherit
 )
 
@@ -38,7 +38,7 @@ func Strategies() []Strategy {
 	return all
 }
 
-// String gives the name that the command line uses.
+// String returns the name on the command line.
 func (s Strategy) String() string {
 	if int(s) < len(strategyNames) {
 		return strategyNames[s]
@@ -46,8 +46,8 @@ func (s Strategy) String() string {
 	return fmt.Sprintf("strategy %d", uint8(s))
 }
 
-// ParseStrategy is the inverse of [Strategy.String]. The error says which names
-// there are, and which one was probably meant.
+// ParseStrategy is the inverse of [Strategy.String]. The error lists the valid names and the
+// one that was probably meant.
 func ParseStrategy(name string) (Strategy, error) {
 	if i := slices.Index(strategyNames, name); i >= 0 {
 		return Strategy(i), nil
@@ -56,10 +56,10 @@ func ParseStrategy(name string) (Strategy, error) {
 		name, tasktree.DidYouMean(name, strategyNames), strings.Join(strategyNames, ", "))
 }
 
-// MarshalText gives the name, for JSON.
+// MarshalText returns the name, for JSON.
 func (s Strategy) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText reads the name.
+// UnmarshalText parses the name.
 func (s *Strategy) UnmarshalText(text []byte) (err error) {
 	*s, err = ParseStrategy(string(text))
 	return err
