@@ -98,12 +98,12 @@ func TestOpenForAWhile(t *testing.T) {
 		"anonymous": {func(in *inserter) {
 			in.call(unix.SYS_MMAP, -1, plan.Extra{}, 0, 0x1000, 0, unix.MAP_ANONYMOUS, 1<<64-1, 0)
 		}, ""},
-		"close forgotten":       {func(in *inserter) { in.open(lib, 1, 0); in.mapFile(lib, 1) }, `number 1 still has "/lib/libc.so" in the end, which was opened for a while`},
-		"one close forgotten":   {func(in *inserter) { in.open(lib, 1, 0); in.open(exe, 2, 0); in.close(1) }, `number 2 still has "/bin/program" in the end`},
+		"close forgotten":       {func(in *inserter) { in.open(lib, 1, 0); in.mapFile(lib, 1) }, `number 1 still refers to "/lib/libc.so", which was opened for a while`},
+		"one close forgotten":   {func(in *inserter) { in.open(lib, 1, 0); in.open(exe, 2, 0); in.close(1) }, `number 2 still refers to "/bin/program"`},
 		"closed before":         {func(in *inserter) { in.open(lib, 1, 0); in.close(1); in.mapFile(lib, 1) }, "number 1 is free"},
 		"closed twice":          {func(in *inserter) { in.open(lib, 1, 0); in.close(1); in.close(1) }, "(close): bad file descriptor"},
-		"another number":        {func(in *inserter) { in.open(lib, 2, 0); in.mapFile(lib, 2); in.close(2) }, "lands at 1, planned was 2"},
-		"the task's own mapped": {func(in *inserter) { in.open(lib, 1, 0); in.mapFile(lib, 0); in.close(1) }, `number 0 is p.r, and not file "[helper]"`},
+		"another number":        {func(in *inserter) { in.open(lib, 2, 0); in.mapFile(lib, 2); in.close(2) }, "lands at 1, not at the planned 2"},
+		"the task's own mapped": {func(in *inserter) { in.open(lib, 1, 0); in.mapFile(lib, 0); in.close(1) }, `number 0 is p.r, not file "[helper]"`},
 		"the task's own closed": {func(in *inserter) { in.open(lib, 1, 0); in.mapFile(lib, 1); in.close(0) }, `fd 0 is`},
 		"only looked at":        {func(in *inserter) { in.open(lib, 1, unix.O_PATH); in.mapFile(lib, 1); in.close(1) }, "(mmap): bad file descriptor"},
 		"which file not said": {func(in *inserter) {
@@ -165,7 +165,7 @@ func TestReadyOnce(t *testing.T) {
 		"held twice":      {func(in *inserter) { in.at += 3; counts(in, program.HeadStarted) }, "counted as holding a second time"},
 		"held too soon":   {func(in *inserter) { counts(in, program.HeadStarted) }, "does not wait for the release"},
 		"no count":        {func(in *inserter) { counts(in, program.HeadDummy) }, "is no count of tasks"},
-		"another futex":   {func(in *inserter) { in.call(unix.SYS_FUTEX, -1, plan.Extra{}, in.plan.Arena.Base) }, "nobody has declared"},
+		"another futex":   {func(in *inserter) { in.call(unix.SYS_FUTEX, -1, plan.Extra{}, in.plan.Arena.Base) }, "is not declared"},
 		"neither of both": {func(in *inserter) { drop(in, program.OpCall, 0); drop(in, program.OpGate, 0) }, "does not wait for the release"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -7,9 +7,9 @@ import (
 	"regrow/restore/internal/plan"
 )
 
-// Disagree compares what was predicted with what really was, task by task and
-// descriptor by descriptor, and tells each difference. really has a task at a time, in
-// the order of the description.
+// Disagree compares the prediction with reality, task by task and descriptor by descriptor,
+// and returns a line for each difference. really has the outcome of each task, in the order
+// of the description.
 func (pr *Prediction) Disagree(really []plan.Outcome) []string {
 	var differ []string
 	for i, want := range pr.Tasks {

@@ -11,19 +11,19 @@ import (
 	"regrow/restore/internal/program"
 )
 
-// call applies a system call: by what it is declared to change, not by its number. One
-// of which nobody has declared that is an error of the plan, and so is one that is
-// declared to be what it is not.
+// call applies a system call by its declared effect, not by its number. A call without a
+// declared effect is an error of the plan, and so is one with an effect that its number
+// contradicts.
 func (s step) call() error {
 	if fixed, known := program.EffectOf(s.op); known && fixed != s.note.Effect {
-		return fmt.Errorf("the call is declared to have effect %d and has %d", s.note.Effect, fixed)
+		return fmt.Errorf("the call is declared to have the effect %d, but it has %d", s.note.Effect, fixed)
 	}
 	if err := s.uses(); err != nil {
 		return err
 	}
 	switch a := s.op.Args; s.note.Effect {
 	case program.EffectUndeclared:
-		return fmt.Errorf("nobody has declared what the call changes")
+		return fmt.Errorf("the effect of the call is not declared")
 	case program.EffectNothing:
 		if s.op.Nr == unix.SYS_SENDMSG && s.note.File == program.NoFile || s.note.Verb == program.VerbPull || s.note.Verb == program.VerbChannel {
 			return s.service()
@@ -71,14 +71,14 @@ func (s step) call() error {
 	case program.EffectEnds:
 		return s.end()
 	case program.EffectFolder, program.EffectGroup, program.EffectUser, program.EffectNamespace:
-		// They do not change what numbers a task has.
-	default: // GivesPair is an op of its own
+		// They do not change the descriptor table.
+	default: // EffectGivesPair belongs to OpPair
 		return fmt.Errorf("the call cannot have the effect %d", s.note.Effect)
 	}
 	return nil
 }
 
-// uses holds that each argument that is an open file's number is one now.
+// uses checks that each argument that is the number of an open file refers to that file.
 func (s step) uses() error {
 	if program.CallRowOf(s.op.Nr).OnFD && s.op.Mode(0) == program.ModeValue && s.op.Nr != unix.SYS_DUP3 {
 		if err := needs(s.t, int(s.op.Args[0])); err != nil {
@@ -97,16 +97,16 @@ func (s step) uses() error {
 		case !ok && s.plan.Options.Naive:
 			return opFails{unix.EBADF}
 		case !ok:
-			return fmt.Errorf("number %d is free, and not file %q", n, s.plan.EndName(what))
+			return fmt.Errorf("number %d is free, not file %q", n, s.plan.EndName(what))
 		case c.What != what && !s.plan.Options.Naive:
-			return fmt.Errorf("number %d is %s, and not file %q", n, s.plan.EndName(c.What), s.plan.EndName(what))
+			return fmt.Errorf("number %d is %s, not file %q", n, s.plan.EndName(c.What), s.plan.EndName(what))
 		}
 	}
 	return nil
 }
 
-// maps maps memory of an open file. The plan says which one that is: of those that are
-// open for a while by the path.
+// maps maps memory of an open file. The plan states which one: by its path if it is
+// open only for a while.
 func (s step) maps() error {
 	if s.op.Args[3]&unix.MAP_ANONYMOUS != 0 {
 		return nil
@@ -126,7 +126,7 @@ func (s step) maps() error {
 	return nil
 }
 
-// service has what a task says to a service.
+// service applies the calls of a task that talk to the service.
 func (s step) service() error {
 	switch s.op.Nr {
 	case unix.SYS_SENDMSG:
@@ -149,11 +149,10 @@ func (s step) close(n int) error {
 	return nil
 }
 
-// limit lowers or raises the soft limit of descriptors: from now on no number is given
-// that is not below it.
+// limit sets the soft limit of descriptors: the kernel assigns only numbers below it.
 func (s step) limit() error {
 	if s.op.Args[0] != 0 || s.op.Args[1] != unix.RLIMIT_NOFILE {
-		return nil // of something that is not in the table
+		return nil // not a limit of descriptors
 	}
 	soft := program.WordsAt(s.plan.Arena.Base, s.plan.Arena.Data(), s.op.Args[2], 1)
 	if soft == nil {
@@ -163,8 +162,8 @@ func (s step) limit() error {
 	return nil
 }
 
-// counts has a task take one off a count: of tasks that are not ready, which opens the gate
-// at 0, of those that do not hold yet, or of a counter that others wait for.
+// counts decrements a count: of tasks that are not ready, which opens the gate at 0, of
+// those that do not hold yet, or a counter that other tasks wait for.
 func (s step) counts() error {
 	switch s.op.Args[4] - s.plan.Arena.Base {
 	case program.HeadLeft:
@@ -175,14 +174,14 @@ func (s step) counts() error {
 	return s.pass(s.op.Args[4])
 }
 
-// end ends a task: the kernel closes what it alone has.
+// end ends a task: the kernel closes the descriptors that it does not share.
 func (s step) end() error {
 	if err := s.life[s.task].end(); err != nil {
 		return err
 	}
 	for i, t := range s.Tables {
 		if t == s.t && i != s.task {
-			return nil // the others go on with it
+			return nil // other tasks still use the table
 		}
 	}
 	for _, n := range s.t.Cells.Numbers() {
@@ -191,7 +190,7 @@ func (s step) end() error {
 	return nil
 }
 
-// born has a task begin as the copy of its parent that fork makes.
+// born begins a task with the state that fork copies from its parent.
 func (m *Model) born(task int) {
 	m.life[task] = life{limit: math.MaxUint64}
 	m.bornKnowing(task)
@@ -200,7 +199,7 @@ func (m *Model) born(task int) {
 	}
 }
 
-// dup applies a dup3: from a number, or of what the root takes from the runner.
+// dup applies a dup3: of a number, or of a descriptor that the root gets from the runner.
 func (s step) dup() error {
 	from, to := int(s.op.Args[0]), int(s.op.Args[1])
 	source := Cell{What: plan.TheStore}
@@ -217,7 +216,7 @@ func (s step) dup() error {
 		source.What = fe
 	}
 	if was, taken := s.t.Cells.Get(to); !s.plan.Options.Naive && taken && !was.Look && wants(s.t.want, to, was.What) {
-		return fmt.Errorf("number %d already holds what it shall hold", to)
+		return fmt.Errorf("number %d already has the described file", to)
 	}
 	source.Cloexec = s.op.Args[2]&unix.O_CLOEXEC != 0
 	return s.place(to, source)

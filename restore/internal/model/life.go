@@ -9,17 +9,17 @@ import (
 	"regrow/restore/internal/program"
 )
 
-// life is what the model knows of a task beside its table.
+// life is the state of a task apart from its table.
 type life struct {
-	limit    uint64 // numbers are below it: the soft RLIMIT_NOFILE
-	leads    bool   // a session
+	limit    uint64 // the soft RLIMIT_NOFILE: numbers are below it
+	leads    bool   // it leads a session
 	ready    bool   // counted in Head.Left
 	released bool   // let through the gate
 	holds    bool   // counted in Head.Started
 	leaving  bool   // it has noted that it ends
 	unlisted bool   // the kernel no longer tells of its death
-	over     bool   // it is a program now, holds, or is gone: no op follows
-	gone     bool
+	over     bool   // it runs a program, holds, or has ended: no op may follow
+	gone     bool   // it has ended
 }
 
 // may demands that an op can follow what the task has done. One that is counted as ready
@@ -28,9 +28,9 @@ type life struct {
 func (l *life) may(op *program.Op) error {
 	switch {
 	case l.over:
-		return errors.New("the task has become a program, holds or is gone: no op can follow")
+		return errors.New("the task runs a program, holds or has ended: no op can follow")
 	case l.leaving && op.Kind != program.OpCall:
-		return errors.New("the task has noted that it ends: only the calls for that can follow")
+		return errors.New("the task has noted that it ends: only the calls that end the task can follow")
 	case l.ready && !l.released && !l.leaving && op.Kind != program.OpGate:
 		return errors.New("the task is counted as ready, so it can only wait for the release")
 	}

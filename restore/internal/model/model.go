@@ -14,17 +14,16 @@ import (
 	"regrow/tasktree"
 )
 
-// Model runs the programs of a plan against descriptor tables, by the kernel's
-// rules. It is written apart from the planner's view of a table, so that one can
-// contradict the other.
+// Model runs the programs of a plan on descriptor tables, by the kernel's rules. It
+// does not share the planner's code for tables, so that one can contradict the other.
 //
-// In a careful plan every op must do what is planned, nothing that is needed may
-// be lost, and each table must equal the description in the end. In a naive one
-// the model writes down what is lost, and to whom.
+// In a careful plan every op must have the planned result, nothing that is needed may
+// be lost, and each final table must be as described. In a naive plan the model records
+// what is lost, and by which op.
 type Model struct {
 	plan  *plan.Plan
 	visit func(task, op int, changed map[int]Cell) // after each op; may be nil
-	Later bool                                     // parents go on before their children; else children run first
+	Later bool                                     // a parent goes on before a new child; else the child runs first
 
 	Tables   []*Table                 // by task; nil: not forked yet
 	wants    [][]*tasktree.Descriptor // by task, see wantOf
@@ -33,55 +32,53 @@ type Model struct {
 	waits
 	sockets  map[wire.Word]wire.Word
 	lentAt   map[uint64]plan.FileEnd // by cell
-	working  []map[uint64]bool       // by task: where the pids are of the helpers that it has not reaped
-	task, at int                     // the op that runs
+	working  []map[uint64]bool       // by task: addresses of the pids of its fork helpers that it has not reaped
+	task, at int                     // the present op
 
-	Failed     []Failure // by task: the first op that fails
+	Failed     []Failure // by task
 	collisions []collision
 	seen       map[*event]bool
 	wrong      []bool
 	life       []life
-	helpers    []int // by task: most helper descriptors at a time
-	own        []int // by task: helpers that a sharer has in its owner's table now
-	top        int   // highest number that any table ever had, and one
+	helpers    []int // by task: most helpers at a time
+	own        []int // by task: helpers of a sharer in its owner's table now
+	top        int   // highest number that any table has had, plus one
 }
 
-// Failure is the first op of a task that fails although nobody demands it to
-// succeed.
+// Failure is the first op of a task that fails and may fail.
 type Failure struct {
 	Op    int
 	Errno unix.Errno // 0: none
 }
 
-// collision is what an op destroyed that was needed.
+// collision is a descriptor that was needed and that an op destroyed.
 type collision struct {
 	*event
 	lost string
 }
 
-// opFails says that the kernel would refuse an op.
+// opFails is the error of an op that the kernel refuses.
 type opFails struct{ errno unix.Errno }
 
 func (e opFails) Error() string { return e.errno.Error() }
 
-// Verify runs the plan against a model of descriptor tables: every op by the
-// kernel's rules, every demanded number, and at the end each table against the
-// description. An error means that the planner has a bug. What a naive plan
-// loses is no error; see [Predict].
+// Verify runs the plan on a model of descriptor tables and checks every op by the kernel's
+// rules, every planned number, and each final table against the description. An error means
+// that the planner has a bug. Losses of a naive plan are not errors, see [Predict].
 func Verify(p *plan.Plan) error {
 	_, err := Simulate(p, nil)
 	return err
 }
 
-// Simulate runs a plan to its end. visit is called after each op with what it has
-// changed; it may be nil.
+// Simulate runs a plan to its end. It calls visit, which may be nil, after each op with the
+// cells that the op has changed.
 func Simulate(p *plan.Plan, visit func(task, op int, changed map[int]Cell)) (*Model, error) {
 	m := New(p)
 	m.visit = visit
 	return m, m.Run()
 }
 
-// New gives a model of a plan before its first op.
+// New returns a model of a plan, before its first op.
 func New(p *plan.Plan) *Model {
 	n := len(p.Tasks)
 	m := &Model{
@@ -95,7 +92,7 @@ func New(p *plan.Plan) *Model {
 	return m
 }
 
-// Run carries all programs out.
+// Run runs all programs.
 func (m *Model) Run() error {
 	if err := checkRunner(m.plan); err != nil {
 		return err
@@ -110,7 +107,7 @@ func (m *Model) Run() error {
 			return err
 		}
 	}
-	if err := m.nobodyWaits(); err != nil {
+	if err := m.checkWaits(); err != nil {
 		return err
 	}
 	owners := map[*Table]*tasktree.Task{}
@@ -138,7 +135,7 @@ func (m *Model) Run() error {
 
 func (m *Model) name(task int) string { return m.plan.Tree.Tasks()[task].Name }
 
-// begin lets a task run with a table.
+// begin starts a task with a table.
 func (m *Model) begin(i int, t *Table) {
 	m.Tables[i] = t
 	m.born(i)
@@ -172,7 +169,7 @@ func (m *Model) goOn(i int) error {
 	return nil
 }
 
-// step applies one op to the task's table and counts its helpers.
+// step applies one op of a task and counts the task's helpers.
 func (m *Model) step(i int, op *program.Op, note program.Note) error {
 	t := m.Tables[i]
 	m.task, m.at = i, m.pcs[i]
@@ -206,7 +203,7 @@ func (m *Model) step(i int, op *program.Op, note program.Note) error {
 	return nil
 }
 
-// wantOf gives the descriptors of the owner of a table, by number.
+// wantOf returns the descriptors of the owner of a table, by number.
 func (m *Model) wantOf(owner *tasktree.Task) []*tasktree.Descriptor {
 	want := m.wants[owner.Index]
 	if want == nil {
@@ -216,7 +213,7 @@ func (m *Model) wantOf(owner *tasktree.Task) []*tasktree.Descriptor {
 	return want
 }
 
-// fork gives the child its table: a copy, or the same one.
+// fork starts a child with its table: a copy, or the same one.
 func (m *Model) fork(i int, op *program.Op) error {
 	child := int(op.Args[1])
 	if m.Tables[child] != nil {
@@ -224,7 +221,7 @@ func (m *Model) fork(i int, op *program.Op) error {
 	}
 	flags := program.WordsAt(m.plan.Arena.Base, m.plan.Arena.Data(), op.Args[0], 1)
 	if flags != nil && flags[0]&unix.CLONE_FILES != 0 {
-		m.Tables[i].shall(m.wantOf(m.plan.Tree.Tasks()[child].Carried))
+		m.Tables[i].setWant(m.wantOf(m.plan.Tree.Tasks()[child].Carried))
 		m.begin(child, m.Tables[i])
 		return nil
 	}
@@ -232,8 +229,8 @@ func (m *Model) fork(i int, op *program.Op) error {
 	return nil
 }
 
-// compare holds a finished table against the description. In a naive plan, what
-// is wrong is put down to the op that destroyed it.
+// compare compares a final table with the description. In a naive plan it attributes each
+// difference to the op that destroyed the descriptor.
 func (m *Model) compare(i int, t *Table) error {
 	task := m.plan.Tree.Tasks()[i]
 	want := m.wantOf(task.Table())
@@ -243,7 +240,7 @@ func (m *Model) compare(i int, t *Table) error {
 			continue
 		}
 		if !m.plan.Options.Naive {
-			return fmt.Errorf("fd %d is %+v in the end, want file %q, cloexec %v", d.FD, c, d.File.Value, d.Cloexec)
+			return fmt.Errorf("fd %d is finally %+v, want file %q, cloexec %v", d.FD, c, d.File.Value, d.Cloexec)
 		}
 		m.wrong[i] = true
 		m.lost(t, d.FD, plan.EndOf(d), fmt.Sprintf("fd %d, installed from file %q at line %d", d.FD, d.File.Value, d.Pos.Line))
@@ -254,25 +251,25 @@ func (m *Model) compare(i int, t *Table) error {
 	if !m.plan.Options.Naive {
 		for n, c := range t.Cells.All() {
 			if c.What == plan.Helper {
-				return fmt.Errorf("number %d still has %q in the end, which was opened for a while", n, m.plan.Extras[c.opened].Path)
+				return fmt.Errorf("finally number %d still refers to %q, which was opened for a while", n, m.plan.Extras[c.opened].Path)
 			}
 		}
-		return fmt.Errorf("%d descriptors in the end (%v), want %d", t.Cells.Count, t.Cells.Numbers(), len(want))
+		return fmt.Errorf("finally %d descriptors (%v), want %d", t.Cells.Count, t.Cells.Numbers(), len(want))
 	}
 	m.wrong[i] = true
 	return nil
 }
 
-// expect notes a collision if number n does not hold what an op of a naive plan
-// takes it for.
+// expect records a collision if number n does not refer to what an op of a naive plan needs
+// there.
 func (m *Model) expect(t *Table, n int, what plan.FileEnd, lost func() string) {
 	if c, ok := t.Cells.Get(n); m.plan.Options.Naive && (!ok || c.What != what) {
 		m.lost(t, n, what, lost())
 	}
 }
 
-// lost puts down a loss to the op that destroyed it last. There is none if it
-// was never there, because something before it failed.
+// lost attributes a loss to the last op that destroyed the descriptor. There is none if the
+// descriptor was never there, because an earlier op failed.
 func (m *Model) lost(t *Table, n int, what plan.FileEnd, lost string) {
 	for _, e := range slices.Backward(t.events) {
 		if e.number != n || e.was.What != what {

@@ -13,8 +13,8 @@ import (
 	"regrow/restore/internal/words"
 )
 
-// TestModelRejects breaks a good plan in many ways: each must be noticed, or the
-// model would prove nothing.
+// TestModelRejects breaks a good plan in many ways. The model must notice each, or it would
+// prove nothing.
 func TestModelRejects(t *testing.T) {
 	good := plantest.Must(t)(planner.New(plantest.Small(t), plantest.Host, plan.Options{}))
 	if err := model.Verify(good); err != nil {
@@ -39,7 +39,7 @@ func TestModelRejects(t *testing.T) {
 			if op.Kind == program.OpCall && op.Nr == unix.SYS_DUP3 {
 				op.Args[1]++
 				if err := model.Verify(good); err == nil {
-					t.Errorf("task %d: op %d to another number is not noticed", task, i)
+					t.Errorf("task %d: another number for op %d is not noticed", task, i)
 				}
 				*op = saved
 			}

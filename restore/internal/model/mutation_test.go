@@ -22,10 +22,10 @@ import (
 	"regrow/test/rounds"
 )
 
-// kernel runs the programs of tasks as the kernel does, as far as descriptor tables
-// go: numbers are given by the kernel's rule, what a plan demands is only looked at in
-// the end of a call. It shares nothing with the model: it knows no notes, no
-// description and no effects.
+// kernel runs the programs of tasks like the kernel, as far as descriptor tables are
+// concerned: it assigns numbers by the kernel's rule, and compares the result of a call
+// with the plan only afterwards. It shares no code with the model, and uses no notes,
+// effects or description.
 type kernel struct {
 	plan   *plan.Plan
 	tables []map[int]held // by task; tasks may have one table
@@ -43,7 +43,7 @@ type held struct {
 	cloexec bool
 }
 
-// outcome is what the tasks have in the end, or why they do not get there.
+// outcome returns the final tables of the tasks, or the reason why they fail.
 func outcome(p *plan.Plan) string {
 	n := len(p.Tasks)
 	k := &kernel{
@@ -52,7 +52,7 @@ func outcome(p *plan.Plan) string {
 		ready: make([]int, n), past: make([]bool, n),
 	}
 	k.tables[0], k.limits[0] = map[int]held{}, p.Host.HardFiles
-	order := []int{0} // who runs next stands last
+	order := []int{0} // the last one runs next
 	for steps := 0; len(order) > 0; steps++ {
 		if steps > 1_000_000 {
 			return "fails: it never ends"
@@ -66,7 +66,7 @@ func outcome(p *plan.Plan) string {
 			order = append(order, child)
 		case k.over[i]:
 			order = order[:len(order)-1]
-		default: // it waits for another one
+		default: // it waits for another task
 			if len(order) > 1 {
 				order = append([]int{i}, order[:len(order)-1]...)
 			}
@@ -118,13 +118,13 @@ func (k *kernel) count(addr uint64) uint32 {
 	return k.counts[addr]
 }
 
-// run lets a task go on until it forks, waits or is done.
+// run runs a task until it forks, waits or is done.
 func (k *kernel) run(i int) (child int, err error) {
 	ops := k.plan.Tasks[i].Ops
 	for k.pcs[i] < len(ops) {
 		op := &ops[k.pcs[i]]
 		if k.over[i] {
-			return -1, errors.New("an op behind the end")
+			return -1, errors.New("an op after the end")
 		}
 		if !k.canGoOn(i) {
 			return -1, nil
@@ -137,7 +137,7 @@ func (k *kernel) run(i int) (child int, err error) {
 			return -1, errno
 		}
 		if errno == 0 && op.Flags&program.FlagWant != 0 && child < 0 && got != op.Want {
-			return -1, fmt.Errorf("the result is %#x and not %#x", got, op.Want)
+			return -1, fmt.Errorf("the result is %#x, not %#x", got, op.Want)
 		}
 		k.pcs[i]++
 		if child >= 0 {
@@ -148,7 +148,7 @@ func (k *kernel) run(i int) (child int, err error) {
 	return -1, nil
 }
 
-// lowest gives a new descriptor.
+// lowest assigns the lowest free number from a given one on.
 func (k *kernel) lowest(i, from int, h held) (int64, unix.Errno) {
 	n := from
 	for ; ; n++ {
@@ -163,7 +163,7 @@ func (k *kernel) lowest(i, from int, h held) (int64, unix.Errno) {
 	return int64(n), 0
 }
 
-// open gives the same name to what a task opens for the same time.
+// open names what a task opens by the task, the path, and how often it has opened that path.
 func (k *kernel) open(i int, what string) held {
 	key := fmt.Sprintf("%d %s", i, what)
 	k.opened[key]++
@@ -361,8 +361,8 @@ func (k *kernel) call(i int, op *program.Op) (int64, unix.Errno) {
 	return 0, 0
 }
 
-// mutate drops, swaps or changes one op of a task, and says what it did; "" where
-// there was nothing to do.
+// mutate drops, swaps or changes one op of a task, and describes the change; "" if there was
+// nothing to change.
 func mutate(t *rapid.T, p *plan.Plan) (mutated *plan.Plan, said string) {
 	q := *p
 	q.Tasks = slices.Clone(p.Tasks)
@@ -404,8 +404,8 @@ func mutate(t *rapid.T, p *plan.Plan) (mutated *plan.Plan, said string) {
 	return &q, said
 }
 
-// TestMutations breaks plans of random trees, and demands that the model notices
-// whatever changes what a task has in the end.
+// TestMutations breaks plans of random trees, and checks that the model notices every change
+// that affects the final tables of tasks.
 func TestMutations(t *testing.T) {
 	changed, tried := 0, 0
 	property := func(t *rapid.T) {
@@ -440,7 +440,7 @@ func TestMutations(t *testing.T) {
 			}
 			changed++
 			if err == nil {
-				t.Errorf("%s: the model sees nothing, and the tables are\n%sinstead of\n%s", said, got, right)
+				t.Errorf("%s: the model does not notice, but the tables are\n%snot\n%s", said, got, right)
 			}
 		}
 	}
@@ -453,7 +453,7 @@ func TestMutations(t *testing.T) {
 	}
 }
 
-// TestUndeclared inserts calls that nobody has thought of.
+// TestUndeclared inserts calls whose effect is not declared.
 func TestUndeclared(t *testing.T) {
 	tree := plantest.Reference(t, t.TempDir())
 	good, err := planner.New(tree, plantest.Host, plan.Options{})
@@ -478,7 +478,7 @@ func TestUndeclared(t *testing.T) {
 			p.Extras = append(slices.Clone(good.Extras), plan.Extra{Uses: []plan.Use{{Arg: 0, What: plan.FileEnd{File: 0}}}})
 			return model.Verify(&p)
 		}
-		if err := insert(program.Note{Line: 1, File: program.NoFile}); err == nil || !strings.Contains(err.Error(), "nobody has declared") {
+		if err := insert(program.Note{Line: 1, File: program.NoFile}); err == nil || !strings.Contains(err.Error(), "is not declared") {
 			t.Errorf("%s, undeclared: %v", name, err)
 		}
 		used := program.Note{Line: 1, File: program.NoFile, Effect: program.EffectNothing, Extra: int32(len(good.Extras))}
@@ -490,7 +490,7 @@ func TestUndeclared(t *testing.T) {
 	p.Prepare.Notes = slices.Clone(good.Prepare.Notes)
 	i := slices.IndexFunc(p.Prepare.Ops, func(op program.Op) bool { return op.Kind == program.OpCall && op.Nr == unix.SYS_BIND })
 	p.Prepare.Notes[i].Effect = program.EffectUndeclared
-	if err := model.Verify(&p); err == nil || !strings.Contains(err.Error(), "nobody has declared") {
+	if err := model.Verify(&p); err == nil || !strings.Contains(err.Error(), "is not declared") {
 		t.Errorf("a call of the runner: %v", err)
 	}
 }

@@ -11,60 +11,60 @@ import (
 	"regrow/tasktree"
 )
 
-// Prediction is what a plan will do to descriptor tables, found by running it
-// against a model of them. Nothing was started for it.
+// Prediction is what a plan will do to descriptor tables. It is found by running the plan on a
+// model of them.
 type Prediction struct {
 	Strategy plan.Strategy `json:"strategy"`
 	Naive    bool          `json:"naive"`
 
-	// Helpers is the most helper descriptors that any task has at a time: what
-	// is in its table and is not, or not yet, what the description has there.
+	// Helpers is the largest number of helpers in any task at a time: descriptors that are
+	// not, or not yet, as described.
 	Helpers int `json:"helpers"`
-	// Calls is how many system calls the tasks make until they are ready, if no
-	// pull has to be tried again.
+	// Calls is the number of system calls of the tasks until they are ready, if no pull must
+	// be repeated.
 	Calls int `json:"calls"`
-	// Messages is how many messages carry open files between processes.
+	// Messages is the number of messages that carry open files between processes.
 	Messages int `json:"messages"`
-	// InFlight is the most open files that lie in sockets at a time.
+	// InFlight is the largest number of open files in sockets at a time.
 	InFlight int `json:"in_flight"`
-	// NoFile is the RLIMIT_NOFILE that this plan needs, of the tasks and of the
-	// process that restores. With less, NewPlan may find another plan.
+	// NoFile is the RLIMIT_NOFILE that this plan needs, in the tasks and in the process that
+	// restores. With a lower limit, NewPlan may find another plan.
 	NoFile uint64 `json:"nofile"`
 
-	// Collisions are the descriptors that were in each other's way, by the place
-	// of the op. A careful plan has none.
+	// Collisions are the descriptors that collided, by the position of the op. A careful
+	// plan has none.
 	Collisions []Collision `json:"collisions"`
 	// Tasks are in the order of the description.
 	Tasks []TaskPrediction `json:"tasks"`
 }
 
-// TaskPrediction is what one task does, and what it has in the end.
+// TaskPrediction is what one task does, and its final table.
 type TaskPrediction struct {
 	Name    string `json:"name"`
-	Helpers int    `json:"helpers"` // most at a time; of a sharer those that it takes itself
+	Helpers int    `json:"helpers"` // most at a time; for a sharer only its own
 	Calls   int    `json:"calls"`   // until it is ready
-	Right   bool   `json:"right"`   // the table is what the description says
+	Right   bool   `json:"right"`   // the table is as described
 	plan.Outcome
 }
 
-// Collision is a descriptor that was needed and that an op of a plan destroyed,
-// by writing over it or by closing it.
+// Collision is a descriptor that was needed and that an op of a plan destroyed, by replacing it
+// or by closing it.
 type Collision struct {
 	Line int    `json:"line"` // of the description that asks for the op
 	Col  int    `json:"col"`
 	Task string `json:"task"`
-	Op   string `json:"op"`   // what it is for, and the call
+	Op   string `json:"op"`   // its purpose, and the call
 	FD   int    `json:"fd"`   // the number
-	Was  string `json:"was"`  // what was there: an open file's name, or [store] and the like
-	Lost string `json:"lost"` // what is lost by that
+	Was  string `json:"was"`  // what it referred to: an open file's name, or [store], [helper] and so on
+	Lost string `json:"lost"` // what is lost
 
 	source string
 }
 
-// String gives the collision as a message with its place.
+// String returns the collision as a message with its position.
 func (c Collision) String() string { return c.place() + ": " + c.words() }
 
-// Warning gives the same as a warning.
+// Warning returns the message as a warning.
 func (c Collision) Warning() string { return c.place() + ": warning: " + c.words() }
 
 func (c Collision) place() string {
@@ -75,8 +75,8 @@ func (c Collision) words() string {
 	return fmt.Sprintf("task %q: %s: fd %d was %s; this loses %s", c.Task, c.Op, c.FD, c.Was, c.Lost)
 }
 
-// Predict runs the plan against the model of descriptor tables. It is pure. An
-// error means that the planner has a bug.
+// Predict runs the plan on the model of descriptor tables. It is pure. An error means that the
+// planner has a bug.
 func Predict(p *plan.Plan) (*Prediction, error) {
 	m, err := Simulate(p, nil)
 	if err != nil {
@@ -109,8 +109,8 @@ func Predict(p *plan.Plan) (*Prediction, error) {
 	return pr, nil
 }
 
-// traffic counts what carries open files: the messages that lie in a store, or
-// those that go to and from a service, where each task has one under way.
+// traffic counts the messages that carry open files: those of a store, or those between tasks
+// and a service, of which each task has one in flight.
 func traffic(p *plan.Plan, pr *Prediction) {
 	pr.InFlight = p.InFlight()
 	if p.Options.Strategy != plan.StrategyService {
@@ -129,12 +129,12 @@ func traffic(p *plan.Plan, pr *Prediction) {
 		}
 	}
 	pr.InFlight = min(1, len(p.Messages)) * max(1, channels)
-	pr.NoFile = max(pr.NoFile, uint64(len(p.Messages)+channels+OwnDescriptors)) // of the service
+	pr.NoFile = max(pr.NoFile, uint64(len(p.Messages)+channels+OwnDescriptors)) // descriptors of the service
 }
 
-// OwnDescriptors is what a Go program that restores has open besides the files:
-// its standard descriptors, two that the runtime waits with and one that it reads
-// its cgroup's limit from, the store, a pidfd, and what it reads of /proc at a time.
+// OwnDescriptors is the number of descriptors that a Go program that restores has
+// besides the files: its standard descriptors, two of the runtime's poller and one from
+// which it reads its cgroup's limit, the store, a pidfd, and one for reading /proc.
 const OwnDescriptors = 9
 
 func collisionOf(p *plan.Plan, c collision) Collision {
@@ -162,8 +162,8 @@ func Calls(prog *program.Program) int {
 	return n
 }
 
-// Held reports whether the plan restores what is described: every table is
-// right, and no op fails.
+// Held reports whether the plan restores the tree as described: every table is right and no op
+// fails.
 func (pr *Prediction) Held() bool {
 	return !slices.ContainsFunc(pr.Tasks, func(t TaskPrediction) bool { return t.Failed != nil || !t.Right })
 }

@@ -14,8 +14,8 @@ import (
 	"regrow/tasktree/kind"
 )
 
-// clash is one task in which the naive store sits at a target, and inherited
-// files on each other's.
+// clash is one task in which the naive store is placed at a described number, and inherited
+// files at the numbers of others.
 func clash(t testing.TB) *tasktree.Tree {
 	at := func(line int) tasktree.Pos { return tasktree.Pos{Line: line, Col: 5} }
 	tree := &tasktree.Tree{Source: "clash.yaml", Files: []*tasktree.OpenFile{
@@ -95,8 +95,8 @@ func TestPredictionJSON(t *testing.T) {
 	}
 }
 
-// BenchmarkPredict plans and predicts a tree of 1,000 tasks with every strategy,
-// careful and naive.
+// BenchmarkPredict plans and predicts a tree of 1,000 tasks with every strategy, careful and
+// naive.
 func BenchmarkPredict(b *testing.B) {
 	tree := plantest.Wide(b)
 	for b.Loop() {
@@ -108,8 +108,8 @@ func BenchmarkPredict(b *testing.B) {
 	}
 }
 
-// TestPredictedLimit holds that files which are made one after the other are not
-// counted twice: each is looked at first, through a descriptor that is closed again.
+// TestPredictedLimit checks that files that are made one after the other are not counted
+// twice: each is first opened with O_PATH, by a descriptor that is closed again.
 func TestPredictedLimit(t *testing.T) {
 	const files = 100
 	tree := &tasktree.Tree{Source: "many.yaml", Root: &tasktree.Task{Name: "a", Children: []*tasktree.Task{{Name: "b"}}}}

@@ -7,17 +7,17 @@ import (
 	"regrow/restore/internal/program"
 )
 
-// waits is what the model knows of tasks that wait for one another: for the count of a
-// meeting (OpMeet), or for a counter to become zero (OpAwait).
+// waits is the state of tasks that wait for one another: for the counter of a meeting (OpMeet),
+// or for a counter to become zero (OpAwait).
 type waits struct {
-	waiting map[uint64][]int  // tasks that wait, by the address of the count
-	counts  map[uint64]uint32 // by address
-	known   []map[int]bool    // by task: the tasks that are forked for certain, whatever the kernel's order
-	passed  map[uint64]map[int]bool
+	waiting map[uint64][]int        // waiting tasks, by the address of the counter
+	counts  map[uint64]uint32       // by address
+	known   []map[int]bool          // by task: the tasks that exist for certain, in whatever order the kernel runs tasks
+	passed  map[uint64]map[int]bool // by address: what the tasks knew that counted down
 }
 
-// mayGoOn reports whether the kernel would let a task go on at an op. A task that must
-// wait runs again when a count changes.
+// mayGoOn reports whether the kernel would let a task go on at an op. A waiting task runs again
+// when the counter changes.
 func (m *Model) mayGoOn(i int, op *program.Op) bool {
 	addr := op.Args[0]
 	switch op.Kind {
@@ -27,7 +27,7 @@ func (m *Model) mayGoOn(i int, op *program.Op) bool {
 			m.wait(i, addr)
 			return false
 		}
-		m.takeOff(i, addr)
+		m.countDown(i, addr)
 	case program.OpAwait:
 		if m.count(addr) > 0 {
 			m.wait(i, addr)
@@ -39,7 +39,7 @@ func (m *Model) mayGoOn(i int, op *program.Op) bool {
 	return true
 }
 
-// count gives a count, from the arena if nobody has changed it yet.
+// count returns a counter, with its value from the arena if no task has changed it yet.
 func (m *Model) count(addr uint64) uint32 {
 	n, known := m.counts[addr]
 	if !known {
@@ -51,17 +51,17 @@ func (m *Model) count(addr uint64) uint32 {
 	return n
 }
 
-// pass takes one off a counter that tasks wait for.
+// pass decrements a counter that tasks wait for.
 func (s step) pass(counter uint64) error {
 	if counter < s.plan.Arena.Record(s.plan.Processes()) || program.At(s.plan.Arena.Base, s.plan.Arena.Data(), counter, 8) == nil {
 		return fmt.Errorf("%#x is no count of tasks", counter)
 	}
-	s.takeOff(s.task, counter)
+	s.countDown(s.task, counter)
 	return nil
 }
 
-// store writes a number to the arena. Of what a record has, a task only notes that it
-// ends or holds.
+// store writes a number to the arena. In records a task may only note that it ends or
+// holds, in its own.
 func (s step) store() error {
 	a := s.plan.Arena
 	switch at := s.op.Args[1]; {
@@ -69,20 +69,20 @@ func (s step) store() error {
 		return nil
 	case at == a.Record(s.task)+program.RecordBegun && s.op.Args[0] == program.BegunToEnd:
 		if s.plan.Tree.Tasks()[s.task].Parent == nil {
-			return fmt.Errorf("the root ends, and the tree with it")
+			return fmt.Errorf("the root ends, but a root cannot end by plan")
 		}
 		s.life[s.task].leaving = true
 		return nil
 	case at == a.Record(s.task)+program.RecordHolds:
 		return nil
 	}
-	return fmt.Errorf("%#x is nothing that a task may write", s.op.Args[1])
+	return fmt.Errorf("a task may not write to %#x", s.op.Args[1])
 }
 
 func (m *Model) wait(i int, addr uint64) { m.waiting[addr] = append(m.waiting[addr], i) }
 
-// takeOff takes one off a count and wakes those who wait for it.
-func (m *Model) takeOff(i int, addr uint64) {
+// countDown decrements a counter and wakes the tasks that wait for it.
+func (m *Model) countDown(i int, addr uint64) {
 	m.counts[addr] = m.count(addr) - 1
 	m.runnable = append(m.runnable, m.waiting[addr]...)
 	m.waiting[addr] = nil
@@ -95,11 +95,11 @@ func (m *Model) takeOff(i int, addr uint64) {
 	maps.Copy(m.passed[addr], m.known[i])
 }
 
-// nobodyWaits holds that every task has come to its end.
-func (m *Model) nobodyWaits() error {
+// checkWaits checks that no task waits any more, and that no counter is negative.
+func (m *Model) checkWaits() error {
 	for addr, tasks := range m.waiting {
 		if len(tasks) > 0 {
-			return fmt.Errorf("restore: bug: task %q waits for ever: %d are still to come", m.name(tasks[0]), int32(m.counts[addr]))
+			return fmt.Errorf("restore: bug: task %q waits forever: its counter is %d", m.name(tasks[0]), int32(m.counts[addr]))
 		}
 	}
 	for addr, n := range m.counts {
@@ -110,8 +110,8 @@ func (m *Model) nobodyWaits() error {
 	return nil
 }
 
-// followPIDs has the model follow which tasks know that which others exist. It costs
-// memory for each pair of tasks, so it is only for plans in which a task uses pids.
+// followPIDs makes the model record which other tasks a task knows to exist. It takes memory for
+// each pair of tasks, so it is done only if a task uses pids.
 func (m *Model) followPIDs() {
 	for i := range m.plan.Tasks {
 		for j := range m.plan.Tasks[i].Ops {
@@ -133,8 +133,8 @@ func usesPID(op *program.Op) bool {
 	return false
 }
 
-// bornKnowing has a task begin with what it knows: itself and its ancestors. Of its
-// siblings it knows none, since helpers may fork them.
+// bornKnowing begins a task with what it knows to exist: itself and its ancestors. It does not
+// know its siblings, since helpers may fork them.
 func (m *Model) bornKnowing(child int) {
 	if m.known == nil {
 		return
@@ -155,8 +155,8 @@ func (m *Model) learn(i int, tasks map[int]bool) {
 	}
 }
 
-// usesPIDs holds that a call which takes the pid of a task is made when that task exists
-// for certain: before that the pid is 0, which means the caller's own group to kill(2).
+// usesPIDs checks that a call with the pid of a task is made when that task exists for certain:
+// before that the pid is 0, which for kill(2) means the caller's own group.
 func (s step) usesPIDs() error {
 	for i := range s.op.Args {
 		if s.op.Mode(i) != program.ModeLoad32 {
@@ -166,10 +166,10 @@ func (s step) usesPIDs() error {
 		at := s.op.Args[i] - a.Record(0)
 		task := int(at / program.RecordSize)
 		if s.op.Args[i] < a.Record(0) || task >= len(s.Tables) || at%program.RecordSize != program.RecordPID {
-			return fmt.Errorf("argument %d is no pid of a task", i)
+			return fmt.Errorf("argument %d is not the pid of a task", i)
 		}
 		if !s.known[s.task][task] {
-			return fmt.Errorf("task %q need not have been forked yet", s.name(task))
+			return fmt.Errorf("task %q may not have been forked yet", s.name(task))
 		}
 	}
 	return nil

@@ -481,7 +481,7 @@ func TestBenchChildKilled(t *testing.T) {
 		live.Abort()
 		t.Fatal("the restore went well")
 	}
-	const want = `tree.yaml:2:1: restore: task "root": make file "gone": wait4(child): died before release (the process that was to end by itself was killed)`
+	const want = `tree.yaml:2:1: restore: task "root": make file "gone": wait4(child): died before release (a process that should have ended by itself was killed)`
 	if err.Error() != want || !errors.Is(err, plan.ErrTaskDied) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

@@ -154,7 +154,7 @@ func TestHelpModel(t *testing.T) {
 		{"another is waited for", func(ops []program.Op, help int) {
 			reap := slices.IndexFunc(ops, func(op program.Op) bool { return op.Kind == program.OpReap })
 			ops[reap].Args[0] = ops[reap+1].Args[0]
-		}, "no helper that works has its pid at"},
+		}, "no working helper has its pid at"},
 		{"two have one record", func(ops []program.Op, help int) {
 			second := help + 1 + slices.IndexFunc(ops[help+1:], func(op program.Op) bool { return op.Kind == program.OpHelp })
 			ops[second].Args[1] = ops[help].Args[1]

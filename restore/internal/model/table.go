@@ -9,42 +9,42 @@ import (
 	"regrow/tasktree"
 )
 
-// Cell is what a number of a simulated table holds.
+// Cell is what a number of a simulated table refers to.
 type Cell struct {
 	What    plan.FileEnd
-	Look    bool // only an O_PATH view of the file
+	Look    bool // opened with O_PATH
 	Cloexec bool
-	opened  int32     // of a helper: the Extra of what opened it, which has the path
-	socket  wire.Word // of the message that carries a socket of the store, 0: the root
+	opened  int32     // of a helper: the Extra of the op that opened it, which has the path
+	socket  wire.Word // word of the message that carries this socket of the store, 0: its root
 }
 
 // Table is a descriptor table as the kernel would have it.
 type Table struct {
 	m       *Model
-	want    []*tasktree.Descriptor // what it shall be, ascending
+	want    []*tasktree.Descriptor // the described descriptors, ascending
 	Cells   table.Numbered[Cell]
-	low     int          // no number below is free
-	extras  int          // cells that are not as described
-	changed map[int]Cell // what the op that runs has changed; nothing: free now
+	low     int          // no lower number is free
+	extras  int          // number of cells that are not as described
+	changed map[int]Cell // cells that the present op has changed; plan.Nothing: free now
 	events  []*event     // of a naive plan
 }
 
-// event is the end of what a number held.
+// event is the loss of what a number referred to.
 type event struct {
 	task, op int
 	number   int
 	was      Cell
 }
 
-// copyFor gives a copy for a task that shall have other descriptors.
+// copyFor returns a copy for a task with other described descriptors.
 func (t *Table) copyFor(want []*tasktree.Descriptor) *Table {
 	c := &Table{m: t.m, Cells: t.Cells.Clone(), low: t.low}
-	c.shall(want)
+	c.setWant(want)
 	return c
 }
 
-// shall says what the table is to be in the end.
-func (t *Table) shall(want []*tasktree.Descriptor) {
+// setWant sets the described descriptors.
+func (t *Table) setWant(want []*tasktree.Descriptor) {
 	t.want, t.extras = want, 0
 	for n, held := range t.Cells.All() {
 		if !wants(want, n, held.What) {
@@ -70,7 +70,7 @@ func (t *Table) drop(n int) {
 	t.low = min(t.low, n)
 }
 
-// leave is for the end of what a number holds.
+// leave records that a number loses what it refers to.
 func (t *Table) leave(n int) {
 	was, taken := t.Cells.Get(n)
 	if !taken {
@@ -94,7 +94,7 @@ func (t *Table) note(n int, c Cell) {
 	t.changed[n] = c
 }
 
-// next gives the number that the kernel gives out next: the lowest free one.
+// next returns the number that the kernel assigns next: the lowest free one.
 func (t *Table) next() int {
 	for {
 		if !t.Cells.Has(t.low) {
@@ -104,8 +104,7 @@ func (t *Table) next() int {
 	}
 }
 
-// wants reports whether number n holds this open file in the end. want is
-// ascending.
+// wants reports whether number n is described to have this open file. want is ascending.
 func wants(want []*tasktree.Descriptor, n int, what plan.FileEnd) bool {
 	i, ok := slices.BinarySearchFunc(want, n, func(d *tasktree.Descriptor, n int) int { return d.FD - n })
 	return ok && plan.EndOf(want[i]) == what

@@ -13,7 +13,7 @@ import (
 	"regrow/restore/internal/words"
 )
 
-// step is one op of one task, which is about to change the task's table.
+// step is one op of one task, about to be applied to the task's table.
 type step struct {
 	*Model
 
@@ -22,8 +22,8 @@ type step struct {
 	note program.Note
 }
 
-// apply applies the op to the table. An opFails error says that the kernel refuses
-// it, any other one that the plan is wrong.
+// apply applies the op. An opFails error means that the kernel refuses the op, any other error
+// that the plan is wrong.
 func (s step) apply() error {
 	if err := s.besideHelpers(); err != nil {
 		return err
@@ -53,7 +53,7 @@ func (s step) apply() error {
 			return err
 		}
 		if c, _ := s.t.Cells.Get(look); !s.plan.Options.Naive && (!c.Look || c.What.File != s.note.File) {
-			return fmt.Errorf("number %d is %s, and no look at file %q", look, s.plan.EndName(c.What), s.plan.EndName(plan.FileEnd{File: s.note.File}))
+			return fmt.Errorf("number %d is %s, not file %q opened with O_PATH", look, s.plan.EndName(c.What), s.plan.EndName(plan.FileEnd{File: s.note.File}))
 		}
 		return s.makes()
 	case program.OpHelp:
@@ -69,14 +69,14 @@ func (s step) apply() error {
 		return s.store()
 	case program.OpCall:
 		return s.call()
-	default: // the others leave the table as it is
+	default: // the others do not change the table
 	}
 	return nil
 }
 
-// help demands that a helper does nothing but fork plain children. Its table is a
-// copy of the task's, which that does not change as long as the helper works, so the
-// children get what they would have got from the task.
+// help checks that a fork helper only forks plain children. Its table is a copy of the
+// task's, and the task does not change its own while the helper works, so the children
+// get the same table as from the task itself.
 func (s step) help() error {
 	part := s.plan.Tasks[s.task].Ops[s.at+1:]
 	n := int(s.op.Args[2])
@@ -100,15 +100,14 @@ func (s step) help() error {
 	return nil
 }
 
-// besideHelpers demands that a task only forks and waits as long as a helper of its
-// works.
+// besideHelpers checks that a task only forks and waits while one of its fork helpers works.
 func (s step) besideHelpers() error {
 	switch s.op.Kind {
 	case program.OpFork, program.OpHelp, program.OpEnd:
 		return nil
 	case program.OpReap:
 		if !s.working[s.task][s.op.Args[0]] {
-			return fmt.Errorf("no helper that works has its pid at %#x", s.op.Args[0])
+			return fmt.Errorf("no working helper has its pid at %#x", s.op.Args[0])
 		}
 		delete(s.working[s.task], s.op.Args[0])
 		return nil
@@ -120,7 +119,7 @@ func (s step) besideHelpers() error {
 	return nil
 }
 
-// makes applies an op that gives a new descriptor.
+// makes applies an op that returns a new descriptor.
 func (s step) makes() error {
 	_, look := s.plan.Looks(s.op)
 	look = look && (s.note.File == program.NoFile || !onlyLooks(s.plan, s.note.File))
@@ -132,7 +131,7 @@ func (s step) makes() error {
 	return s.lands(int(s.op.Want), cell)
 }
 
-// closesOnExec reports whether what an op opens is close-on-exec from the start.
+// closesOnExec reports whether the descriptor that an op opens is close-on-exec.
 func (s step) closesOnExec() bool {
 	switch {
 	case s.op.Kind != program.OpCall:
@@ -142,11 +141,11 @@ func (s step) closesOnExec() bool {
 	case s.op.Nr == unix.SYS_OPENAT2:
 		return s.plan.HowFlags(s.op.Args[2])&unix.O_CLOEXEC != 0
 	}
-	return true // as recipes must have it
+	return true // recipes must make it so
 }
 
-// onlyLooks reports whether an open file is itself an O_PATH view: no op of the
-// plan opens it otherwise.
+// onlyLooks reports whether an open file is itself opened with O_PATH: no op of the plan opens
+// it in another way.
 func onlyLooks(p *plan.Plan, file int32) bool {
 	use := p.Tree.Files[file].Uses[0]
 	prog := &p.Tasks[use.Task.Index]
@@ -161,10 +160,10 @@ func onlyLooks(p *plan.Plan, file int32) bool {
 	return true
 }
 
-// lands lets the kernel choose a number and demands that it is the planned one.
+// lands puts a descriptor at the number that the kernel assigns, and checks that it is the planned one.
 func (s step) lands(want int, c Cell) error {
 	if n := s.t.next(); n != want {
-		return fmt.Errorf("lands at %d, planned was %d", n, want)
+		return fmt.Errorf("lands at %d, not at the planned %d", n, want)
 	}
 	return s.place(want, c)
 }
@@ -187,7 +186,7 @@ func needs(t *Table, n int) error {
 	return nil
 }
 
-// pull takes a message out of a socket of the store: the root, or one that an
+// pull pulls a message from a socket of the store: the root of the store, or one that an
 // earlier pull has delivered.
 func (s step) pull() error {
 	from, ok := s.t.Cells.Get(int(s.op.Args[0]))
@@ -237,8 +236,8 @@ func (s step) pull() error {
 	return nil
 }
 
-// send applies a message to a service: through the door with the end of a new
-// channel, or a request on a channel.
+// send applies a message to the service: one through the door with the end of a new channel,
+// or a request on a channel.
 func (s step) send() error {
 	to := int(s.op.Args[0])
 	if s.note.Verb == program.VerbChannel {
@@ -253,7 +252,7 @@ func (s step) send() error {
 	return s.needsHelper(to, plan.TheChannel)
 }
 
-// take applies the answer of a service.
+// take applies the answer of the service.
 func (s step) take() error {
 	if err := s.needsHelper(int(s.op.Args[0]), plan.TheChannel); err != nil {
 		return err
@@ -261,13 +260,13 @@ func (s step) take() error {
 	numbers := program.Int32sAt(s.plan.Arena.Base, s.plan.Arena.Data(), s.op.Args[3], int(s.op.Args[2]))
 	id := s.plan.MessageOf(s.op)
 	if id < 0 || len(numbers) != 1 || len(s.plan.Messages[id]) != 1 || s.plan.Messages[id][0] != (plan.FileEnd{File: s.note.File, End: int32(s.note.End)}) {
-		return fmt.Errorf("takes file %d of the service, which is not the one", id)
+		return fmt.Errorf("takes message %d from the service, which is not the planned file", id)
 	}
 	return s.lands(int(numbers[0]), Cell{What: s.plan.Messages[id][0], Cloexec: s.op.Args[4]&unix.MSG_CMSG_CLOEXEC != 0})
 }
 
-// needsHelper demands a helper at a number. In a naive plan the kernel answers
-// where there is none.
+// needsHelper checks that a number refers to a helper. In a naive plan the kernel refuses the
+// op if it does not.
 func (s step) needsHelper(n int, what plan.FileEnd) error {
 	c, ok := s.t.Cells.Get(n)
 	switch {
@@ -281,8 +280,8 @@ func (s step) needsHelper(n int, what plan.FileEnd) error {
 	return opFails{unix.ENOTSOCK}
 }
 
-// ways gives for each socket of the store the one that carries it, 0 for the
-// root.
+// ways returns, for each socket of a nested store, the socket that carries it, 0 for the root
+// of the store.
 func (m *Model) ways() map[wire.Word]wire.Word {
 	if m.sockets == nil {
 		m.sockets = map[wire.Word]wire.Word{}

@@ -8,10 +8,9 @@ import (
 	"regrow/restore/internal/words"
 )
 
-// The runner's own programs: its table cannot be planned, so what it makes has slots
-// in place of numbers.
+// The numbers of the runner's own table are not planned. Its programs use slots in their place.
 
-// runner says which slots hold an open file.
+// runner records which slots have an open file.
 type runner struct {
 	plan    *plan.Plan
 	made    []bool
@@ -19,8 +18,8 @@ type runner struct {
 	sent    [][]int32 // by benches, and not yet received: the slots of each message
 }
 
-// checkRunner holds that the programs of the runner use what is there, and that everything
-// is there in the end that the tasks get.
+// checkRunner checks that the programs of the runner only use open files that they have, and
+// finally have all open files that the tasks get.
 func checkRunner(p *plan.Plan) error {
 	m := &runner{plan: p, made: make([]bool, p.Slots)}
 	for _, prog := range []*program.Program{&m.plan.Prepare, &m.plan.Commit} {
@@ -35,7 +34,7 @@ func checkRunner(p *plan.Plan) error {
 	}
 	for fe, slot := range m.plan.SlotsOf {
 		if !m.made[slot] {
-			return fmt.Errorf("restore: bug: the runner does not have file %q in the end", m.plan.EndName(fe))
+			return fmt.Errorf("restore: bug: the runner finally does not have file %q", m.plan.EndName(fe))
 		}
 	}
 	return nil
@@ -54,7 +53,7 @@ func (m *runner) step(op *program.Op, note program.Note) error {
 	switch op.Kind {
 	case program.OpCall, program.OpPoll:
 		if fixed, known := program.EffectOf(op); known && fixed != note.Effect {
-			return fmt.Errorf("the call is declared to have effect %d and has %d", note.Effect, fixed)
+			return fmt.Errorf("the call is declared to have the effect %d, but it has %d", note.Effect, fixed)
 		}
 		switch note.Effect {
 		case program.EffectNothing:
@@ -65,9 +64,9 @@ func (m *runner) step(op *program.Op, note program.Note) error {
 				m.made[op.Args[0]] = false
 			}
 		case program.EffectUndeclared:
-			return fmt.Errorf("nobody has declared what the call changes")
+			return fmt.Errorf("the effect of the call is not declared")
 		default:
-			return fmt.Errorf("the process that restores must not make a call with the effect %d", note.Effect)
+			return fmt.Errorf("the runner must not make a call with the effect %d", note.Effect)
 		}
 	case program.OpPair:
 		outs = 2
@@ -87,7 +86,7 @@ func (m *runner) step(op *program.Op, note program.Note) error {
 		return m.runBench(op.Args[0])
 	case program.OpReceive:
 		return m.receive(op)
-	default: // they make nothing
+	default: // they make no open file
 	}
 	if (outs > 0) != (op.Out != program.NoSlot) {
 		return fmt.Errorf("%d new descriptors go to the slot %d", outs, op.Out)
