@@ -302,8 +302,12 @@ func (c *comparison) values(f *tasktree.OpenFile, made tasktree.Spec, e *entry, 
 	for _, key := range schema.Said(made) {
 		said[key], said[topKey(key)] = true, true
 	}
+	lost := map[string]bool{}
+	for _, u := range unseen {
+		lost[u.Key] = true
+	}
 	for _, d := range differences {
-		if d.Moves && !moves {
+		if d.Moves && !moves || lost[topKey(d.Path)] { // nothing of a list was read: see below
 			continue
 		}
 		here := at

@@ -195,37 +195,84 @@ func (c *liveCopy) Waiting() (int, error) { return unix.IoctlGetInt(c.fd, unix.T
 // pipe is one of our own.
 type pipe struct{ r, w, size int }
 
+// newPipe gives one that never blocks.
+func newPipe() (*pipe, error) {
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return nil, err
+	}
+	return &pipe{r: ends[0], w: ends[1]}, nil
+}
+
+// close ends it, if there is one.
+func (p *pipe) close() {
+	if p != nil {
+		_, _ = unix.Close(p.r), unix.Close(p.w)
+	}
+}
+
+// fits gives it at least a size. The kernel may refuse.
+func (p *pipe) fits(size int) {
+	if got, err := unix.FcntlInt(uintptr(p.w), unix.F_SETPIPE_SZ, size); err == nil {
+		p.size = got
+	}
+}
+
+// tee copies what waits in a pipe as far as there is room. none: it was read meanwhile.
+func (p *pipe) tee(from int) (n int64, none bool, err error) {
+	n, err = unix.Tee(from, p.w, 1<<30, unix.SPLICE_F_NONBLOCK)
+	if errors.Is(err, unix.EAGAIN) {
+		return 0, true, nil
+	}
+	return n, false, err
+}
+
+// drain reads what was copied, a piece at a time: a read ends where a packet does.
+func (p *pipe) drain(n int64) (pieces [][]byte, err error) {
+	room := make([]byte, n)
+	for n > 0 {
+		got, err := unix.Read(p.r, room)
+		if err != nil || got == 0 {
+			return nil, fmt.Errorf("what was copied cannot be read: %w", err)
+		}
+		pieces = append(pieces, room[:got:got])
+		room, n = room[got:], n-int64(got)
+	}
+	return pieces, nil
+}
+
 // Tee implements [kind.LiveCopy].
-func (c *liveCopy) Tee() (content []byte, whole bool, err error) {
+func (c *liveCopy) Tee() (pieces [][]byte, whole bool, err error) {
 	if c.l.pipe == nil {
-		var ends [2]int
-		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		if c.l.pipe, err = newPipe(); err != nil {
 			return nil, false, err
 		}
-		c.l.pipe = &pipe{r: ends[0], w: ends[1]}
 	}
 	p := c.l.pipe
 	if size, err := c.Fcntl(unix.F_GETPIPE_SZ); err == nil && size > p.size {
-		// As many buffers as there are in the other one: each may hold a few bytes.
-		if got, err := unix.FcntlInt(uintptr(p.w), unix.F_SETPIPE_SZ, size); err == nil {
-			p.size = got
+		p.fits(size) // as many buffers as there are in the other one: each may hold a few bytes
+	}
+	n, none, err := p.tee(c.fd)
+	if err != nil || none {
+		return nil, none, err
+	}
+	waiting, unknown := c.Waiting()
+	pieces, err = p.drain(n)
+	return pieces, unknown == nil && int64(waiting) <= n, err
+}
+
+// Front implements [kind.LiveCopy]: a pipe of one page takes one.
+func (c *liveCopy) Front() (int, error) {
+	if c.l.page == nil {
+		var err error
+		if c.l.page, err = newPipe(); err != nil {
+			return 0, err
 		}
+		c.l.page.fits(1)
 	}
-	n, err := unix.Tee(c.fd, p.w, 1<<30, unix.SPLICE_F_NONBLOCK)
-	switch {
-	case errors.Is(err, unix.EAGAIN): // it was read meanwhile
-		return nil, true, nil
-	case err != nil:
-		return nil, false, err
+	n, _, err := c.l.page.tee(c.fd)
+	if err == nil {
+		_, err = c.l.page.drain(n)
 	}
-	waiting, err := c.Waiting()
-	content = make([]byte, n)
-	for at := 0; at < len(content); {
-		n, err := unix.Read(p.r, content[at:])
-		if err != nil || n == 0 {
-			return nil, false, fmt.Errorf("what was copied cannot be read: %w", err)
-		}
-		at += n
-	}
-	return content, err == nil && int64(waiting) <= n, nil
+	return int(n), err
 }

@@ -116,14 +116,13 @@ type look struct {
 	seen    *Seen
 	buckets map[hash]*bucket
 	pipe    *pipe // for tee, nil: none was needed yet
+	page    *pipe // for the first page of another one
 	memory  memoryMounts
 }
 
 func (l *look) close() {
-	if l.pipe != nil {
-		_ = unix.Close(l.pipe.r)
-		_ = unix.Close(l.pipe.w)
-	}
+	l.pipe.close()
+	l.page.close()
 }
 
 func (l *look) unseen(p *process, fd int, key, format string, args ...any) {

@@ -26,7 +26,7 @@ type entry struct {
 // line gives the line of a key; items of a list stand in columns 2, 3 ...
 var line = map[string]int{
 	"path": 1, "flags": 2, "mode": 3, "offset": 4, "content": 5, "capacity": 6, "key": 7, "counter": 8, "semaphore": 9, "signals": 10,
-	"name": 11, "size": 12, "seals": 13, "hugetlb": 14, "owner": 15, "atime": 16, "mtime": 17, "file": 18,
+	"name": 11, "size": 12, "seals": 13, "hugetlb": 14, "owner": 15, "atime": 16, "mtime": 17, "file": 18, "packet": 19, "read": 20,
 }
 
 func keyPos(key string) tasktree.Pos { return tasktree.Pos{Line: line[key], Col: 1} }
@@ -93,6 +93,8 @@ func (e *entry) Either(key string, either schema.Either) {
 		either.Whole(&inner{entry: e, key: key})
 	case []int:
 		either.Whole(&inner{entry: e, key: key, numbers: said})
+	case []string:
+		either.Whole(&inner{entry: e, key: key, texts: said, items: len(said)})
 	case string:
 		either.Scalar(&inner{entry: e, key: key, texts: []string{said}})
 	case map[int64]string:
@@ -114,9 +116,14 @@ type inner struct {
 	numbers []int
 	offsets []int64
 	texts   []string
+	items   int // texts are the entries of a list
 }
 
 func (in *inner) List(_ string, l schema.List, _ schema.Help) {
+	for i := range in.items {
+		l.Add()
+		l.Item(i, in)
+	}
 	for i := range in.numbers {
 		l.Add()
 		l.Item(i, in)
@@ -137,6 +144,9 @@ func (in *inner) Map(_ string, m schema.Map, _ schema.Help) {
 
 func (in *inner) Bytes(_ string, v *schema.Text, _ schema.Help) {
 	*v = schema.Text{Value: in.texts[0], Pos: keyPos(in.key)}
+	if in.items > 0 {
+		v.Pos.Col = 2 + in.items - len(in.texts)
+	}
 	in.texts = in.texts[1:]
 }
 

@@ -85,7 +85,7 @@ func TestRanges(t *testing.T) {
 		want map[string][2]int64
 	}{
 		{"reg", map[string][2]int64{"offset": {0, math.MaxInt64}}},
-		{"pipe", map[string][2]int64{"capacity": {1, 1 << 31}}},
+		{"pipe", map[string][2]int64{"capacity": {1, 1 << 31}, "read": {0, 4095}}},
 		{"inherit", nil},
 	} {
 		t.Run(c.kind, func(t *testing.T) {

@@ -62,8 +62,13 @@ type LiveCopy interface {
 	Waiting() (int, error)
 
 	// Tee copies what waits in a pipe, and leaves it there: see tee(2). The copy is
-	// that of a read end. whole reports whether that was all.
-	Tee() (content []byte, whole bool, err error)
+	// that of a read end. Each piece is what one read takes: a packet, or all bytes.
+	// whole reports whether that was all.
+	Tee() (pieces [][]byte, whole bool, err error)
+
+	// Front is how many bytes wait in the first page of a pipe, of which the copy is
+	// a read end.
+	Front() (int, error)
 
 	// Extents reads what a memory file holds, without its holes, by an open file of
 	// its own. More than most bytes are an error.

@@ -40,6 +40,7 @@ type fakeEnd struct {
 	parts  []kind.LiveExtent
 
 	size, waiting int
+	front         int
 	content       string
 	part          bool
 	copyErr, err  error
@@ -75,8 +76,17 @@ func (e fakeEnd) Fcntl(command int) (int, error) {
 	}
 	return e.size, e.err
 }
-func (e fakeEnd) Waiting() (int, error)      { return e.waiting, e.err }
-func (e fakeEnd) Tee() ([]byte, bool, error) { return []byte(e.content), !e.part, nil }
+func (e fakeEnd) Waiting() (int, error) { return e.waiting, e.err }
+
+func (e fakeEnd) Tee() ([][]byte, bool, error) {
+	var pieces [][]byte
+	for _, piece := range strings.Split(e.content, "|") {
+		pieces = append(pieces, []byte(piece))
+	}
+	return pieces, !e.part, nil
+}
+
+func (e fakeEnd) Front() (int, error) { return e.front, e.err }
 
 // TestOf holds which open files a kind takes for its own, and that no two do.
 func TestOf(t *testing.T) {
@@ -166,7 +176,7 @@ func TestMadeIsRead(t *testing.T) {
 				equal bool
 			}{{f.Bits, true}, {0, false}} {
 				var got kind.Pipe
-				got.Read(fakeLive{ends: []kind.LiveEnd{fakeEnd{link: "pipe:[1]", mode: unix.S_IFIFO, flags: access | c.flags}}})
+				got.Read(fakeLive{ends: []kind.LiveEnd{fakeEnd{link: "pipe:[1]", mode: unix.S_IFIFO, flags: access | c.flags, stat: unix.Statx_t{Mode: unix.S_IFIFO | 0o600}}}})
 				if diff := schema.Compare(said.Made(tree), &got); (len(diff) == 0) != c.equal {
 					t.Errorf("%s %s, flags %#o: %+v", end, f.Name, c.flags, diff)
 				}
@@ -194,6 +204,9 @@ func (f flagsOnly) Text(string, *schema.Text, schema.Help)   {}
 func (f flagsOnly) Bytes(string, *schema.Text, schema.Help)  {}
 func (f flagsOnly) Int(string, *schema.Number, schema.Int)   {}
 func (f flagsOnly) Mode(string, *schema.Number, schema.Help) {}
+func (f flagsOnly) Bool(string, *schema.Bool, schema.Help)   {}
+func (f flagsOnly) Either(string, schema.Either)             {}
+
 func (f flagsOnly) Flags(key string, _ *schema.Flags, table []schema.Flag, _ schema.Help) {
 	f.all[f.at+key] = table
 }
@@ -204,13 +217,17 @@ func (f flagsOnly) Group(key string, _ *schema.Pos, body func(schema.Fields), _ 
 
 // TestReadPipe holds what is said of a pipe, and of what cannot be seen of it.
 func TestReadPipe(t *testing.T) {
-	r := fakeEnd{link: "pipe:[1]", mode: unix.S_IFIFO, size: 4096, waiting: 3, content: "abc"}
+	r := fakeEnd{link: "pipe:[1]", mode: unix.S_IFIFO, size: 4096, waiting: 3, front: 3, content: "abc"}
 	w := r
 	w.flags = unix.O_WRONLY | unix.O_NONBLOCK
 	broken, refused, part := r, r, r
 	broken.err, refused.copyErr, part.part = unix.EIO, unix.EPERM, true
-	empty := w
+	empty, packets, front := w, r, r
 	empty.waiting = 0
+	packets.content, packets.waiting = "ab|c", 3
+	front.waiting, front.front = 5000, 4000
+	const onePage = "read: all that waits is in one page, and how much of that was read is not visible, always"
+	said := func(keys ...string) []string { return append(keys, "mode", "owner[0]", "owner[1]") }
 	for _, c := range []struct {
 		name   string
 		ends   []kind.LiveEnd
@@ -218,15 +235,17 @@ func TestReadPipe(t *testing.T) {
 		said   []string
 		unseen []string
 	}{
-		{"both ends", []kind.LiveEnd{w, r}, nil, []string{"capacity", "content", "flags.r", "flags.w"}, nil},
-		{"only the read end", []kind.LiveEnd{r}, nil, []string{"capacity", "content", "flags.r"}, nil},
-		{"only the write end", []kind.LiveEnd{w}, nil, []string{"capacity", "flags.w"}, []string{"content: 3 bytes wait in the pipe, and no task has its read end, always"}},
-		{"only the write end of an empty one", []kind.LiveEnd{empty}, nil, []string{"capacity", "content", "flags.w"}, nil},
-		{"not asked for", []kind.LiveEnd{refused}, []string{}, []string{"flags.r"}, nil},
-		{"the content is not asked for", []kind.LiveEnd{part}, []string{"capacity"}, []string{"capacity", "flags.r"}, nil},
-		{"no copy", []kind.LiveEnd{refused}, nil, []string{"flags.r"}, []string{"capacity: operation not permitted", "content: operation not permitted"}},
-		{"calls fail", []kind.LiveEnd{broken}, nil, []string{"flags.r"}, []string{"capacity: fcntl(F_GETPIPE_SZ): input/output error", "content: ioctl(FIONREAD): input/output error"}},
-		{"only a part", []kind.LiveEnd{part}, nil, []string{"capacity", "flags.r"}, []string{"content: more waits in the pipe than this process may copy at once (fs.pipe-max-size): 3 bytes of 3"}},
+		{"both ends", []kind.LiveEnd{w, r}, nil, said("capacity", "content", "packet", "flags.r", "flags.w"), []string{onePage}},
+		{"only the read end", []kind.LiveEnd{r}, nil, said("capacity", "content", "flags.r"), []string{onePage}},
+		{"only the write end", []kind.LiveEnd{w}, nil, said("capacity", "packet", "flags.w"), []string{"content: 3 bytes wait in the pipe, and no task has its read end, always", "read: no task has its read end, always"}},
+		{"only the write end of an empty one", []kind.LiveEnd{empty}, nil, said("capacity", "content", "packet", "read", "flags.w"), nil},
+		{"not asked for", []kind.LiveEnd{refused}, []string{}, said("flags.r"), nil},
+		{"the content is not asked for", []kind.LiveEnd{part}, []string{"capacity"}, said("capacity", "flags.r"), nil},
+		{"no copy", []kind.LiveEnd{refused}, nil, said("flags.r"), []string{"capacity: operation not permitted", "content: operation not permitted", "read: operation not permitted"}},
+		{"calls fail", []kind.LiveEnd{broken}, nil, said("flags.r"), []string{"capacity: fcntl(F_GETPIPE_SZ): input/output error", "content: ioctl(FIONREAD): input/output error", "read: ioctl(FIONREAD): input/output error"}},
+		{"only a part", []kind.LiveEnd{part}, nil, said("capacity", "flags.r"), []string{"content: more waits in the pipe than this process may copy at once (fs.pipe-max-size): 3 bytes of 3", onePage}},
+		{"packets", []kind.LiveEnd{packets, w}, nil, said("capacity", "content[0]", "content[1]", "packet", "flags.r", "flags.w"), nil},
+		{"a part of the first page was read", []kind.LiveEnd{front}, nil, said("capacity", "content", "read", "flags.r"), nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var p kind.Pipe
@@ -240,6 +259,7 @@ func TestReadPipe(t *testing.T) {
 			}
 			said := schema.Said(&p)
 			slices.Sort(said)
+			slices.Sort(c.said)
 			if !slices.Equal(said, c.said) || !slices.Equal(unseen, c.unseen) {
 				t.Errorf("said %v, want %v; unseen %q, want %q", said, c.said, unseen, c.unseen)
 			}

@@ -35,6 +35,27 @@ func TestPipeCheck(t *testing.T) {
 			values{"capacity": 65537, "content": bytes(131073)},
 			[]string{"5:1: content: 131073 bytes do not fit into the pipe's capacity of 131072 (65537 rounded up)"},
 		},
+		{"packets", values{"packet": true, "content": []string{bytes(4096), "x"}, "capacity": 8192}, nil},
+		{
+			"packets that are none",
+			values{"packet": true, "content": []string{"x", "", bytes(4097)}},
+			[]string{"5:3: content[1]: packet 2 is empty; a write of no bytes makes none", "5:4: content[2]: packet 3 has 4097 bytes, a packet pipe takes 4096"},
+		},
+		{
+			"too many packets",
+			values{"packet": true, "content": strings.Split(bytes(17), "")},
+			[]string{"5:18: content: 17 packets: the capacity of 65536 bytes (the usual one, say capacity for a larger one) holds 16"},
+		},
+		{"a list without packets", values{"content": []string{"a", "b"}}, []string{"5:2: content: a list of packets goes with packet: true; without it a pipe holds one text"}},
+		{"all slots", values{"capacity": 4096, "content": bytes(1), "read": 4095}, nil},
+		{
+			"over the capacity with what was read",
+			values{"capacity": 4096, "content": bytes(2), "read": 4095},
+			[]string{"5:1: content: 4097 bytes with the 4095 that were read do not fit into the pipe's capacity of 4096 (4096 rounded up)"},
+		},
+		{"all was read", values{"read": 1}, []string{"20:1: read: when all is read no page is taken; drop read, or write the content that is left"}},
+		{"a part of a packet", values{"packet": true, "content": "x", "read": 1}, []string{"20:1: read: the rest of a packet is lost as soon as a part of it is read; drop read"}},
+		{"a mode of programs", values{"mode": 0o4755}, []string{"3:1: mode: 04755: a pipe is no program and no folder; only the bits of 0777 have a meaning"}},
 	})
 }
 
@@ -94,6 +115,21 @@ func TestPipeMake(t *testing.T) {
 	}
 	endPos := func(end int) tasktree.Pos { return tasktree.Pos{Line: line["flags"], Col: 10 * (end + 1)} }
 
+	read := func(n int) recipe.Call {
+		return recipe.Call{
+			Name: "read", Nr: unix.SYS_READ, Effect: recipe.Nothing, Want: int64(n), HasWant: true,
+			Args: []recipe.Arg{{Kind: recipe.ArgFD, Ref: r}, {Kind: recipe.ArgData, Data: make([]byte, n)}, {Int: int64(n)}},
+		}
+	}
+	item := func(i int) tasktree.Pos { return tasktree.Pos{Line: line["content"], Col: 2 + i} }
+	inode := func(name string, nr uintptr, args ...int64) recipe.Call {
+		c := recipe.Call{Name: name, Nr: nr, Effect: recipe.Nothing, Args: []recipe.Arg{{Kind: recipe.ArgFD, Ref: w}}}
+		for _, n := range args {
+			c.Args = append(c.Args, recipe.Arg{Int: n})
+		}
+		return c
+	}
+
 	cases := []makeCase{
 		{"plain", values{}, []any{pipe2(0), getSize}, ends},
 		{"both alike", values{"flags": [][]string{{"O_NONBLOCK", "O_DIRECT"}, {"O_DIRECT", "O_NONBLOCK"}}}, []any{pipe2(unix.O_NONBLOCK | unix.O_DIRECT), getSize, endPos(0), setFlags(r, unix.O_NONBLOCK|unix.O_DIRECT)}, ends},
@@ -106,7 +142,7 @@ func TestPipeMake(t *testing.T) {
 		{
 			"what both want and one more",
 			values{"flags": [][]string{{"O_NONBLOCK"}, {"O_NONBLOCK", "O_DIRECT"}}},
-			[]any{pipe2(unix.O_NONBLOCK), getSize, endPos(1), setFlags(w, unix.O_NONBLOCK|unix.O_DIRECT)},
+			[]any{pipe2(unix.O_NONBLOCK | unix.O_DIRECT), getSize},
 			ends,
 		},
 		{
@@ -133,6 +169,33 @@ func TestPipeMake(t *testing.T) {
 			[]any{pipe2(unix.O_NONBLOCK), keyPos("capacity"), setSize(8192), keyPos("content"), write("x")},
 			ends,
 		},
+		{
+			"packets, each in a write of its own",
+			values{"packet": true, "content": []string{"p1", "p22"}, "flags": [][]string{nil, {"O_NONBLOCK"}}},
+			[]any{pipe2(unix.O_NONBLOCK | unix.O_DIRECT), getSize, item(0), write("p1"), item(1), write("p22"), endPos(0), setFlags(r, 0)},
+			ends,
+		},
+		{"a text is one packet", values{"packet": true, "content": "p1"}, []any{pipe2(unix.O_NONBLOCK | unix.O_DIRECT), getSize, keyPos("content"), write("p1"), tasktree.Pos{}, setFlags(r, 0), tasktree.Pos{}, setFlags(w, unix.O_DIRECT)}, ends},
+		{"no packets", values{"packet": true}, []any{pipe2(unix.O_DIRECT), getSize}, ends},
+		{
+			"O_DIRECT comes after bytes",
+			values{"content": "x", "flags": [][]string{{"O_DIRECT"}, {"O_DIRECT"}}},
+			[]any{pipe2(unix.O_NONBLOCK), getSize, keyPos("content"), write("x"), endPos(0), setFlags(r, unix.O_DIRECT), endPos(1), setFlags(w, unix.O_DIRECT)},
+			ends,
+		},
+		{
+			"what was read before",
+			values{"content": "x", "read": 3, "flags": [][]string{{"O_NONBLOCK"}, {"O_NONBLOCK"}}},
+			[]any{pipe2(unix.O_NONBLOCK), getSize, keyPos("content"), write("\x00\x00\x00x"), keyPos("read"), read(3)},
+			ends,
+		},
+		{
+			"owner before mode",
+			values{"owner": []int{5, 6}, "mode": 0o640},
+			[]any{pipe2(0), getSize, keyPos("owner"), inode("fchown", unix.SYS_FCHOWN, 5, 6), keyPos("mode"), inode("fchmod", unix.SYS_FCHMOD, 0o640)},
+			ends,
+		},
+		{"mode 0", values{"mode": 0}, []any{pipe2(0), getSize, keyPos("mode"), inode("fchmod", unix.SYS_FCHMOD, 0)}, ends},
 		{"empty content", values{"content": ""}, []any{pipe2(0), getSize}, ends},
 	}
 	for _, c := range [][2]int64{{1, 4096}, {4096, 4096}, {4097, 8192}, {65536, 65536}, {65537, 131072}, {1 << 31, 1 << 31}} {

@@ -54,6 +54,12 @@ files: {p: {type: pipe, capacity: 1048576, content: "in the pipe\n"}, out: {type
 tasks: [{name: a, fds: {0: p.r, 1: out}, run: [head, -n, 2], children: [{name: b, fds: {1: p.w}, run: [echo, from a task]}]}]`,
 		prints: "in the pipe\nfrom a task\n",
 	},
+	{
+		name: "pipe: packets", kind: "pipe", runs: `
+files: {p: {type: pipe, packet: true, content: [one, two, three]}, out: {type: inherit, key: stdout}}
+tasks: [{name: a, fds: {1: out, 3: p.r}, run: [sh, -c, 'for i in 1 2 3; do dd bs=4 count=1 <&3 2>/dev/null; echo; done']}]`,
+		prints: "one\ntwo\nthre\n", // what does not fit is lost, as pipe(2) says
+	},
 	{name: "pipe: shared by held tasks", kind: "pipe", held: `
 files: {p: {type: pipe, flags: {r: [O_NONBLOCK], w: [O_NONBLOCK]}}}
 tasks: [{name: a, fds: {0: p.r}, children: [{name: b, fds: {0: p.w, 1: p.r}}]}]`},

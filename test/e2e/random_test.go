@@ -142,6 +142,11 @@ func (d *drawn) drawFile(t *rapid.T) string {
 		if rapid.Bool().Draw(t, "nonblock") {
 			flags, r.flags = ", flags: {r: [O_NONBLOCK]}", r.flags|unix.O_NONBLOCK
 		}
+		if p.content != "" && p.capacity > 4096 && rapid.Bool().Draw(t, "packet") { // a read takes the first one
+			flags, w.flags = flags+", packet: true, mode: 0640", w.flags|unix.O_DIRECT
+			d.ends = append(d.ends, r, w)
+			return fmt.Sprintf("  %s: {type: pipe, content: [%q, last], capacity: %d%s}\n", name, p.content, p.capacity, flags)
+		}
 		d.ends = append(d.ends, r, w)
 		line := fmt.Sprintf("  %s: {type: pipe, content: %q, capacity: %d%s}\n", name, p.content, p.capacity, flags)
 		if rapid.IntRange(0, 3).Draw(t, "opened again") == 0 {

@@ -154,6 +154,32 @@ var descriptionChanges = []struct {
 		f.content += "x"
 		return &f.line
 	}},
+	{"owner", func(t *rapid.T, tree *randomTree) *int {
+		f := tree.pickFile(t, func(f *randomFile) bool { return f.kind == "pipe" })
+		if f == nil {
+			return nil
+		}
+		f.owner = 7
+		return &f.line
+	}},
+	{"mode", func(t *rapid.T, tree *randomTree) *int {
+		f := tree.pickFile(t, func(f *randomFile) bool { return f.kind == "pipe" })
+		if f == nil {
+			return nil
+		}
+		f.mode = "0777"
+		return &f.line
+	}},
+	{"packets", func(t *rapid.T, tree *randomTree) *int {
+		f := tree.pickFile(t, func(f *randomFile) bool {
+			return f.kind == "pipe" && (f.capacity == 0 || f.capacity > 8192) && tree.uses(slices.Index(tree.files, f), ".r") > 0
+		})
+		if f == nil {
+			return nil
+		}
+		f.packet = !f.packet
+		return &f.line
+	}},
 	{"capacity", func(t *rapid.T, tree *randomTree) *int {
 		f := tree.pickFile(t, func(f *randomFile) bool { return f.kind == "pipe" })
 		if f == nil {
@@ -320,7 +346,9 @@ var liveEvents = []struct {
 		return &tree.files[d.file].line
 	}},
 	{"read", false, func(t *testing.T, rt *rapid.T, tree *randomTree, pids map[string]int) *int {
-		task, d := tree.pickFD(rt, func(f *randomFile, d *randomFD) bool { return d.end == ".r" && f.content != "" && tree.rests(d.file) })
+		task, d := tree.pickFD(rt, func(f *randomFile, d *randomFD) bool {
+			return d.end == ".r" && (f.content != "" || f.packet) && tree.rests(d.file)
+		})
 		if d == nil {
 			return nil
 		}

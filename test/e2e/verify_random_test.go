@@ -159,6 +159,9 @@ type randomFile struct {
 	content    string // of a pipe
 	capacity   int    // 0: not said
 	nonblock   bool   // the read end of a pipe
+	packet     bool   // content is a packet
+	owner      int    // -1: not said
+	mode       string // "": not said
 	lent       int    // the caller's descriptor that it is, or that takes its place; -1: none
 	line       int
 }
@@ -340,6 +343,15 @@ func (f *randomFile) render() string {
 		return "type: inherit, key: " + f.key()
 	case "pipe":
 		s := fmt.Sprintf("type: pipe, content: %q", f.content)
+		if f.packet {
+			s = fmt.Sprintf("type: pipe, packet: true, content: [%q, last]", "p"+f.content)
+		}
+		if f.owner >= 0 {
+			s += fmt.Sprintf(", owner: %d", f.owner)
+		}
+		if f.mode != "" {
+			s += ", mode: " + f.mode
+		}
 		if f.capacity > 0 {
 			s += fmt.Sprintf(", capacity: %d", f.capacity)
 		}
@@ -372,7 +384,7 @@ func (r *randomTrees) draw(t *rapid.T) *randomTree {
 }
 
 func (r *randomTrees) drawFile(t *rapid.T, i int) *randomFile {
-	f := &randomFile{name: fmt.Sprintf("f%d", i), offset: -1, lent: -1}
+	f := &randomFile{name: fmt.Sprintf("f%d", i), offset: -1, lent: -1, owner: -1}
 	switch rapid.IntRange(0, 6).Draw(t, "kind") {
 	case 0:
 		f.kind, f.lent = "inherit", rapid.IntRange(0, len(r.given)-1).Draw(t, "key")
@@ -381,6 +393,12 @@ func (r *randomTrees) drawFile(t *rapid.T, i int) *randomFile {
 		f.kind = "pipe"
 		f.content = rapid.StringMatching(`[a-z\n]{0,40}`).Draw(t, "content")
 		f.capacity = rapid.SampledFrom([]int{0, 4096, 5000, 65536}).Draw(t, "capacity")
+		f.packet = (f.capacity == 0 || f.capacity > 8192) && some(t, 3, "packet")
+		f.owner = rapid.SampledFrom([]int{-1, -1, 0, 1000}).Draw(t, "owner")
+		f.mode = rapid.SampledFrom([]string{"", "", "0", "0640"}).Draw(t, "mode")
+		if f.mode == "0" {
+			f.mode = `"0"`
+		}
 		f.nonblock = rapid.Bool().Draw(t, "nonblock")
 		return f
 	}

@@ -307,7 +307,7 @@ func (k *kernel) call(i int, op *program.Op) (int64, unix.Errno) {
 		if _, ok := at(a[0]); !ok {
 			return 0, unix.EBADF
 		}
-	case unix.SYS_LSEEK, unix.SYS_WRITE, unix.SYS_PWRITE64:
+	case unix.SYS_LSEEK, unix.SYS_READ, unix.SYS_WRITE, unix.SYS_PWRITE64:
 		if _, ok := at(a[0]); !ok {
 			return 0, unix.EBADF
 		}

@@ -93,14 +93,7 @@ func (d *drawer) file(name string) *tasktree.OpenFile {
 	f := &tasktree.OpenFile{Name: name, Pos: d.pos()}
 	switch rapid.IntRange(0, 6).Draw(d.T, "kind") {
 	case 0:
-		p := &kind.Pipe{Content: d.text(rapid.StringMatching(`[a-z]{0,20}`).Draw(d.T, "content"))}
-		if d.some(3, "sized") {
-			p.Capacity = tasktree.Number{Value: rapid.Int64Range(20, 1<<31).Draw(d.T, "capacity"), Pos: d.pos()}
-		}
-		if d.some(2, "flagged") {
-			p.ReadEnd = d.flags("read end", unix.O_NONBLOCK, unix.O_DIRECT, unix.O_NOATIME, unix.O_ASYNC)
-			p.WriteEnd = d.flags("write end", unix.O_NONBLOCK, unix.O_DIRECT, unix.O_NOATIME, unix.O_ASYNC)
-		}
+		p := d.pipe()
 		f.Spec = p
 		d.ends = append(d.ends, name+".r", name+".w")
 	case 1:
@@ -177,6 +170,47 @@ func (d *drawer) reopen(name, of string) *tasktree.OpenFile {
 	}
 	d.ends = append(d.ends, name)
 	return &tasktree.OpenFile{Name: name, Pos: d.pos(), Spec: r}
+}
+
+func (d *drawer) number(what string, lo, hi int64) tasktree.Number {
+	return tasktree.Number{Value: rapid.Int64Range(lo, hi).Draw(d.T, what), Pos: d.pos()}
+}
+
+func (d *drawer) owner() (o kind.Owner) {
+	if d.some(3, "owned") {
+		o.UID = d.number("user", 0, 1<<32-2)
+		if d.some(2, "with a group") {
+			o.GID = d.number("group", 0, 1<<32-2)
+		}
+	}
+	return o
+}
+
+func (d *drawer) pipe() *kind.Pipe {
+	p, least := &kind.Pipe{Owner: d.owner()}, int64(8192)
+	if d.some(3, "packet") {
+		least = 16 * 4096
+		p.Packet = schema.Bool{Value: true, Pos: d.pos()}
+		for range rapid.IntRange(0, 16).Draw(d.T, "packets") {
+			p.Packets = append(p.Packets, d.text(rapid.StringMatching(`[a-z]{1,9}`).Draw(d.T, "packet")))
+		}
+	} else {
+		p.Content = d.text(rapid.StringMatching(`[a-z]{0,20}`).Draw(d.T, "content"))
+	}
+	if d.some(3, "sized") {
+		p.Capacity = d.number("capacity", least, 1<<31)
+	}
+	if p.Content.Value != "" && d.some(3, "read") {
+		p.Front = d.number("read", 0, 4095)
+	}
+	if d.some(3, "mode") {
+		p.Mode = d.number("mode", 0, 0o777)
+	}
+	if d.some(2, "flagged") {
+		p.ReadEnd = d.flags("read end", unix.O_NONBLOCK, unix.O_DIRECT, unix.O_NOATIME, unix.O_ASYNC)
+		p.WriteEnd = d.flags("write end", unix.O_NONBLOCK, unix.O_DIRECT, unix.O_NOATIME, unix.O_ASYNC)
+	}
+	return p
 }
 
 func (d *drawer) reg() *kind.Reg {

@@ -103,6 +103,7 @@ var callRows = func(rows ...callRow) map[uint32]CallRow {
 	callRow{unix.SYS_PRCTL, "prctl", "PR_SET_NAME,s", EffectUndeclared, false},
 	callRow{unix.SYS_PRLIMIT64, "prlimit64", "-,RLIMIT_NOFILE,l", EffectLimit, false},
 	callRow{unix.SYS_PWRITE64, "pwrite64", "n,t,n,n", EffectNothing, true},
+	callRow{unix.SYS_READ, "read", "n,-,n", EffectNothing, true},
 	callRow{unix.SYS_RT_SIGACTION, "rt_sigaction", "n,SIG_DFL", EffectNothing, false},
 	callRow{unix.SYS_RT_SIGPROCMASK, "rt_sigprocmask", "SIG_SETMASK,none", EffectNothing, false},
 	callRow{unix.SYS_SENDMSG, "sendmsg", "n,r", EffectNothing, true},

@@ -1,0 +1,43 @@
+package plantest
+
+import (
+	"os"
+
+	"regrow/tasktree"
+	"regrow/tasktree/kind"
+	"regrow/tasktree/schema"
+)
+
+// moreFiles adds open files that say all that their kinds can: each to a task alone, which
+// makes it if it can, and again to two tasks, for which the runner does.
+func moreFiles(tree *tasktree.Tree, at func() tasktree.Pos) {
+	word := func(s string) tasktree.Text { return tasktree.Text{Value: s, Pos: at()} }
+	number := func(n int64) tasktree.Number { return tasktree.Number{Value: n, Pos: at()} }
+	yes := func() schema.Bool { return schema.Bool{Value: true, Pos: at()} }
+	owner := func() kind.Owner {
+		return kind.Owner{UID: number(int64(os.Geteuid())), GID: number(int64(os.Getegid()))}
+	}
+	const first = 100
+	alone, shared := tree.Root.Children[0], tree.Root
+	next := first
+	add := func(name string, spec func() tasktree.Spec) {
+		for _, which := range []string{"", "-2"} {
+			f := &tasktree.OpenFile{Name: name + which, Pos: at(), Spec: spec()}
+			tree.Files = append(tree.Files, f)
+			for end := range max(1, len(f.Spec.Ends())) {
+				fd := tasktree.Descriptor{FD: next, File: word(f.EndName(end)), Pos: at()}
+				next++
+				alone.FDs = append(alone.FDs, fd)
+				if which != "" {
+					shared.FDs = append(shared.FDs, fd)
+				}
+			}
+		}
+	}
+	add("packets", func() tasktree.Spec {
+		return &kind.Pipe{Packets: []tasktree.Text{word("p1"), word("p22")}, Packet: yes(), Capacity: number(8192), Owner: owner(), Mode: number(0o640)}
+	})
+	add("full", func() tasktree.Spec {
+		return &kind.Pipe{Content: word("x"), Front: number(4095), Capacity: number(4096), Owner: owner(), Mode: number(0o640)}
+	})
+}
