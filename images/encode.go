@@ -235,7 +235,10 @@ func (w *writing) Either(key string, e schema.Either) {
 		return
 	}
 	form := e.Whole
-	if e.Alone {
+	switch {
+	case e.Alone && e.List != nil:
+		form = e.List
+	case e.Alone:
 		form = e.Scalar
 	}
 	w.put(key, w.e.mapping(yaml.FlowStyle, w.depth, w.of, form), e.Help)

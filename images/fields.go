@@ -366,8 +366,11 @@ func (m *visit) Either(key string, e schema.Either) {
 		return
 	}
 	form := e.Whole
-	if n.n.Kind == yaml.ScalarNode {
+	switch {
+	case n.n.Kind == yaml.ScalarNode:
 		form = e.Scalar
+	case n.n.Kind == yaml.SequenceNode && e.List != nil:
+		form = e.List
 	}
 	m.d.decode(n, or(e.Want, "a mapping"), form)
 }

@@ -160,6 +160,10 @@ type Either struct {
 	// key "" for the other form.
 	Scalar, Whole func(f Fields)
 
+	// List binds a third form, a list beside a mapping; nil: there is none. It expresses
+	// the same as the short form and is written in its place.
+	List func(f Fields)
+
 	// Alone: the short form can express the present value.
 	Alone bool
 }

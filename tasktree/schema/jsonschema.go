@@ -121,7 +121,11 @@ func (o *object) Uint(key string, _ *Unsigned, u Uint) {
 }
 
 func (o *object) Either(key string, e Either) {
-	o.add(key, e.Help, map[string]any{"oneOf": []any{o.inner(e.Scalar), o.inner(e.Whole)}})
+	forms := []any{o.inner(e.Scalar), o.inner(e.Whole)}
+	if e.List != nil {
+		forms = append(forms, o.inner(e.List))
+	}
+	o.add(key, e.Help, map[string]any{"oneOf": forms})
 }
 
 func (o *object) Mode(key string, _ *Number, h Help) {
