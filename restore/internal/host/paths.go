@@ -56,6 +56,9 @@ func allPathUses(p *plan.Plan, yield func(pathUse) bool) {
 		for i := range prog.Ops {
 			op := &prog.Ops[i]
 			flags, paths := pathsOf(p, op)
+			if makesPath(op) {
+				paths = []string{p.Extras[prog.Notes[i].Extra].Path}
+			}
 			if len(paths) == 0 || op.Kind == program.OpReopenAt { // that one has been looked at
 				continue
 			}
@@ -94,12 +97,14 @@ func PathFaults(p *plan.Plan) []error {
 		made: map[place]bool{}, found: map[uint64]string{}, seen: map[string]bool{},
 	}
 	for use := range pathUses(p) {
-		switch op := &use.prog.Ops[use.op]; op.Kind {
-		case program.OpCreate:
+		switch op := &use.prog.Ops[use.op]; {
+		case op.Kind == program.OpCreate:
 			l.create(use, op)
-		case program.OpWay:
+		case makesPath(op):
+			l.makes(use)
+		case op.Kind == program.OpWay:
 			l.folder(use)
-		case program.OpFind:
+		case op.Kind == program.OpFind:
 			l.program(use, op)
 		default:
 			l.open(use)
@@ -229,6 +234,8 @@ func (l *pathLook) there(use pathUse, path string, how opens) {
 		l.fault(use, how.refuse, nil, words.AFIFO)
 	case kind == unix.S_IFSOCK && how.types&recipe.TypeSocket != 0:
 		l.fault(use, how.refuse, nil, words.ASocket)
+	case kind != unix.S_IFIFO && how.types&recipe.TypeNoFIFO != 0:
+		l.fault(use, how.refuse, nil, words.NoFIFO)
 	case how.reopen < 0:
 	case kind == unix.S_IFLNK:
 		l.fault(use, how.reopen, unix.ELOOP, "")
@@ -304,6 +311,30 @@ func (l *pathLook) create(use pathUse, op *program.Op) {
 			l.made[at] = true
 		}
 		return
+	}
+}
+
+// makesPath reports whether an op makes a file that is no regular one, and that must not
+// be there: a FIFO, a folder.
+func makesPath(op *program.Op) bool {
+	return op.Kind == program.OpCall && op.Flags&program.FlagUndo != 0 && (op.Nr == unix.SYS_MKNODAT || op.Nr == unix.SYS_MKDIRAT)
+}
+
+// makes looks at a file that such an op makes.
+func (l *pathLook) makes(use pathUse) {
+	path := use.paths[0]
+	if safepath.IgnoringEINTR(func() error { return unix.Lstat(path, new(unix.Stat_t)) }) == nil {
+		l.fault(use, 0, unix.EEXIST, "")
+		return
+	}
+	at, err := l.placeOf(path)
+	switch {
+	case err != nil:
+		l.fault(use, 0, err, "")
+	case l.made[at]:
+		l.fault(use, 0, unix.EEXIST, "")
+	default:
+		l.made[at] = true
 	}
 }
 
