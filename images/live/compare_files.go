@@ -158,7 +158,7 @@ func (c *comparison) sharing() {
 			switch other := c.entries[f]; {
 			case other == nil:
 				c.entries[f] = e
-			case other != e && other.kind == e.kind:
+			case other != e && other.kind == e.kind && !sameInode(other, e):
 				c.differs(at, "the other end of "+other.first().link, u.class.String())
 			}
 			if base := c.base(f); base != f {
@@ -207,6 +207,7 @@ func (c *comparison) file(f *tasktree.OpenFile) {
 	if !ok {
 		return
 	}
+	wise, endWise := r.(kind.EndWise)
 	var e *entry
 	var ends []*class
 	var at Finding
@@ -230,8 +231,12 @@ func (c *comparison) file(f *tasktree.OpenFile) {
 			here.Key = "type"
 			c.differs(here, c.base(f).Spec.Kind(), u.class.String())
 			continue
-		case u.class.end != i && len(f.Spec.Ends()) > 0:
+		case !endWise && u.class.end != i && len(f.Spec.Ends()) > 0:
 			c.differs(here, "the end "+f.Spec.Ends()[i], u.class.String())
+			continue
+		}
+		if endWise {
+			c.end(f, wise, i, u.class, here)
 			continue
 		}
 		ends = append(ends, u.class)
@@ -294,6 +299,42 @@ func (v *freeLive) Ends() (ends []kind.LiveEnd) {
 // Wants implements [kind.Live].
 func (*freeLive) Wants(string) bool { return false }
 
+// end compares an open file of a kind with any number of them.
+func (c *comparison) end(f *tasktree.OpenFile, ends kind.EndWise, i int, live *class, at Finding) {
+	if c.level == Shape {
+		return
+	}
+	whole, of := i == c.wholeEnd(f, ends), *live.entry
+	if !whole {
+		of.spec = of.spec.(kind.EndWise).OfEnd()
+	}
+	c.values(f, ends.MadeEnd(c.tree, i, whole), &of, []*class{live}, at)
+}
+
+// wholeEnd is the end by which what all ends have in common is compared: one that can be
+// read from, if there is one.
+func (c *comparison) wholeEnd(f *tasktree.OpenFile, ends kind.EndWise) int {
+	first := -1
+	for i := range f.Spec.Ends() {
+		if u, met := c.first[end{f, i}]; !met || isLent(end{f, i}) || !c.is(u, f, i) {
+			continue
+		}
+		if ends.CanRead(i) {
+			return i
+		}
+		if first < 0 {
+			first = i
+		}
+	}
+	return first
+}
+
+// sameInode reports whether two entries are open files of one inode.
+func sameInode(a, b *entry) bool {
+	x, y := &a.first().stat, &b.first().stat
+	return x.Ino == y.Ino && x.Mnt_id == y.Mnt_id
+}
+
 // values compares the keys of an open file.
 func (c *comparison) values(f *tasktree.OpenFile, made tasktree.Spec, e *entry, ends []*class, at Finding) {
 	moves := c.level == Exact || c.level == Auto && c.rests(f, e, ends)
@@ -316,7 +357,7 @@ func (c *comparison) values(f *tasktree.OpenFile, made tasktree.Spec, e *entry, 
 			here.Pos = f.Pos
 		}
 		if d.Path == "path" {
-			same, why := c.paths.leads(f.Spec.Traits(c.tree).Path, e.spec.Traits(c.tree).Path)
+			same, why := c.paths.leads(made.Traits(c.tree).Path, e.spec.Traits(c.tree).Path)
 			if same {
 				continue
 			}

@@ -3,6 +3,7 @@ package live
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -191,6 +192,17 @@ func (c *liveCopy) Fcntl(command int) (int, error) {
 
 // Waiting implements [kind.LiveCopy].
 func (c *liveCopy) Waiting() (int, error) { return unix.IoctlGetInt(c.fd, unix.TIOCINQ) }
+
+// Poll implements [kind.LiveCopy].
+func (c *liveCopy) Poll() (events int, err error) {
+	fds := []unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN}}
+	for {
+		_, err := unix.Poll(fds, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return int(fds[0].Revents), os.NewSyscallError("poll", err)
+		}
+	}
+}
 
 // pipe is one of our own.
 type pipe struct{ r, w, size int }

@@ -26,7 +26,7 @@ type entry struct {
 // line gives the line of a key; items of a list stand in columns 2, 3 ...
 var line = map[string]int{
 	"path": 1, "flags": 2, "mode": 3, "offset": 4, "content": 5, "capacity": 6, "key": 7, "counter": 8, "semaphore": 9, "signals": 10,
-	"name": 11, "size": 12, "seals": 13, "hugetlb": 14, "owner": 15, "atime": 16, "mtime": 17, "file": 18, "packet": 19, "read": 20,
+	"name": 11, "size": 12, "seals": 13, "hugetlb": 14, "owner": 15, "atime": 16, "mtime": 17, "file": 18, "packet": 19, "read": 20, "ends": 21, "unlinked": 22, "hup": 23,
 }
 
 func keyPos(key string) tasktree.Pos { return tasktree.Pos{Line: line[key], Col: 1} }
@@ -94,9 +94,15 @@ func (e *entry) Either(key string, either schema.Either) {
 	case []int:
 		either.Whole(&inner{entry: e, key: key, numbers: said})
 	case []string:
+		if either.List != nil {
+			either.List(&inner{entry: e, key: key, texts: said, items: len(said)})
+			return
+		}
 		either.Whole(&inner{entry: e, key: key, texts: said, items: len(said)})
 	case string:
 		either.Scalar(&inner{entry: e, key: key, texts: []string{said}})
+	case map[string]string:
+		either.Whole(&inner{entry: e, key: key, named: said})
 	case map[int64]string:
 		offsets := slices.Sorted(maps.Keys(said))
 		in := &inner{entry: e, key: key, offsets: offsets}
@@ -117,6 +123,8 @@ type inner struct {
 	offsets []int64
 	texts   []string
 	items   int // texts are the entries of a list
+	lists   [][]string
+	named   map[string]string
 }
 
 func (in *inner) List(_ string, l schema.List, _ schema.Help) {
@@ -136,9 +144,31 @@ func (in *inner) Int(_ string, v *schema.Number, _ schema.Int) {
 }
 
 func (in *inner) Map(_ string, m schema.Map, _ schema.Help) {
+	for _, name := range slices.Sorted(maps.Keys(in.named)) {
+		m.Add(schema.Text{Value: name}, func(format string, args ...any) { in.entry.t.Errorf(format, args...) })
+		in.texts = []string{in.named[name]}
+		m.Item(m.Len()-1, in)
+	}
 	for i, offset := range in.offsets {
 		m.Add(schema.Text{Value: strconv.FormatInt(offset, 10)}, func(format string, args ...any) { in.entry.t.Errorf(format, args...) })
 		m.Item(i, in)
+	}
+}
+
+func (in *inner) Word(_ string, v *schema.Text, _ []string, h schema.Help) { in.Bytes("", v, h) }
+
+func (in *inner) Flags(_ string, v *schema.Flags, table []kind.Flag, _ schema.Help) {
+	*v = in.entry.flags(in.key, in.lists[0], table)
+	in.lists = in.lists[1:]
+}
+
+// Map takes lists of flags by name.
+func (e *entry) Map(key string, m schema.Map, _ schema.Help) {
+	lists, _ := lookUp[map[string][]string](e, key)
+	for _, name := range slices.Sorted(maps.Keys(lists)) {
+		if m.Add(schema.Text{Value: name, Pos: keyPos(key)}, func(format string, args ...any) { e.t.Errorf(format, args...) }) {
+			m.Item(m.Len()-1, &inner{entry: e, key: key, lists: [][]string{lists[name]}})
+		}
 	}
 }
 
@@ -230,6 +260,7 @@ type (
 	pairCall struct{ Call recipe.Call }
 	fdCall   struct{ Call recipe.Call }
 	caller   struct{ Key string }
+	undone   string // a path
 )
 
 // recorder is a Maker that keeps the recipe as data. Its first Ref is 100, so
@@ -262,6 +293,8 @@ func (r *recorder) Reopen(o recipe.Reopen) recipe.Ref { return r.made(o) }
 
 // Use gives a Ref that no step has made.
 func (r *recorder) Use(_ string, end int) recipe.Ref { return usedRef + recipe.Ref(end) }
+
+func (r *recorder) Undo(path string) { r.keep(undone(path)) }
 
 func (r *recorder) At(pos tasktree.Pos)           { r.keep(pos) }
 func (r *recorder) Call(c recipe.Call)            { r.keep(c) }

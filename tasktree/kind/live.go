@@ -70,6 +70,9 @@ type LiveCopy interface {
 	// a read end.
 	Front() (int, error)
 
+	// Poll gives the events of poll(2) that there are now.
+	Poll() (events int, err error)
+
 	// Extents reads what a memory file holds, without its holes, by an open file of
 	// its own. More than most bytes are an error.
 	Extents(most int64) ([]LiveExtent, error)
@@ -109,4 +112,20 @@ type Readable interface {
 
 	// Hint proposes a name for an entry that was read, any text.
 	Hint() string
+}
+
+// EndWise is a [Readable] with as many ends as its description says: each open file of a
+// live tree is an entry of its own then, and what is said of it.
+type EndWise interface {
+	Readable
+
+	// MadeEnd is Made for one end: what Read finds of its open file. whole: with what
+	// all ends have in common.
+	MadeEnd(t *tasktree.Tree, end int, whole bool) tasktree.Spec
+
+	// OfEnd gives what of an entry that was read belongs to its open file alone.
+	OfEnd() tasktree.Spec
+
+	// CanRead reports whether what waits can be read from an end.
+	CanRead(end int) bool
 }

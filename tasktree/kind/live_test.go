@@ -40,7 +40,7 @@ type fakeEnd struct {
 	parts  []kind.LiveExtent
 
 	size, waiting int
-	front         int
+	front, events int
 	content       string
 	part          bool
 	copyErr, err  error
@@ -86,6 +86,7 @@ func (e fakeEnd) Tee() ([][]byte, bool, error) {
 	return pieces, !e.part, nil
 }
 
+func (e fakeEnd) Poll() (int, error)  { return e.events, e.err }
 func (e fakeEnd) Front() (int, error) { return e.front, e.err }
 
 // TestOf holds which open files a kind takes for its own, and that no two do.
@@ -101,7 +102,8 @@ func TestOf(t *testing.T) {
 		{fakeEnd{link: "/dev/sda", mode: unix.S_IFBLK}, "reg"},
 		{fakeEnd{link: "/lib", mode: unix.S_IFLNK}, "reg"},
 		{fakeEnd{link: "pipe:[12]", mode: unix.S_IFIFO}, "pipe"},
-		{fakeEnd{link: "/tmp/fifo", mode: unix.S_IFIFO}, ""},
+		{fakeEnd{link: "/tmp/fifo", mode: unix.S_IFIFO}, "fifo"},
+		{fakeEnd{link: "/tmp/fifo", mode: unix.S_IFIFO, flags: unix.O_PATH}, ""},
 		{fakeEnd{link: "/run/socket", mode: unix.S_IFSOCK}, ""},
 		{fakeEnd{link: "/memfd:x (deleted)", mode: unix.S_IFREG, memory: true}, "memfd"},
 		{fakeEnd{link: "/memfd:x (deleted)", mode: unix.S_IFREG}, "reg"}, // of the root folder

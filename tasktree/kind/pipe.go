@@ -20,7 +20,7 @@ type Pipe struct {
 	Front    tasktree.Number // key read: bytes that stood before the content and were read
 	Owner    Owner           // of the inode, which both ends have
 	Mode     tasktree.Number // permissions of the inode; not said: 0600
-	ReadEnd  Flags           // O_NONBLOCK, O_DIRECT, O_NOATIME, O_ASYNC
+	ReadEnd  Flags           // O_APPEND, O_ASYNC, O_DIRECT, O_NOATIME, O_NONBLOCK
 	WriteEnd Flags
 	FlagsPos tasktree.Pos // of the flags of both
 }
@@ -30,7 +30,7 @@ var pipeEnds = []string{"r", "w"}
 func init() {
 	register(Kind{
 		Name: "pipe",
-		Also: []string{"pipe2", "fifo"},
+		Also: []string{"pipe2"},
 		New:  func() tasktree.Spec { return &Pipe{} },
 		Is:   func(e LiveEnd) bool { return strings.HasPrefix(e.Link(), "pipe:[") },
 		Doc: "A pipe, see pipe(7): two open files, the read end `r` and the write end `w`, with what was written and not yet read. " +
@@ -51,13 +51,13 @@ func (p *Pipe) queue() queue {
 // Fields implements [schema.Fielder].
 func (p *Pipe) Fields(f schema.Fields) {
 	p.queue().fieldsOfContent(f)
-	p.queue().fieldsOfFile(f)
+	p.queue().fieldsOfFile(f, "`0600`")
 	f.Group("flags", &p.FlagsPos, func(f schema.Fields) {
 		f.Flags("r", &p.ReadEnd, pipeFlags, schema.Help{})
 		f.Flags("w", &p.WriteEnd, pipeFlags, schema.Help{})
 	}, schema.Help{
 		Want:    "a mapping from ends (r, w) to lists of flags",
-		Doc:     "by end: `{r: [...], w: [...]}` of `O_NONBLOCK`, `O_DIRECT`, `O_NOATIME`, `O_ASYNC`",
+		Doc:     "by end: `{r: [...], w: [...]}` of `O_APPEND`, `O_ASYNC`, `O_DIRECT`, `O_NOATIME`, `O_NONBLOCK`",
 		Default: "none",
 	})
 }

@@ -35,6 +35,7 @@ const pipePage = 4096
 const defaultPipe = 16 * pipePage
 
 var pipeFlags = []Flag{
+	{Name: "O_APPEND", Bits: unix.O_APPEND},
 	{Name: "O_NONBLOCK", Bits: unix.O_NONBLOCK},
 	{Name: "O_DIRECT", Bits: unix.O_DIRECT},
 	{Name: "O_NOATIME", Bits: unix.O_NOATIME},
@@ -66,9 +67,10 @@ func (q queue) fieldsOfContent(f schema.Fields) {
 	f.Int("read", q.read, schema.Int{Hi: pipePage - 1, Unit: "bytes", Help: schema.Help{Moves: true, Doc: docRead, Default: "0"}})
 }
 
-func (q queue) fieldsOfFile(f schema.Fields) {
-	q.owner.fields(f, "a user, or `[user, group]`, by number; both ends show it")
-	f.Mode("mode", q.mode, schema.Help{Doc: "permissions, octal with a leading `0` or `0o`, or in quotes; both ends show them", Default: "`0600`"})
+// fieldsOfFile binds the keys of the inode. mode says what its permissions are by default.
+func (q queue) fieldsOfFile(f schema.Fields, mode string) {
+	q.owner.fields(f, "a user, or `[user, group]`, by number; all ends show it")
+	f.Mode("mode", q.mode, schema.Help{Doc: "permissions, octal with a leading `0` or `0o`, or in quotes; all ends show them", Default: mode})
 }
 
 // packets is a list of packets, or a text in its stead.

@@ -97,16 +97,8 @@ func (r *Reg) writable() bool { return r.Flags.Bits&unix.O_ACCMODE != unix.O_RDO
 
 // Check implements [tasktree.Spec].
 func (r *Reg) Check(t *tasktree.Tree, report func(tasktree.Problem)) {
-	if r.Path.Value == "" {
-		report(tasktree.Problem{Pos: r.Path.Pos, Path: "path", Msg: "the path is empty"})
-	} else if n := len(r.Path.Value); n > tasktree.MaxPath {
-		report(tasktree.Problem{Pos: r.Path.Pos, Path: "path", Msg: fmt.Sprintf("the path has %d bytes; the kernel takes at most %d", n, tasktree.MaxPath)})
+	if !checkPath(r.Path, r.path(t), report) {
 		return
-	} else if why := tasktree.AnotherProcess(r.path(t)); why != "" {
-		report(tasktree.Problem{Pos: r.Path.Pos, Path: "path", Msg: fmt.Sprintf("%q %s", r.Path.Value, why)})
-	}
-	if strings.ContainsRune(r.Path.Value, 0) {
-		report(tasktree.Problem{Pos: r.Path.Pos, Path: "path", Msg: "a NUL byte cannot be part of a path"})
 	}
 	if r.Offset.Value < 0 {
 		report(tasktree.Problem{Pos: r.Offset.Pos, Path: "offset", Msg: fmt.Sprintf("offset %d is before the start of the file", r.Offset.Value)})
@@ -118,6 +110,30 @@ func (r *Reg) Check(t *tasktree.Tree, report func(tasktree.Problem)) {
 	if r.Offset.Value != 0 && r.has(unix.O_PATH) {
 		report(tasktree.Problem{Pos: r.Offset.Pos, Path: "offset", Msg: "a file opened with O_PATH has no offset"})
 	}
+}
+
+// checkPath applies the rules of a path, which is opened as full. It reports whether more
+// can be said of the entry.
+func checkPath(p tasktree.Text, full string, report func(tasktree.Problem)) bool {
+	bad := func(format string, args ...any) {
+		report(tasktree.Problem{Pos: p.Pos, Path: "path", Msg: fmt.Sprintf(format, args...)})
+	}
+	n := len(p.Value)
+	switch {
+	case n > tasktree.MaxPath:
+		bad("the path has %d bytes; the kernel takes at most %d", n, tasktree.MaxPath)
+		return false
+	case n == 0:
+		bad("the path is empty")
+	default:
+		if why := tasktree.AnotherProcess(full); why != "" {
+			bad("%q %s", p.Value, why)
+		}
+	}
+	if strings.ContainsRune(p.Value, 0) {
+		bad("a NUL byte cannot be part of a path")
+	}
+	return true
 }
 
 func (r *Reg) checkFlags(report func(tasktree.Problem)) {

@@ -253,6 +253,7 @@ type FileTypes uint16
 const (
 	TypeFIFO FileTypes = 1 << iota
 	TypeSocket
+	TypeNoFIFO // every type but FIFO; for what the runner opens
 )
 
 // Message is what sendmsg(2) sends.

@@ -60,6 +60,12 @@ files: {p: {type: pipe, packet: true, content: [one, two, three]}, out: {type: i
 tasks: [{name: a, fds: {1: out, 3: p.r}, run: [sh, -c, 'for i in 1 2 3; do dd bs=4 count=1 <&3 2>/dev/null; echo; done']}]`,
 		prints: "one\ntwo\nthre\n", // what does not fit is lost, as pipe(2) says
 	},
+	{
+		name: "fifo: content, ends", kind: "fifo", runs: `
+files: {f: {type: fifo, path: f, ends: {in: r, out: w}, content: "abc\n"}, out: {type: inherit, key: stdout}}
+tasks: [{name: a, fds: {1: out, 3: f.in, 4: f.out}, run: [sh, -c, 'echo more >&4; exec 4>&-; cat <&3']}]`,
+		prints: "abc\nmore\n",
+	},
 	{name: "pipe: shared by held tasks", kind: "pipe", held: `
 files: {p: {type: pipe, flags: {r: [O_NONBLOCK], w: [O_NONBLOCK]}}}
 tasks: [{name: a, fds: {0: p.r}, children: [{name: b, fds: {0: p.w, 1: p.r}}]}]`},

@@ -163,7 +163,7 @@ var descriptionChanges = []struct {
 		return &f.line
 	}},
 	{"mode", func(t *rapid.T, tree *randomTree) *int {
-		f := tree.pickFile(t, func(f *randomFile) bool { return f.kind == "pipe" })
+		f := tree.pickFile(t, func(f *randomFile) bool { return f.kind == "pipe" || f.kind == "fifo" })
 		if f == nil {
 			return nil
 		}

@@ -169,8 +169,11 @@ type randomFile struct {
 func (f *randomFile) key() string { return fmt.Sprintf("key%d", f.lent) }
 
 func (f *randomFile) ends() []string {
-	if f.kind == "pipe" {
+	switch f.kind {
+	case "pipe":
 		return []string{".r", ".w"}
+	case "fifo":
+		return []string{".r", ".w", ".rw"}
 	}
 	return []string{""}
 }
@@ -341,6 +344,12 @@ func (f *randomFile) render() string {
 	switch f.kind {
 	case "inherit":
 		return "type: inherit, key: " + f.key()
+	case "fifo":
+		s := fmt.Sprintf("type: fifo, path: %s, ends: [r, w, rw], unlinked: true, content: %q", f.path, f.content)
+		if f.mode != "" {
+			s += ", mode: " + f.mode
+		}
+		return s
 	case "pipe":
 		s := fmt.Sprintf("type: pipe, content: %q", f.content)
 		if f.packet {
@@ -400,6 +409,12 @@ func (r *randomTrees) drawFile(t *rapid.T, i int) *randomFile {
 			f.mode = `"0"`
 		}
 		f.nonblock = rapid.Bool().Draw(t, "nonblock")
+		return f
+	}
+	if some(t, 6, "fifo") {
+		f.kind, f.path = "fifo", fmt.Sprintf("fifo%d", i)
+		f.content = rapid.StringMatching(`[a-z\n]{0,40}`).Draw(t, "content")
+		f.mode = rapid.SampledFrom([]string{"", "0640"}).Draw(t, "mode")
 		return f
 	}
 	f.kind = "reg"

@@ -91,7 +91,13 @@ func (d *drawer) flags(what string, of ...int) kind.Flags {
 
 func (d *drawer) file(name string) *tasktree.OpenFile {
 	f := &tasktree.OpenFile{Name: name, Pos: d.pos()}
-	switch rapid.IntRange(0, 6).Draw(d.T, "kind") {
+	switch rapid.IntRange(0, 7).Draw(d.T, "kind") {
+	case 7:
+		fifo := d.fifo()
+		f.Spec = fifo
+		for i := range fifo.Opens {
+			d.ends = append(d.ends, f.EndName(i))
+		}
 	case 0:
 		p := d.pipe()
 		f.Spec = p
@@ -211,6 +217,24 @@ func (d *drawer) pipe() *kind.Pipe {
 		p.WriteEnd = d.flags("write end", unix.O_NONBLOCK, unix.O_DIRECT, unix.O_NOATIME, unix.O_ASYNC)
 	}
 	return p
+}
+
+func (d *drawer) fifo() *kind.Fifo {
+	p := d.pipe()
+	f := &kind.Fifo{
+		Path: d.text(rapid.SampledFrom([]string{"f", "/srv/f", "/srv/g"}).Draw(d.T, "path")), Capacity: p.Capacity, Content: p.Content, Packets: p.Packets, Packet: p.Packet, Front: p.Front,
+		Owner: p.Owner, Mode: p.Mode, Unlinked: schema.Bool{Value: d.some(2, "unlinked"), Pos: d.pos()},
+	}
+	for i := range rapid.IntRange(1, 4).Draw(d.T, "ends") {
+		name := fmt.Sprintf("e%d", i)
+		f.Opens = append(f.Opens, kind.FifoEnd{Name: name, Access: d.text(rapid.SampledFrom([]string{"r", "w", "rw"}).Draw(d.T, "access"))})
+		if d.some(2, "flagged") {
+			f.EndFlags = append(f.EndFlags, kind.FifoFlags{Name: name, Flags: d.flags("of an end", unix.O_APPEND, unix.O_NONBLOCK, unix.O_DIRECT, unix.O_NOATIME), Pos: d.pos()})
+		}
+	}
+	writes := func(e kind.FifoEnd) bool { return e.Access.Value != "r" }
+	f.Hup = schema.Bool{Value: !slices.ContainsFunc(f.Opens, writes) && d.some(2, "hup"), Pos: d.pos()}
+	return f
 }
 
 func (d *drawer) reg() *kind.Reg {

@@ -85,7 +85,7 @@ func Reference(t testing.TB, dir string, namespaces ...tasktree.Namespace) *task
 	if tree.HasNamespace(tasktree.NamespacePID) {
 		tree.Root.Children[0].PID = tasktree.Number{Value: 4711, Pos: at()}
 	}
-	moreFiles(tree, at)
+	moreFiles(t, tree, dir, at)
 	if problems := tree.Check(); len(problems) > 0 {
 		t.Fatal(problems)
 	}

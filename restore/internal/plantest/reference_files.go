@@ -1,7 +1,13 @@
 package plantest
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
@@ -10,7 +16,7 @@ import (
 
 // moreFiles adds open files that say all that their kinds can: each to a task alone, which
 // makes it if it can, and again to two tasks, for which the runner does.
-func moreFiles(tree *tasktree.Tree, at func() tasktree.Pos) {
+func moreFiles(t testing.TB, tree *tasktree.Tree, dir string, at func() tasktree.Pos) {
 	word := func(s string) tasktree.Text { return tasktree.Text{Value: s, Pos: at()} }
 	number := func(n int64) tasktree.Number { return tasktree.Number{Value: n, Pos: at()} }
 	yes := func() schema.Bool { return schema.Bool{Value: true, Pos: at()} }
@@ -39,5 +45,34 @@ func moreFiles(tree *tasktree.Tree, at func() tasktree.Pos) {
 	})
 	add("full", func() tasktree.Spec {
 		return &kind.Pipe{Content: word("x"), Front: number(4095), Capacity: number(4096), Owner: owner(), Mode: number(0o640)}
+	})
+	made := 0
+	fifo := func(ends ...string) *kind.Fifo {
+		made++
+		f := &kind.Fifo{Path: word(filepath.Join(dir, fmt.Sprintf("fifo%d", made))), Mode: number(0o600)}
+		for _, access := range ends {
+			f.Opens = append(f.Opens, kind.FifoEnd{Name: access, Access: word(access)})
+		}
+		return f
+	}
+	add("fifo", func() tasktree.Spec {
+		f := fifo("r", "w", "rw")
+		f.Content, f.Owner, f.Packet, f.Unlinked = word("abc"), owner(), yes(), yes()
+		f.EndFlags = []kind.FifoFlags{{Name: "r", Flags: kind.Flags{Bits: unix.O_NONBLOCK, Pos: at()}}}
+		return f
+	})
+	add("hup", func() tasktree.Spec {
+		f := fifo("r")
+		f.Content, f.Front, f.Hup, f.Capacity = word("abc"), number(5), yes(), number(8192)
+		return f
+	})
+	there := filepath.Join(dir, "there.fifo")
+	if err := unix.Mkfifo(there, 0o600); err != nil && !errors.Is(err, unix.EEXIST) {
+		t.Fatal(err)
+	}
+	add("there", func() tasktree.Spec {
+		f := fifo("r", "w")
+		f.Path.Value, f.Mode = there, tasktree.Number{}
+		return f
 	})
 }

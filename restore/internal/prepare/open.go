@@ -27,6 +27,8 @@ func (p paths) refuse(fd int, types recipe.FileTypes) opFailure {
 		return opFailure{reason: words.AFIFO}
 	case kind == unix.S_IFSOCK && types&recipe.TypeSocket != 0:
 		return opFailure{reason: words.ASocket}
+	case kind != unix.S_IFIFO && types&recipe.TypeNoFIFO != 0:
+		return opFailure{reason: words.NoFIFO}
 	}
 	return opFailure{}
 }

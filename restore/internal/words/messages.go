@@ -121,6 +121,7 @@ func Reason(p *plan.Plan, op *program.Op, note program.Note, errno int32, got in
 // Reasons that are common to tasks and the runner.
 const (
 	AFIFO      = "the path is a FIFO; opening it would block, or wake a process at its other end"
+	NoFIFO     = "the path is not a FIFO"
 	ASocket    = "the path is a socket, which open(2) cannot open"
 	MustCreate = "O_EXCL and content require that this entry creates the file"
 	Changed    = "the path was replaced by another file while it was being opened"
