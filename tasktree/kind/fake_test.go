@@ -26,7 +26,7 @@ type entry struct {
 // line gives the line of a key; items of a list stand in columns 2, 3 ...
 var line = map[string]int{
 	"path": 1, "flags": 2, "mode": 3, "offset": 4, "content": 5, "capacity": 6, "key": 7, "counter": 8, "semaphore": 9, "signals": 10,
-	"name": 11, "size": 12, "seals": 13, "hugetlb": 14, "owner": 15, "atime": 16, "mtime": 17, "file": 18, "packet": 19, "read": 20, "ends": 21, "unlinked": 22, "hup": 23,
+	"name": 11, "size": 12, "seals": 13, "hugetlb": 14, "owner": 15, "atime": 16, "mtime": 17, "file": 18, "packet": 19, "read": 20, "ends": 21, "unlinked": 22, "hup": 23, "links": 24,
 }
 
 func keyPos(key string) tasktree.Pos { return tasktree.Pos{Line: line[key], Col: 1} }
@@ -84,6 +84,13 @@ func (e *entry) Bool(key string, v *schema.Bool, _ schema.Help) {
 func (e *entry) Arg(key string, v *schema.Text, h schema.Help) { e.Text(key, v, h) }
 
 func (e *entry) Ref(key string, v *schema.Text, _ schema.Referent, h schema.Help) { e.Text(key, v, h) }
+
+// List takes texts.
+func (e *entry) List(key string, l schema.List, _ schema.Help) {
+	texts, _ := lookUp[[]string](e, key)
+	in := &inner{entry: e, key: key, texts: texts, items: len(texts)}
+	in.List(key, l, schema.Help{})
+}
 
 // Either takes an owner, or a content that is a text or has a piece at each offset.
 func (e *entry) Either(key string, either schema.Either) {
@@ -154,6 +161,8 @@ func (in *inner) Map(_ string, m schema.Map, _ schema.Help) {
 		m.Item(i, in)
 	}
 }
+
+func (in *inner) Text(_ string, v *schema.Text, h schema.Help) { in.Bytes("", v, h) }
 
 func (in *inner) Word(_ string, v *schema.Text, _ []string, h schema.Help) { in.Bytes("", v, h) }
 

@@ -84,7 +84,7 @@ func TestRanges(t *testing.T) {
 		kind string
 		want map[string][2]int64
 	}{
-		{"reg", map[string][2]int64{"offset": {0, math.MaxInt64}}},
+		{"reg", map[string][2]int64{"offset": {0, math.MaxInt64}, "size": {0, math.MaxInt64}}},
 		{"pipe", map[string][2]int64{"capacity": {1, 1 << 31}, "read": {0, 4095}}},
 		{"inherit", nil},
 	} {

@@ -158,7 +158,7 @@ func TestMadeIsRead(t *testing.T) {
 			equal bool
 		}{{kept | large, true}, {large, kept == 0}, {kept | large | unix.O_APPEND, f.Name == "O_APPEND"}} {
 			var got kind.Reg
-			got.Read(fakeLive{ends: []kind.LiveEnd{fakeEnd{link: link, mode: unix.S_IFREG, flags: c.flags}}})
+			got.Read(fakeLive{ends: []kind.LiveEnd{fakeEnd{link: link, mode: unix.S_IFREG, flags: c.flags, stat: unix.Statx_t{Mode: unix.S_IFREG | 0o644}}}})
 			got.Path.Value = "/x"
 			if diff := schema.Compare(said.Made(tree), &got); (len(diff) == 0) != c.equal {
 				t.Errorf("%s, flags %#o: %+v", f.Name, c.flags, diff)
@@ -207,6 +207,7 @@ func (f flagsOnly) Bytes(string, *schema.Text, schema.Help)  {}
 func (f flagsOnly) Int(string, *schema.Number, schema.Int)   {}
 func (f flagsOnly) Mode(string, *schema.Number, schema.Help) {}
 func (f flagsOnly) Bool(string, *schema.Bool, schema.Help)   {}
+func (f flagsOnly) List(string, schema.List, schema.Help)    {}
 func (f flagsOnly) Either(string, schema.Either)             {}
 
 func (f flagsOnly) Flags(key string, _ *schema.Flags, table []schema.Flag, _ schema.Help) {

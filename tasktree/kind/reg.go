@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -18,14 +19,23 @@ import (
 type Reg struct {
 	Path    tasktree.Text   // relative ones start at the folder of the description
 	Flags   Flags           // O_RDONLY if it names no access mode
-	Mode    tasktree.Number // permissions of a file that is made; Pos zero: 0644
+	Mode    tasktree.Number // permissions of a file that is made; Pos zero: 0644, of a folder 0755
 	Offset  tasktree.Number // position, bytes from the start
 	Content tasktree.Text   // what a file that is made holds, if it is said
+
+	// These are of a file that the restore makes and that is not there before.
+	Pieces       Pieces          // in place of Content
+	Size         tasktree.Number // bytes; not said: up to the end of what it holds
+	Owner        Owner
+	Atime, Mtime tasktree.Text
+	Unlinked     schema.Bool     // it has no path any more
+	Links        []tasktree.Text // other paths that it has
 }
 
 const (
 	refuseCloexec = "close-on-exec belongs to the descriptor: write {file: NAME, cloexec: true} under fds"
 	defaultMode   = 0o644
+	folderMode    = 0o755
 )
 
 // regFlags are the flags of open(2) that an open file description keeps or
@@ -61,9 +71,13 @@ func init() {
 		New:  func() tasktree.Spec { return &Reg{} },
 		Is:   isReg,
 		Doc: "What open(2) makes of a path: a regular file, a folder, a device, or with `O_PATH` a mere place in the file system. " +
+			"A file of which `size`, `owner`, `atime`, `mtime`, `unlinked`, `links` or a `content` with holes is said is made, and must not be there. " +
+			"Its content cannot be compared with a live one, since its server may be silent; its size, its times and the rest are. " +
 			"More about its flags: [the description](description.md#reg-regular-files-directories-devices-places).",
-		Rights:  "those that open(2) asks for; `O_NOATIME` is for the owner of the file, and with CAP_FOWNER.",
-		Example: "log: {type: reg, path: app.log, flags: [O_RDWR, O_APPEND, O_CREAT], mode: 0640, content: \"line 1\\n\"}\n",
+		Rights: "those that open(2) asks for; `O_NOATIME` is for the owner of the file, and with CAP_FOWNER. An `owner` other than oneself, or a group that one is not in, needs CAP_CHOWN.",
+		Example: "log: {type: reg, path: app.log, flags: [O_RDWR, O_APPEND, O_CREAT], mode: 0640, content: \"line 1\\n\"}\n" +
+			"gone: {type: reg, path: gone, flags: [O_RDWR], unlinked: true, size: 64KiB, content: {0: hello, 65532: tail}, mode: 0600, mtime: 2026-01-31T12:00:00Z}\n" +
+			"tmp: {type: reg, path: ., flags: [O_RDWR, O_TMPFILE], mode: 0640, content: hello}\n",
 	})
 }
 
@@ -74,12 +88,20 @@ func (r *Reg) Fields(f schema.Fields) {
 	})
 	f.Flags("flags", &r.Flags, regFlags, schema.Help{Doc: "list of the O_ names of open(2), the access mode among them", Default: "`[O_RDONLY]`"})
 	f.Mode("mode", &r.Mode, schema.Help{
-		Compare: schema.Ignore, Doc: "octal with a leading `0` or `0o`, or in quotes: permissions of a file that is made, exactly (no umask)", Default: "`0644`",
+		Doc: "octal with a leading `0` or `0o`, or in quotes: permissions of a file that is made, exactly (no umask)", Default: "`0644`, of a folder `0755`",
 	})
 	f.Int("offset", &r.Offset, schema.Int{Hi: math.MaxInt64, Unit: "bytes", Help: schema.Help{Moves: true, Doc: "bytes from the start", Default: "0"}})
-	f.Bytes("content", &r.Content, schema.Help{
-		Compare: schema.Ignore, Doc: "what a file that is made holds; it is an error if the file is there already",
+	r.fieldsOfContent(f)
+	f.Int("size", &r.Size, schema.Int{Hi: maxOffset, Unit: "bytes", Sized: true, Help: schema.Help{
+		Moves: true, Doc: "of a file that is made: bytes, or such as `64KiB`; what `content` leaves is a hole", Default: "up to the end of `content`",
+	}})
+	r.Owner.fields(f, "of a file that is made: a user, or `[user, group]`, by number")
+	f.Text("atime", &r.Atime, schema.Help{Moves: true, Doc: "of a file that is made: when it was last read, `2026-01-31T12:00:00Z`, or seconds since 1970, with a fraction", Default: "the moment of the restore"})
+	f.Text("mtime", &r.Mtime, schema.Help{Moves: true, Doc: "of a file that is made: when it was last written", Default: "the moment of the restore"})
+	f.Bool("unlinked", &r.Unlinked, schema.Help{
+		Compare: schema.Ignore, Doc: "`true`: the file, or with `O_DIRECTORY` the folder, is made, and its path removed when it is open", Default: "`false`",
 	})
+	f.List("links", regLinks{&r.Links}, schema.Help{Doc: "other paths of a file that is made", Default: "none"})
 }
 
 // Kind implements [tasktree.Spec].
@@ -91,7 +113,9 @@ func (*Reg) Ends() []string { return nil }
 func (r *Reg) has(bits int) bool { return r.Flags.Bits&bits == bits }
 
 // makes reports whether opening brings a file into being.
-func (r *Reg) makes() bool { return r.has(unix.O_CREAT) || r.has(unix.O_TMPFILE) }
+func (r *Reg) makes() bool {
+	return r.has(unix.O_CREAT) || r.has(unix.O_TMPFILE) || r.Unlinked.Value
+}
 
 func (r *Reg) writable() bool { return r.Flags.Bits&unix.O_ACCMODE != unix.O_RDONLY }
 
@@ -106,6 +130,10 @@ func (r *Reg) Check(t *tasktree.Tree, report func(tasktree.Problem)) {
 	r.checkFlags(report)
 	if r.Content.Said() && !r.makes() {
 		report(tasktree.Problem{Pos: r.Content.Pos, Path: "content", Msg: "content fills a file that the restore makes; add O_CREAT to flags, or drop content"})
+	}
+	r.checkMade(t, report)
+	if slices.Contains(zeroDevices, r.path(t)) && r.Offset.Value != 0 {
+		report(tasktree.Problem{Pos: r.Offset.Pos, Path: "offset", Msg: fmt.Sprintf("the position of %s is always 0; drop offset", r.path(t))})
 	}
 	if r.Offset.Value != 0 && r.has(unix.O_PATH) {
 		report(tasktree.Problem{Pos: r.Offset.Pos, Path: "offset", Msg: "a file opened with O_PATH has no offset"})
@@ -191,19 +219,21 @@ func (r *Reg) Traits(t *tasktree.Tree) tasktree.Traits {
 	return tasktree.Traits{
 		ByRunner: r.makes() || r.has(unix.O_TRUNC),
 		Path:     r.path(t),
-		Creates:  r.has(unix.O_CREAT),
+		Creates:  r.has(unix.O_CREAT) || r.Unlinked.Value,
 		Writes:   r.writable() && !r.has(unix.O_PATH),
 	}
 }
 
 // Make implements [tasktree.Spec].
 func (r *Reg) Make(t *tasktree.Tree, m recipe.Maker) []recipe.Ref {
+	if r.detailed() {
+		return []recipe.Ref{r.makeDetailed(t, m)}
+	}
 	mode := uint32(defaultMode)
 	if r.Mode.Said() {
 		mode = uint32(r.Mode.Value)
 	}
-	must := r.has(unix.O_EXCL) || r.Content.Said()
-	fresh := r.has(unix.O_TMPFILE) || r.has(unix.O_CREAT) && must // nobody else has made it
+	must, fresh := r.has(unix.O_EXCL) || r.Content.Said(), r.fresh()
 	flags := r.Flags.Bits &^ (unix.O_CREAT | unix.O_TRUNC)
 	m.At(r.Path.Pos)
 	f := m.Open(recipe.Open{
@@ -214,23 +244,7 @@ func (r *Reg) Make(t *tasktree.Tree, m recipe.Maker) []recipe.Ref {
 	if r.has(unix.O_PATH) {
 		return []recipe.Ref{f}
 	}
-	if r.has(unix.O_ASYNC) { // open(2) ignores it
-		m.At(r.Flags.Pos)
-		const settable = unix.O_APPEND | unix.O_ASYNC | unix.O_DIRECT | unix.O_NOATIME | unix.O_NONBLOCK
-		m.Call(recipe.Call{
-			Name: "fcntl(F_SETFL)", Nr: unix.SYS_FCNTL, Effect: recipe.Nothing,
-			Args: []recipe.Arg{recipe.FD(f), recipe.Int(unix.F_SETFL), recipe.Int(int64(flags & settable))},
-		})
-	}
-	if r.Offset.Value != 0 {
-		m.At(r.Offset.Pos)
-		m.Call(recipe.Call{
-			Name: "lseek", Nr: unix.SYS_LSEEK, Effect: recipe.Nothing,
-			Args: []recipe.Arg{recipe.FD(f), recipe.Int(r.Offset.Value), recipe.Int(unix.SEEK_SET)},
-			Want: r.Offset.Value, HasWant: true, Short: "the file has another offset",
-			Hints: []recipe.Hint{{Errno: int(unix.ESPIPE), Text: "this file has no offset"}},
-		})
-	}
+	r.setPosition(m, f)
 	return []recipe.Ref{f}
 }
 
@@ -245,6 +259,14 @@ func (r *Reg) Reopens(t *tasktree.Tree) string {
 
 // Anonymous implements [reopened].
 func (*Reg) Anonymous() bool { return false }
+
+// setPosition gives an open file what open(2) does not.
+func (r *Reg) setPosition(m recipe.Maker, f recipe.Ref) {
+	if r.has(unix.O_ASYNC) { // open(2) ignores it
+		setFlags(m, f, r.Flags, 0)
+	}
+	setOffset(m, f, r.Offset)
+}
 
 // isReg reports whether open(2) has made an open file of a path. Memory files have
 // links that look like paths, and no path.
@@ -271,9 +293,13 @@ func (r *Reg) Hint() string { return path.Base(strings.TrimSuffix(r.Path.Value, 
 func (r *Reg) Made(t *tasktree.Tree) tasktree.Spec {
 	made := *r
 	made.Path.Value = r.path(t)
+	if r.Unlinked.Value {
+		made.Path.Value += deleted
+	}
 	const once = unix.O_CREAT | unix.O_EXCL | unix.O_NOCTTY | unix.O_TRUNC // open(2) forgets them
 	made.Flags = Flags{Bits: r.Flags.Bits &^ once, Pos: r.Flags.Pos, Set: true}
 	made.Offset.Set = !r.has(unix.O_APPEND)
+	r.madeInode(&made)
 	return &made
 }
 
@@ -287,5 +313,6 @@ func (r *Reg) Read(l Live) []Unseen {
 		r.Path.Value = path.Dir(e.Link())
 	}
 	r.Offset = tasktree.Number{Value: e.Offset(), Set: true}
+	r.readInode(e)
 	return nil
 }

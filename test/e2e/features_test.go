@@ -66,6 +66,12 @@ files: {f: {type: fifo, path: f, ends: {in: r, out: w}, content: "abc\n"}, out: 
 tasks: [{name: a, fds: {1: out, 3: f.in, 4: f.out}, run: [sh, -c, 'echo more >&4; exec 4>&-; cat <&3']}]`,
 		prints: "abc\nmore\n",
 	},
+	{
+		name: "reg: unlinked, with a hole", kind: "reg", runs: `
+files: {g: {type: reg, path: gone, unlinked: true, size: 10, content: {8: x}, offset: 8}, out: {type: inherit, key: stdout}}
+tasks: [{name: a, fds: {1: out, 3: g}, run: [sh, -c, 'tr "\\0" . <&3; cat /proc/self/fd/3 | tr "\\0" .']}]`,
+		prints: "x.........x.",
+	},
 	{name: "pipe: shared by held tasks", kind: "pipe", held: `
 files: {p: {type: pipe, flags: {r: [O_NONBLOCK], w: [O_NONBLOCK]}}}
 tasks: [{name: a, fds: {0: p.r}, children: [{name: b, fds: {0: p.w, 1: p.r}}]}]`},

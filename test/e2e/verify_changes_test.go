@@ -119,7 +119,7 @@ var descriptionChanges = []struct {
 		return &f.line
 	}},
 	{"path", func(t *rapid.T, tree *randomTree) *int {
-		f := tree.pickFile(t, func(f *randomFile) bool { return f.kind == "reg" && f.path != "empty" })
+		f := tree.pickFile(t, func(f *randomFile) bool { return f.kind == "reg" && f.path != "empty" && !f.unlinked })
 		if f == nil {
 			return nil
 		}

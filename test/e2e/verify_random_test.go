@@ -159,6 +159,7 @@ type randomFile struct {
 	content    string // of a pipe
 	capacity   int    // 0: not said
 	nonblock   bool   // the read end of a pipe
+	unlinked   bool
 	packet     bool   // content is a packet
 	owner      int    // -1: not said
 	mode       string // "": not said
@@ -373,6 +374,9 @@ func (f *randomFile) render() string {
 	if f.offset >= 0 {
 		s += fmt.Sprintf(", offset: %d", f.offset)
 	}
+	if f.unlinked {
+		s += ", unlinked: true, size: 8KiB, content: {5000: x}, owner: 1000, mode: 0600, mtime: 1769860800.5"
+	}
 	return s
 }
 
@@ -439,12 +443,13 @@ func (r *randomTrees) drawFile(t *rapid.T, i int) *randomFile {
 		{"link", false, [][]string{{"O_PATH", "O_NOFOLLOW"}}},
 		{".", false, [][]string{{"O_DIRECTORY"}, {"O_RDONLY"}, {"O_PATH", "O_DIRECTORY"}}},
 		{"way", true, [][]string{{"O_RDWR", "O_TMPFILE"}}},
+		{fmt.Sprintf("gone%d", i), true, [][]string{{"O_RDWR"}, {"O_RDONLY"}, {"O_WRONLY", "O_APPEND"}}},
 		{"cut", true, [][]string{{"O_RDWR", "O_CREAT", "O_TRUNC"}}},
 		{"/dev/null", false, [][]string{{"O_RDWR"}, {"O_WRONLY"}}},
 		{"/dev/zero", false, [][]string{{"O_RDONLY"}}},
 		{"/proc/version", false, [][]string{{"O_RDONLY"}}},
 	}).Draw(t, "file")
-	f.path, f.seekable = c.path, c.seekable
+	f.path, f.seekable, f.unlinked = c.path, c.seekable, strings.HasPrefix(c.path, "gone")
 	f.flags = slices.Clone(rapid.SampledFrom(c.flags).Draw(t, "flags"))
 	if f.seekable && rapid.Bool().Draw(t, "seek") {
 		f.offset = rapid.IntRange(0, 200_000).Draw(t, "offset")

@@ -268,10 +268,40 @@ func (d *drawer) reg() *kind.Reg {
 	if writable && d.some(4, "O_TRUNC") {
 		r.Flags.Bits |= unix.O_TRUNC
 	}
-	if d.some(3, "at an offset") {
+	d.inode(r)
+	if !strings.HasPrefix(r.Path.Value, "/dev/") && d.some(3, "at an offset") {
 		r.Offset = tasktree.Number{Value: rapid.Int64Range(0, 1<<62).Draw(d.T, "offset"), Pos: d.pos()}
 	}
 	return r
+}
+
+// inode says more of a file that is made.
+func (d *drawer) inode(r *kind.Reg) {
+	if r.Flags.Bits&unix.O_PATH != 0 || !d.some(3, "inode") {
+		return
+	}
+	tmpfile := r.Flags.Bits&unix.O_TMPFILE == unix.O_TMPFILE
+	if !tmpfile && d.some(2, "unlinked") {
+		d.line++
+		r.Path = d.text(fmt.Sprintf("/srv/gone%d", d.line)) // each is another file
+		r.Unlinked = schema.Bool{Value: true, Pos: d.pos()}
+	}
+	if !tmpfile && !r.Unlinked.Value && r.Flags.Bits&unix.O_CREAT == 0 {
+		return
+	}
+	r.Owner = d.owner()
+	if r.Content.Value != "" && d.some(2, "in pieces") {
+		r.Content, r.Pieces = tasktree.Text{}, kind.Pieces{{Offset: 5000, Data: d.text("b")}, {Offset: 1, Data: d.text("a")}}
+	}
+	if d.some(2, "sized") {
+		r.Size = d.number("size", 6000, 1<<40)
+	}
+	if d.some(2, "timed") {
+		r.Mtime = d.text("1769860800.123456789")
+	}
+	if !tmpfile && d.some(3, "linked") {
+		r.Links = append(r.Links, d.text("/srv/link"))
+	}
 }
 
 func (d *drawer) task(i, highest int) *tasktree.Task {

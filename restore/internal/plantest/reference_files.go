@@ -75,4 +75,30 @@ func moreFiles(t testing.TB, tree *tasktree.Tree, dir string, at func() tasktree
 		f.Path.Value, f.Mode = there, tasktree.Number{}
 		return f
 	})
+	regs := 0
+	reg := func(bits int) *kind.Reg {
+		regs++
+		return &kind.Reg{Path: word(filepath.Join(dir, fmt.Sprintf("reg%d", regs))), Flags: kind.Flags{Bits: bits, Pos: at()}, Owner: owner(), Mode: number(0o640)}
+	}
+	add("gone", func() tasktree.Spec {
+		r := reg(unix.O_RDONLY)
+		r.Unlinked, r.Size, r.Pieces = yes(), number(10000), kind.Pieces{{Offset: 1, Data: word("a")}, {Offset: 5000, Data: word("b")}}
+		r.Atime, r.Mtime, r.Offset = word("1.5"), word("2.5"), number(3)
+		return r
+	})
+	add("linked", func() tasktree.Spec {
+		r := reg(unix.O_RDWR | unix.O_CREAT)
+		r.Content, r.Links = word("abc"), []tasktree.Text{word(r.Path.Value + ".link")}
+		return r
+	})
+	add("nameless", func() tasktree.Spec {
+		r := reg(unix.O_RDWR | unix.O_TMPFILE)
+		r.Path.Value, r.Content = dir, word("abc")
+		return r
+	})
+	add("folder", func() tasktree.Spec {
+		r := reg(unix.O_DIRECTORY)
+		r.Unlinked = yes()
+		return r
+	})
 }

@@ -123,7 +123,7 @@ const (
 	AFIFO      = "the path is a FIFO; opening it would block, or wake a process at its other end"
 	NoFIFO     = "the path is not a FIFO"
 	ASocket    = "the path is a socket, which open(2) cannot open"
-	MustCreate = "O_EXCL and content require that this entry creates the file"
+	MustCreate = "O_EXCL, content and the other keys of a file that the restore makes require that nothing is at the path"
 	Changed    = "the path was replaced by another file while it was being opened"
 )
 
