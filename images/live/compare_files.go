@@ -305,8 +305,8 @@ func (c *comparison) end(f *tasktree.OpenFile, ends kind.EndWise, i int, live *c
 		return
 	}
 	whole, of := i == c.wholeEnd(f, ends), *live.entry
-	if !whole {
-		of.spec = of.spec.(kind.EndWise).OfEnd()
+	if own, ok := of.spec.(kind.EndWise); ok && !whole {
+		of.spec = own.OfEnd()
 	}
 	c.values(f, ends.MadeEnd(c.tree, i, whole), &of, []*class{live}, at)
 }

@@ -11,13 +11,14 @@ import (
 
 	"regrow/internal/proc"
 	"regrow/tasktree"
+	"regrow/tasktree/kind"
 )
 
 // Options say what to read. The zero value reads everything but environments.
 type Options struct {
 	// Wants reports whether anybody asks for a key of a kind of open file ("pipe",
 	// "content"), or of a task ("task", "env"). nil: every key but env, which may
-	// hold secrets.
+	// hold secrets, and those that a description has only of what is made.
 	Wants func(of, key string) bool
 
 	// Own are descriptors of this process, by any names: for each it is found which
@@ -28,7 +29,7 @@ type Options struct {
 
 func (o *Options) wants(of, key string) bool {
 	if o.Wants == nil {
-		return of != ofTask || key != "env"
+		return (of != ofTask || key != "env") && !kind.OnlyMade(of, key)
 	}
 	return o.Wants(of, key)
 }

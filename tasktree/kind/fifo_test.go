@@ -81,7 +81,8 @@ func TestFifoMake(t *testing.T) {
 			values{"path": "f", "ends": []string{"rw"}, "packet": true, "unlinked": true, "content": []string{"a"}, "owner": []int{5, 6}},
 			[]any{
 				path, mknod, undone("/dir/f"), look, again(unix.O_WRONLY), size, keyPos("packet"), setFlagsCall(reader+1, unix.O_DIRECT|unix.O_NONBLOCK),
-				tasktree.Pos{Line: line["content"], Col: 2}, write("a"), closes(reader + 1), item(0), again(unix.O_RDWR),
+				tasktree.Pos{Line: line["content"], Col: 2},
+				write("a"), closes(reader + 1), item(0), again(unix.O_RDWR),
 				keyPos("unlinked"), call("unlinkat", unix.SYS_UNLINKAT, recipe.Nothing, recipe.Arg{Int: unix.AT_FDCWD}, zero("/dir/f"), recipe.Arg{}),
 				closes(reader),
 				keyPos("owner"), call("fchown", unix.SYS_FCHOWN, recipe.Nothing, fd(reader+2), recipe.Arg{Int: 5}, recipe.Arg{Int: 6}), path, mode(reader+2, 0o644),
@@ -106,7 +107,8 @@ func TestReadFifo(t *testing.T) {
 	testRead(t, []readCase{
 		{
 			"a reader", &kind.Fifo{}, end,
-			[]string{`path "/x/f (deleted)"`, `ends.r "r"`, "capacity 8192", `content ""`, "read 0", "owner[0] 5", "owner[1] 6", "mode 0640", "hup true", "flags.r [O_NONBLOCK]"}, nil,
+			[]string{`path "/x/f (deleted)"`, `ends.r "r"`, "capacity 8192", `content ""`, "read 0", "owner[0] 5", "owner[1] 6", "mode 0640", "hup true", "flags.r [O_NONBLOCK]"},
+			nil,
 		},
 		{
 			"a writer", &kind.Fifo{}, writes, whole("w", "flags.w [O_DIRECT]", "capacity 8192", "packet true"),

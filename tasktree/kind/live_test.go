@@ -80,7 +80,7 @@ func (e fakeEnd) Waiting() (int, error) { return e.waiting, e.err }
 
 func (e fakeEnd) Tee() ([][]byte, bool, error) {
 	var pieces [][]byte
-	for _, piece := range strings.Split(e.content, "|") {
+	for piece := range strings.SplitSeq(e.content, "|") {
 		pieces = append(pieces, []byte(piece))
 	}
 	return pieces, !e.part, nil

@@ -131,7 +131,7 @@ func (r *Reg) Check(t *tasktree.Tree, report func(tasktree.Problem)) {
 	if r.Content.Said() && !r.makes() {
 		report(tasktree.Problem{Pos: r.Content.Pos, Path: "content", Msg: "content fills a file that the restore makes; add O_CREAT to flags, or drop content"})
 	}
-	r.checkMade(t, report)
+	madeReg{r}.checkMade(t, report)
 	if slices.Contains(zeroDevices, r.path(t)) && r.Offset.Value != 0 {
 		report(tasktree.Problem{Pos: r.Offset.Pos, Path: "offset", Msg: fmt.Sprintf("the position of %s is always 0; drop offset", r.path(t))})
 	}
@@ -227,7 +227,7 @@ func (r *Reg) Traits(t *tasktree.Tree) tasktree.Traits {
 // Make implements [tasktree.Spec].
 func (r *Reg) Make(t *tasktree.Tree, m recipe.Maker) []recipe.Ref {
 	if r.detailed() {
-		return []recipe.Ref{r.makeDetailed(t, m)}
+		return []recipe.Ref{madeReg{r}.makeDetailed(t, m)}
 	}
 	mode := uint32(defaultMode)
 	if r.Mode.Said() {
@@ -244,7 +244,7 @@ func (r *Reg) Make(t *tasktree.Tree, m recipe.Maker) []recipe.Ref {
 	if r.has(unix.O_PATH) {
 		return []recipe.Ref{f}
 	}
-	r.setPosition(m, f)
+	madeReg{r}.setPosition(m, f)
 	return []recipe.Ref{f}
 }
 
@@ -261,7 +261,7 @@ func (r *Reg) Reopens(t *tasktree.Tree) string {
 func (*Reg) Anonymous() bool { return false }
 
 // setPosition gives an open file what open(2) does not.
-func (r *Reg) setPosition(m recipe.Maker, f recipe.Ref) {
+func (r madeReg) setPosition(m recipe.Maker, f recipe.Ref) {
 	if r.has(unix.O_ASYNC) { // open(2) ignores it
 		setFlags(m, f, r.Flags, 0)
 	}
@@ -299,7 +299,7 @@ func (r *Reg) Made(t *tasktree.Tree) tasktree.Spec {
 	const once = unix.O_CREAT | unix.O_EXCL | unix.O_NOCTTY | unix.O_TRUNC // open(2) forgets them
 	made.Flags = Flags{Bits: r.Flags.Bits &^ once, Pos: r.Flags.Pos, Set: true}
 	made.Offset.Set = !r.has(unix.O_APPEND)
-	r.madeInode(&made)
+	madeReg{r}.madeInode(&made)
 	return &made
 }
 
@@ -313,6 +313,6 @@ func (r *Reg) Read(l Live) []Unseen {
 		r.Path.Value = path.Dir(e.Link())
 	}
 	r.Offset = tasktree.Number{Value: e.Offset(), Set: true}
-	r.readInode(e)
+	madeReg{r}.readInode(l)
 	return nil
 }

@@ -80,8 +80,11 @@ func (r *Reg) permissions() tasktree.Number {
 	return mode
 }
 
+// madeReg is a file, as far as the restore makes it.
+type madeReg struct{ *Reg }
+
 // checkMade applies the rules of a file that is made.
-func (r *Reg) checkMade(t *tasktree.Tree, report func(tasktree.Problem)) {
+func (r madeReg) checkMade(t *tasktree.Tree, report func(tasktree.Problem)) {
 	bad := func(pos tasktree.Pos, path, format string, args ...any) {
 		report(tasktree.Problem{Pos: pos, Path: path, Msg: fmt.Sprintf(format, args...)})
 	}
@@ -146,10 +149,10 @@ func placeOf[T Piece | tasktree.Text](all []T) (pos tasktree.Pos) {
 
 // checkTwice refuses a second unlinked file of one path: there would be two, where one
 // with two open files is meant.
-func (r *Reg) checkTwice(t *tasktree.Tree, bad func(pos tasktree.Pos, path, format string, args ...any)) {
+func (r madeReg) checkTwice(t *tasktree.Tree, bad func(pos tasktree.Pos, path, format string, args ...any)) {
 	for _, f := range t.Files {
 		other, ok := f.Spec.(*Reg)
-		if other == r {
+		if other == r.Reg {
 			return
 		}
 		if ok && other.Unlinked.Value && path.Clean(other.path(t)) == path.Clean(r.path(t)) {
@@ -161,7 +164,7 @@ func (r *Reg) checkTwice(t *tasktree.Tree, bad func(pos tasktree.Pos, path, form
 
 // makeDetailed makes a file that must not be there, up to its paths. Who opens it again
 // does so before its permissions are set, which may forbid that.
-func (r *Reg) makeDetailed(t *tasktree.Tree, m recipe.Maker) recipe.Ref {
+func (r madeReg) makeDetailed(t *tasktree.Tree, m recipe.Maker) recipe.Ref {
 	m.At(r.Path.Pos)
 	where := r.path(t)
 	flags := r.Flags.Bits &^ (unix.O_CREAT | unix.O_TRUNC)
@@ -199,7 +202,7 @@ func (r *Reg) makeDetailed(t *tasktree.Tree, m recipe.Maker) recipe.Ref {
 
 // fill gives the file its size and its content. An open file that cannot write at an
 // offset gets one beside it that can.
-func (r *Reg) fill(m recipe.Maker, f recipe.Ref) {
+func (r madeReg) fill(m recipe.Maker, f recipe.Ref) {
 	all := r.pieces().sorted()
 	if len(all) == 0 && r.Size.Value == 0 {
 		return
@@ -243,7 +246,7 @@ func (r *Reg) Shape(_ *tasktree.Tree, m recipe.Maker) {
 
 // madeInode fills in what is read of the inode of a file that was made. Of one that may
 // have been there nothing is known.
-func (r *Reg) madeInode(made *Reg) {
+func (r madeReg) madeInode(made *Reg) {
 	made.Content, made.Pieces, made.Links, made.Owner.Any = tasktree.Text{}, nil, nil, true
 	made.Atime, made.Mtime = madeMoment(r.Atime), madeMoment(r.Mtime)
 	made.Mode, made.Size = tasktree.Number{}, tasktree.Number{}
@@ -259,9 +262,19 @@ func (r *Reg) madeInode(made *Reg) {
 	}
 }
 
+// inodeKeys are keys that a description has of a file that is made. A look which is not
+// asked for them leaves them out: its description is of a file that is there.
+var inodeKeys = []string{"mode", "size", "owner", "atime", "mtime"}
+
+// OnlyMade reports whether a description has a key of a kind only of what is made.
+func OnlyMade(kind, key string) bool { return kind == "reg" && slices.Contains(inodeKeys, key) }
+
 // readInode reads what the kernel has of the inode, without asking a file's server.
-func (r *Reg) readInode(e LiveEnd) {
-	stat := e.Stat()
+func (r madeReg) readInode(l Live) {
+	if !slices.ContainsFunc(inodeKeys, l.Wants) {
+		return
+	}
+	stat := l.Ends()[0].Stat()
 	number := func(n uint64) tasktree.Number {
 		return tasktree.Number{Value: int64(min(n, math.MaxInt64)), Set: true}
 	}

@@ -36,15 +36,19 @@ func TestFifo(t *testing.T) {
 		deleted bool
 	}{
 		{keys: "ends: [r, w], mode: 0600", ends: "r w", flags: []int{unix.O_RDONLY, unix.O_WRONLY}, mode: 0o600},
-		{keys: "ends: {in: r, in2: r, out: w, both: rw}, content: abc, flags: {in2: [O_NONBLOCK], both: [O_APPEND]}", ends: "in in2 out both",
-			flags: []int{unix.O_RDONLY, unix.O_RDONLY | unix.O_NONBLOCK, unix.O_WRONLY, unix.O_RDWR | unix.O_APPEND}, waits: []string{"abc"}, mode: 0o644},
+		{
+			keys: "ends: {in: r, in2: r, out: w, both: rw}, content: abc, flags: {in2: [O_NONBLOCK], both: [O_APPEND]}", ends: "in in2 out both",
+			flags: []int{unix.O_RDONLY, unix.O_RDONLY | unix.O_NONBLOCK, unix.O_WRONLY, unix.O_RDWR | unix.O_APPEND}, waits: []string{"abc"}, mode: 0o644,
+		},
 		{keys: "ends: [r, w], mode: 0600", ends: "r", flags: []int{unix.O_RDONLY}, mode: 0o600, hup: true}, // w is closed at release
 		{keys: "ends: r, mode: 0600", ends: "r", flags: []int{unix.O_RDONLY}, mode: 0o600},
 		{keys: "ends: r, mode: 0600, hup: true", ends: "r", flags: []int{unix.O_RDONLY}, mode: 0o600, hup: true},
 		{keys: "ends: r, content: abc", ends: "r", flags: []int{unix.O_RDONLY}, waits: []string{"abc"}, mode: 0o644},
 		{keys: "ends: r, content: abc, hup: true", ends: "r", flags: []int{unix.O_RDONLY}, waits: []string{"abc"}, mode: 0o644, hup: true},
-		{keys: "ends: [rw], packet: true, content: [p1, p22], unlinked: true, owner: 1000, mode: 0", ends: "rw", flags: []int{unix.O_RDWR | unix.O_DIRECT},
-			waits: []string{"p1", "p22"}, owner: 1000, deleted: true},
+		{
+			keys: "ends: [rw], packet: true, content: [p1, p22], unlinked: true, owner: 1000, mode: 0", ends: "rw", flags: []int{unix.O_RDWR | unix.O_DIRECT},
+			waits: []string{"p1", "p22"}, owner: 1000, deleted: true,
+		},
 	} {
 		for _, second := range []string{"", "shared"} {
 			t.Run(c.keys+second, func(t *testing.T) {

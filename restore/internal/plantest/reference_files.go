@@ -80,7 +80,7 @@ func moreFiles(t testing.TB, tree *tasktree.Tree, dir string, at func() tasktree
 		regs++
 		return &kind.Reg{Path: word(filepath.Join(dir, fmt.Sprintf("reg%d", regs))), Flags: kind.Flags{Bits: bits, Pos: at()}, Owner: owner(), Mode: number(0o640)}
 	}
-	add("gone", func() tasktree.Spec {
+	add("unlinked", func() tasktree.Spec {
 		r := reg(unix.O_RDONLY)
 		r.Unlinked, r.Size, r.Pieces = yes(), number(10000), kind.Pieces{{Offset: 1, Data: word("a")}, {Offset: 5000, Data: word("b")}}
 		r.Atime, r.Mtime, r.Offset = word("1.5"), word("2.5"), number(3)

@@ -120,7 +120,7 @@ func Reason(p *plan.Plan, op *program.Op, note program.Note, errno int32, got in
 
 // Reasons that are common to tasks and the runner.
 const (
-	AFIFO      = "the path is a FIFO; opening it would block, or wake a process at its other end"
+	AFIFO      = "the path is a FIFO; opening it would block, or wake a process at its other end; write type: fifo"
 	NoFIFO     = "the path is not a FIFO"
 	ASocket    = "the path is a socket, which open(2) cannot open"
 	MustCreate = "O_EXCL, content and the other keys of a file that the restore makes require that nothing is at the path"
