@@ -76,3 +76,8 @@ func StoreNumber(p *plan.Plan) int {
 	}
 	return best
 }
+
+// OverFlat reports whether the store has more messages than one socket should.
+func OverFlat(p *plan.Plan) bool {
+	return p.Options.Strategy == plan.StrategyFDStore && !p.Options.Naive && p.Layout == fdstore.Flat && p.Options.Layout == 0 && len(p.Messages) > FlatMessages
+}

@@ -1,6 +1,9 @@
 package plan
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // Extras finds equal extras of a plan. The zero value knows none.
 type Extras struct {
@@ -33,4 +36,18 @@ func (x *Extras) Index(p *Plan, e Extra) int32 {
 		p.Extras = append(p.Extras, e)
 	}
 	return id
+}
+
+// ownUses are the uses of most calls, which have one open file, as argument 0.
+var ownUses = [...][]Use{
+	{{Arg: 0, What: FileEnd{File: OwnFile, End: 0}}},
+	{{Arg: 0, What: FileEnd{File: OwnFile, End: 1}}},
+}
+
+// OwnUse adds an argument that is an end of the recipe's own file.
+func OwnUse(uses []Use, arg, end int) []Use {
+	if uses == nil && arg == 0 && end < len(ownUses) {
+		return ownUses[end]
+	}
+	return append(slices.Clip(uses), Use{Arg: arg, What: FileEnd{File: OwnFile, End: int32(end)}})
 }

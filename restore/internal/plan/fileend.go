@@ -92,3 +92,21 @@ type Extra struct {
 	Path  string // that the call opens
 	Uses  []Use
 }
+
+// LearnedNumbers returns the learned numbers by open file and key, nil if there are none.
+// memory is the arena at base.
+func (p *Plan) LearnedNumbers(base uint64, memory []byte) map[string]map[string]uint64 {
+	if len(p.Learned) == 0 {
+		return nil
+	}
+	numbers := map[string]map[string]uint64{}
+	for i := range p.Learned {
+		n := &p.Learned[i]
+		name := p.Tree.Files[n.File].Name
+		if numbers[name] == nil {
+			numbers[name] = map[string]uint64{}
+		}
+		numbers[name][n.Key] = n.Number(base, memory)
+	}
+	return numbers
+}

@@ -1,7 +1,10 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
+
+	"golang.org/x/sys/unix"
 
 	"regrow/restore/internal/program"
 )
@@ -50,4 +53,16 @@ func (p *Plan) CheckArena() error {
 		return fmt.Errorf("restore: %d bytes of code: there is room for %d", len(p.Options.Code), program.CodeSize)
 	}
 	return nil
+}
+
+// NoRoom is the error of an arena that could not be mapped. inTheWay says which memory of
+// this process overlaps it.
+func (p *Plan) NoRoom(err error, inTheWay func(base uint64, size int, code bool) string) error {
+	if p.Options.Base == 0 || !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("restore: memory for the plan: %w", err)
+	}
+	return &HostError{Source: p.Tree.Source, Lacks: []Lack{{
+		Pos: p.Tree.Root.Pos, Err: err,
+		Msg: inTheWay(p.Arena.Base, p.ArenaSize(), len(p.Options.Code) > 0) + "; plan another base",
+	}}}
 }

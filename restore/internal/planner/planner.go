@@ -33,7 +33,7 @@ func New(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, error) {
 	}
 	first, err := newPlan(t, host, o)
 	_, refused := errors.AsType[*plan.RefusedError](err)
-	over := err == nil && (limits.OverInFlight(first) || overFlat(first))
+	over := err == nil && (limits.OverInFlight(first) || assign.OverFlat(first))
 	if !assign.Repeats(o) || !refused && !over {
 		return first, err
 	}
@@ -41,7 +41,7 @@ func New(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, error) {
 	// needs for a while, and more room in the store.
 	o.Once = true
 	once, onceErr := newPlan(t, host, o)
-	if err == nil && (onceErr != nil || overFlat(first) == overFlat(once) && first.InFlight() <= once.InFlight()) {
+	if err == nil && (onceErr != nil || assign.OverFlat(first) == assign.OverFlat(once) && first.InFlight() <= once.InFlight()) {
 		return first, nil
 	}
 	return once, onceErr
@@ -67,11 +67,6 @@ func Once(p *plan.Plan) *plan.Plan {
 		return nil
 	}
 	return once
-}
-
-// overFlat reports whether the store has more messages than one socket should.
-func overFlat(p *plan.Plan) bool {
-	return p.Options.Strategy == plan.StrategyFDStore && !p.Options.Naive && p.Layout == fdstore.Flat && p.Options.Layout == 0 && len(p.Messages) > assign.FlatMessages
 }
 
 // planner carries what NewPlan needs while it works.

@@ -2,8 +2,6 @@ package planner
 
 import (
 	"encoding/binary"
-	"maps"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -101,7 +99,7 @@ func (w *writer) recipe(kind program.OpKind, c recipe.Call, setRef func(op *prog
 		case recipe.ArgData:
 			op.Args[i] = w.pl.plan.Arena.Bytes(a.Data)
 		case recipe.ArgFD:
-			uses = used(uses, i, setRef(op, i, a.Ref))
+			uses = plan.OwnUse(uses, i, setRef(op, i, a.Ref))
 		case recipe.ArgPair:
 			op.Args[i] = w.pl.plan.Arena.Private() + program.PrivPair
 		case recipe.ArgCell:
@@ -113,7 +111,7 @@ func (w *writer) recipe(kind program.OpKind, c recipe.Call, setRef func(op *prog
 			op.Args[i] = structs[i]
 		case recipe.ArgDescriptor:
 			op.Args[i] = uint64(a.Int)
-			uses = used(uses, i, w.end)
+			uses = plan.OwnUse(uses, i, w.end)
 		case recipe.ArgTask:
 			op.Args[i] = w.pid(a.Task)
 			op.SetMode(i, program.ModeLoad32)
@@ -127,20 +125,6 @@ func (w *writer) recipe(kind program.OpKind, c recipe.Call, setRef func(op *prog
 	return op
 }
 
-// ownUse has the uses of most calls, which have one open file, as argument 0.
-var ownUse = [...][]plan.Use{
-	{{Arg: 0, What: plan.FileEnd{File: plan.OwnFile, End: 0}}},
-	{{Arg: 0, What: plan.FileEnd{File: plan.OwnFile, End: 1}}},
-}
-
-// used adds an argument that is an end of the recipe's own file.
-func used(uses []plan.Use, arg, end int) []plan.Use {
-	if uses == nil && arg == 0 && end < len(ownUse) {
-		return ownUse[end]
-	}
-	return append(slices.Clip(uses), plan.Use{Arg: arg, What: plan.FileEnd{File: plan.OwnFile, End: int32(end)}})
-}
-
 // structs puts the structs among the arguments of a call into the arena, and gives
 // their addresses, by argument. What is known only when the call is made is stored
 // there by ops of its own, before.
@@ -149,27 +133,10 @@ func (w *writer) structs(args []recipe.Arg, setRef func(op *program.Op, i int, r
 		if a.Kind != recipe.ArgStruct {
 			continue
 		}
-		var data []byte
-		stored := map[int]recipe.Arg{} // by offset
-		for _, part := range a.Parts {
-			switch part.Kind {
-			case recipe.ArgInt:
-				data = binary.NativeEndian.AppendUint64(data, uint64(part.Int))
-			case recipe.ArgData:
-				data = append(data, part.Data...)
-			case recipe.ArgOut:
-				data = binary.NativeEndian.AppendUint64(data, uint64(part.Cell))
-			case recipe.ArgFD, recipe.ArgCell, recipe.ArgTask:
-				stored[len(data)] = part
-				data = append(data, 0, 0, 0, 0)
-			default:
-				panic("restore: bug: a struct has no part of this kind")
-			}
-		}
+		data, later := recipe.Pack(a.Parts)
 		at[i] = w.pl.plan.Arena.Once(data)
-		for _, offset := range slices.Sorted(maps.Keys(stored)) {
-			part := stored[offset]
-			op := w.add(program.OpStore, 0, at[i]+uint64(offset))
+		for _, part := range later {
+			op := w.add(program.OpStore, 0, at[i]+uint64(part.Offset))
 			switch part.Kind {
 			case recipe.ArgFD:
 				setRef(op, 0, part.Ref)

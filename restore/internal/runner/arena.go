@@ -33,7 +33,7 @@ func (l *loaded) load(rebase func(p *plan.Plan) (*plan.Plan, error)) error {
 			break
 		}
 		if !errors.Is(err, unix.EEXIST) || o.Base != 0 || o.Place >= program.BaseTries-1 {
-			return l.noRoom(err)
+			return l.plan.NoRoom(err, memory.InTheWay)
 		}
 		if l.plan, err = rebase(l.plan); err != nil {
 			return err
@@ -80,17 +80,6 @@ func (l *loaded) placeHead() {
 	h.Records = l.plan.Arena.Record(0)
 	h.Private = l.plan.Arena.Private()
 	h.Slots = l.plan.SlotsAt
-}
-
-// noRoom says why the arena could not be mapped.
-func (l *loaded) noRoom(err error) error {
-	if l.plan.Options.Base == 0 || !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("restore: memory for the plan: %w", err)
-	}
-	return &plan.HostError{Source: l.plan.Tree.Source, Lacks: []plan.Lack{{
-		Pos: l.plan.Tree.Root.Pos, Err: err,
-		Msg: memory.InTheWay(l.plan.Arena.Base, l.plan.ArenaSize(), len(l.plan.Options.Code) > 0) + "; plan another base",
-	}}}
 }
 
 // initRecord makes the record a robust list: when the task ends or execs, the
@@ -164,21 +153,4 @@ func (l *loaded) raise() {
 // errorf makes an error about the whole tree.
 func (l *loaded) errorf(format string, args ...any) error {
 	return fmt.Errorf(l.plan.Tree.Source+": restore: "+format, args...)
-}
-
-// learned gives the numbers that were known only when the files were made, nil for none.
-func (l *loaded) learned() map[string]map[string]uint64 {
-	if len(l.plan.Learned) == 0 {
-		return nil
-	}
-	numbers := map[string]map[string]uint64{}
-	for i := range l.plan.Learned {
-		n := &l.plan.Learned[i]
-		name := l.plan.Tree.Files[n.File].Name
-		if numbers[name] == nil {
-			numbers[name] = map[string]uint64{}
-		}
-		numbers[name][n.Key] = n.Number(l.arena.Base, l.arena.Bytes())
-	}
-	return numbers
 }

@@ -147,7 +147,7 @@ func errnosIn(table string) map[string][]unix.Errno {
 	calls := map[string][]unix.Errno{}
 	for line := range strings.Lines(strings.TrimSpace(table)) {
 		call, names, _ := strings.Cut(strings.TrimSpace(line), ": ")
-		for _, name := range strings.Fields(names) {
+		for name := range strings.FieldsSeq(names) {
 			e, known := byName[name]
 			if !known {
 				panic("no errno is called " + name)

@@ -33,7 +33,7 @@ func (r *run) newTree() *Tree {
 	_ = r.root.identify() // our files are closed by now
 	inner := r.inner()
 	rep := report.New(r.plan, inner, report.HostPIDs(r.plan.Tree, r.root.ID, inner), r.elapsed)
-	rep.Learned = r.learned()
+	rep.Learned = r.plan.LearnedNumbers(r.arena.Base, r.arena.Bytes())
 	return &Tree{plan: r.plan, report: rep, family: r.family, undo: r.undo, root: r.root.ID, rootFD: r.root.fd}
 }
 
