@@ -197,6 +197,9 @@ func (e *entry) Flags(key string, v *schema.Flags, table []kind.Flag, _ schema.H
 }
 
 func (e *entry) Group(key string, at *schema.Pos, body func(schema.Fields), _ schema.Help) {
+	if key == "expect" { // see TestUnexpected
+		return
+	}
 	lists, ok := lookUp[[][]string](e, key)
 	if ok {
 		*at = keyPos(key)

@@ -27,6 +27,8 @@ type Fifo struct {
 	Unlinked schema.Bool     // it has no path any more
 	Hup      schema.Bool     // readers have seen the last writer leave
 	EndFlags []FifoFlags
+
+	Expect // of one that is there
 }
 
 // FifoEnd is one open file of a FIFO.
@@ -89,6 +91,7 @@ func (f *Fifo) Fields(v schema.Fields) {
 	v.Bool("unlinked", &f.Unlinked, schema.Help{Compare: schema.Ignore, Doc: "`true`: its path is removed when all ends are open", Default: "`false`"})
 	v.Bool("hup", &f.Hup, schema.Help{Moves: true, Doc: "`true`: there was a writer, and it has gone; where no end can write", Default: "`false`"})
 	v.Map("flags", fifoFlags{f}, schema.Help{Want: "a mapping from ends to lists of flags", Doc: "by end: `{in: [...], out: [...]}` of `O_APPEND`, `O_ASYNC`, `O_DIRECT`, `O_NOATIME`, `O_NONBLOCK`", Default: "none"})
+	f.expectFields(v, false)
 }
 
 // Kind implements [tasktree.Spec].
@@ -168,6 +171,7 @@ func (f *Fifo) Check(t *tasktree.Tree, report func(tasktree.Problem)) {
 	if f.Hup.Value && f.writer() {
 		bad(f.Hup.Pos, "hup", "an end can write, and a reader hangs up only when the last writer has gone; drop hup, or that end")
 	}
+	f.checkExpect(f.made(), report)
 	f.queue().check("FIFO", report)
 }
 

@@ -11,6 +11,8 @@ import (
 type Inherit struct {
 	// Key is "stdin", "stdout", "stderr" or a key of --inherit-fd.
 	Key tasktree.Text
+
+	Expect // of the descriptor
 }
 
 func init() {
@@ -19,7 +21,7 @@ func init() {
 		Also: []string{"fd", "stdin", "stdout", "stderr", "std", "stdio", "tty"},
 		New:  func() tasktree.Spec { return &Inherit{} },
 		Doc: "A descriptor of the caller's: the tree shares its open file with whoever started the restore. " +
-			"It is not looked into.",
+			"It is not looked into, but for what `expect` says.",
 	})
 }
 
@@ -28,6 +30,7 @@ func (i *Inherit) Fields(f schema.Fields) {
 	f.Text("key", &i.Key, schema.Help{
 		Required: true, Compare: schema.Ignore, Doc: "`stdin`, `stdout`, `stderr`, or a key given by `--inherit-fd KEY=N`",
 	})
+	i.expectFields(f, true)
 }
 
 // Kind implements [tasktree.Spec].
@@ -42,6 +45,7 @@ func (i *Inherit) Check(_ *tasktree.Tree, report func(tasktree.Problem)) {
 	if i.Key.Value == "" {
 		report(tasktree.Problem{Pos: i.Key.Pos, Path: "key", Msg: "the key is empty; write stdin, stdout, stderr or a key of --inherit-fd"})
 	}
+	i.checkExpect(false, report)
 }
 
 // Traits implements [tasktree.Spec].

@@ -215,7 +215,9 @@ func (f flagsOnly) Flags(key string, _ *schema.Flags, table []schema.Flag, _ sch
 }
 
 func (f flagsOnly) Group(key string, _ *schema.Pos, body func(schema.Fields), _ schema.Help) {
-	body(flagsOnly{f.Fields, key + ".", f.all})
+	if key != "expect" {
+		body(flagsOnly{f.Fields, key + ".", f.all})
+	}
 }
 
 // TestReadPipe holds what is said of a pipe, and of what cannot be seen of it.

@@ -30,6 +30,8 @@ type Reg struct {
 	Atime, Mtime tasktree.Text
 	Unlinked     schema.Bool     // it has no path any more
 	Links        []tasktree.Text // other paths that it has
+
+	Expect // of a file that is there
 }
 
 const (
@@ -102,6 +104,7 @@ func (r *Reg) Fields(f schema.Fields) {
 		Compare: schema.Ignore, Doc: "`true`: the file, or with `O_DIRECTORY` the folder, is made, and its path removed when it is open", Default: "`false`",
 	})
 	f.List("links", regLinks{&r.Links}, schema.Help{Doc: "other paths of a file that is made", Default: "none"})
+	r.expectFields(f, false)
 }
 
 // Kind implements [tasktree.Spec].
@@ -132,6 +135,7 @@ func (r *Reg) Check(t *tasktree.Tree, report func(tasktree.Problem)) {
 		report(tasktree.Problem{Pos: r.Content.Pos, Path: "content", Msg: "content fills a file that the restore makes; add O_CREAT to flags, or drop content"})
 	}
 	madeReg{r}.checkMade(t, report)
+	r.checkExpect(r.fresh(), report)
 	if slices.Contains(zeroDevices, r.path(t)) && r.Offset.Value != 0 {
 		report(tasktree.Problem{Pos: r.Offset.Pos, Path: "offset", Msg: fmt.Sprintf("the position of %s is always 0; drop offset", r.path(t))})
 	}
@@ -210,6 +214,9 @@ func (r *Reg) Warn(_ *tasktree.Tree, report func(tasktree.Problem)) {
 		report(tasktree.Problem{Pos: r.Mode.Pos, Path: "mode", Msg: "mode has no effect without O_CREAT"})
 	}
 }
+
+// LookFlags are the flags that count when its path is looked at.
+func (r *Reg) LookFlags() int { return r.Flags.Bits & unix.O_NOFOLLOW }
 
 // path gives the path as the restoring process opens it.
 func (r *Reg) path(t *tasktree.Tree) string { return t.Join(r.Path.Value) }
@@ -300,6 +307,7 @@ func (r *Reg) Made(t *tasktree.Tree) tasktree.Spec {
 	made.Flags = Flags{Bits: r.Flags.Bits &^ once, Pos: r.Flags.Pos, Set: true}
 	made.Offset.Set = !r.has(unix.O_APPEND)
 	madeReg{r}.madeInode(&made)
+	made.Expect = Expect{}
 	return &made
 }
 

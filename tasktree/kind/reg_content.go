@@ -68,8 +68,11 @@ func (r *Reg) folder() bool {
 	return r.Unlinked.Value && r.has(unix.O_DIRECTORY) && !r.has(unix.O_TMPFILE)
 }
 
+// madeReg is a file, as far as the restore makes it.
+type madeReg struct{ *Reg }
+
 // permissions are those of a file that is made.
-func (r *Reg) permissions() tasktree.Number {
+func (r madeReg) permissions() tasktree.Number {
 	mode := tasktree.Number{Value: defaultMode, Pos: r.Path.Pos, Set: true}
 	switch {
 	case r.Mode.Said():
@@ -80,16 +83,13 @@ func (r *Reg) permissions() tasktree.Number {
 	return mode
 }
 
-// madeReg is a file, as far as the restore makes it.
-type madeReg struct{ *Reg }
-
 // checkMade applies the rules of a file that is made.
 func (r madeReg) checkMade(t *tasktree.Tree, report func(tasktree.Problem)) {
 	bad := func(pos tasktree.Pos, path, format string, args ...any) {
 		report(tasktree.Problem{Pos: pos, Path: path, Msg: fmt.Sprintf(format, args...)})
 	}
 	if !r.makes() {
-		const cure = "%s is for a file that the restore makes; add O_CREAT to flags or unlinked: true, or drop it"
+		const cure = "%s is for a file that the restore makes; add O_CREAT to flags or unlinked: true, or write what must be there under expect"
 		for _, v := range []struct {
 			key  string
 			said bool
@@ -240,7 +240,7 @@ func (r *Reg) Shape(_ *tasktree.Tree, m recipe.Maker) {
 		return
 	}
 	r.Owner.set(m, m.Own(0))
-	setMode(m, m.Own(0), r.permissions())
+	setMode(m, m.Own(0), madeReg{r}.permissions())
 	setTimes(m, m.Own(0), r.Atime, r.Mtime)
 }
 

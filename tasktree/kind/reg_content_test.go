@@ -98,9 +98,9 @@ func TestRegMakeDetailed(t *testing.T) {
 		{
 			"of a file that is there", with("flags", []string{}, "size", 5, "owner", []int{1}, "atime", "0"),
 			[]string{
-				"12:1: size: size is for a file that the restore makes; add O_CREAT to flags or unlinked: true, or drop it",
-				"15:1: owner: owner is for a file that the restore makes; add O_CREAT to flags or unlinked: true, or drop it",
-				"16:1: atime: atime is for a file that the restore makes; add O_CREAT to flags or unlinked: true, or drop it",
+				"12:1: size: size is for a file that the restore makes; add O_CREAT to flags or unlinked: true, or write what must be there under expect",
+				"15:1: owner: owner is for a file that the restore makes; add O_CREAT to flags or unlinked: true, or write what must be there under expect",
+				"16:1: atime: atime is for a file that the restore makes; add O_CREAT to flags or unlinked: true, or write what must be there under expect",
 			},
 		},
 		{"content beyond the size", with("size", 1, "content", "ab"), []string{"12:1: size: the content ends at 2, behind the size of 1"}},

@@ -1,8 +1,10 @@
 package schema
 
 import (
+	"fmt"
 	"math/bits"
 	"slices"
+	"strings"
 )
 
 // Flag is a name that a list of flags may contain.
@@ -74,4 +76,18 @@ func FlagNames(table []Flag) []string {
 		names[i] = f.Name
 	}
 	return names
+}
+
+// Shows gives bits as messages show them: "[O_RDWR, O_APPEND]".
+func Shows(bits int, table []Flag) string {
+	names, left := Flags{Bits: bits}.Names(table)
+	if left != 0 {
+		names = append(names, fmt.Sprintf("%#x", left))
+	}
+	for _, flag := range table { // O_RDONLY is no bit
+		if flag.Bits == 0 && flag.Refuse == "" && len(names) == 0 {
+			names = append(names, flag.Name)
+		}
+	}
+	return "[" + strings.Join(names, ", ") + "]"
 }

@@ -3,7 +3,6 @@ package schema
 import (
 	"fmt"
 	"strconv"
-	"strings"
 )
 
 // entry is one value of the data.
@@ -77,16 +76,7 @@ func (r record) Time(key string, v *Time, h Help) {
 }
 
 func (r record) Flags(key string, v *Flags, table []Flag, h Help) {
-	names, left := Flags{Bits: v.Bits}.Names(table)
-	if left != 0 {
-		names = append(names, fmt.Sprintf("%#x", left))
-	}
-	for _, flag := range table { // O_RDONLY has no bits
-		if flag.Bits == 0 && flag.Refuse == "" && len(names) == 0 {
-			names = append(names, flag.Name)
-		}
-	}
-	r.add(key, "["+strings.Join(names, ", ")+"]", v.Said(), v.Pos, h)
+	r.add(key, Shows(v.Bits, table), v.Said(), v.Pos, h)
 }
 
 func (r record) List(key string, l List, h Help) {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/expected"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/program"
 	"regrow/restore/internal/safepath"
@@ -109,6 +110,9 @@ func PathFaults(p *plan.Plan) []error {
 		default:
 			l.open(use)
 		}
+	}
+	for _, err := range expected.Paths(p, l.opener) {
+		l.add(err)
 	}
 	check := NewProgramCheck(p, func(plan.FileEnd) (int, bool) { return -1, false })
 	for _, err := range check.Check(func(cell uint64) (string, bool) { path, ok := l.found[cell]; return path, ok }) {

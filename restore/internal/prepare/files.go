@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"regrow/restore/internal/expected"
 	"regrow/restore/internal/host"
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
@@ -55,6 +56,9 @@ func New(p *plan.Plan, arena *postfork.Arena, opener *safepath.Opener, undo *Und
 // rights find theirs themselves: these are looked at when all are ready. It may block
 // without end, see [Undo.GiveUp]; what it returns then is [plan.ErrCanceled].
 func (f *Files) Prepare() error {
+	if err := expected.Check(f.plan, f.opener); err != nil {
+		return err
+	}
 	if err := f.carryOut(&f.plan.Prepare); err != nil {
 		return err
 	}
