@@ -319,7 +319,7 @@ func (c *comparison) wholeEnd(f *tasktree.OpenFile, ends kind.EndWise) int {
 		if u, met := c.first[end{f, i}]; !met || isLent(end{f, i}) || !c.is(u, f, i) {
 			continue
 		}
-		if ends.CanRead(i) {
+		if reads, _ := ends.Access(i); reads {
 			return i
 		}
 		if first < 0 {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"regrow/tasktree"
+	"regrow/tasktree/kind"
 	"regrow/tasktree/schema"
 )
 
@@ -18,6 +19,7 @@ type fitting struct {
 	ends    map[*class]end
 	entries map[*tasktree.OpenFile]*entry
 	counts  map[*tasktree.Task]int
+	shown   map[*tasktree.OpenFile]string
 	tries   int
 }
 
@@ -32,7 +34,7 @@ const (
 func newFitting(tree *tasktree.Tree, own map[string]int, paths *resolver) *fitting {
 	return &fitting{
 		tree: tree, own: own, paths: paths,
-		classes: map[end]*class{}, ends: map[*class]end{}, entries: map[*tasktree.OpenFile]*entry{}, counts: map[*tasktree.Task]int{},
+		classes: map[end]*class{}, ends: map[*class]end{}, entries: map[*tasktree.OpenFile]*entry{}, counts: map[*tasktree.Task]int{}, shown: map[*tasktree.OpenFile]string{},
 	}
 }
 
@@ -137,16 +139,46 @@ func (f *fitting) can(e end, c *class) bool {
 		_, told := f.own[key]
 		return !told || slices.Contains(c.own, key)
 	}
-	if met.file != nil && met != e || c.err != nil || c.entry.kind != e.file.Spec.Kind() || c.end != e.end {
+	if met.file != nil && met != e || c.err != nil || c.entry.kind != e.file.Spec.Kind() {
 		return false
 	}
-	if whole := f.entries[e.file]; whole != nil && whole != c.entry {
+	if wise, ok := tasktree.Described(e.file.Spec).(kind.EndWise); ok {
+		if !sameAccess(wise, e.end, c.entry.spec) {
+			return false
+		}
+	} else if whole := f.entries[e.file]; c.end != e.end || whole != nil && whole != c.entry {
 		return false
 	}
-	path := tasktree.Described(e.file.Spec).Traits(f.tree).Path
+	path := f.path(e.file)
 	if path == "" {
 		return true
 	}
 	same, why := f.paths.leads(path, c.entry.spec.Traits(f.tree).Path)
 	return same || why != ""
+}
+
+// sameAccess reports whether an open file, which is an entry of its own, is open for what an
+// end is.
+func sameAccess(described kind.EndWise, end int, live tasktree.Spec) bool {
+	wise, ok := live.(kind.EndWise)
+	if !ok {
+		return false
+	}
+	r, w := described.Access(end)
+	reads, writes := wise.Access(0)
+	return r == reads && w == writes
+}
+
+// path gives what the kernel shows of an open file with a path, without following links.
+func (f *fitting) path(file *tasktree.OpenFile) string {
+	path, ok := f.shown[file]
+	if !ok {
+		spec := tasktree.Described(file.Spec)
+		if r, ok := spec.(kind.Readable); ok {
+			spec = r.Made(f.tree) // it knows which are unlinked
+		}
+		path = spec.Traits(f.tree).Path
+		f.shown[file] = path
+	}
+	return path
 }

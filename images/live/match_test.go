@@ -15,7 +15,7 @@ import (
 
 // TestMatchPrograms tells processes that run one program by what they have, in whatever
 // order they come. The kernel is not asked: a process is "NAME fd=path fd=path", with
-// "ended" and "umask=octal" among these.
+// "ended" and "umask=octal" among these; a path may be "fifo:access", and has | for a blank.
 func TestMatchPrograms(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -68,6 +68,15 @@ func TestMatchPrograms(t *testing.T) {
       - {name: b, fds: {3: one}, run: [sleep]}
       - {name: c, fds: {3: one}, run: [sleep]}
 `, []string{"sleep 3=/one", "sleep 3=/one", "sleep 3=/one"}, "a b c"},
+		{"a file that is gone is shown as such", `
+      - {name: a, fds: {3: one}, run: [sleep]}
+      - {name: b, fds: {3: gone}, run: [sleep]}
+`, []string{"sleep 3=/gone|(deleted)", "sleep 3=/one"}, "b a"},
+		{"an end of a FIFO is what it is open for", `
+      - {name: a, fds: {3: fifo.r}, run: [sleep]}
+      - {name: b, fds: {3: fifo.w}, run: [sleep]}
+      - {name: c, fds: {3: fifo.rw}, run: [sleep]}
+`, []string{"sleep 3=fifo:rw", "sleep 3=fifo:w", "sleep 3=fifo:r"}, "c b a"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tree, err := images.Decode(strings.NewReader(`version: 1
@@ -75,6 +84,8 @@ files:
   one: {type: reg, path: /one}
   two: {type: reg, path: /two}
   three: {type: reg, path: /three}
+  gone: {type: reg, path: /gone, flags: [O_RDWR], unlinked: true}
+  fifo: {type: fifo, path: /fifo, ends: [r, w, rw], unlinked: true}
 tasks:
   - name: root
     children:`+c.children), "tree.yaml", "")
@@ -120,7 +131,13 @@ func processOf(t *testing.T, pid int, parent *process, line string) *process {
 			}
 			p.attrs = append(p.attrs, mask)
 		default:
-			c := &class{link: value, entry: &entry{kind: "reg", spec: &kind.Reg{Path: tasktree.Text{Value: value}}}}
+			e := &entry{kind: "reg", spec: &kind.Reg{Path: tasktree.Text{Value: strings.ReplaceAll(value, "|", " ")}}}
+			if access, ok := strings.CutPrefix(value, "fifo:"); ok {
+				e = &entry{kind: "fifo", spec: &kind.Fifo{
+					Path: tasktree.Text{Value: "/fifo (deleted)"}, Opens: []kind.FifoEnd{{Access: tasktree.Text{Value: access}}},
+				}}
+			}
+			c := &class{link: value, entry: e}
 			p.table.fds = append(p.table.fds, descriptor{fd: int(key[0] - '0'), class: c})
 		}
 	}

@@ -130,8 +130,8 @@ func (f *Fifo) OfEnd() tasktree.Spec {
 	return &Fifo{Opens: f.Opens, EndFlags: f.EndFlags, Packet: f.Packet, Hup: f.Hup}
 }
 
-// CanRead implements [EndWise].
-func (f *Fifo) CanRead(end int) bool { return f.reads(end) }
+// Access implements [EndWise].
+func (f *Fifo) Access(end int) (reads, writes bool) { return f.reads(end), f.writes(end) }
 
 // Read implements [Readable].
 func (f *Fifo) Read(l Live) []Unseen {

@@ -126,6 +126,6 @@ type EndWise interface {
 	// OfEnd gives what of an entry that was read belongs to its open file alone.
 	OfEnd() tasktree.Spec
 
-	// CanRead reports whether what waits can be read from an end.
-	CanRead(end int) bool
+	// Access tells whether an end is open for reading and for writing.
+	Access(end int) (reads, writes bool)
 }
