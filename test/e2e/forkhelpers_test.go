@@ -54,7 +54,7 @@ func TestHelpersFork(t *testing.T) {
 				if e.Name == "thread_name" && strings.HasPrefix(fmt.Sprint(e.Args["name"]), "root, helper (pid ") {
 					lanes++
 					_, spans := readTrace(t, file).lane(e.TID)
-					if n := len(spans); n < tasks/processors || spans[n-1].Name != "exit_group(helper)" {
+					if n := len(spans); n < tasks/processors || spans[n-1].Name != "exit_group(0)" {
 						t.Errorf("a fork helper has run %d ops, the last was %+v", n, spans[n-1])
 					}
 				}

@@ -11,7 +11,7 @@ import (
 // pure are the packages whose tests do not depend on the version of the kernel. If kernels
 // share the work, only the newest runs them.
 var pure = []string{
-	"images", "images/internal/syntax", "restore/internal/bench", "restore/internal/landing", "restore/internal/lookup", "restore/internal/model", "restore/internal/plan",
+	"images", "images/internal/syntax", "restore/internal/landing", "restore/internal/lookup", "restore/internal/model", "restore/internal/plan",
 	"restore/internal/planner", "restore/internal/program", "restore/internal/show", "restore/internal/table", "tasktree", "tasktree/attr", "tasktree/kind", "tasktree/schema", "tasktree/shrink",
 	"test/drawn", "test/house", "test/inflight", "test/rounds", "test/tally",
 }
