@@ -7,8 +7,8 @@ import (
 	"regrow/tasktree"
 )
 
-// Order gives the files that the runner makes, those that are stored, in an order in which each is made after
-// those that its recipe uses: that of the description, as far as may be. The error is a
+// Order gives the files that the runner makes, those that are stored: each after the files
+// that its recipe uses, otherwise in the order of the description. The error is a
 // [*plan.RefusedError]: a file is made out of itself.
 func Order(t *tasktree.Tree, stored []bool) ([]int, error) {
 	var order []int

@@ -8,12 +8,12 @@ import (
 	"regrow/tasktree"
 )
 
-// Stored decides which open files the runner makes and puts in the store: the shared
-// ones; those that a task has so often that pulling them again is cheaper than dup3
-// (none with ends: as long as regrow has an end, the other end does not learn that the
-// task has closed it); those that only the runner can make; all files of one path if
-// one of them creates it, since then their order counts; and simply all if the tasks
-// have other rights. The result is by file index.
+// Stored decides which open files the runner makes and puts in the store: the shared ones;
+// those that a task has so often that pulling them again is cheaper than dup3 (none with
+// ends: as long as regrow has an end, the other end does not learn that the task has closed
+// it); those that only the runner can make; all files of one path if one of them creates
+// it, since then their order counts; and all of them if the tasks have other rights. The
+// result is by file index.
 func Stored(p *plan.Plan) []bool {
 	t := p.Tree
 	stored := make([]bool, len(t.Files))

@@ -8,8 +8,8 @@ import (
 	"regrow/tasktree/recipe"
 )
 
-// Spares are the descriptors that recipes make and that are no ends of their files: each
-// is closed when the phase ends, or kept.
+// Spares are the descriptors that recipes make besides the ends of their files. Each is
+// closed when the phase ends, or kept.
 type Spares struct {
 	made  []recipe.Ref // by the recipe that is being written
 	loose []spare      // by those of this phase

@@ -18,11 +18,11 @@ type Wanted struct {
 	Local bool // the local memory of the calling thread, to which the kernel writes, see [Rseq]
 }
 
-// Keep finds the memory that a task needs, ascending: the program's code and
-// constants (and in instrumented builds its data, where they count), the arena,
-// the private page, and what is wanted. All else, the Go heap above all, the root
-// task sheds: each page that is left costs every fork that follows. So does the vdso's data, which fork copies page tables
-// of three levels for (decision 7); no task calls the vdso, and a program gets one
+// Keep finds the memory that a task needs, ascending: the program's code and constants (and
+// in instrumented builds its data, which has the counters), the arena, the private page,
+// and what is wanted. All else, the Go heap above all, the root task sheds: each page that
+// is left costs every fork that follows. So does the vdso's data, which fork copies page
+// tables of three levels for (decision 7); no task calls the vdso, and a program gets one
 // of its own.
 func Keep(a *postfork.Arena, maps []proc.Mapping, want Wanted) ([]program.Range, error) {
 	exe, err := proc.Executable()

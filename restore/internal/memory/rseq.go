@@ -15,9 +15,9 @@ import (
 	"regrow/restore/internal/program"
 )
 
-// Rseq gives what the C library has registered for restartable sequences of the calling
-// thread (rseq(2)), the zero value if that is nothing. The error says why it is not known
-// where: tasks then must keep the thread's local memory, see [Wanted].
+// Rseq gives the area that the C library has registered for restartable sequences of the
+// calling thread (rseq(2)), the zero value if there is none. If it cannot be located the
+// error says why: tasks then must keep the thread's local memory, see [Wanted].
 func Rseq() (program.Rseq, error) {
 	if !hasRseq() {
 		return program.Rseq{}, nil
@@ -33,8 +33,8 @@ func Rseq() (program.Rseq, error) {
 	return r, nil
 }
 
-// errElsewhere says that the calling thread has an area, and not where the C library
-// tells that the areas of its threads are.
+// errElsewhere says that the calling thread has an area, but not where the C library says
+// that those of its threads are.
 var errElsewhere = errors.New("the kernel knows of another area than the C library tells of")
 
 // OnThread calls do on the calling thread, or on a new one if the calling thread's area

@@ -37,9 +37,9 @@ func Map(base uint64, size int, code []byte) (_ *Arena, err error) {
 	if a.private, err = mapAt(base-program.PrivateGap, program.PrivateSize, unix.MAP_PRIVATE); err != nil {
 		return nil, err
 	}
-	// A task finds its page empty: it starts on a fresh stack, so nothing in
-	// its parent's is for it. Without this the parent would copy its page for
-	// each child, at its first step after the fork. Since Linux 4.14.
+	// A task finds its page empty: it starts on a fresh stack and needs nothing of its
+	// parent's page. Without this the parent would copy its page for each child, at its
+	// first step after the fork. Since Linux 4.14.
 	if err := unix.Madvise(a.PrivateBytes(), unix.MADV_WIPEONFORK); err != nil {
 		return nil, os.NewSyscallError("madvise(MADV_WIPEONFORK)", err)
 	}

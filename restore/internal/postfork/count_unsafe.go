@@ -7,8 +7,8 @@ import (
 	"regrow/restore/internal/program"
 )
 
-// meet waits until a count is down to value and takes one off. Whoever waits for
-// another value wakes for nothing and waits again.
+// meet waits until a count has come down to value, then takes one off. Tasks that wait for
+// another value are woken in vain and wait again.
 //
 //go:nosplit
 //go:norace
@@ -49,8 +49,8 @@ func await(h *program.Head, counter *uint32) syscall.Errno {
 	}
 }
 
-// begin makes the task's death known: the kernel marks the words of the robust
-// list. Whoever is killed before is found by what it did not note.
+// begin registers the robust list, so that the kernel marks its words when the task dies. A
+// task that is killed earlier is found by the note it did not make.
 //
 //go:nosplit
 //go:norace

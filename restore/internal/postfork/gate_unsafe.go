@@ -121,12 +121,12 @@ func setRobustList(list uintptr) unix.Errno {
 // Open lets the tasks go on. A gate that is dead stays so.
 func (g Gate) Open() { g.decide(opGateOpen, program.GateOpen) }
 
-// Kill ends every task that waits, or comes to wait: what a task does before it
-// waits looks at the gate, too. A gate that is open stays so.
+// Kill ends every task that waits at the gate, and those that come to it later: a task
+// looks at the gate before it waits. A gate that is open stays so.
 func (g Gate) Kill() { g.decide(opGateKill, program.GateDead) }
 
-// decide gives a closed gate its word, and wakes all who wait: by one call of the
-// kernel, so that the end of this process cannot come between.
+// decide writes the decision to a closed gate and wakes all waiters, in one system call, so
+// that this process cannot die in between.
 func (g Gate) decide(op uintptr, word uint32) {
 	gate := &g.head.Gate
 	if g.State() != GateClosed {

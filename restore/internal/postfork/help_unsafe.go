@@ -9,9 +9,9 @@ import (
 	"regrow/restore/internal/program"
 )
 
-// help makes a helper and gives the op behind its part, or the first of the part if
-// there is no helper. A helper begins as a task does, with the number of its record,
-// which has the first op of its part.
+// help forks a helper and gives the op after the helper's part, or the first op of that
+// part if no helper could be forked. A helper starts as a task does, with the number of its
+// record, where its first op is.
 //
 //go:nosplit
 //go:norace
@@ -36,9 +36,8 @@ func help(h *program.Head, op *program.Op) *program.Op {
 //go:noinline
 func helps(rec *program.Record) bool { return load(&rec.Begun) == program.BegunHelper }
 
-// asSibling gives a copy of a struct clone_args by which a helper makes a child of
-// its own parent. Such a child ends with the signal that the helper ends with, and
-// clone3 demands that none is asked for.
+// asSibling gives a copy of a struct clone_args by which a helper makes a child of its own
+// parent. The exit signal of such a child is the helper's, and clone3 refuses any other.
 //
 //go:nosplit
 //go:norace
@@ -55,8 +54,8 @@ func asSibling(priv, args unsafe.Pointer) unsafe.Pointer {
 	return sibling
 }
 
-// reap waits until a helper or child has ended, whose pid is at an address, 0: there was
-// none. It must end with a certain status.
+// reap waits for the end of the helper or child whose pid is at an address (0: there is
+// none), and demands its exit status.
 //
 //go:nosplit
 //go:norace

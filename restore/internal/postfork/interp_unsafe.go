@@ -78,7 +78,7 @@ func exit(status uintptr) {
 	}
 }
 
-// tell writes down what went wrong in which op.
+// tell notes in the record what went wrong, and in which op.
 //
 //go:nosplit
 //go:norace
@@ -90,7 +90,7 @@ func tell(rec *program.Record, op *program.Op, errno int32, got int64) {
 	rec.Errno = errno
 }
 
-// pair makes a call that gives two descriptors and looks where they landed.
+// pair makes a call that opens two descriptors and checks their numbers.
 //
 //go:nosplit
 //go:norace
@@ -236,7 +236,7 @@ func other(h *program.Head, priv unsafe.Pointer, op *program.Op, a *[6]uint64) (
 }
 
 // stage does the ops, from OpBegin on, by which a task and the runner tell each other how
-// far the task is, and what is no call at all.
+// far they are, and those that are no system call.
 //
 //go:nosplit
 //go:norace
@@ -275,8 +275,8 @@ func stage(h *program.Head, priv unsafe.Pointer, rec *program.Record, op *progra
 	return syscall.ENOSYS
 }
 
-// check ends the task if an op did not do what the plan demands, or notes the
-// first op that did not. A bench keeps what it gave.
+// check compares the result of an op with what the plan demands. If they differ the task
+// ends, or the first such op is noted and the task goes on. A bench keeps the result.
 //
 //go:nosplit
 //go:norace

@@ -11,8 +11,8 @@ import (
 
 const rseqUnregister = 1 // RSEQ_FLAG_UNREGISTER
 
-// shed unmaps all that lies between the ranges to keep. Beforehand it has the kernel
-// forget the C library's area for restartable sequences, which goes with the rest.
+// shed unmaps all that lies between the ranges to keep. First it unregisters the C
+// library's area for restartable sequences, which is unmapped with the rest.
 //
 //go:nosplit
 //go:norace
@@ -33,8 +33,9 @@ func shed(h *program.Head) (e syscall.Errno) {
 	return e
 }
 
-// name makes what nameArguments prepared the argument list. PR_SET_MM_MAP needs
-// no privilege (since Linux 3.18), but a kernel with CONFIG_CHECKPOINT_RESTORE.
+// name makes the memory that nameArguments has prepared the task's argument list.
+// PR_SET_MM_MAP needs no privilege (since Linux 3.18), but a kernel with
+// CONFIG_CHECKPOINT_RESTORE.
 //
 //go:nosplit
 //go:norace

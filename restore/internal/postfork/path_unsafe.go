@@ -12,9 +12,8 @@ import (
 // These functions hold to the rules of package safepath, which has them for the
 // runner; a test compares the two.
 
-// judge looks at what fstat has said: whether the type is one of those refused, and
-// whether the file would mean another process. If that takes a look at its path, the
-// step is stepLink.
+// judge checks what fstat has returned: whether the type is refused, and whether the file
+// would mean another process. If only its path can tell, the next step is stepLink.
 //
 //go:nosplit
 //go:norace
@@ -69,7 +68,7 @@ func mounts(h *program.Head) *program.ProcMount {
 	return (*program.ProcMount)(unsafe.Add(unsafe.Pointer(h), program.ProcMounts))
 }
 
-// following gives the mount behind another one.
+// following gives the mount after another one.
 //
 //go:nosplit
 //go:norace

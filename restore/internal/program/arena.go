@@ -22,8 +22,8 @@ func NewArena(base uint64, n int) *Arena {
 	}
 }
 
-// Forget lets go of what finds equal data. Data that is put in later is kept again
-// even if it was there.
+// Forget drops the index by which equal data is found. Data that is put in later is stored
+// again even if it was there.
 func (a *Arena) Forget() { a.seen = map[string]uint64{} }
 
 // Private gives the address of the private page.
@@ -59,7 +59,7 @@ func (a *Arena) Bytes(b []byte) uint64 {
 	return addr
 }
 
-// Once is Bytes for what is not likely to come twice, which is not looked for.
+// Once is Bytes without the search for equal data, for data that is unlikely to come twice.
 func (a *Arena) Once(b []byte) uint64 { return a.put(b) }
 
 // String gives the address of s with a NUL behind it.

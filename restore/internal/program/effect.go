@@ -2,8 +2,8 @@ package program
 
 import "golang.org/x/sys/unix"
 
-// Effect is what a call changes of what the model of descriptor tables knows. A
-// plan with a call that has none declared is refused: nobody has thought of it.
+// Effect is what a call changes in the state that the model of descriptor tables keeps. The
+// model refuses a plan with a call whose effect is not declared.
 type Effect uint8
 
 // The effects. The first of them are those of package recipe.
@@ -31,9 +31,8 @@ const (
 	EffectCounts      // the count of tasks at the address in argument 4 is one less
 )
 
-// EffectOf gives the effect that a system call has whatever its purpose is. ok is
-// false for calls whose effect depends on more than their number and command: a
-// recipe says.
+// EffectOf gives the effect of a system call if it follows from the call's number and
+// command. ok is false for other calls: their recipe declares it.
 func EffectOf(op *Op) (e Effect, ok bool) {
 	switch op.Nr {
 	case unix.SYS_FCNTL:

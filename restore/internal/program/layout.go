@@ -2,13 +2,12 @@ package program
 
 import "encoding/binary"
 
-// Where a plan lies if nothing else is asked for: the first place in the lowest GiB,
-// where the code of a program that is not position-independent lies too, so that one
-// page of the middle page tables serves both (each task has its own, and the kernel
-// clears each). The private page and the first MiB of the plan share a page of the lowest
-// ones. All places are below 2^39, so that they exist with 39-bit addresses (arm64
-// with three levels), and far from what the Go runtime, the race detector and the
-// dynamic linker choose.
+// Where a plan lies by default: the first place in the lowest GiB, where the code of a
+// program that is not position-independent lies too, so that one page of the middle page
+// tables serves both (each task has its own, and the kernel clears each). The private page
+// and the first MiB of the plan share a page of the lowest ones. All places are below 2^39,
+// so that they exist with 39-bit addresses (arm64 with three levels), and far from what the
+// Go runtime, the race detector and the dynamic linker choose.
 const (
 	DefaultBase = 0x2010_0000
 	BaseStep    = 0x01_0000_0000 // to the next place to try if that one is taken

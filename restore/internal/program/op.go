@@ -161,8 +161,8 @@ const (
 	FlagOldClone
 	// FlagNonblock belongs to OpReopenAt: the file keeps O_NONBLOCK.
 	FlagNonblock
-	// FlagNote makes a failure of the op noted in the task's Record, and the
-	// task goes on: as a restorer does that does not look.
+	// FlagNote makes a failure of the op noted in the task's Record, and the task goes on,
+	// like a restorer that ignores errors.
 	FlagNote
 	// FlagRetry belongs to OpCall: the call is made again when a signal has
 	// interrupted it (EINTR). It is for calls that have done nothing then, so not

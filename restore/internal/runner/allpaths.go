@@ -10,9 +10,9 @@ import (
 	"regrow/restore/internal/plan"
 )
 
-// withAllPaths adds to an error about a path everything else that is wrong with paths,
-// folders and programs: somebody who mends one learns of all. Nothing is left of the
-// restore by then. It does not wait long: a path may lead to a dead file server.
+// withAllPaths adds to an error about a path all other problems of paths, folders and
+// programs, so that they can be fixed at once. It is called when nothing of the restore is
+// left, and waits only briefly: a path may lead to a dead file server.
 func withAllPaths(ctx context.Context, p *plan.Plan, err error) error {
 	const patience = 2 * time.Second
 	if !aboutPaths(err) || ctx.Err() != nil {
@@ -37,7 +37,7 @@ func aboutPaths(err error) bool {
 	return several || program || ok && op.AboutPath
 }
 
-// joinPaths joins an error about paths with what was found besides.
+// joinPaths joins an error about paths with the other problems found.
 func joinPaths(err error, found []error) error {
 	all := []error{err}
 	if paths, ok := errors.AsType[*plan.PathsError](err); ok {

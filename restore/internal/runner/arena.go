@@ -15,8 +15,8 @@ import (
 	"regrow/tasktree"
 )
 
-// loaded is a plan in its arena, from which the tasks carry it out and where they note
-// how that went.
+// loaded is a plan in its arena, where the tasks read their programs and note how they
+// fared.
 type loaded struct {
 	plan  *plan.Plan
 	arena *postfork.Arena // nil: not mapped yet
@@ -73,7 +73,7 @@ func (l *loaded) helps(record int, ops uint64) {
 	rec.Ops, rec.Begun = ops, program.BegunHelper
 }
 
-// placeHead says where things lie in the arena.
+// placeHead notes in Head where things lie in the arena.
 func (l *loaded) placeHead() {
 	h := l.arena.Head()
 	h.Base, h.Size = l.arena.Base, l.arena.Size()
@@ -93,7 +93,7 @@ func (l *loaded) initRecord(task int, rec *program.Record) {
 	rec.Node = at
 }
 
-// fillHead says to the tasks what was not known when they were planned.
+// fillHead tells the tasks what was not known when they were planned.
 func (l *loaded) fillHead(files *prepare.Files, opener *safepath.Opener) error {
 	h := l.arena.Head()
 	h.Left = uint32(len(l.plan.Tasks))

@@ -11,10 +11,10 @@ import (
 
 // How the runner waits for tasks, beside what the watch sees.
 
-// awaitHeld waits until every task without a program holds, or was killed after
-// release before it could: then nobody counts for it. A task counts, notes that it
-// holds, and lets go of its robust list, in this order: so one that is killed has either
-// noted it, or the kernel marks its word.
+// awaitHeld waits until every task without a program holds. A task that is killed after the
+// release and before it counts itself is found by its record: a task counts itself, notes
+// that it holds, and drops its robust list, in this order, so a killed one has either noted
+// it, or the kernel has marked its word.
 func (w *watch) awaitHeld() error {
 	h := w.arena.Head()
 	for {

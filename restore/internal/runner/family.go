@@ -88,8 +88,8 @@ func (f *family) end(root proc.ID, rootFD int, tasks func() []int) {
 	}
 }
 
-// sweep kills or reaps once, and gives the number of processes that it found, or that
-// somebody else has taken the status of meanwhile. What it finds it adds to ours.
+// sweep kills or reaps once. It gives the number of processes found, with those whose
+// status somebody else has taken meanwhile, and adds them to ours.
 func (f *family) sweep(ours map[proc.ID]bool, tasks func() []int) int {
 	found, left := f.children(ours, tasks)
 	for _, child := range found {

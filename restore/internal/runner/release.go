@@ -42,8 +42,9 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 	case err != nil || r.options.Ready != nil:
 		return nil, err
 	}
-	// At once, for as long as this process has an end of a pipe the tree does not learn
-	// that its last task has closed it; but not sooner, for 10,000 tasks wait 100 ms.
+	// At once: as long as this process has an end of a pipe, the tree does not see that its
+	// last task has closed it. But not before the release, for which 10,000 tasks would
+	// wait another 100 ms.
 	r.files.CloseFDs()
 	if err := r.files.CloseStore(); err != nil {
 		r.log.WithError(err).Warn("the store could not be closed") // the tree has all of it
@@ -55,8 +56,8 @@ func (r *run) forkAndRelease(ctx context.Context) (*Tree, error) {
 	return r.newTree(), nil
 }
 
-// release makes the tree, and opens the gate once all is as it should be. Whatever
-// else it returns on, the tasks end.
+// release makes the tree, and opens the gate once everything is as planned. If it returns
+// for any other reason, the tasks end.
 func (r *run) release(gate postfork.Gate, watch *watch) error {
 	maps, err := r.keep()
 	if err != nil {
@@ -96,8 +97,8 @@ func (r *run) release(gate postfork.Gate, watch *watch) error {
 	return nil
 }
 
-// keep says to the tasks what they keep of this process's memory, which it gives. It must
-// be called by the thread that clones the root.
+// keep tells the tasks which memory of this process to keep, and returns the ranges. The
+// thread that clones the root must call it.
 func (r *run) keep() (maps []proc.Mapping, err error) {
 	if maps, err = memory.Own(); err != nil {
 		return nil, err
@@ -113,7 +114,7 @@ func (r *run) keep() (maps []proc.Mapping, err error) {
 	return maps, err
 }
 
-// commit does what cannot be undone, if nothing speaks against it.
+// commit takes the steps that cannot be undone, unless a task has failed or died.
 func (r *run) commit(watch *watch) error {
 	if err := r.firstError(); err != nil {
 		return err

@@ -60,8 +60,8 @@ type Options struct {
 	Ready func(plan.View) error
 }
 
-// Joined is what a runner does not know itself, and is handed: whoever joins planner,
-// model and runner.
+// Joined is what a runner needs of the planner and the model. Whoever joins the three hands
+// it over.
 type Joined struct {
 	// Verify gives an error for a plan that the model does not accept.
 	Verify func(*plan.Plan) error
@@ -72,8 +72,7 @@ type Joined struct {
 	Once func(p *plan.Plan) *plan.Plan
 }
 
-// run is one restore under way: what is done in which order. What it works with are its
-// parts.
+// run is one restore, the order of its steps. Its parts do the work.
 type run struct {
 	loaded // the plan, and its arena
 
@@ -239,7 +238,7 @@ func lacksRoom(err error) bool {
 	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, fdstore.ErrInFlight) || errors.Is(err, fdstore.ErrFull)
 }
 
-// leave lets go of what only the restore needed, now or when a stuck op comes back.
+// leave frees what only the restore needed, now or when a stuck op comes back.
 func (r *run) leave(tree *Tree, err error) (*Tree, error) {
 	if r.stuck != nil {
 		go func() {
@@ -257,7 +256,7 @@ func (r *run) leave(tree *Tree, err error) (*Tree, error) {
 	return tree, nil
 }
 
-// free lets go of what only the restore needed.
+// free frees what only the restore needed.
 func (r *run) free() (err error) {
 	if r.files != nil {
 		r.files.CloseFDs()
