@@ -10,16 +10,15 @@ import (
 	"regrow/tasktree/recipe"
 )
 
-// execve has what becoming a program takes: addresses in the arena.
+// execve has the arguments of execve(2), addresses in the arena.
 type execve struct {
 	cell uint64 // holds the path that was found
 	envp uint64
 }
 
-// find plans how the program that a task becomes is looked up, which of the
-// places in PATH has it. The answer goes into a cell. The runner does it before
-// the first clone, unless the task has other rights: then it looks itself, while
-// its folder is still the runner's.
+// find plans the search in PATH for the program that a task becomes. The path found goes
+// into a cell. The runner searches before the first clone; a task with other rights
+// searches for itself, while its folder is still the runner's.
 func (tp *taskPlanner) find() (execve, error) {
 	task, p := tp.task, tp.pl.plan
 	envp, path := tp.pl.programs.Environment(task)

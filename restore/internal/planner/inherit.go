@@ -19,8 +19,7 @@ func (pl *planner) lend() {
 	p.Prepare = w.prog
 }
 
-// gatherInherited notes where the files are that this task needs: they came
-// with the fork.
+// gatherInherited notes where the task's open files are: they came with the fork.
 func (g gatherer) gatherInherited() {
 	needed := map[plan.FileEnd]bool{}
 	for _, d := range g.table.Targets {

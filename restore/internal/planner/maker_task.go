@@ -66,7 +66,7 @@ func (m *taskMaker) recipe(kind program.OpKind, c recipe.Call) *program.Op {
 	return m.writer.recipe(kind, c, m.numberArg)
 }
 
-// numberArg puts in the number of a descriptor, and gives the end that it is.
+// numberArg sets an argument to the number of a descriptor, and gives its end.
 func (m *taskMaker) numberArg(op *program.Op, i int, ref recipe.Ref) int {
 	op.Args[i] = uint64(m.numbers[ref])
 	return m.ends[ref]

@@ -16,7 +16,7 @@ func (f forker) meet(m *assign.Meeting, value int) {
 	f.add(program.OpMeet, m.Count, uint64(value))
 }
 
-// share is what a task does that has the table of another one.
+// share writes the program of a task that has the table of another one.
 func (f forker) share() {
 	owner := f.task.Owner
 	m := f.pl.meets[owner]

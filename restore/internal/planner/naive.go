@@ -14,16 +14,15 @@ import (
 // two seconds, with the pauses between them.
 const naivePulls = 256
 
-// naive writes what restorers did that did not look.
+// naive writes what restorers did that ignored what is on a number.
 type naive struct {
 	gatherer
 	service client // if the strategy is that
 }
 
-// fill fills the table as restorers did that did not look: each descriptor in
-// the order of the description, each open file to whatever number the kernel
-// gives, dup3 over whatever is at the target, and the helpers closed in the end,
-// whatever is there by then.
+// fill fills the table as such restorers did: each descriptor in the order of the
+// description, each open file at whatever number the kernel gives, dup3 over whatever is at
+// the target, and at last the helpers closed, whatever is there by then.
 //
 //	wanted:  0 ─ log   1 ─ jobs.r        the store sits at 0
 //	ops:     pull log ─▶ 1   dup3(1, 0)  the store is gone
@@ -60,7 +59,7 @@ func (n *naive) fill() error {
 	}
 	n.about(program.VerbClose, n.task.Pos)
 	for _, helper := range n.helpers(first) {
-		n.call(unix.SYS_CLOSE, uint64(helper)).Allow = uint16(unix.EBADF) // a restorer that does not look does not mind
+		n.call(unix.SYS_CLOSE, uint64(helper)).Allow = uint16(unix.EBADF) // a naive restorer ignores it
 		n.table.Release(helper)
 	}
 	return nil

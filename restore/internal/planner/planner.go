@@ -19,10 +19,9 @@ import (
 // New plans the restore of a tree that [tasktree.Tree.Check] found without a
 // problem. It is pure: it makes no system call.
 //
-// The error is a [*tasktree.InvalidError] if the description cannot be meant
-// (an inherit key that nobody gave), a [*tasktree.GivenError] if a key of
-// PlanOptions.Inherit names nothing, or a [*plan.RefusedError] if the host's limits do
-// not allow it.
+// The error is a [*tasktree.InvalidError] if the description cannot be carried out (an
+// inherit key that nobody gave), a [*tasktree.GivenError] if a key of PlanOptions.Inherit
+// names nothing, or a [*plan.RefusedError] if the host's limits do not allow it.
 func New(t *tasktree.Tree, host plan.Host, o plan.Options) (*plan.Plan, error) {
 	if t.Tasks() == nil {
 		return nil, fmt.Errorf("restore: the tree was not checked")
@@ -54,8 +53,8 @@ func Rebased(p *plan.Plan) (*plan.Plan, error) {
 	return New(p.Tree, p.Host, o)
 }
 
-// Once plans the same tree so that no message brings an open file more than once. It is
-// nil if that is so already, or cannot be.
+// Once plans the same tree so that no message brings an open file more than once. The
+// result is nil if the plan does not do that anyway, or cannot avoid it.
 func Once(p *plan.Plan) *plan.Plan {
 	if !assign.Repeats(p.Options) {
 		return nil
@@ -69,7 +68,7 @@ func Once(p *plan.Plan) *plan.Plan {
 	return once
 }
 
-// planner carries what NewPlan needs while it works.
+// planner is the state of New while it works.
 type planner struct {
 	plan         *plan.Plan
 	stored       []bool // by file index: comes through the store

@@ -34,9 +34,9 @@ func (g gatherer) pull(files []plan.FileEnd) {
 	}
 }
 
-// way gives where the sockets on the way to the next message land: before its files,
-// on the lowest free numbers. The last one stays until the files are there. The next
-// call uses the memory.
+// way gives where the sockets on the way to the next message land: before its files, on the
+// lowest free numbers. The last one stays until the files are there. The result is valid
+// until the next call.
 func (g gatherer) way() []int {
 	way := g.table.Land(g.pl.scratch.way, g.pl.nextDepth())
 	g.pl.scratch.way = way

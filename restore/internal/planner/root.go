@@ -11,7 +11,7 @@ import (
 	"regrow/tasktree"
 )
 
-// root writes what the root does before it forks. What it does here holds for all.
+// root writes what the root does before it forks. All tasks inherit it.
 type root struct{ *taskWriter }
 
 // begin undoes what a task must not inherit from the runner.

@@ -9,8 +9,8 @@ import (
 	"regrow/tasktree"
 )
 
-// scratch is what planning a task works with: used again for the next task,
-// since most of a large tree's tasks are small and alike.
+// scratch is the working memory of planning a task. It is reused for the next one, since
+// most tasks of a large tree are small and alike.
 type scratch struct {
 	table   table.Task
 	choice  landing.Chooser

@@ -9,20 +9,21 @@ import (
 	"regrow/tasktree/recipe"
 )
 
-// Waits for an answer of the service. Both only end what would never end.
+// How long an answer of the service is waited for. Both bounds only end what would never
+// end by itself.
 const (
 	serviceSeconds = 60 // of SO_RCVTIMEO
 	naiveSeconds   = 2
 )
 
-// client writes how a task talks to a service, through a way of its own.
+// client writes how a task talks to a service, over a connection of its own.
 type client struct {
 	*taskWriter
 	channel int // where the task's end of it is
 }
 
-// connect gives the task a way of its own to the service: it makes a pair of
-// sockets and sends one of them through the door, which it got by the fork.
+// connect gives the task a connection of its own: it makes a pair of sockets and sends one
+// of them through the door, which came with the fork.
 //
 //	table:  door ─▶ door, channel, end ─▶ door, channel ─▶ channel
 //	        socketpair       sendmsg(end), close     close (careful)

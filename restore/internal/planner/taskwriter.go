@@ -13,8 +13,8 @@ import (
 	"regrow/tasktree/recipe"
 )
 
-// taskWriter writes the ops of one task that change its descriptor table, and keeps
-// account of what that holds then. Those who plan a part of the task's program share it:
+// taskWriter writes the ops of one task that change its descriptor table, and tracks what
+// the table holds. Those who plan a part of the task's program share it:
 //
 //	taskPlanner ─▶ root      what all tasks inherit
 //	            ─▶ forker    the children, and who meets whom at a shared table
@@ -26,7 +26,7 @@ type taskWriter struct {
 	task  *tasktree.Task
 	table *table.Task
 	store int                // where the store's descriptor, or the way to the service, is; -1: the task has none
-	full  *plan.RefusedError // a recipe needs a number that there is not
+	full  *plan.RefusedError // a recipe needs a number, and none is free
 }
 
 // inTable notes that the task's table has no room for number n.

@@ -80,8 +80,8 @@ func (b bench) run() opFailure {
 	return why
 }
 
-// lay puts the numbers of the open files that the bench uses where it finds them. None of
-// them may be one that it takes.
+// lay stores the numbers of the open files that the bench uses where it looks for them.
+// None may be a number that the bench itself fills.
 func (b bench) lay() error {
 	aside := lender{numbers: make(map[int]bool, len(b.Numbers))}
 	for _, n := range b.Numbers {
@@ -130,8 +130,8 @@ func endsWithin(pidfd int, within time.Duration, givenUp func() bool) bool {
 	return true
 }
 
-// noteNames has the names undone that the bench has made, however far it came: to an op
-// that failed, or, if it was killed, to what it has noted.
+// noteNames notes in undo the names that the bench has made, up to the op that failed or,
+// if it was killed, up to its last note.
 func (b bench) noteNames() error {
 	rec := b.arena.Record(b.Record)
 	for i := range b.Ops {

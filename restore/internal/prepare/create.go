@@ -12,16 +12,16 @@ import (
 	"regrow/tasktree/recipe"
 )
 
-// maker makes files, and has them undone.
+// maker makes files, and notes them in undo.
 type maker struct {
 	paths
 
 	undo *Undo
 }
 
-// create opens a file, making it if it is not there: first with O_EXCL, so that
-// it is certain who made it. One that must be made is not to be there; types are what
-// one that is there must not be.
+// create opens a file, making it if it is not there: first with O_EXCL, so that it is
+// certain who made it. With must, a file that is there is an error; otherwise it must be of
+// none of the types.
 func (m maker) create(path string, flags int, mode uint32, content []byte, must bool, types recipe.FileTypes) (int64, opFailure) {
 	if flags&unix.O_TMPFILE == unix.O_TMPFILE {
 		fd, err := m.opener.Open(path, flags, ownerOnly)

@@ -37,8 +37,8 @@ type slot struct {
 	borrowed bool
 }
 
-// New starts what keeps the files of a plan, whose arena is mapped; none is made yet. It
-// borrows all that it gets, for as long as the Files are used. The caller ends them by
+// New starts the store or the service of a plan whose arena is mapped; no file is made yet.
+// It borrows its arguments for as long as the Files are used. The caller ends them by
 // [Files.CloseFDs] and [Files.CloseStore].
 //
 // The error is that of [fdstore.New] or of starting a service.
@@ -144,8 +144,7 @@ func (f *Files) Made() map[plan.FileEnd]int {
 	return made
 }
 
-// CloseFDs closes what was made, not what was borrowed. What has closed them already
-// does no harm.
+// CloseFDs closes what was made, not what was borrowed. A second call does nothing.
 func (f *Files) CloseFDs() {
 	for i := range f.slots {
 		if s := &f.slots[i]; s.open && !s.borrowed {

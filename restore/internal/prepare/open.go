@@ -75,7 +75,7 @@ func (p paths) reopenAt(path string, flags, look int, stays bool) (int64, opFail
 	return int64(fd), opFailure{}
 }
 
-// way looks where a path leads, as a task will that has the same rights.
+// way checks where a path leads, as a task with the same rights will.
 func (p paths) way(path string, flags int) error {
 	var st unix.Stat_t
 	fd, err := p.opener.Look(path, flags&^(unix.O_PATH|unix.O_CLOEXEC), &st)

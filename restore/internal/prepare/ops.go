@@ -160,7 +160,7 @@ func (f *Files) cell(addr uint64) []byte { return f.arena.Bytes()[addr-f.arena.B
 // pollFor is how long a recipe waits for what it has sent to arrive.
 const pollFor = 10 * time.Second
 
-// poll makes a call again and again, until a number in the arena is large enough.
+// poll repeats a call until a number in the arena is large enough.
 func (f *Files) poll(op *program.Op, args [6]uint64) opFailure {
 	cell, least := args[4], int64(args[5])
 	args[4], args[5] = 0, 0
@@ -202,7 +202,7 @@ func (f *Files) addMessage(op *program.Op) opFailure {
 	return opFailure{err: f.store.add(int(op.Args[2]), fds)}
 }
 
-// foundProgram is what came of looking a program up.
+// foundProgram is the result of the search for a program.
 type foundProgram struct {
 	addr uint64 // of its path
 	err  error

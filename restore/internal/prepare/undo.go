@@ -35,18 +35,17 @@ type madeFile struct {
 	dev, ino uint64
 }
 
-// NewUndo has no file yet. log gets what cannot be removed.
+// NewUndo gives an Undo without files. What cannot be removed goes to log.
 func NewUndo(log logrus.FieldLogger) *Undo { return &Undo{log: log} }
 
-// GivenUp reports whether nothing is to be made any more.
+// GivenUp reports whether the restore was given up, so that nothing may be made any more.
 func (u *Undo) GivenUp() bool { return u.givenUp.Load() }
 
-// Stop lets no op begin, and has what is made from now on removed at once. The files
-// that were made stay until [Undo.GiveUp].
+// Stop keeps further ops from beginning; what is still made from now on is removed at once.
+// The files that were made stay until [Undo.GiveUp].
 func (u *Undo) Stop() { u.givenUp.Store(true) }
 
-// GiveUp removes what was made and lets an op that is still on its
-// way make nothing more.
+// GiveUp removes what was made, and keeps an op that is still under way from making more.
 func (u *Undo) GiveUp() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -57,7 +56,8 @@ func (u *Undo) GiveUp() {
 	u.made = nil
 }
 
-// note keeps that a file was made, or removes it if that comes too late.
+// note records that a file was made, or removes the file if the restore was given up
+// meanwhile.
 func (u *Undo) note(m madeFile) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -13,10 +13,10 @@ const blocked = 4
 // of them, and one for each goroutine that waits in the kernel.
 func threadsNeeded() int { return runtime.GOMAXPROCS(0) + blocked }
 
-// readyThreads makes the Go runtime start the threads that it may need, which it
-// keeps. Later there may be no pid left for one, since the tree has taken them all,
-// and a runtime that cannot start a thread ends the process. If they would take the
-// room that the tasks need, none are started: then the tree does not take all of it.
+// readyThreads makes the Go runtime start the threads that it may need, which it keeps.
+// Later there may be no pid left for one, since the tree has taken them all, and a runtime
+// that cannot start a thread ends the process. None are started if the limit of pids has no
+// room for them beside the tasks: then the tree needs those pids.
 func readyThreads(room, tasks int) {
 	n := threadsNeeded()
 	if room < n || tasks <= room && room-n < tasks || !spaceForThreads() {

@@ -11,8 +11,8 @@ import (
 	"regrow/restore/internal/program"
 )
 
-// watch looks for what ends a restore from outside until the tree is released:
-// a task that dies, the context, the timeout. It then raises the abort flag.
+// watch notices what ends a restore from outside before the tree is released: a task that
+// dies, the context, the timeout. It then raises the abort flag.
 type watch struct {
 	*loaded
 
@@ -41,7 +41,7 @@ func (r *run) watch(ctx context.Context) *watch {
 	return w
 }
 
-// context waits for the end of the caller's patience.
+// context waits until the caller's context has ended.
 func (w *watch) context(ctx context.Context) {
 	var over <-chan time.Time
 	if w.timeout > 0 {
@@ -202,8 +202,8 @@ func (w *watch) rootFD(fd int) {
 	w.pidfd = fd
 }
 
-// released marks the commit point. It reports false if the restore was aborted
-// before it, or comes too late although nobody has noticed yet.
+// released marks the commit point. It reports false if the restore was aborted before, or
+// has missed its deadline and nobody has noticed yet.
 func (w *watch) released() bool {
 	if w.timeout > 0 && time.Now().After(w.deadline) {
 		w.abort(w.late())
