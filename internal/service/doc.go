@@ -1,7 +1,7 @@
-// Package service keeps open files in a process of its own, which answers
-// requests to push one and to pop one over sockets. It is the other way that was
-// considered when package fdstore was invented: every file costs a request, an answer and two switches between processes,
-// where a store costs two system calls and no process.
+// Package service keeps open files in a process of its own, which answers requests to push
+// one and to pop one over sockets. It is the alternative that was considered when package
+// fdstore was invented: every file costs a request, an answer and two switches between
+// processes, where a store costs two system calls and no process.
 //
 //	owner ── Start ──▶ process: map from ID to open file
 //	  │                  ▲    ▲
