@@ -3,10 +3,10 @@
 //	go run . ../../docs/performance
 //
 // With -store it draws only that of docs/fdstore.md, from store.jsonl (test/bench/store),
-// and prints the rows of its tables. Else it reads tasks.jsonl and shapes.jsonl (test/bench -json, a line a tree), get.txt
-// (go test -bench) and trace.json.gz (restore --trace) there, writes the pictures
-// beside them, and prints the rows of the page's table. It is a module of its own,
-// so that nobody who uses regrow inherits the plotting library.
+// and prints the rows of its tables. Otherwise it reads tasks.jsonl and shapes.jsonl
+// (test/bench -json, a line a tree), get.txt (go test -bench) and trace.json.gz (restore
+// --trace) there, writes the pictures beside them, and prints the rows of the page's table.
+// It is a module of its own, so that nobody who uses regrow inherits the plotting library.
 package main
 
 import (

@@ -11,9 +11,9 @@ import (
 	"regrow/restore/internal/execcheck"
 )
 
-// miscEntries are what binfmt_misc may have executed: the kernel asks it before it
-// looks at the form of a program itself. They are only asked for when something
-// speaks against a program.
+// miscEntries are the entries of binfmt_misc, by which the kernel may execute a file before
+// it looks at the file's own format. They are only read if a program seems not to be
+// executable.
 type miscEntries struct {
 	asked   bool
 	entries []execcheck.Misc

@@ -14,8 +14,8 @@ import (
 // fewest is how many more the runtime starts now and then in the smallest restore.
 const fewest = 4
 
-// PidsLeft gives how many processes and threads there may be beside those that there
-// are, as far as can be known, and which limit says so.
+// PidsLeft gives how many more processes and threads there may be, as far as that can be
+// known, and which limit says so.
 func PidsLeft() (room int, limit string) {
 	room, limit = userRoom(), "RLIMIT_NPROC (ulimit -u)"
 	if groups, err := proc.Cgroups(); err == nil {
@@ -29,9 +29,9 @@ func PidsLeft() (room int, limit string) {
 // Unlimited is more than there can be.
 const Unlimited = int(^uint(0) >> 1)
 
-// userRoom gives how many processes and threads the user may have beside what there
-// is: for RLIMIT_NPROC the kernel counts both together. What the user has in other
-// pid namespaces is not seen. The kernel does not limit root.
+// userRoom gives how many more processes and threads the user may have: RLIMIT_NPROC counts
+// both together. What the user has in other pid namespaces is not seen. The kernel does not
+// limit root.
 func userRoom() int {
 	var limit unix.Rlimit
 	var info unix.Sysinfo_t
@@ -48,8 +48,8 @@ func userRoom() int {
 	return int(limit.Cur) - threads
 }
 
-// cgroupRoom gives how many processes and threads these cgroups and those above them
-// may have beside what there is, see cgroups(7). mounted is where the hierarchies are.
+// cgroupRoom gives how many more processes and threads these cgroups and those above them
+// may have, see cgroups(7). mounted is where the hierarchies are.
 func cgroupRoom(groups []proc.Cgroup, mounted string) int {
 	room := Unlimited
 	for _, group := range groups {

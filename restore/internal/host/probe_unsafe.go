@@ -8,8 +8,9 @@ import (
 	"regrow/internal/proc"
 )
 
-// everyCall is a system call that every restore makes, and what it is for. The probe makes it with an argument that the kernel
-// itself refuses, so it changes nothing: another answer is the sandbox's.
+// everyCall is a system call that every restore makes, and its purpose. The probe makes it
+// with an argument that the kernel itself refuses, so it changes nothing: any other answer
+// is a sandbox's.
 type everyCall struct {
 	name    string
 	need    string
