@@ -244,6 +244,21 @@ func (w *writing) Either(key string, e schema.Either) {
 	w.put(key, w.e.mapping(yaml.FlowStyle, w.depth, w.of, form), e.Help)
 }
 
+// Ends implements [schema.Fields].
+func (w *writing) Ends(key string, e schema.Ends) {
+	if len(e.Names) == 0 {
+		e.Bind(w, key, 0)
+		return
+	}
+	in := &writing{e: w.e, entry: &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}, depth: w.depth, of: w.of, group: true}
+	for end, name := range e.Names {
+		e.Bind(in, name, end)
+	}
+	if len(in.entry.Content) > 0 {
+		w.put(key, in.entry, e.Help)
+	}
+}
+
 // Short implements [schema.Fields].
 func (w *writing) Short(key string, alone bool, _ schema.Help) {
 	if alone {

@@ -375,6 +375,27 @@ func (m *visit) Either(key string, e schema.Either) {
 	m.d.decode(n, or(e.Want, "a mapping"), form)
 }
 
+// Ends implements [schema.Fields].
+func (m *visit) Ends(key string, e schema.Ends) {
+	if len(e.Names) == 0 {
+		e.Bind(m, key, 0)
+		return
+	}
+	n, ok := m.get(key, &e.Help)
+	switch {
+	case !ok:
+	case e.Spread != nil && n.n.Kind != mappingNode:
+		m.d.decode(n, "", func(f schema.Fields) { e.Bind(f, "", 0) })
+		e.Spread()
+	default:
+		m.d.decode(n, or(e.Want, "a mapping from ends ("+strings.Join(e.Names, ", ")+")"), func(f schema.Fields) {
+			for end, name := range e.Names {
+				e.Bind(f, name, end)
+			}
+		})
+	}
+}
+
 // Choice implements [schema.Fields].
 func (m *visit) Choice(key string, c schema.Choice, h schema.Help) {
 	names := strings.Join(c.Names(), ", ")

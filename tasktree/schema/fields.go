@@ -63,6 +63,9 @@ type Fields interface {
 	// mapping.
 	Either(key string, e Either)
 
+	// Ends is a value that each end of an open file has for itself.
+	Ends(key string, e Ends)
+
 	// Choice is a mapping in which the value of one key decides which other keys there
 	// are.
 	Choice(key string, c Choice, h Help)
@@ -166,6 +169,24 @@ type Either struct {
 
 	// Alone: the short form can express the present value.
 	Alone bool
+}
+
+// Ends has a value of each end of an open file: under the names of the ends, or, where the
+// data has no ends, under the key itself.
+type Ends struct {
+	Help
+
+	// Names are those of the ends that the data has; what they are may depend on keys
+	// that were bound before. Others are those that data of this type may have, for the
+	// JSON Schema.
+	Names, Others []string
+
+	// Bind binds the value of an end, by its index in Names, to a key.
+	Bind func(f Fields, key string, end int)
+
+	// Spread takes the value of the first end over to the others: one that is written
+	// without ends, a list or a scalar, is that of all. nil: there is no such form.
+	Spread func()
 }
 
 // Referent is the kind of thing that a name refers to.
@@ -284,6 +305,31 @@ type texts []Text
 func (l *texts) Len() int             { return len(*l) }
 func (l *texts) Add()                 { *l = append(*l, Text{}) }
 func (l *texts) Item(i int, f Fields) { f.Text("", &(*l)[i], Help{}) }
+
+// Refs makes a list of names that refer to something.
+func Refs(s *[]Text, to Referent, h Help) List { return &refs{s, to, h} }
+
+type refs struct {
+	names *[]Text
+	to    Referent
+	help  Help // of an entry
+}
+
+func (l *refs) Len() int             { return len(*l.names) }
+func (l *refs) Add()                 { *l.names = append(*l.names, Text{}) }
+func (l *refs) Item(i int, f Fields) { f.Ref("", &(*l.names)[i], l.to, l.help) }
+
+// Numbers makes a list of numbers.
+func Numbers(s *[]Number, i Int) List { return &numbers{s, i} }
+
+type numbers struct {
+	all *[]Number
+	of  Int
+}
+
+func (l *numbers) Len() int             { return len(*l.all) }
+func (l *numbers) Add()                 { *l.all = append(*l.all, Number{}) }
+func (l *numbers) Item(i int, f Fields) { f.Int("", &(*l.all)[i], l.of) }
 
 // Said lists the paths of the keys that are set, with those of nested mappings:
 // "flags.r".

@@ -128,6 +128,15 @@ func (o *object) Either(key string, e Either) {
 	o.add(key, e.Help, map[string]any{"oneOf": forms})
 }
 
+func (o *object) Ends(key string, e Ends) {
+	byEnd := o.inner(func(f Fields) {
+		for end, name := range e.Others {
+			e.Bind(f, name, min(end, 1))
+		}
+	})
+	o.add(key, e.Help, map[string]any{"anyOf": []any{o.inner(func(f Fields) { e.Bind(f, "", 0) }), byEnd}})
+}
+
 func (o *object) Mode(key string, _ *Number, h Help) {
 	o.add(key, h, map[string]any{"oneOf": []any{
 		map[string]any{"type": "integer", "minimum": 0}, // 0640 is 640 for some parsers and 416 for others

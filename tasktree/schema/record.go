@@ -100,6 +100,17 @@ func (r record) Group(key string, _ *Pos, body func(Fields), _ Help) {
 
 func (r record) Either(key string, e Either) { e.Whole(record{r.path(key), r.all}) }
 
+func (r record) Ends(key string, e Ends) {
+	if len(e.Names) == 0 {
+		e.Bind(r, key, 0)
+		return
+	}
+	in := record{r.path(key), r.all}
+	for end, name := range e.Names {
+		e.Bind(in, name, end)
+	}
+}
+
 func (record) Short(string, bool, Help) {}
 
 func (r record) Choice(key string, c Choice, h Help) {

@@ -63,6 +63,7 @@ func (p *page) Ref(key string, _ *Text, _ Referent, h Help)      { p.add(key, h)
 func (p *page) Int(key string, _ *Number, i Int)                 { p.add(key, i.Help) }
 func (p *page) Uint(key string, _ *Unsigned, u Uint)             { p.add(key, u.Help) }
 func (p *page) Either(key string, e Either)                      { p.add(key, e.Help) }
+func (p *page) Ends(key string, e Ends)                          { p.add(key, e.Help) }
 func (p *page) Mode(key string, _ *Number, h Help)               { p.add(key, h) }
 func (p *page) Bool(key string, _ *Bool, h Help)                 { p.add(key, h) }
 func (p *page) Time(key string, _ *Time, h Help)                 { p.add(key, h) }

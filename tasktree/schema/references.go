@@ -72,6 +72,19 @@ func (r *Referrer) Either(key string, e Either) {
 	r.below(key, func() { e.Whole(r) })
 }
 
+// Ends implements [Fields].
+func (r *Referrer) Ends(key string, e Ends) {
+	if len(e.Names) == 0 {
+		e.Bind(r, key, 0)
+		return
+	}
+	r.below(key, func() {
+		for end, name := range e.Names {
+			e.Bind(r, name, end)
+		}
+	})
+}
+
 // Choice implements [Fields].
 func (r *Referrer) Choice(_ string, c Choice, _ Help) {
 	if _, data := c.Chosen(); data != nil {
