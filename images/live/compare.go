@@ -114,6 +114,7 @@ func Compare(tree *tasktree.Tree, seen *Seen, level Level) *Verdict {
 		tree: tree, seen: seen, level: level, verdict: &Verdict{Level: level},
 		first: map[end]use{}, uses: map[*class]use{}, blind: map[end]bool{},
 		entries: map[*tasktree.OpenFile]*entry{}, files: map[*entry]*tasktree.OpenFile{}, inodes: map[*tasktree.OpenFile]inode{},
+		turned:  map[*tasktree.OpenFile]bool{},
 		sharers: map[*tasktree.Task]*tasktree.Task{}, compared: map[tablePair]bool{}, lost: map[int][]Unseen{},
 	}
 	c.matching = match(tree, seen, &c.paths)
@@ -164,6 +165,7 @@ type comparison struct {
 
 	entries map[*tasktree.OpenFile]*entry
 	files   map[*entry]*tasktree.OpenFile
+	turned  map[*tasktree.OpenFile]bool  // the ends of the live one are met the other way round
 	inodes  map[*tasktree.OpenFile]inode // of described files, but those that are opened again
 
 	reopened map[*tasktree.OpenFile][]*tasktree.OpenFile // see sameFile; nil: not yet asked for
@@ -307,7 +309,7 @@ func (c *comparison) attributes(t *tasktree.Task, p *process) {
 				continue
 			}
 		}
-		c.differs(c.about(t, d.Pos, key), or(d.First, "nothing"), or(d.Then, "nothing"))
+		c.differs(c.about(t, d.Pos, key), orNothing(d.First), orNothing(d.Then))
 	}
 	for _, u := range c.lost[p.PID] {
 		asked := map[string]bool{"cwd": t.Cwd.Said(), "env": (len(t.Env) > 0 || t.EnvClear) && c.level == Exact, "pid": t.PID.Said()}
@@ -339,9 +341,10 @@ func (c *comparison) readAttributes(t *tasktree.Task, p *process) (want, got []t
 	return want, got
 }
 
-func or(s, otherwise string) string {
+// orNothing is what a difference says of a value that is not there.
+func orNothing(s string) string {
 	if s == "" {
-		return otherwise
+		return "nothing"
 	}
 	return s
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
@@ -158,6 +160,10 @@ func (c *comparison) sharing() {
 			switch other := c.entries[f]; {
 			case other == nil:
 				c.entries[f] = e
+				if t, ok := e.known.(kind.Turning); ok && u.class.end != i && t.Turn() {
+					c.turned[f] = true
+					e.turnUnseen(f.Spec.Ends())
+				}
 			case other != e && other.kind == e.kind && !sameInode(other, e):
 				c.differs(at, "the other end of "+other.first().link, u.class.String())
 			}
@@ -231,7 +237,7 @@ func (c *comparison) file(f *tasktree.OpenFile) {
 			here.Key = "type"
 			c.differs(here, c.base(f).Spec.Kind(), u.class.String())
 			continue
-		case !endWise && u.class.end != i && len(f.Spec.Ends()) > 0:
+		case !endWise && c.liveEnd(f, i) != u.class.end && len(f.Spec.Ends()) > 0:
 			c.differs(here, "the end "+f.Spec.Ends()[i], u.class.String())
 			continue
 		}
@@ -267,7 +273,7 @@ func (c *comparison) read(f *tasktree.OpenFile, made tasktree.Spec, e *entry, en
 		return schema.Compare(made, read(ends)), nil
 	}
 	all := slices.DeleteFunc(slices.Clone(e.ends), func(c *class) bool { return c == nil })
-	if slices.Equal(ends, all) || !kind.Anonymous(f.Spec) {
+	if _, joined := e.known.(kind.Joined); joined || slices.Equal(ends, all) || !kind.Anonymous(f.Spec) {
 		return schema.Compare(made, e.spec), e.unseen
 	}
 	free := read(ends)
@@ -335,20 +341,41 @@ func sameInode(a, b *entry) bool {
 	return x.Ino == y.Ino && x.Mnt_id == y.Mnt_id
 }
 
+// turnUnseen swaps the ends in what was not seen.
+func (e *entry) turnUnseen(ends []string) {
+	for i, u := range e.unseen {
+		for end := range ends {
+			if key, ok := strings.CutSuffix(u.Key, "."+ends[end]); ok {
+				e.unseen[i].Key = key + "." + ends[1-end]
+			}
+		}
+	}
+}
+
+// liveEnd gives the index of an end of the description in the live entry: where nothing
+// tells the ends of a pair apart, they may have been met the other way round.
+func (c *comparison) liveEnd(f *tasktree.OpenFile, end int) int {
+	if c.turned[f] {
+		return 1 - end
+	}
+	return end
+}
+
 // values compares the keys of an open file.
 func (c *comparison) values(f *tasktree.OpenFile, made tasktree.Spec, e *entry, ends []*class, at Finding) {
 	moves := c.level == Exact || c.level == Auto && c.rests(f, e, ends)
-	differences, unseen := c.read(f, made, e, ends)
-	said := map[string]bool{}
-	for _, key := range schema.Said(made) {
-		said[key], said[topKey(key)] = true, true
+	said, keys, moving := schema.Said(made), schema.Compared(made), schema.Moving(made)
+	if s, ok := e.known.(kind.Settling); ok {
+		s.Settle(made)
 	}
-	lost := map[string]bool{}
-	for _, u := range unseen {
-		lost[u.Key] = true
+	described := c.asLive(made)
+	differences, unseen := c.read(f, made, e, ends)
+	lacks := func(path string) bool { return c.lacksEnd(f, e, path) }
+	lost := func(path string) bool {
+		return lacks(path) || slices.ContainsFunc(unseen, func(u kind.Unseen) bool { return isBelow(path, u.Key) })
 	}
 	for _, d := range differences {
-		if d.Moves && !moves || lost[topKey(d.Path)] { // nothing of a list was read: see below
+		if d.Moves && !moves || lost(d.Path) { // nothing of a list was read: see below
 			continue
 		}
 		here := at
@@ -366,19 +393,104 @@ func (c *comparison) values(f *tasktree.OpenFile, made tasktree.Spec, e *entry, 
 				continue
 			}
 		}
+		if name, ok := described[d.Path]; ok {
+			d.First, d.Then = strconv.Quote(name), c.asDescribed(d.Then)
+		}
 		c.differs(here, cmp.Or(d.First, "nothing"), cmp.Or(d.Then, "nothing"))
 	}
-	keys := schema.Compared(made)
+	for _, path := range said {
+		if head, _, inList := strings.Cut(path, "["); inList && lacks(path) && moves {
+			here := at
+			here.Key, here.Pos, here.Always = head, f.Pos, true
+			c.unseen(here, "no task has this end")
+		}
+	}
+	_, joined := e.known.(kind.Joined)
 	for _, u := range unseen {
-		if !said[u.Key] && slices.Contains(keys, u.Key) { // but for lists: that there is nothing is not said
+		below := func(path string) bool { return isBelow(path, u.Key) }
+		if !slices.ContainsFunc(said, below) && (joined || slices.ContainsFunc(keys, below)) { // but for lists: that there is nothing is not said
 			continue
 		}
-		if moves || !slices.Contains(schema.Moving(made), u.Key) {
+		if moves || !slices.ContainsFunc(moving, below) {
 			here := at
 			here.Key, here.Pos, here.Always = u.Key, f.Pos, u.Always
 			c.unseen(here, "%s", u.Why)
 		}
 	}
+}
+
+// lacksEnd reports whether a path of keys is about an end that no task has.
+func (c *comparison) lacksEnd(f *tasktree.OpenFile, e *entry, path string) bool {
+	_, rest, _ := strings.Cut(path, ".")
+	ends := e.spec.Ends()
+	i := slices.IndexFunc(ends, func(name string) bool { return isBelow(rest, name) })
+	return i >= 0 && len(ends) > 1 && e.ends[c.liveEnd(f, i)] == nil
+}
+
+// isBelow reports whether a path of keys is a key, or of something in its value.
+func isBelow(path, key string) bool {
+	rest, ok := strings.CutPrefix(path, key)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+// asLive puts the names that open files have in the live tree in the place of those of the
+// description, "" for one that no task has. It gives the ones before, by path.
+func (c *comparison) asLive(made tasktree.Spec) (described map[string]string) {
+	for _, ref := range schema.References(made) {
+		if ref.To != schema.ToFile {
+			continue
+		}
+		if described == nil {
+			described = map[string]string{}
+		}
+		described[ref.Path] = ref.Name.Value
+		ref.Name.Value, ref.Name.Set = c.nameOf(ref.Name.Value)
+		if !ref.Name.Set {
+			ref.Name.Pos = tasktree.Pos{}
+		}
+	}
+	return described
+}
+
+// nameOf gives the name in the live tree of an open file of the description. said is false
+// if nobody can say which one it is: one of the caller's that is not known here.
+func (c *comparison) nameOf(described string) (live string, said bool) {
+	file, of, _ := strings.Cut(described, ".")
+	f := c.tree.FileNamed(file)
+	if f == nil {
+		return "", true
+	}
+	e := end{f, max(0, slices.Index(f.Spec.Ends(), of))}
+	if u, met := c.first[e]; met {
+		return u.class.name(), true
+	}
+	key := callerKey(e)
+	if key == "" {
+		return "", true
+	}
+	for _, entry := range c.seen.entries {
+		for _, class := range entry.ends {
+			if class != nil && slices.Contains(class.own, key) {
+				return class.name(), true
+			}
+		}
+	}
+	_, known := c.seen.own[key]
+	return "", known
+}
+
+// asDescribed gives the name in the description of a live open file by its quoted name in
+// the live tree.
+func (c *comparison) asDescribed(quoted string) string {
+	for class, u := range c.uses {
+		if strconv.Quote(class.name()) == quoted {
+			return strconv.Quote(u.d.Open.EndName(u.d.End))
+		}
+	}
+	if quoted == `""` {
+		return "an open file that no task has"
+	}
+	return quoted
 }
 
 // sameFile gives a described open file with all others that open its file again.

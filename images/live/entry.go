@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -35,6 +36,13 @@ type inode struct {
 
 func (c *class) inode() inode { return inode{placeOf(&c.stat), c.stat.Ino} }
 
+// fileGroup has the open files of one entry: by the inode, or by the word of a
+// [kind.Joined].
+type fileGroup struct {
+	inode inode
+	word  string
+}
+
 // root gives the entry of the same file that was met first.
 func (e *entry) root() *entry {
 	if e.main != nil {
@@ -46,7 +54,7 @@ func (e *entry) root() *entry {
 // entries puts open files together that belong together, and lets their kinds read
 // them.
 func (l *look) entries() {
-	groups := map[inode]*entry{}
+	groups := map[fileGroup]*entry{}
 	for _, t := range l.seen.tables {
 		for i := range t.fds {
 			if c := t.fds[i].class; c.entry == nil {
@@ -67,9 +75,13 @@ func (l *look) entries() {
 }
 
 // entry finds the entry of an open file, or makes one.
-func (l *look) entry(c *class, groups map[inode]*entry) {
+func (l *look) entry(c *class, groups map[fileGroup]*entry) {
 	e := &entry{ends: []*class{c}}
 	k, ok := kind.Kind{}, false
+	if c.err == nil && strings.HasPrefix(c.link, "socket:") && l.unix(c.stat.Ino) == nil && l.socketsErr != nil {
+		c.err = l.socketsErr // nobody knows what it is
+		l.unseen(c.holders[0].table.owner, c.holders[0].fd, "", "%v", c.err)
+	}
 	if c.err == nil {
 		k, ok = kind.Of(liveEnd{l, c})
 	}
@@ -80,16 +92,21 @@ func (l *look) entry(c *class, groups map[inode]*entry) {
 	if e.known == nil {
 		e.kind, e.spec = "", &kind.Inherit{}
 	}
-	if e.known != nil && kind.Anonymous(e.spec) {
+	group := fileGroup{inode: c.inode()}
+	joined, ok := e.known.(kind.Joined)
+	if ok {
+		group = fileGroup{word: joined.Join(liveEnd{l, c})}
+	}
+	if e.known != nil && (kind.Anonymous(e.spec) || ok && len(e.spec.Ends()) > 0) {
 		end := 0
 		if ends := len(e.spec.Ends()); ends > 0 {
 			end = e.known.End(liveEnd{l, c})
 			e.ends = make([]*class, ends)
 		}
-		main := groups[c.inode()]
+		main := groups[group]
 		switch {
 		case main == nil:
-			groups[c.inode()] = e
+			groups[group] = e
 		case main.ends[end] == nil:
 			main.ends[end], c.entry, c.end = c, main, end
 			return
@@ -149,6 +166,13 @@ func (e liveEnd) Stat() *unix.Statx_t { return &e.c.stat }
 
 func (e liveEnd) Memory() (hugePage int64, ok bool) { return e.l.memory.is(e.c) }
 
+func (e liveEnd) Unix() *kind.LiveUnix {
+	if !strings.HasPrefix(e.c.link, "socket:") {
+		return nil
+	}
+	return e.l.unix(e.c.stat.Ino)
+}
+
 func (e liveEnd) Info(field string) string { return e.c.info.Field(field) }
 
 var errNoCopy = errors.New("a file with a server is not copied")
@@ -174,13 +198,27 @@ func (e liveEnd) Copy(use func(kind.LiveCopy) error) error {
 	if now.Ino != e.c.stat.Ino || now.Mnt_id != e.c.stat.Mnt_id {
 		return errMoves
 	}
-	return use(&liveCopy{e.l, fd})
+	return use(&liveCopy{l: e.l, fd: fd, rests: e.c.rests()})
 }
 
 // liveCopy makes the calls of a kind.
 type liveCopy struct {
-	l  *look
-	fd int
+	l      *look
+	fd     int
+	rests  bool   // nobody but tasks that hold has it
+	buffer []byte // for what waits; nil: none was needed yet
+}
+
+// rests reports whether only tasks that hold have an open file.
+func (c *class) rests() bool {
+	for _, h := range c.holders {
+		for _, p := range append([]*process{h.table.owner}, h.table.sharers...) {
+			if _, holds := p.held(); !holds {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 var _ kind.LiveCopy = (*liveCopy)(nil)

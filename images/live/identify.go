@@ -15,7 +15,6 @@ import (
 
 // callers finds which open files of the tree those of Options.Own are.
 func (l *look) callers() error {
-	self := os.Getpid()
 	for _, name := range slices.Sorted(maps.Keys(l.options.Own)) {
 		d := descriptor{fd: l.options.Own[name]}
 		var err error
@@ -23,21 +22,30 @@ func (l *look) callers() error {
 			return fmt.Errorf("descriptor %d of this process (%s): %w", d.fd, name, err)
 		}
 		d.info.Flags &^= unix.O_CLOEXEC
-		b := l.buckets[hashOf(proc.Caller, &d)]
-		switch {
-		case b == nil || b.blind != nil:
-			continue
-		case b.one:
-			b.files[0].own = append(b.files[0].own, name)
-			continue
+		if c := l.find(&d); c != nil {
+			c.own = append(c.own, name)
 		}
-		at, known, err := search(len(b.files), 0, func(i int) (int, error) { return b.files[i].compare(self, d.fd) })
-		switch {
-		case err != nil && !gone(err):
-			b.blinded(err)
-		case known:
-			b.files[at].own = append(b.files[at].own, name)
-		}
+	}
+	return nil
+}
+
+// find gives the open file of the tree that a descriptor of this process is, nil if it is
+// none, or if nobody can tell.
+func (l *look) find(d *descriptor) *class {
+	b := l.buckets[hashOf(proc.Caller, d)]
+	switch {
+	case b == nil || b.blind != nil:
+		return nil
+	case b.one:
+		return b.files[0]
+	}
+	self := os.Getpid()
+	at, known, err := search(len(b.files), 0, func(i int) (int, error) { return b.files[i].compare(self, d.fd) })
+	switch {
+	case err != nil && !gone(err):
+		b.blinded(err)
+	case known:
+		return b.files[at]
 	}
 	return nil
 }

@@ -119,6 +119,10 @@ type look struct {
 	pipe    *pipe // for tee, nil: none was needed yet
 	page    *pipe // for the first page of another one
 	memory  memoryMounts
+
+	sockets    map[uint64]*kind.LiveUnix // by inode; nil: nobody has asked
+	socketsErr error
+	tokens     []*class // open files that kinds have met, see token
 }
 
 func (l *look) close() {

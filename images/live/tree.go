@@ -8,6 +8,7 @@ import (
 	"regrow/internal/proc"
 	"regrow/tasktree"
 	"regrow/tasktree/kind"
+	"regrow/tasktree/schema"
 )
 
 // tree makes the model of what was read.
@@ -108,7 +109,17 @@ func (l *look) files(tree *tasktree.Tree) {
 		}
 		tree.Files = append(tree.Files, e.file)
 	}
+	for _, e := range l.seen.entries {
+		for _, ref := range schema.References(e.spec) {
+			if at, err := strconv.Atoi(strings.TrimPrefix(ref.Name.Value, "#")); err == nil && at < len(l.tokens) {
+				ref.Name.Value = l.tokens[at].name()
+			}
+		}
+	}
 }
+
+// name gives the name of an open file in the tree that was read.
+func (c *class) name() string { return c.entry.file.EndName(c.end) }
 
 // names are those that are taken, with the number of the last one that began so.
 type names map[string]int

@@ -42,6 +42,9 @@ type LiveEnd interface {
 	// Offset is in bytes from the start.
 	Offset() int64
 
+	// Unix is what sock_diag(7) shows of a Unix socket, nil of anything else.
+	Unix() *LiveUnix
+
 	// Info is a field of proc_pid_fdinfo(5) by its name, "" where there is none: the
 	// kernel shows what is special to a kind there.
 	Info(field string) string
@@ -76,12 +79,40 @@ type LiveCopy interface {
 	// Extents reads what a memory file holds, without its holes, by an open file of
 	// its own. More than most bytes are an error.
 	Extents(most int64) ([]LiveExtent, error)
+
+	// Queue gives what waits in a socket, and leaves it there. An empty message is seen
+	// by the first look only: the kernel marks it. The error may be a [*NeverError].
+	Queue() ([]LiveItem, error)
 }
 
 // LiveExtent is a part of a file that is no hole.
 type LiveExtent struct {
 	Offset int64
 	Data   []byte
+}
+
+// LiveUnix is what the kernel shows of a Unix socket without asking the socket.
+type LiveUnix struct {
+	Inode     uint64
+	Type      int    // SOCK_STREAM and so on
+	Listens   bool   // it is a listener
+	Connected bool   // it has, or had, another side
+	Name      string // as in a struct sockaddr_un, "" for none; one of bytes begins with NUL
+	Peer      uint64 // the inode of the other side, 0: there is none any more
+	Shutdown  int    // 1: it receives no more; 2: it sends no more
+}
+
+// NeverError says that nobody can see something, with whatever rights.
+type NeverError struct{ Why string }
+
+// Error gives the reason.
+func (e *NeverError) Error() string { return e.Why }
+
+// LiveItem is what a receive gets from a socket.
+type LiveItem struct {
+	Data  []byte
+	Files []string // names of open files that came along, in the words of the reader; "" for one that no task has
+	OOB   bool     // it is an out-of-band byte
 }
 
 // mostContent is how many bytes of a file are read at most.
@@ -94,6 +125,32 @@ type Unseen struct {
 
 	// Always: nobody can see it, with whatever rights.
 	Always bool
+}
+
+// Joined is a [Readable] whose open files tell by more than their link what belongs
+// together, and which data has the ends that it is found to have.
+type Joined interface {
+	Readable
+
+	// Join takes over from one open file what the ends are, and gives a word that all
+	// open files of the entry have, "" if it has no ends.
+	Join(e LiveEnd) string
+}
+
+// Turning is a [Readable] whose ends may be told apart by nobody but who has them.
+type Turning interface {
+	Readable
+
+	// Turn swaps them, and reports whether it could.
+	Turn() bool
+}
+
+// Settling is a [Readable] that cannot see everything at each look.
+type Settling interface {
+	Readable
+
+	// Settle takes over from what is expected what was not to be seen.
+	Settle(made tasktree.Spec)
 }
 
 // Readable is a [tasktree.Spec] that live trees can be read into.

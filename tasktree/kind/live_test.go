@@ -39,6 +39,9 @@ type fakeEnd struct {
 	seals  int
 	parts  []kind.LiveExtent
 
+	unix  *kind.LiveUnix
+	queue []kind.LiveItem
+
 	size, waiting int
 	front, events int
 	content       string
@@ -57,6 +60,10 @@ func (e fakeEnd) Stat() *unix.Statx_t { return &e.stat }
 func (e fakeEnd) Memory() (int64, bool) { return e.huge, e.memory }
 
 func (e fakeEnd) Extents(int64) ([]kind.LiveExtent, error) { return e.parts, e.err }
+
+func (e fakeEnd) Unix() *kind.LiveUnix { return e.unix }
+
+func (e fakeEnd) Queue() ([]kind.LiveItem, error) { return e.queue, e.err }
 
 func (e fakeEnd) Info(field string) string { return e.info[field] }
 
