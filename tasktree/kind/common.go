@@ -38,7 +38,7 @@ var always = []Flag{
 // refusals says why an open file of a kind cannot have a flag, and what to do instead.
 type refusals struct {
 	access string // O_RDONLY, O_WRONLY, O_RDWR
-	async  string
+	async  string // "": it can have O_ASYNC
 	direct string
 	others string            // of open(2)
 	own    map[string]string // flags of the call that makes it, which people write
@@ -54,7 +54,11 @@ func flagTable(r refusals) []Flag {
 		}
 	}
 	refuse(r.access, "O_RDONLY", "O_WRONLY", "O_RDWR")
-	refuse(r.async, "O_ASYNC")
+	if r.async == "" {
+		table = append(table, Flag{Name: "O_ASYNC", Bits: unix.O_ASYNC})
+	} else {
+		refuse(r.async, "O_ASYNC")
+	}
 	refuse(r.direct, "O_DIRECT")
 	refuse(r.others, "O_CREAT", "O_DIRECTORY", "O_DSYNC", "O_EXCL", "O_LARGEFILE", "O_NOCTTY", "O_NOFOLLOW", "O_PATH", "O_SYNC", "O_TMPFILE", "O_TRUNC")
 	refuse(refuseCloexec, "O_CLOEXEC")
@@ -95,15 +99,27 @@ const highestID = math.MaxUint32 - 1
 
 // fields binds the key owner.
 func (o *Owner) fields(f schema.Fields, doc string) {
-	f.Either("owner", schema.Either{
+	o.bind(f, "owner", schema.Help{Doc: doc, Default: "the restoring process's"})
+}
+
+// bind binds it to a key.
+func (o *Owner) bind(f schema.Fields, key string, h schema.Help) {
+	h.Want = "a user, or a list of a user and a group"
+	f.Either(key, schema.Either{
 		Scalar: func(f schema.Fields) { f.Int("", &o.UID, schema.Int{Hi: highestID, Of: "a user"}) },
 		Whole: func(f schema.Fields) {
 			const two = "an owner is a user and a group: [1000, 1000]"
-			f.List("", &owners{Owner: o, n: o.said()}, schema.Help{Most: 2, More: two, Empty: two, Want: "a user, or a list of a user and a group"})
+			f.List("", &owners{Owner: o, n: o.said()}, schema.Help{Most: 2, More: two, Empty: two, Want: h.Want})
 		},
 		Alone: o.said() < 2,
-		Help:  schema.Help{Doc: doc, Default: "the restoring process's"},
+		Help:  h,
 	})
+}
+
+// ownerOf reads that of a live open file.
+func ownerOf(e LiveEnd) Owner {
+	number := func(n uint32) tasktree.Number { return tasktree.Number{Value: int64(n), Set: true} }
+	return Owner{UID: number(e.Stat().Uid), GID: number(e.Stat().Gid)}
 }
 
 // said is how many of the two are said, the user first.

@@ -27,6 +27,7 @@ type entry struct {
 var line = map[string]int{
 	"path": 1, "flags": 2, "mode": 3, "offset": 4, "content": 5, "capacity": 6, "key": 7, "counter": 8, "semaphore": 9, "signals": 10,
 	"name": 11, "size": 12, "seals": 13, "hugetlb": 14, "owner": 15, "atime": 16, "mtime": 17, "file": 18, "packet": 19, "read": 20, "ends": 21, "unlinked": 22, "hup": 23, "links": 24,
+	"pair": 19, "queue": 20, "shutdown": 21, "by": 22,
 }
 
 func keyPos(key string) tasktree.Pos { return tasktree.Pos{Line: line[key], Col: 1} }
@@ -231,6 +232,19 @@ func (b *byEnd) Flags(_ string, v *schema.Flags, table []kind.Flag, _ schema.Hel
 	v.Pos.Col = 10 * (end + 1) // each end's own place
 }
 
+// Ends binds what an end says: values of a kind with ends have the end in their key.
+func (e *entry) Ends(key string, ends schema.Ends) {
+	if len(ends.Names) == 0 {
+		ends.Bind(e, key, 0)
+		return
+	}
+	for end, name := range ends.Names {
+		ends.Bind(e, key+"."+name, end)
+	}
+}
+
+func (e *entry) Word(key string, v *schema.Text, _ []string, h schema.Help) { e.Text(key, v, h) }
+
 func (e *entry) note(key string, table []kind.Flag) {
 	if e.tables == nil {
 		e.tables = map[string][]kind.Flag{}
@@ -283,6 +297,7 @@ type recorder struct {
 	refs         recipe.Ref
 	own          []recipe.Ref
 	has          map[recipe.Condition]bool
+	keepsUses    bool
 }
 
 const (
@@ -303,8 +318,13 @@ func (r *recorder) Mapped(m recipe.Mapped)      { r.keep(m) }
 
 func (r *recorder) Reopen(o recipe.Reopen) recipe.Ref { return r.made(o) }
 
-// Use gives a Ref that no step has made.
-func (r *recorder) Use(_ string, end int) recipe.Ref { return usedRef + recipe.Ref(end) }
+// Use gives a Ref that no step has made, or keeps what is asked for.
+func (r *recorder) Use(file string, end int) recipe.Ref {
+	if r.keepsUses {
+		return r.made(used{file, end})
+	}
+	return usedRef + recipe.Ref(end)
+}
 
 func (r *recorder) Undo(path string) { r.keep(undone(path)) }
 

@@ -39,10 +39,8 @@ func (q queue) settle(all []tasktree.Text) {
 
 // readFile reads what the inode has.
 func (q queue) readFile(e LiveEnd) {
-	stat := e.Stat()
-	number := func(n uint32) tasktree.Number { return tasktree.Number{Value: int64(n), Set: true} }
-	*q.owner = Owner{UID: number(stat.Uid), GID: number(stat.Gid)}
-	*q.mode = number(uint32(stat.Mode) & allModes)
+	*q.owner = ownerOf(e)
+	*q.mode = tasktree.Number{Value: int64(e.Stat().Mode) & allModes, Set: true}
 }
 
 // readFrom reads the rest by an end, and takes nothing. readEnd: the end can be read from.

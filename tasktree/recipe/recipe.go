@@ -282,6 +282,8 @@ const (
 	// PipePages is a pipe of N bytes: its capacity as the kernel rounds it, or that of a
 	// new pipe if the description sets none.
 	PipePages Resource = iota
+	// UnixOOB is an out-of-band byte in a Unix socket.
+	UnixOOB
 	// NiceValue is the nice value N.
 	NiceValue
 	// HugePages are N huge pages of Size bytes.

@@ -94,6 +94,17 @@ tasks: [{name: a, fds: {1: out, 3: m}, run: [sh, -c, 'chmod +x /dev/fd/3 2>/dev/
 files: {m: {type: memfd, content: "0123456789"}, ro: {type: reopen, file: m, offset: 3}, p: {type: pipe, content: "in it\n"}, both: {type: reopen, file: p.w, flags: [O_RDWR]}, tmp: {type: reg, path: $DIR, flags: [O_RDWR, O_TMPFILE], content: "no name\n"}, t: {type: reopen, file: tmp}, out: {type: inherit, key: stdout}}
 tasks: [{name: a, fds: {1: out, 3: ro, 4: both, 5: t}, run: [sh, -c, 'head -c 4 <&3; echo; echo x 2>/dev/null >&3 || echo read-only; head -n 1 <&4; cat <&5']}]`, prints: "3456\nread-only\nin it\nno name\n"},
 	{
+		name: "unix pair: datagrams with files, an end that nobody has", kind: "unix", runs: `
+files: {d: {type: unix, pair: dgram, queue: {b: [one, "", {data: two, files: [p.w]}]}}, s: {type: unix, pair: stream, queue: {a: ["all\n"]}}, p: {type: pipe, content: "piped\n"}, out: {type: inherit, key: stdout}}
+tasks: [{name: a, fds: {0: s.a, 1: out, 3: d.b}, run: [sh, -c, 'cat; exec $SELF'], env: {REGROW_TEST_USES: datagrams}}]`,
+		prints: "all\n\"one\" 0 files\n\"\" 0 files\n\"two\" 1 files\n",
+	},
+	{
+		name: "unix pair: an out-of-band byte", kind: "unix", since: "5.15", refused: "no out-of-band bytes on Unix sockets", held: `
+files: {s: {type: unix, pair: stream, queue: {a: [{data: "now!", oob: true}, more]}}}
+tasks: [{name: a, fds: {0: s.a}}]`,
+	},
+	{
 		name: "file of the caller", kind: "inherit", runs: `
 files: {out: {type: inherit, key: stdout}, turn: {type: pipe}}
 tasks: [{name: a, fds: {0: turn.r, 1: out}, run: [sh, -c, 'read x; echo root'], children: [{name: b, fds: {1: turn.w, 7: out}, run: [sh, -c, 'echo child >&7; echo']}]}]`,

@@ -199,8 +199,27 @@ func use(what string, _ []string) error {
 	switch what {
 	case "signalfd":
 		return useSignals(given)
+	case "datagrams":
+		return useDatagrams(given)
 	default:
 		return fmt.Errorf("unknown use %q", what)
+	}
+}
+
+// useDatagrams says what it receives, until nothing waits.
+func useDatagrams(fd int) error {
+	for {
+		data, rights := make([]byte, 100), make([]byte, unix.CmsgSpace(4*10))
+		n, oobn, _, _, err := unix.Recvmsg(fd, data, rights, unix.MSG_DONTWAIT)
+		if err != nil {
+			return nil //nolint:nilerr // nothing waits
+		}
+		files := 0
+		if messages, err := unix.ParseSocketControlMessage(rights[:oobn]); err == nil && len(messages) == 1 {
+			fds, _ := unix.ParseUnixRights(&messages[0])
+			files = len(fds)
+		}
+		fmt.Printf("%q %d files\n", data[:n], files)
 	}
 }
 

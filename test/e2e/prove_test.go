@@ -174,8 +174,8 @@ func (d *drawn) provePipes(rep restore.Report) (problems []string) {
 	done := map[string]bool{}
 	for i, w := range d.want {
 		for n, fd := range w.fds {
-			name, _, isPipe := strings.Cut(fd.open, ".")
-			if !isPipe || done[name] {
+			name, _, _ := strings.Cut(fd.open, ".")
+			if _, isPipe := d.pipes[name]; !isPipe || done[name] {
 				continue
 			}
 			done[name] = true

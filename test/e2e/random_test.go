@@ -194,6 +194,9 @@ func (d *drawn) drawAnonymous(t *rapid.T, name string) string {
 	if rapid.Bool().Draw(t, "nonblock") {
 		flags, bits = "O_NONBLOCK", bits|unix.O_NONBLOCK
 	}
+	if rapid.Bool().Draw(t, "pair") {
+		return d.drawPair(t, name, flags, bits)
+	}
 	d.ends = append(d.ends, wantFD{open: name, flags: bits})
 	if rapid.Bool().Draw(t, "memfd") {
 		keys := "size: 100000"
@@ -222,4 +225,23 @@ func (d *drawn) drawAnonymous(t *rapid.T, name string) string {
 	}
 	return fmt.Sprintf("  %s: {type: eventfd, counter: %d, semaphore: %v, flags: [%s]}\n", name,
 		rapid.Uint64Max(1<<64-2).Draw(t, "counter"), rapid.Bool().Draw(t, "semaphore"), flags)
+}
+
+// drawPair adds a pair of sockets, in whose queues any open files wait, itself too.
+func (d *drawn) drawPair(t *rapid.T, name, flags string, bits int64) string {
+	d.ends = append(d.ends, wantFD{open: name + ".a", flags: bits}, wantFD{open: name + ".b", flags: bits})
+	var queues []string
+	for _, end := range []string{"a", "b"} {
+		var items []string
+		for range rapid.IntRange(0, 3).Draw(t, "waiting") {
+			var files []string
+			for range rapid.IntRange(0, 2).Draw(t, "files in it") {
+				files = append(files, rapid.SampledFrom(d.ends).Draw(t, "file in it").open)
+			}
+			items = append(items, fmt.Sprintf("{data: %q, files: [%s]}", rapid.StringMatching(`[a-z]{1,9}`).Draw(t, "data"), strings.Join(files, ", ")))
+		}
+		queues = append(queues, fmt.Sprintf("%s: [%s]", end, strings.Join(items, ", ")))
+	}
+	return fmt.Sprintf("  %s: {type: unix, pair: %s, queue: {%s}, flags: [%s]}\n", name,
+		rapid.SampledFrom([]string{"stream", "dgram", "seqpacket"}).Draw(t, "type"), strings.Join(queues, ", "), flags)
 }

@@ -108,6 +108,17 @@ var descriptionChanges = []struct {
 		d.file, d.end = other, end
 		return anyLine
 	}},
+	{"what waits in a socket", func(t *rapid.T, tree *randomTree) *int {
+		f := tree.pickFile(t, func(f *randomFile) bool {
+			i := slices.Index(tree.files, f) // an end that is closed may have left an error, which hides what waits
+			return f.kind == "unix" && tree.uses(i, ".a") > 0 && tree.uses(i, ".b") > 0
+		})
+		if f == nil {
+			return nil
+		}
+		f.queues[0] = append(slices.Clip(f.queues[0]), randomItem{data: "more"})
+		return &f.line
+	}},
 	{"offset", func(t *rapid.T, tree *randomTree) *int {
 		f := tree.pickFile(t, func(f *randomFile) bool {
 			return f.seekable && (f.offset >= 0 || !slices.Contains(f.flags, "O_APPEND"))

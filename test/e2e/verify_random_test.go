@@ -163,8 +163,16 @@ type randomFile struct {
 	packet     bool   // content is a packet
 	owner      int    // -1: not said
 	mode       string // "": not said
+	queues     [2][]randomItem
+	shut       string // of the end a of a pair
 	lent       int    // the caller's descriptor that it is, or that takes its place; -1: none
 	line       int
+}
+
+// randomItem waits in a socket.
+type randomItem struct {
+	data  string
+	files []string // with their ends
 }
 
 func (f *randomFile) key() string { return fmt.Sprintf("key%d", f.lent) }
@@ -175,6 +183,8 @@ func (f *randomFile) ends() []string {
 		return []string{".r", ".w"}
 	case "fifo":
 		return []string{".r", ".w", ".rw"}
+	case "unix":
+		return []string{".a", ".b"}
 	}
 	return []string{""}
 }
@@ -369,6 +379,16 @@ func (f *randomFile) render() string {
 			s += ", flags: {r: [O_NONBLOCK]}"
 		}
 		return s
+	case "unix":
+		var queues []string
+		for i, end := range []string{"a", "b"} {
+			var items []string
+			for _, item := range f.queues[i] {
+				items = append(items, fmt.Sprintf("{data: %q, files: [%s]}", item.data, strings.Join(item.files, ", ")))
+			}
+			queues = append(queues, end+": ["+strings.Join(items, ", ")+"]")
+		}
+		return fmt.Sprintf("type: unix, pair: %s, queue: {%s}, shutdown: {a: %s}, flags: [%s]", f.path, strings.Join(queues, ", "), f.shut, strings.Join(f.flags, ", "))
 	}
 	s := fmt.Sprintf("type: reg, path: %s, flags: [%s]", f.path, strings.Join(f.flags, ", "))
 	if f.offset >= 0 {
@@ -388,6 +408,7 @@ func (r *randomTrees) draw(t *rapid.T) *randomTree {
 	for i := range rapid.IntRange(1, 12).Draw(t, "files") {
 		tree.files = append(tree.files, r.drawFile(t, i))
 	}
+	tree.drawQueues(t)
 	most := []int{1, 4, 12, 60}[rapid.SampledFrom([]int{0, 1, 1, 1, 2, 2, 3}).Draw(t, "size")]
 	flat, program := some(t, 3, "flat"), rapid.SampledFrom([]int{2, 6, 6}).Draw(t, "one in so many runs a program")
 	for i := range rapid.IntRange(1, most).Draw(t, "tasks") {
@@ -396,9 +417,39 @@ func (r *randomTrees) draw(t *rapid.T) *randomTree {
 	return tree
 }
 
+// drawQueues lets anything wait in the queues of sockets, themselves and one another, too.
+func (t *randomTree) drawQueues(rt *rapid.T) {
+	var all []string
+	for _, f := range t.files {
+		for _, end := range f.ends() {
+			all = append(all, f.name+end)
+		}
+	}
+	for _, f := range t.files {
+		if f.kind != "unix" {
+			continue
+		}
+		for end := range f.queues {
+			for range rapid.IntRange(0, 3).Draw(rt, "waiting") {
+				item := randomItem{data: rapid.StringMatching(`[a-z]{1,9}`).Draw(rt, "data")}
+				for range rapid.IntRange(0, 2).Draw(rt, "files in it") {
+					item.files = append(item.files, rapid.SampledFrom(all).Draw(rt, "file in it"))
+				}
+				f.queues[end] = append(f.queues[end], item)
+			}
+		}
+	}
+}
+
 func (r *randomTrees) drawFile(t *rapid.T, i int) *randomFile {
 	f := &randomFile{name: fmt.Sprintf("f%d", i), offset: -1, lent: -1, owner: -1}
-	switch rapid.IntRange(0, 6).Draw(t, "kind") {
+	switch rapid.IntRange(0, 8).Draw(t, "kind") {
+	case 3, 4:
+		f.kind = "unix"
+		f.path = rapid.SampledFrom([]string{"stream", "dgram", "seqpacket"}).Draw(t, "type")
+		f.shut = rapid.SampledFrom([]string{"none", "none", "rd", "wr", "rdwr"}).Draw(t, "shut")
+		f.flags = rapid.SampledFrom([][]string{nil, {"O_NONBLOCK"}}).Draw(t, "flags")
+		return f
 	case 0:
 		f.kind, f.lent = "inherit", rapid.IntRange(0, len(r.given)-1).Draw(t, "key")
 		return f

@@ -43,6 +43,7 @@ func Lacking(t *tasktree.Tree, host plan.Host, ask probes) []plan.Lack {
 	c.pids()
 	c.pipes()
 	c.memory()
+	c.sockets()
 	c.numbers()
 	c.attributes()
 	plan.SortLacks(c.lacks)
@@ -276,6 +277,29 @@ func (c *hostCheck) pipes() {
 		if limit.file != "" {
 			c.lack(limit.pos, nil, "file %q: the pipes of the tree take %d pages in all, and %s allows a user %d, without CAP_SYS_RESOURCE or CAP_SYS_ADMIN; "+
 				"raise it (sysctl -w %s=%d), or ask for smaller ones", limit.file, pages, limit.name, limit.most, limit.name, pages)
+		}
+	}
+}
+
+// sockets has what is special about the queues of sockets.
+func (c *hostCheck) sockets() {
+	var refused error
+	asked := false
+	for _, f := range c.tree.Files {
+		needy, ok := f.Spec.(tasktree.Needy)
+		if !ok || !f.Needed {
+			continue
+		}
+		for _, n := range needy.Host(c.tree) {
+			if n.What != recipe.UnixOOB {
+				continue
+			}
+			if !asked {
+				asked, refused = true, c.ask.unixOOB()
+			}
+			if refused != nil {
+				c.lack(n.Pos, refused, "file %q: this kernel has no out-of-band bytes on Unix sockets (Linux 5.15 with CONFIG_AF_UNIX_OOB); drop oob", f.Name)
+			}
 		}
 	}
 }

@@ -61,6 +61,7 @@ func able() probes {
 		Clone:      func(plan.Host, []tasktree.Namespace) error { return nil },
 		choosePIDs: func() bool { return true },
 		pipe:       func(int64) error { return nil },
+		unixOOB:    func() error { return nil },
 		Room:       func() (int, string) { return Unlimited, "" },
 		calls:      func() []refusedCall { return nil },
 		sys: func(name string) string {

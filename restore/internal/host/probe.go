@@ -38,6 +38,8 @@ type probes struct {
 	// pipe gives a pipe this capacity in bytes: F_SETPIPE_SZ, since Linux
 	// 2.6.35.
 	pipe func(size int64) error
+	// unixOOB sends an out-of-band byte over a pair of Unix sockets, since Linux 5.15.
+	unixOOB func() error
 	// nice gives this process's nice value, and an error if a task cannot have
 	// that one: below it with RLIMIT_NICE, or with CAP_SYS_NICE, which a user
 	// namespace of its own does not give.
@@ -66,6 +68,7 @@ var ThisKernel = probes{
 	choosePIDs: postfork.MayChoosePIDs,
 	pipe:       tryPipe,
 	hugePages:  freeHugePages,
+	unixOOB:    tryUnixOOB,
 	Room:       PidsLeft,
 	calls:      tryCalls,
 	sys: func(name string) string {
@@ -89,6 +92,16 @@ func tryPipe(size int64) error {
 	defer unix.Close(ends[1])
 	_, err := unix.FcntlInt(uintptr(ends[1]), unix.F_SETPIPE_SZ, int(size))
 	return os.NewSyscallError("fcntl(F_SETPIPE_SZ)", err)
+}
+
+func tryUnixOOB() error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socketpair", err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	return os.NewSyscallError("sendto(MSG_OOB)", unix.Sendto(pair[0], []byte{1}, unix.MSG_OOB|unix.MSG_DONTWAIT, nil))
 }
 
 var (

@@ -91,7 +91,7 @@ func (d *drawer) flags(what string, of ...int) kind.Flags {
 
 func (d *drawer) file(name string) *tasktree.OpenFile {
 	f := &tasktree.OpenFile{Name: name, Pos: d.pos()}
-	switch rapid.IntRange(0, 7).Draw(d.T, "kind") {
+	switch rapid.IntRange(0, 8).Draw(d.T, "kind") {
 	case 7:
 		fifo := d.fifo()
 		f.Spec = fifo
@@ -122,6 +122,9 @@ func (d *drawer) file(name string) *tasktree.OpenFile {
 	case 4:
 		f.Spec = d.memfd()
 		d.ends = append(d.ends, name)
+	case 8:
+		f.Spec = d.pair()
+		d.ends = append(d.ends, name+".a", name+".b")
 	default:
 		f.Spec = d.reg()
 		d.ends = append(d.ends, name)
@@ -235,6 +238,26 @@ func (d *drawer) fifo() *kind.Fifo {
 	writes := func(e kind.FifoEnd) bool { return e.Access.Value != "r" }
 	f.Hup = schema.Bool{Value: !slices.ContainsFunc(f.Opens, writes) && d.some(2, "hup"), Pos: d.pos()}
 	return f
+}
+
+// pair is a pair of sockets, in whose queues anything may wait that was drawn before.
+func (d *drawer) pair() *kind.Unix {
+	of := rapid.SampledFrom([]string{"stream", "dgram", "seqpacket"}).Draw(d.T, "type")
+	u := &kind.Unix{Pair: d.text(of)}
+	for end := range u.Queue {
+		u.Flags[end] = d.flags("of a socket", unix.O_APPEND, unix.O_ASYNC, unix.O_NOATIME, unix.O_NONBLOCK)
+		u.Shutdown[end] = d.text(rapid.SampledFrom([]string{"none", "rd", "wr", "rdwr"}).Draw(d.T, "shut"))
+		for range rapid.IntRange(0, 3).Draw(d.T, "waiting") {
+			item := kind.Item{Pos: d.pos(), Data: d.text(rapid.StringMatching(`[a-z]{1,9}`).Draw(d.T, "data"))}
+			for range rapid.IntRange(0, 3).Draw(d.T, "files in it") {
+				if len(d.ends) > 0 {
+					item.Files = append(item.Files, d.text(rapid.SampledFrom(d.ends).Draw(d.T, "file in it")))
+				}
+			}
+			u.Queue[end] = append(u.Queue[end], item)
+		}
+	}
+	return u
 }
 
 func (d *drawer) reg() *kind.Reg {

@@ -50,6 +50,11 @@ func Reference(t testing.TB, dir string, namespaces ...tasktree.Namespace) *task
 		}},
 		{Name: "alone", Pos: at(), Spec: &kind.Eventfd{Counter: schema.Unsigned{Value: 1<<64 - 2, Pos: at()}, Flags: flags(unix.O_NOATIME)}},
 		{Name: "signals", Pos: at(), Spec: &kind.Signalfd{Signals: flags(1 << (unix.SIGUSR1 - 1)), Flags: flags(unix.O_APPEND)}},
+		{Name: "pair", Pos: at(), Spec: &kind.Unix{Pair: word("stream"), Socket: kind.Socket{
+			Queue:    [2][]kind.Item{{{Pos: at(), Data: word("with files"), Files: []tasktree.Text{word("made"), word("pair.a")}}, {Pos: at(), Data: word("more")}}},
+			Shutdown: [2]schema.Text{1: word("wr")}, Flags: [2]kind.Flags{flags(unix.O_NONBLOCK)},
+			Owner: [2]kind.Owner{{UID: tasktree.Number{Value: int64(os.Geteuid()), Pos: at()}}},
+		}}},
 		{Name: "epoll", Pos: at(), Spec: &Watch{
 			Targets: []Target{{File: word("box"), FD: tasktree.Number{Value: 500, Pos: at()}, Data: 1}},
 			Kept:    tasktree.Number{Value: 3, Pos: at()}, Until: recipe.UntilReady,
@@ -64,7 +69,7 @@ func Reference(t testing.TB, dir string, namespaces ...tasktree.Namespace) *task
 	}}
 	tree.Root = &tasktree.Task{Name: "root", Pos: at(), FDs: []tasktree.Descriptor{
 		fd(0, "p.r", false), fd(1, "p.w", true), fd(2, "err", false), fd(7, "made", true), fd(40, "cut", false), fd(41, "box", false),
-		fd(42, "epoll", false), fd(43, "gone", true), fd(44, "named", false), fd(45, "count", false), fd(46, "signals", false), fd(47, "vault", false), fd(48, "memory", false), fd(49, "again", false),
+		fd(42, "epoll", false), fd(43, "gone", true), fd(44, "named", false), fd(45, "count", false), fd(46, "signals", false), fd(47, "vault", false), fd(48, "memory", false), fd(49, "again", false), fd(50, "pair.a", false),
 	}, Children: []*tasktree.Task{
 		{Name: "holds", Pos: at(), Cwd: word(dir), FDs: []tasktree.Descriptor{
 			fd(1, "p.r", false), fd(0, "p.w", false), fd(3, "perhaps", true), fd(4, "made", false), fd(9, "mine", false), fd(5, "q.r", false), fd(6, "q.w", true), fd(30, "own", false), fd(31, "alone", false), fd(11, "count", true), fd(12, "signals", true), fd(13, "memory", true), fd(14, "both", true),
