@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"regrow/internal/proc"
+	"regrow/tasktree/kind"
 )
 
 // class is an open file, and all descriptors of the tree that are it.
@@ -21,7 +22,8 @@ type class struct {
 	bucket  *bucket
 	entry   *entry
 	end     int
-	own     []string // which of Options.Own it is, sorted
+	unix    *kind.LiveUnix // of a Unix socket, once asked for
+	own     []string       // which of Options.Own it is, sorted
 }
 
 // holder is a descriptor by its table.

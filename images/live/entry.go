@@ -78,8 +78,8 @@ func (l *look) entries() {
 func (l *look) entry(c *class, groups map[fileGroup]*entry) {
 	e := &entry{ends: []*class{c}}
 	k, ok := kind.Kind{}, false
-	if c.err == nil && strings.HasPrefix(c.link, "socket:") && l.unix(c.stat.Ino) == nil && l.socketsErr != nil {
-		c.err = l.socketsErr // nobody knows what it is
+	if c.err == nil && strings.HasPrefix(c.link, "socket:") && l.unixSockets().err != nil {
+		c.err = l.sockets.err // nobody knows what it is
 		l.unseen(c.holders[0].table.owner, c.holders[0].fd, "", "%v", c.err)
 	}
 	if c.err == nil {
@@ -170,7 +170,7 @@ func (e liveEnd) Unix() *kind.LiveUnix {
 	if !strings.HasPrefix(e.c.link, "socket:") {
 		return nil
 	}
-	return e.l.unix(e.c.stat.Ino)
+	return e.l.unix(e.c)
 }
 
 func (e liveEnd) Info(field string) string { return e.c.info.Field(field) }

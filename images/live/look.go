@@ -120,9 +120,8 @@ type look struct {
 	page    *pipe // for the first page of another one
 	memory  memoryMounts
 
-	sockets    map[uint64]*kind.LiveUnix // by inode; nil: nobody has asked
-	socketsErr error
-	tokens     []*class // open files that kinds have met, see token
+	sockets *sockets // nil: nobody has asked
+	tokens  []*class // open files that kinds have met, see token
 }
 
 func (l *look) close() {

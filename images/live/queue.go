@@ -97,7 +97,7 @@ func (c *liveCopy) peek(flags int) (item kind.LiveItem, ok bool, err error) {
 		got = n
 		return n, err
 	})
-	_ = from
+	item.From = rawName(from)
 	switch {
 	case errors.Is(err, unix.EAGAIN):
 		return item, false, nil
@@ -248,6 +248,11 @@ func (l *look) token(fd int) string {
 	if c == nil {
 		return ""
 	}
+	return l.tokenFor(c)
+}
+
+// tokenFor stands for an open file of the tree, until these have names.
+func (l *look) tokenFor(c *class) string {
 	l.tokens = append(l.tokens, c)
 	return fmt.Sprintf("#%d", len(l.tokens)-1)
 }

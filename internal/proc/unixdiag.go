@@ -1,35 +1,54 @@
-package live
+package proc
 
 import (
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"regrow/tasktree/kind"
 )
 
 // What include/uapi/linux/sock_diag.h and unix_diag.h call them.
 const (
 	sockDiagByFamily = 20
 
-	showName = 1 << 0
-	showPeer = 1 << 2
+	showName  = 1 << 0
+	showFile  = 1 << 1
+	showPeer  = 1 << 2
+	showIcons = 1 << 3
+	showQueue = 1 << 4
 
 	diagName     = 0
+	diagFile     = 1
 	diagPeer     = 2
+	diagIcons    = 3
+	diagQueue    = 4
 	diagShutdown = 6
 
 	stateEstablished = 1
 	stateListens     = 10
 )
 
-// unixSockets lists the Unix sockets of this network namespace by inode: see
+// UnixSocket is what the kernel shows of a Unix socket without asking it.
+type UnixSocket struct {
+	Inode     uint64
+	Type      int       // SOCK_STREAM and so on
+	Listens   bool      // it is a listener
+	Connected bool      // it has, or had, another side
+	Name      string    // of struct sockaddr_un, "" for none; one of bytes begins with NUL
+	File      [2]uint32 // inode and device of the file that its name is, or was; zero: none
+	Peer      uint64    // the inode of the other side, 0: there is none any more, or it was not accepted yet
+	Shutdown  int       // 1: it receives no more; 2: it sends no more
+	Backlog   int       // of a listener
+	Pending   []uint64  // inodes of the clients that wait to be accepted by it, 0: it is closed
+}
+
+// UnixSockets lists the Unix sockets of this network namespace by inode: see
 // sock_diag(7). Nothing is asked of the sockets themselves. Since Linux 3.3, with the
 // module unix_diag.
-func unixSockets() (map[uint64]*kind.LiveUnix, error) {
+func UnixSockets() (map[uint64]*UnixSocket, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return nil, os.NewSyscallError("socket(NETLINK_SOCK_DIAG)", err)
@@ -44,13 +63,13 @@ func unixSockets() (map[uint64]*kind.LiveUnix, error) {
 	request = n.AppendUint16(request, unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
 	request = append(request, make([]byte, 8)...)
 	request = append(request, unix.AF_UNIX, 0, 0, 0) // struct unix_diag_req
-	for _, word := range []uint32{^uint32(0), 0, showName | showPeer, ^uint32(0), ^uint32(0)} {
+	for _, word := range []uint32{^uint32(0), 0, showName | showFile | showPeer | showIcons | showQueue, ^uint32(0), ^uint32(0)} {
 		request = n.AppendUint32(request, word)
 	}
 	if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return nil, os.NewSyscallError("sendto(NETLINK_SOCK_DIAG)", err)
 	}
-	sockets := map[uint64]*kind.LiveUnix{}
+	sockets := map[uint64]*UnixSocket{}
 	for answer := make([]byte, 1<<16); ; {
 		got, _, err := unix.Recvfrom(fd, answer, 0)
 		if errors.Is(err, unix.EINTR) {
@@ -67,7 +86,7 @@ func unixSockets() (map[uint64]*kind.LiveUnix, error) {
 }
 
 // addUnix reads messages of an answer, and reports whether they were the last.
-func addUnix(sockets map[uint64]*kind.LiveUnix, answer []byte) (done bool, err error) {
+func addUnix(sockets map[uint64]*UnixSocket, answer []byte) (done bool, err error) {
 	const header, body = 16, 16 // struct nlmsghdr, struct unix_diag_msg
 	n := binary.NativeEndian
 	for len(answer) >= header {
@@ -83,9 +102,10 @@ func addUnix(sockets map[uint64]*kind.LiveUnix, answer []byte) (done bool, err e
 			return false, os.NewSyscallError("sock_diag", unix.Errno(-int32(n.Uint32(message))))
 		case sockDiagByFamily:
 			if len(message) >= body {
-				s := &kind.LiveUnix{
+				s := &UnixSocket{
 					Inode: uint64(n.Uint32(message[4:])), Type: int(message[1]),
-					Listens: message[2] == stateListens, Connected: message[2] == stateEstablished,
+					Listens:   message[2] == stateListens, // Of datagrams, who is connected to sets the state of the other one, too.
+					Connected: message[2] == stateEstablished && message[1] != unix.SOCK_DGRAM,
 				}
 				attributes(s, message[body:])
 				sockets[s.Inode] = s
@@ -97,7 +117,7 @@ func addUnix(sockets map[uint64]*kind.LiveUnix, answer []byte) (done bool, err e
 }
 
 // attributes reads what follows a message: struct rtattr and its data, each.
-func attributes(s *kind.LiveUnix, text []byte) {
+func attributes(s *UnixSocket, text []byte) {
 	const header = 4
 	n := binary.NativeEndian
 	for len(text) >= header {
@@ -107,10 +127,21 @@ func attributes(s *kind.LiveUnix, text []byte) {
 		}
 		data := text[header:size]
 		switch kind := n.Uint16(text[2:]); {
-		case kind == diagName:
+		case kind == diagName && len(data) > 0:
 			s.Name = string(data)
+			if data[0] != 0 {
+				s.Name = strings.TrimRight(s.Name, "\x00")
+			}
+		case kind == diagFile && len(data) == 8:
+			s.File = [2]uint32{n.Uint32(data), n.Uint32(data[4:])}
 		case kind == diagPeer && len(data) == 4:
-			s.Peer = uint64(n.Uint32(data))
+			s.Connected, s.Peer = true, uint64(n.Uint32(data))
+		case kind == diagIcons:
+			for ; len(data) >= 4; data = data[4:] {
+				s.Pending = append(s.Pending, uint64(n.Uint32(data)))
+			}
+		case kind == diagQueue && len(data) == 8 && s.Listens:
+			s.Backlog = int(n.Uint32(data[4:]))
 		case kind == diagShutdown && len(data) == 1:
 			s.Shutdown = int(data[0])
 		}
@@ -118,13 +149,25 @@ func attributes(s *kind.LiveUnix, text []byte) {
 	}
 }
 
-// unix gives what is known of a Unix socket, nil of anything else.
-func (l *look) unix(inode uint64) *kind.LiveUnix {
-	if l.sockets == nil {
-		l.sockets, l.socketsErr = unixSockets()
-		if l.sockets == nil {
-			l.sockets = map[uint64]*kind.LiveUnix{}
+// SocketHolder finds a process that has a socket, by the socket's inode; it looks at every
+// process that it may look at. ok is false if none has it.
+func SocketHolder(inode uint64) (pid int, name string, ok bool) {
+	pids, err := processesIn(root)
+	if err != nil {
+		return 0, "", false
+	}
+	link := fmt.Sprintf("socket:[%d]", inode)
+	for _, pid := range pids {
+		fds, err := FDs(pid)
+		if err != nil {
+			continue
+		}
+		for _, fd := range fds {
+			if got, err := FDLink(pid, fd); err == nil && got == link {
+				s, err := Look(pid)
+				return pid, s.Name, err == nil
+			}
 		}
 	}
-	return l.sockets[inode]
+	return 0, "", false
 }
