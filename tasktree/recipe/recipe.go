@@ -21,6 +21,10 @@ type Call struct {
 	Hints  []Hint
 	Allow  int // an errno that is not a failure; 0: none
 
+	// Folder is the current folder of the one who makes the call, "" for that which he
+	// has: paths in Args are looked up from there. By the runner only.
+	Folder string
+
 	HasWant bool
 	Retry   bool // repeat after EINTR; open, write, sendmsg and others are always repeated
 	When    Condition
@@ -261,6 +265,7 @@ type Message struct {
 	To    Ref
 	Flags int    // of sendmsg; MSG_DONTWAIT and MSG_NOSIGNAL are always added
 	Addr  []byte // a sockaddr; nil: the peer
+	From  string // the folder that a path in Addr is looked up from, as in [Call]
 	Data  []byte // nil sends an empty datagram
 	Files []Ref  // SCM_RIGHTS, at most 253
 	Hints []Hint
@@ -284,6 +289,8 @@ const (
 	PipePages Resource = iota
 	// UnixOOB is an out-of-band byte in a Unix socket.
 	UnixOOB
+	// Backlog is a listener for which N connections may wait, and one more.
+	Backlog
 	// NiceValue is the nice value N.
 	NiceValue
 	// HugePages are N huge pages of Size bytes.

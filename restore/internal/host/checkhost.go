@@ -291,6 +291,9 @@ func (c *hostCheck) sockets() {
 			continue
 		}
 		for _, n := range needy.Host(c.tree) {
+			if n.What == recipe.Backlog {
+				c.backlog(f, n)
+			}
 			if n.What != recipe.UnixOOB {
 				continue
 			}
@@ -301,6 +304,13 @@ func (c *hostCheck) sockets() {
 				c.lack(n.Pos, refused, "file %q: this kernel has no out-of-band bytes on Unix sockets (Linux 5.15 with CONFIG_AF_UNIX_OOB); drop oob", f.Name)
 			}
 		}
+	}
+}
+
+// backlog has a listener's, which the kernel cuts without a word.
+func (c *hostCheck) backlog(f *tasktree.OpenFile, n recipe.Need) {
+	if most, err := strconv.ParseInt(c.ask.sys("net/core/somaxconn"), 10, 64); err == nil && n.N > most {
+		c.lack(n.Pos, nil, "file %q: backlog %d, net.core.somaxconn is %d; raise it (sysctl -w net.core.somaxconn=%d), or ask for less", f.Name, n.N, most, n.N)
 	}
 }
 

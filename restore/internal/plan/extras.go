@@ -14,7 +14,7 @@ type Extras struct {
 // Index gives the index of an extra in the plan, which it is added to if it is not there.
 func (x *Extras) Index(p *Plan, e Extra) int32 {
 	key := x.key[:0]
-	for _, s := range []string{e.Name, e.Short, e.Path} {
+	for _, s := range []string{e.Name, e.Short, e.Path, e.Folder} {
 		key = append(append(key, s...), 0)
 	}
 	for _, h := range e.Hints {

@@ -91,6 +91,8 @@ type Extra struct {
 	Hints []recipe.Hint
 	Path  string // that the call opens
 	Uses  []Use
+
+	Folder string // that the call is made in, "": the current one
 }
 
 // LearnedNumbers returns the learned numbers by open file and key, nil if there are none.

@@ -121,7 +121,7 @@ func (w *writer) recipe(kind program.OpKind, c recipe.Call, setRef func(op *prog
 		w.want(op, c.Want)
 	}
 	w.note().Effect = plan.EffectOf(c.Effect)
-	w.note().Extra = w.pl.extra(plan.Extra{Name: c.Name, Short: c.Short, Hints: c.Hints, Uses: uses})
+	w.note().Extra = w.pl.extra(plan.Extra{Name: c.Name, Short: c.Short, Hints: c.Hints, Uses: uses, Folder: c.Folder})
 	return op
 }
 
@@ -183,7 +183,7 @@ func (w *writer) message(m recipe.Message, setRef func(op *program.Op, i int, re
 	w.recipe(program.OpCall, recipe.Call{
 		Name: "sendmsg", Nr: unix.SYS_SENDMSG, Effect: recipe.Nothing,
 		Args: []recipe.Arg{recipe.FD(m.To), recipe.Int(int64(header)), recipe.Int(int64(m.Flags | unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL))},
-		Want: int64(len(m.Data)), HasWant: true, Short: "only a part of the message was taken", Hints: m.Hints,
+		Want: int64(len(m.Data)), HasWant: true, Short: "only a part of the message was taken", Hints: m.Hints, Folder: m.From,
 	}, setRef)
 }
 

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +15,7 @@ import (
 	"regrow/restore/internal/plan"
 	"regrow/restore/internal/postfork"
 	"regrow/restore/internal/program"
+	"regrow/restore/internal/safepath"
 	"regrow/restore/internal/words"
 	"regrow/tasktree/recipe"
 )
@@ -38,11 +41,15 @@ func (f *Files) carryOut(prog *program.Program) error {
 		}
 		op := &prog.Ops[i]
 		done := f.trace.Step(prog, i)
-		got, why := f.step(op)
+		got, why := f.stepIn(f.plan.Extras[prog.Notes[i].Extra].Folder, op)
 		if op.Flags&program.FlagUndo != 0 && why.none() {
 			why.err = f.undo.noteThere(f.plan.Extras[prog.Notes[i].Extra].Path)
 		}
 		done()
+		if op.Kind == program.OpCall && op.Nr == unix.SYS_BIND && errors.Is(why.err, unix.EADDRINUSE) {
+			address := program.At(f.plan.Arena.Base, f.plan.Arena.Data(), op.Args[1], op.Args[2])
+			why.reason = host.AddressHolder(address, f.plan.Extras[prog.Notes[i].Extra].Path)
+		}
 		if why.none() && op.Flags&program.FlagWant != 0 && got != op.Want {
 			why.reason, _ = words.Reason(f.plan, op, prog.Notes[i], program.ReasonUnwanted, got)
 		}
@@ -80,6 +87,30 @@ func (f *Files) opError(prog *program.Program, i int, why opFailure) error {
 		e.Pos, e.What, e.Err = file.Pos, fmt.Sprintf("put file %q into the store", file.EndName(int(of.End))), fe.Err
 	}
 	return e
+}
+
+// stepIn runs one op in a folder, "" for the current one. That is a thread's own there: the
+// thread shares it with no other any more, and ends.
+func (f *Files) stepIn(folder string, op *program.Op) (got int64, why opFailure) {
+	if folder == "" {
+		return f.step(op)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		err := os.NewSyscallError("unshare(CLONE_FS)", unix.Unshare(unix.CLONE_FS))
+		if err == nil {
+			err = safepath.IgnoringEINTR(func() error { return unix.Chdir(folder) })
+		}
+		if err != nil {
+			why.err = fmt.Errorf("folder %s: %w", folder, err)
+			return
+		}
+		got, why = f.step(op)
+	}()
+	<-done
+	return got, why
 }
 
 // step runs one op and gives its result.

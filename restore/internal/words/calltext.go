@@ -16,8 +16,9 @@ import (
 // That table gives each argument of a call a form: n number, x hexadecimal number, o octal
 // number, f flags of open(2), h flags in a struct open_how, c flags without an access mode,
 // s string, l limit (soft and hard), t text with the length of the next argument, y type
-// of a socket, r the descriptor in a message, p the path of the op, w the name of a word
-// that tasks and the runner share, - not shown. The form of an op may contain {0:n}, argument 0 as a number,
+// of a socket, a address of a Unix socket with the length of the next argument, r the
+// descriptor in a message, p the path of the op, w the name of a word that tasks and the
+// runner share, - not shown. The form of an op may contain {0:n}, argument 0 as a number,
 // and words that are not arguments: {call}, {path}, {message}, {id}, {numbers}, {slots}.
 func Call(p *plan.Plan, op *program.Op, note program.Note) string {
 	name := p.Extras[note.Extra].Name
@@ -169,6 +170,12 @@ func argument(p *plan.Plan, op *program.Op, note program.Note, i int, form strin
 		return howText(p, v)
 	case "c":
 		return strings.TrimPrefix(strings.TrimPrefix(openFlags(v), "O_RDONLY"), "|")
+	case "a":
+		if address := program.At(p.Arena.Base, p.Arena.Data(), v, op.Args[i+1]); len(address) > 2 {
+			name := strings.TrimRight(string(address[2:]), "\x00")
+			return strconv.Quote(strings.Replace(name, "\x00", "@", 1))
+		}
+		return ""
 	case "y":
 		return map[uint64]string{unix.SOCK_STREAM: "SOCK_STREAM", unix.SOCK_DGRAM: "SOCK_DGRAM", unix.SOCK_SEQPACKET: "SOCK_SEQPACKET"}[v&0xf]
 	case "t":
