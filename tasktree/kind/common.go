@@ -159,21 +159,26 @@ func (o *Owner) set(m recipe.Maker, fd recipe.Ref) {
 	if o.said() == 0 {
 		return
 	}
-	const keeps = -1
-	id := func(n tasktree.Number) recipe.Arg {
-		if n.Said() {
-			return recipe.Int(n.Value)
-		}
-		return recipe.Int(keeps)
-	}
+	user, group := o.ids()
 	m.At(o.UID.Pos)
 	m.Call(recipe.Call{
-		Name: "fchown", Nr: unix.SYS_FCHOWN, Effect: recipe.Nothing, Args: []recipe.Arg{recipe.FD(fd), id(o.UID), id(o.GID)},
+		Name: "fchown", Nr: unix.SYS_FCHOWN, Effect: recipe.Nothing, Args: []recipe.Arg{recipe.FD(fd), user, group},
 		Hints: []recipe.Hint{
 			{Errno: int(unix.EPERM), Text: "only with CAP_CHOWN another user can be given a file, or a group that this process is not in; leave owner out"},
 			{Errno: int(unix.EINVAL), Text: "the user namespace of the restoring process does not have this user or group"},
 		},
 	})
+}
+
+// ids are the user and the group as arguments: -1 for one that stays.
+func (o *Owner) ids() (user, group recipe.Arg) {
+	id := func(n tasktree.Number) recipe.Arg {
+		if n.Said() {
+			return recipe.Int(n.Value)
+		}
+		return recipe.Int(-1)
+	}
+	return id(o.UID), id(o.GID)
 }
 
 // setMode writes the step that gives a file its permissions. It comes behind the owner,

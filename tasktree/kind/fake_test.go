@@ -28,6 +28,7 @@ var line = map[string]int{
 	"path": 1, "flags": 2, "mode": 3, "offset": 4, "content": 5, "capacity": 6, "key": 7, "counter": 8, "semaphore": 9, "signals": 10,
 	"name": 11, "size": 12, "seals": 13, "hugetlb": 14, "owner": 15, "atime": 16, "mtime": 17, "file": 18, "packet": 19, "read": 20, "ends": 21, "unlinked": 22, "hup": 23, "links": 24,
 	"pair": 19, "queue": 20, "shutdown": 21, "by": 22,
+	"listen": 23, "backlog": 24, "via": 25, "pending": 26, "socktype": 27, "bind": 28, "connect": 29, "deleted": 30, "options": 31, "filter": 32,
 }
 
 func keyPos(key string) tasktree.Pos { return tasktree.Pos{Line: line[key], Col: 1} }

@@ -83,6 +83,13 @@ type LiveCopy interface {
 	// Queue gives what waits in a socket, and leaves it there. An empty message is seen
 	// by the first look only: the kernel marks it. The error may be a [*NeverError].
 	Queue() ([]LiveItem, error)
+
+	// PeerName is getpeername(2) of a Unix socket, as [LiveUnix].Name.
+	PeerName() (string, error)
+
+	// BoundFile gives the mode of the file that a socket's name is, and how many names
+	// that file has: none if it was removed.
+	BoundFile() (mode uint32, names int, err error)
 }
 
 // LiveExtent is a part of a file that is no hole.
@@ -99,6 +106,12 @@ type LiveUnix struct {
 	Connected bool   // it has, or had, another side
 	Name      string // as in a struct sockaddr_un, "" for none; one of bytes begins with NUL
 	Peer      uint64 // the inode of the other side, 0: there is none any more
+	PeerName  string // of the other side
+	Accepted  bool   // it is the side that a listener has accepted
+	Either    bool   // nothing tells whether it is that side or the other one
+	Pending   bool   // the other side waits to be accepted
+	Listener  string // the open file that listens at the name of this connection, in the words of the reader
+	Backlog   int    // of a listener
 	Shutdown  int    // 1: it receives no more; 2: it sends no more
 }
 
@@ -113,6 +126,7 @@ type LiveItem struct {
 	Data  []byte
 	Files []string // names of open files that came along, in the words of the reader; "" for one that no task has
 	OOB   bool     // it is an out-of-band byte
+	From  string   // who has sent it, as [LiveUnix].Name; "" for one without a name
 }
 
 // mostContent is how many bytes of a file are read at most.

@@ -42,6 +42,11 @@ type fakeEnd struct {
 	unix  *kind.LiveUnix
 	queue []kind.LiveItem
 
+	file struct {
+		mode  uint32
+		names int
+	}
+
 	size, waiting int
 	front, events int
 	content       string
@@ -64,6 +69,10 @@ func (e fakeEnd) Extents(int64) ([]kind.LiveExtent, error) { return e.parts, e.e
 func (e fakeEnd) Unix() *kind.LiveUnix { return e.unix }
 
 func (e fakeEnd) Queue() ([]kind.LiveItem, error) { return e.queue, e.err }
+
+func (e fakeEnd) PeerName() (string, error) { return "", e.err }
+
+func (e fakeEnd) BoundFile() (uint32, int, error) { return e.file.mode, e.file.names, e.err }
 
 func (e fakeEnd) Info(field string) string { return e.info[field] }
 

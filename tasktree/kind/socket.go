@@ -48,7 +48,7 @@ func (s *Socket) fields(f schema.Fields, ends, queues []string, first int) {
 		f.Ends(key, schema.Ends{Help: h, Names: names, Others: socketEnds, Bind: bind, Spread: spread})
 	}
 	byEnd("queue", schema.Help{
-		Doc:     "what waits to be read, by end: a list of texts, or mappings with `data`, `files` (names of open files), `oob` (`true`: the last byte is out of band)",
+		Doc:     "what waits to be read, by end: a list of texts, or mappings with `data`, `files` (names of open files), `from` (who has sent a datagram: an open file, or an address), `oob` (`true`: the last byte is out of band)",
 		Default: "nothing",
 	}, queues, func(f schema.Fields, key string, end int) {
 		f.List(key, schema.Of(&s.Queue[min(first+end, 1)]), schema.Help{
@@ -143,7 +143,7 @@ func (i *Item) Fields(f schema.Fields) {
 		Want: "a list of names of open files", Item: "the name of an open file",
 		Most: maxFiles, More: fmt.Sprintf("the kernel takes %d files in an item; put the others into another one", maxFiles),
 	})
-	f.Text("from", &i.From, schema.Help{Moves: true})
+	refOrAddress(f, "from", &i.From, schema.Help{Moves: true})
 	f.Ref("creds", &i.Creds, schema.ToTask, schema.Help{Compare: schema.Ignore})
 	f.Bool("oob", &i.OOB, schema.Help{Moves: true})
 }
@@ -185,11 +185,10 @@ func checkItems(items []Item, stream, oob bool, path string, report func(tasktre
 	}
 }
 
-// send has an item sent, by a socket whose other side is where it is to wait, or to an
-// address.
-func (i *Item) send(t *tasktree.Tree, m recipe.Maker, by recipe.Ref, to []byte, hints ...recipe.Hint) {
+// send has an item sent, by a message that says how.
+func (i *Item) send(t *tasktree.Tree, m recipe.Maker, message recipe.Message) {
 	m.At(i.Pos)
-	message := recipe.Message{To: by, Addr: to, Data: []byte(i.Data.Value), Hints: hints}
+	message.Data = []byte(i.Data.Value)
 	if i.OOB.Value {
 		message.Flags = unix.MSG_OOB
 	}
@@ -233,11 +232,14 @@ func madeItems(items []Item, stream bool) (made []Item) {
 }
 
 // readItems gives what waits in a socket.
-func readItems(waiting []LiveItem) (items []Item) {
+func readItems(waiting []LiveItem, senders bool) (items []Item) {
 	for _, w := range waiting {
 		i := Item{Data: schema.Text{Value: string(w.Data), Set: true}}
 		for _, name := range w.Files {
 			i.Files = append(i.Files, schema.Text{Value: name, Set: true})
+		}
+		if senders {
+			i.From = asAddress(nameText(w.From))
 		}
 		if w.OOB {
 			i.OOB = schema.Bool{Value: true, Set: true}

@@ -2,6 +2,9 @@ package kind
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -10,12 +13,31 @@ import (
 	"regrow/tasktree/schema"
 )
 
-// Unix is a Unix domain socket, see unix(7), or a pair of them.
+// Unix is a Unix domain socket, see unix(7), or two that are connected. What it is one of
+// Pair, Listen, Via and Name says; without any it is a socket by itself.
 type Unix struct {
 	Socket
 
-	Pair schema.Text // "stream", "dgram", "seqpacket": the ends a and b
+	Pair     schema.Text   // "stream", "dgram", "seqpacket": the ends a and b
+	Listen   schema.Text   // the name of a listener
+	Backlog  schema.Number // of a listener: one more connection may wait; not said: 128
+	Via      schema.Text   // a listener that a connection goes to: the ends client and server
+	Name     schema.Text   // the name that such a listener had
+	Pending  schema.Bool   // the connection waits to be accepted, so that there is no server
+	Socktype schema.Text   // as Pair, of what is no pair
+	Bind     schema.Text   // the name of the client, or of a socket by itself
+	Connect  schema.Text   // what a socket of datagrams sends to: an address, or an open file
+	Mode     schema.Number // of the path that the name is
+	Deleted  schema.Bool   // the path is removed again
+
+	either bool // of a live one: nothing tells which end is the client
 }
+
+const (
+	autobind       = "autobind" // in place of a name: one that the kernel chooses
+	defaultBacklog = 128
+	maxBacklog     = 1<<31 - 1
+)
 
 // socketTypes are the words for SOCK_STREAM and so on.
 var socketTypes = []string{"stream", "dgram", "seqpacket"}
@@ -23,7 +45,9 @@ var socketTypes = []string{"stream", "dgram", "seqpacket"}
 // typeBits are the types by their words.
 var typeBits = map[string]int64{"stream": unix.SOCK_STREAM, "dgram": unix.SOCK_DGRAM, "seqpacket": unix.SOCK_SEQPACKET}
 
-var pairEnds = []string{"a", "b"}
+var pairEnds, connectionEnds = []string{"a", "b"}, []string{"client", "server"}
+
+const client, server = 0, 1
 
 func init() {
 	register(Kind{
@@ -31,20 +55,55 @@ func init() {
 		Also: []string{"socket", "socketpair", "sock", "uds", "af_unix", "local"},
 		New:  func() tasktree.Spec { return &Unix{} },
 		Is:   func(e LiveEnd) bool { return e.Unix() != nil },
-		Doc: "Unix domain sockets, see unix(7). A pair, as socketpair(2) makes it, is two open files, the ends `a` and `b`. " +
+		Doc: "Unix domain sockets, see unix(7). With `pair` it is two open files, the ends `a` and `b`, as socketpair(2) makes them. With `listen` it is a listener, " +
+			"with `via` a connection to one, the ends `client` and `server`, or only `client` while it waits to be accepted (`pending`). Otherwise it is one socket, for datagrams mostly.\n\n" +
+			"Names are paths, abstract names as `@name`, of any bytes, or `autobind`: the kernel chooses one. A relative path stays relative: the socket is bound in the folder of the description. The path must not be there yet; it stays there, unless it is `deleted`.\n\n" +
 			"What is in the `queue` of an end waits to be read there: in datagrams and packets each item by itself, in a stream as one text but for boundaries behind an item with files and around an out-of-band byte. " +
-			"Any open file can wait in a queue, the socket itself, too. An end that no task has and that waits nowhere is closed at release: the other one then reads what waits, and the end of it (or ECONNRESET, if what waits in the closed end was never read).",
-		Rights:  "an `owner` other than regrow's user and groups needs CAP_CHOWN.",
+			"Any open file can wait in a queue, the socket itself, too. An end that no task has and that waits nowhere is closed at release: the other one then reads what waits, and the end of it (or ECONNRESET, if what waits in the closed end was never read). " +
+			"Connections to one listener wait in the order of the description.",
+		Rights:  "an `owner` other than regrow's user and groups needs CAP_CHOWN. `regrow verify` sees the mode of a path, and whether it is deleted, with CAP_NET_ADMIN.",
 		Kernels: "`oob` needs Linux 5.15, and CONFIG_AF_UNIX_OOB.",
 		Example: "us: {type: unix, pair: stream, queue: {a: [\"abc \", {data: with files, files: [in.a, us.a]}], b: [back]}, shutdown: {b: wr}, flags: {a: [O_NONBLOCK]}}\n" +
-			"in: {type: unix, pair: dgram, queue: {b: [one, \"\", two]}}\n",
+			"in: {type: unix, pair: dgram, queue: {b: [one, \"\", two]}}\n" +
+			"ul: {type: unix, listen: app.sock, backlog: 16, mode: 0660}\n" +
+			"ua: {type: unix, via: ul, queue: {server: [hello], client: [welcome]}}\n" +
+			"up: {type: unix, via: ul, pending: true, queue: {server: [\"GET /\"]}}\n" +
+			"ud: {type: unix, socktype: dgram, bind: in.sock, deleted: true, queue: [one, {data: two, from: us2}]}\n" +
+			"us2: {type: unix, socktype: dgram, bind: autobind, connect: ud}\n",
 	})
+}
+
+// entryName matches what can be the name of an open file, with its end; another text is an
+// address.
+var entryName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]*(\.[a-z]+)?$`)
+
+// refOrAddress binds a key that is an address or the name of an open file.
+func refOrAddress(f schema.Fields, key string, v *schema.Text, h schema.Help) {
+	if v.Value == "" || entryName.MatchString(v.Value) {
+		f.Ref(key, v, schema.ToFile, h)
+		return
+	}
+	f.Bytes(key, v, h)
 }
 
 // Fields implements [schema.Fielder].
 func (u *Unix) Fields(f schema.Fields) {
 	f.Word("pair", &u.Pair, socketTypes, schema.Help{Doc: "`stream`, `dgram` or `seqpacket`: two sockets that are connected, as by socketpair(2)"})
-	u.fields(f, u.Ends(), u.Ends(), 0)
+	f.Bytes("listen", &u.Listen, schema.Help{Doc: "the name of a listener", Want: "a path, @NAME, or autobind"})
+	f.Int("backlog", &u.Backlog, schema.Int{Hi: maxBacklog, Of: "a backlog", Help: schema.Help{Doc: "of a listener, see listen(2): that many connections may wait, and one more", Default: "128"}})
+	f.Ref("via", &u.Via, schema.ToFile, schema.Help{Doc: "a listener of the tree: a connection to it"})
+	f.Bytes("name", &u.Name, schema.Help{Doc: "the name of a listener that is gone, which a connection keeps", Want: "a path, or @NAME"})
+	f.Bool("pending", &u.Pending, schema.Help{Doc: "`true`: nobody has accepted the connection yet; what the client has sent is in the queue of the server", Default: "`false`"})
+	f.Word("socktype", &u.Socktype, socketTypes, schema.Help{Doc: "as `pair`, of a listener, a connection with a `name`, a socket by itself", Default: "`stream`; of a socket by itself `dgram`"})
+	f.Bytes("bind", &u.Bind, schema.Help{Doc: "the name of the client, or of a socket by itself", Default: "none", Want: "a path, @NAME, or autobind"})
+	refOrAddress(f, "connect", &u.Connect, schema.Help{Doc: "what a socket of datagrams sends to: an open file of the description, or an address, of a socket that is gone (write `./x` for a relative path)", Default: "nothing"})
+	f.Mode("mode", &u.Mode, schema.Help{Doc: "permissions of the path, exactly", Default: "0777 less the umask"})
+	f.Bool("deleted", &u.Deleted, schema.Help{Doc: "`true`: the path is removed before the release", Default: "`false`"})
+	ends, queues, first := u.Ends(), u.Ends(), 0
+	if u.Pending.Value && len(ends) > 0 {
+		queues, first = connectionEnds[server:], server
+	}
+	u.fields(f, ends, queues, first)
 }
 
 // Kind implements [tasktree.Spec].
@@ -52,30 +111,209 @@ func (*Unix) Kind() string { return "unix" }
 
 // Ends implements [tasktree.Spec].
 func (u *Unix) Ends() []string {
-	if u.Pair.Value != "" {
+	switch {
+	case u.Pair.Value != "":
 		return pairEnds
+	case u.connection() && u.Pending.Value:
+		return connectionEnds[:1]
+	case u.connection():
+		return connectionEnds
 	}
 	return nil
 }
 
-// kind gives the word for the type of the socket.
-func (u *Unix) socketType() string { return u.Pair.Value }
+// connection reports whether it is one to a listener.
+func (u *Unix) connection() bool { return u.Via.Value != "" || u.Name.Value != "" }
 
-func (u *Unix) stream() bool { return u.socketType() == "stream" }
+// single reports whether it is a socket by itself.
+func (u *Unix) single() bool { return u.Pair.Value == "" && u.Listen.Value == "" && !u.connection() }
+
+// unixNamed gives a socket of the description by its name, nil if there is none: during a
+// check, too, when names are not resolved yet.
+func unixNamed(t *tasktree.Tree, name string) *Unix {
+	f := t.FileNamed(name)
+	if f == nil {
+		for _, other := range t.Files {
+			if other.Name == name {
+				f = other
+			}
+		}
+	}
+	if f == nil || f.Spec == nil {
+		return nil
+	}
+	u, _ := tasktree.Described(f.Spec).(*Unix)
+	return u
+}
+
+// typeIn gives the word for the type of the socket.
+func (u *Unix) typeIn(t *tasktree.Tree) string {
+	switch {
+	case u.Pair.Value != "":
+		return u.Pair.Value
+	case u.Socktype.Value != "":
+		return u.Socktype.Value
+	case u.Via.Value != "":
+		if l := unixNamed(t, u.Via.Value); l != nil && l.Via.Value == "" {
+			return l.typeIn(t)
+		}
+	case u.single():
+		return "dgram"
+	}
+	return "stream"
+}
+
+func (u *Unix) stream(t *tasktree.Tree) bool { return u.typeIn(t) == "stream" }
 
 // Check implements [tasktree.Spec].
-func (u *Unix) Check(_ *tasktree.Tree, report func(tasktree.Problem)) {
-	if u.Pair.Value == "" {
-		report(tasktree.Problem{Msg: "it is not said what it is; write pair: stream, dgram or seqpacket"})
+func (u *Unix) Check(t *tasktree.Tree, report func(tasktree.Problem)) {
+	bad := func(pos tasktree.Pos, key, format string, args ...any) {
+		report(tasktree.Problem{Pos: pos, Path: key, Msg: fmt.Sprintf(format, args...)})
 	}
+	u.checkForm(bad)
+	u.checkNames(t, bad)
+	u.checkPeers(t, bad)
 	u.check(u.Ends(), report)
+	stream := u.stream(t)
 	for end := range u.Queue {
-		path := at("queue", pairEnds, end)
-		checkItems(u.Queue[end], u.stream(), u.stream(), path, report)
+		names := u.Ends()
+		if u.Pending.Value {
+			names = connectionEnds
+		}
+		path := at("queue", names, end)
+		checkItems(u.Queue[end], stream, stream, path, report)
 		for i, item := range u.Queue[end] {
-			if item.From.Said() {
-				report(tasktree.Problem{Pos: item.From.Pos, Path: fmt.Sprintf("%s[%d].from", path, i), Msg: "what waits in an end of a pair comes from the other end; drop from"})
+			if item.From.Said() && !u.single() {
+				bad(item.From.Pos, fmt.Sprintf("%s[%d].from", path, i), "what waits here comes from the other end; drop from")
 			}
+		}
+	}
+}
+
+// checkForm holds that one thing is described, with the keys that this has.
+func (u *Unix) checkForm(bad func(pos tasktree.Pos, key, format string, args ...any)) {
+	type key struct {
+		name string
+		pos  tasktree.Pos
+		said bool
+	}
+	forms := []key{
+		{"pair", u.Pair.Pos, u.Pair.Said()},
+		{"listen", u.Listen.Pos, u.Listen.Said()},
+		{"via", u.Via.Pos, u.Via.Said()},
+		{"name", u.Name.Pos, u.Name.Said()},
+	}
+	form := ""
+	for _, k := range forms {
+		switch {
+		case !k.said:
+		case form != "":
+			bad(k.pos, k.name, "%s and %s exclude each other; write one of pair, listen, via, name", form, k.name)
+		default:
+			form = k.name
+		}
+	}
+	for _, k := range []struct {
+		key
+
+		of []string // forms that it goes with, "" for a socket by itself
+	}{
+		{key{"backlog", u.Backlog.Pos, u.Backlog.Said()}, []string{"listen"}},
+		{key{"pending", u.Pending.Pos, u.Pending.Said()}, []string{"via"}},
+		{key{"socktype", u.Socktype.Pos, u.Socktype.Said()}, []string{"listen", "name", ""}},
+		{key{"bind", u.Bind.Pos, u.Bind.Said()}, []string{"via", "name", ""}},
+		{key{"connect", u.Connect.Pos, u.Connect.Said()}, []string{""}},
+		{key{"mode", u.Mode.Pos, u.Mode.Said()}, []string{"listen", "via", "name", ""}},
+		{key{"deleted", u.Deleted.Pos, u.Deleted.Said()}, []string{"listen", "via", "name", ""}},
+	} {
+		if k.said && !slices.Contains(k.of, form) {
+			bad(k.pos, k.name, "%s goes with %s only; drop it", k.name, strings.ReplaceAll(strings.Join(k.of, ", "), ", ,", ","))
+		}
+	}
+	if form == "" && !u.Bind.Said() && !u.Connect.Said() && !u.Socktype.Said() {
+		bad(tasktree.Pos{}, "", "it is not said what it is; write pair: stream for two sockets that are connected, listen for a listener, via for a connection to one, or socktype for one socket")
+	}
+}
+
+// checkNames applies the rules of names.
+func (u *Unix) checkNames(t *tasktree.Tree, bad func(pos tasktree.Pos, key, format string, args ...any)) {
+	for key, name := range map[string]schema.Text{"listen": u.Listen, "name": u.Name, "bind": u.Bind} {
+		if !name.Said() {
+			continue
+		}
+		if why := wrongAddress(t, name.Value); why != "" {
+			bad(name.Pos, key, "%s", why)
+		}
+	}
+	if u.Name.Value == autobind {
+		bad(u.Name.Pos, "name", "the kernel gives such a name to a socket that is there; write the name")
+	}
+	if u.Connect.Said() && !entryName.MatchString(u.Connect.Value) {
+		if why := wrongAddress(t, u.Connect.Value); why != "" {
+			bad(u.Connect.Pos, "connect", "%s", why)
+		}
+	}
+	for i, item := range u.Queue[0] {
+		if from := item.From; from.Said() && u.single() && !entryName.MatchString(from.Value) {
+			if why := wrongAddress(t, from.Value); why != "" {
+				bad(from.Pos, fmt.Sprintf("queue[%d].from", i), "%s", why)
+			}
+		}
+	}
+	if name := u.bound(); !isPath(name.Value) {
+		for key, pos := range map[string]tasktree.Pos{"mode": u.Mode.Pos, "deleted": u.Deleted.Pos} {
+			if pos.IsValid() {
+				bad(pos, key, "only a path has that, and the name is none; drop %s", key)
+			}
+		}
+	}
+}
+
+// bound is the name that the socket, or the client, is bound to.
+func (u *Unix) bound() schema.Text {
+	if u.Listen.Value != "" {
+		return u.Listen
+	}
+	return u.Bind
+}
+
+// checkPeers applies the rules of what is on the other side.
+func (u *Unix) checkPeers(t *tasktree.Tree, bad func(pos tasktree.Pos, key, format string, args ...any)) {
+	if l := unixNamed(t, u.Via.Value); u.Via.Value != "" && (l == nil || l.Listen.Value == "") {
+		bad(u.Via.Pos, "via", "%q is no listener; name a unix with listen", u.Via.Value)
+	}
+	kindOf := u.typeIn(t)
+	if (u.Listen.Value != "" || u.connection()) && kindOf == "dgram" {
+		bad(u.Socktype.Pos, "socktype", "nobody listens for datagrams; write stream or seqpacket, or bind in place of listen")
+	}
+	if !u.single() {
+		return
+	}
+	if u.Connect.Said() && kindOf != "dgram" {
+		bad(u.Connect.Pos, "connect", "a socket of the type %s is connected to a listener; write via, or name", kindOf)
+	}
+	if len(u.Queue[0]) > 0 && kindOf != "dgram" {
+		bad(u.Queue[0][0].Pos, "queue", "nothing waits in a socket of the type %s that is not connected; drop queue", kindOf)
+	} else if len(u.Queue[0]) > 0 && u.Bind.Value == "" {
+		bad(u.Queue[0][0].Pos, "queue", "nobody can have sent to a socket without a name; write bind")
+	}
+	for i, item := range append([]Item{{From: u.Connect}}, u.Queue[0]...) {
+		key := "connect"
+		if i > 0 {
+			key = fmt.Sprintf("queue[%d].from", i-1)
+		}
+		from := item.From
+		if !from.Said() || !entryName.MatchString(from.Value) {
+			continue
+		}
+		other := unixNamed(t, from.Value)
+		switch {
+		case other == nil || !other.single() || other.typeIn(t) != "dgram":
+			bad(from.Pos, key, "%q is no socket of datagrams by itself (an address that looks like a name is written ./%s)", from.Value, from.Value)
+		case i == 0 && other.Bind.Value == "":
+			bad(from.Pos, key, "%q has no name, so that nobody can send to it; write bind there", from.Value)
+		case i > 0 && u.Bind.Value == autobind:
+			bad(from.Pos, key, "what is sent to a name that the kernel chooses comes from a socket without one; drop from, or give this one a name")
 		}
 	}
 }
@@ -83,6 +321,14 @@ func (u *Unix) Check(_ *tasktree.Tree, report func(tasktree.Problem)) {
 // Traits implements [tasktree.Spec]. All are made by one process, so that what the kernel
 // keeps of their maker is the same for all.
 func (*Unix) Traits(*tasktree.Tree) tasktree.Traits { return tasktree.Traits{ByRunner: true} }
+
+// Needs implements [tasktree.Ordered].
+func (u *Unix) Needs() []string {
+	if u.Via.Value != "" {
+		return []string{u.Via.Value}
+	}
+	return nil
+}
 
 // Host implements [tasktree.Needy].
 func (u *Unix) Host(*tasktree.Tree) (needs []recipe.Need) {
@@ -93,44 +339,8 @@ func (u *Unix) Host(*tasktree.Tree) (needs []recipe.Need) {
 			}
 		}
 	}
+	if u.Backlog.Said() {
+		needs = append(needs, recipe.Need{What: recipe.Backlog, N: u.Backlog.Value, Pos: u.Backlog.Pos})
+	}
 	return needs
-}
-
-// Make implements [tasktree.Spec].
-func (u *Unix) Make(_ *tasktree.Tree, m recipe.Maker) []recipe.Ref {
-	m.At(u.Pair.Pos)
-	a, b := m.Pair(recipe.Call{
-		Name: "socketpair", Nr: unix.SYS_SOCKETPAIR,
-		Args: []recipe.Arg{recipe.Int(unix.AF_UNIX), recipe.Int(typeBits[u.Pair.Value] | unix.SOCK_CLOEXEC), recipe.Int(0), recipe.PairAt()},
-	})
-	return []recipe.Ref{a, b}
-}
-
-// Fill implements [tasktree.Filled].
-func (u *Unix) Fill(t *tasktree.Tree, m recipe.Maker) {
-	for end := range u.Queue {
-		u.fillBy(t, m, m.Own(1-end), end)
-	}
-}
-
-// fillBy sends what waits at an end by the socket on the other side.
-func (u *Unix) fillBy(t *tasktree.Tree, m recipe.Maker, by recipe.Ref, end int) {
-	for i := range u.Queue[end] {
-		u.Queue[end][i].send(t, m, by, nil, fullHints...)
-	}
-}
-
-// fullHints say what it means that a queue takes no more.
-var fullHints = []recipe.Hint{
-	{Errno: int(unix.EAGAIN), Text: "the queue is full: what waits is more than the send buffer of the other side takes (net.core.wmem_default, where an item costs some hundred bytes more than its text)"},
-	{Errno: int(unix.EMSGSIZE), Text: "the item is larger than the send buffer of the other side (net.core.wmem_default)"},
-	{Errno: int(unix.ETOOMANYREFS), Text: "more open files wait in queues than a user may have there: as many as RLIMIT_NOFILE, without CAP_SYS_RESOURCE and CAP_SYS_ADMIN"},
-	{Errno: int(unix.EOPNOTSUPP), Text: "this kernel has no out-of-band bytes on Unix sockets; drop oob"},
-}
-
-// Shape implements [tasktree.Shaped].
-func (u *Unix) Shape(_ *tasktree.Tree, m recipe.Maker) {
-	for end := range max(1, len(u.Ends())) {
-		u.shape(m, end, 0)
-	}
 }

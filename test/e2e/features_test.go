@@ -105,6 +105,21 @@ files: {s: {type: unix, pair: stream, queue: {a: [{data: "now!", oob: true}, mor
 tasks: [{name: a, fds: {0: s.a}}]`,
 	},
 	{
+		name: "unix: a listener, connections accepted and waiting, with data", kind: "unix", runs: `
+files:
+  l: {type: unix, listen: $DIR/s, mode: 0600}
+  c: {type: unix, via: l, queue: {server: ["accepted\n"]}}
+  p: {type: unix, via: l, pending: true, queue: {server: ["waits\n"]}}
+  out: {type: inherit, key: stdout}
+tasks: [{name: a, fds: {0: c.server, 1: out, 3: l, 4: p.client}, run: [sh, -c, 'head -n 1; exec $SELF'], env: {REGROW_TEST_USES: listener}}]`,
+		prints: "accepted\n\"waits\\n\"\n",
+	},
+	{
+		name: "unix: datagrams from senders, connected, deleted", kind: "unix", held: `
+files: {d: {type: unix, socktype: dgram, bind: $DIR/d, deleted: true, queue: [one, {data: two, from: e}, {data: three, from: $DIR/gone}]}, e: {type: unix, socktype: dgram, bind: autobind, connect: d}}
+tasks: [{name: a, fds: {0: d, 3: e}, children: [{name: b, fds: {0: e}}]}]`,
+	},
+	{
 		name: "file of the caller", kind: "inherit", runs: `
 files: {out: {type: inherit, key: stdout}, turn: {type: pipe}}
 tasks: [{name: a, fds: {0: turn.r, 1: out}, run: [sh, -c, 'read x; echo root'], children: [{name: b, fds: {1: turn.w, 7: out}, run: [sh, -c, 'echo child >&7; echo']}]}]`,

@@ -199,6 +199,8 @@ func use(what string, _ []string) error {
 	switch what {
 	case "signalfd":
 		return useSignals(given)
+	case "listener":
+		return useListener(given)
 	case "datagrams":
 		return useDatagrams(given)
 	default:
@@ -221,6 +223,18 @@ func useDatagrams(fd int) error {
 		}
 		fmt.Printf("%q %d files\n", data[:n], files)
 	}
+}
+
+// useListener accepts a connection, and says what has been sent over it.
+func useListener(fd int) error {
+	c, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK)
+	if err != nil {
+		return err
+	}
+	data := make([]byte, 100)
+	n, err := unix.Read(c, data)
+	fmt.Printf("%q\n", data[:max(n, 0)])
+	return err
 }
 
 // useSignals sends a thread of this process a signal that it blocks, and says what came

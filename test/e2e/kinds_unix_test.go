@@ -18,9 +18,13 @@ files:
   sigs: {type: signalfd, signals: [SIGUSR1, SIGTERM]}
   us:   {type: unix, pair: stream, queue: {a: [ab, {data: c, files: [us.a, null]}], b: [{data: "de!", oob: true}, f]}, shutdown: {b: rd}, flags: {a: [O_NONBLOCK]}, owner: {a: [1000, 5]}}
   ud:   {type: unix, pair: dgram, queue: {a: [one, two]}}
+  ul:   {type: unix, listen: ul.sock, backlog: 5, mode: 0600}
+  uc:   {type: unix, via: ul, bind: uc.sock}
+  up:   {type: unix, via: ul, pending: true}
+  ub:   {type: unix, socktype: dgram, bind: ub.sock, deleted: true, connect: "@regrow-mutated", queue: [x, {data: y, from: "@regrow-from"}]}
 tasks:
   - name: root
-    fds: {0: null, 3: log, 4: data, 5: pipe.r, 6: pipe.w, 7: {file: more.r, cloexec: true}, 8: dir, 10: ev, 11: sigs, 12: us.a, 13: us.b, 14: ud.a, 15: ud.b}
+    fds: {0: null, 3: log, 4: data, 5: pipe.r, 6: pipe.w, 7: {file: more.r, cloexec: true}, 8: dir, 10: ev, 11: sigs, 12: us.a, 13: us.b, 14: ud.a, 15: ud.b, 16: ul, 17: uc.client, 18: uc.server, 19: up.client, 20: ub}
 `
 
 func init() {
@@ -40,6 +44,26 @@ func init() {
 		{key: "unix.flags", name: "of the other end", find: `13:\d+: .*file "ud": flags.b: described \[\], real \[O_NONBLOCK\]`, change: changes("root", 15, setFlags(unix.O_NONBLOCK))},
 		{key: "unix.owner", find: `12:\d+: .*file "us": owner.a\[0\]: described 1000, real 7`, change: changes("root", 12, func(fd int) error { return unix.Fchown(fd, 7, -1) })},
 		{key: "unix.owner", name: "the group", find: `12:\d+: .*file "us": owner.a\[1\]: described 5, real 7`, change: changes("root", 12, func(fd int) error { return unix.Fchown(fd, -1, 7) })},
+
+		{key: "unix.listen", find: `14:\d+: .*file "ul": listen: described "ul.sock", real "um.sock"`, restored: []string{"listen: ul.sock", "listen: um.sock"}},
+		{key: "unix.backlog", find: `14:\d+: .*file "ul": backlog: described 5, real 7`, change: changes("root", 16, func(fd int) error { return unix.Listen(fd, 7) })},
+		{key: "unix.mode", find: `14:\d+: .*file "ul": mode: described 0600, real 0620`, restored: []string{"mode: 0600", "mode: 0620"}},
+		{key: "unix.deleted", find: `17:\d+: .*file "ub": deleted: described true, real false`, restored: []string{"deleted: true, ", ""}},
+		{key: "unix.via", find: `15:\d+: .*file "uc": via: described "ul", real`, restored: []string{"uc:   {type: unix, via: ul", "uw:   {type: unix, listen: uw.sock}\n  uc:   {type: unix, via: uw", "20: ub", "20: ub, 30: uw", "20: ub,", "20: ub, 30: uw,"}},
+		{key: "unix.name", find: `15:\d+: .*file "uc": name: described "ul.sock", real "@regrow-other"`, restored: []string{"uc:   {type: unix, via: ul", "uc:   {type: unix, name: \"@regrow-other\""}},
+		{key: "unix.pending", find: `16:\d+: .*file "up": pending: described true, real false`, change: changes("root", 16, func(fd int) error {
+			s, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
+			if err == nil {
+				err = unix.Close(s)
+			}
+			return err
+		})},
+		{key: "unix.socktype", find: `14:\d+: .*file "ul": socktype: described "stream", real "seqpacket"`, restored: []string{"backlog: 5", "backlog: 5, socktype: seqpacket"}},
+		{key: "unix.bind", find: `15:\d+: .*file "uc": bind: described "uc.sock", real "ud.sock"`, restored: []string{"bind: uc.sock", "bind: ud.sock"}},
+		{key: "unix.bind", name: "none", find: `17:\d+: .*file "ub": bind: described "ub.sock", real "@regrow-b"`, restored: []string{"bind: ub.sock, deleted: true", `bind: "@regrow-b"`}},
+		{key: "unix.connect", find: `17:\d+: .*file "ub": connect: described "@regrow-mutated", real "@regrow-m2"`, restored: []string{"@regrow-mutated", "@regrow-m2"}},
+		{key: "unix.queue", name: "another sender", find: `17:\d+: .*file "ub": queue\[1\].from: described "@regrow-from", real "@regrow-f2"`, restored: []string{"@regrow-from", "@regrow-f2"}},
+		{key: "unix.queue", name: "no sender", find: `17:\d+: .*file "ub": queue\[1\].from: described "@regrow-from", real ""`, restored: []string{`{data: y, from: "@regrow-from"}`, "y"}},
 	} {
 		m.in = mutatedSockets
 		mutations = append(mutations, m)

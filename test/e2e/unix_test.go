@@ -292,3 +292,172 @@ func TestUnixOwner(t *testing.T) {
 		}
 	}
 }
+
+// TestUnixNames restores sockets with names of all forms, and holds what the kernel says of
+// them, of their paths and of those who have sent to them: CRIU 4.2 loses these.
+func TestUnixNames(t *testing.T) {
+	needRoot(t)
+	dir := openFolder(t)
+	name := fmt.Sprintf("regrow-test-%d", os.Getpid())
+	text := strings.NewReplacer("$DIR", dir, "$NAME", name).Replace(`version: 1
+files:
+  path: {type: unix, listen: $DIR/path, mode: 0620, owner: [5, 6], backlog: 3}
+  rel: {type: unix, listen: rel, socktype: seqpacket}
+  bytes: {type: unix, socktype: dgram, bind: !!binary QACm/w==}
+  auto: {type: unix, listen: autobind}
+  gone: {type: unix, socktype: dgram, bind: $DIR/gone, deleted: true, queue: [nobody, {data: one, from: "@$NAME-sender"}, {data: "", from: sender}, {data: three, from: $DIR/was}]}
+  sender: {type: unix, socktype: dgram, bind: "@$NAME-here", connect: gone}
+  lost: {type: unix, name: "@$NAME-lost", bind: $DIR/client}
+tasks: [{name: a, fds: {5: path, 6: rel, 7: bytes, 8: auto, 9: gone, 10: sender, 11: lost.client, 12: lost.server}}]
+`)
+	path := save(t, dir, text)
+	rep := report(t, run(t, "restore", "-d", "--json", path))
+	defer endTree(t)
+	verifyRight(t, path, rep)
+	_, fds := copiesOf(t, rep.Tasks[0].HostPID, "path", "rel", "bytes", "auto", "gone", "sender", "lost.client", "lost.server")
+	called := func(of string, get func(int) (unix.Sockaddr, error)) string {
+		address, err := get(fds[of])
+		if err != nil {
+			return err.Error()
+		}
+		return address.(*unix.SockaddrUnix).Name
+	}
+	for of, want := range map[string]string{
+		"path": dir + "/path", "rel": "rel", "gone": dir + "/gone", "sender": "@" + name + "-here", "lost.client": dir + "/client", "lost.server": "@" + name + "-lost",
+	} {
+		if got := called(of, unix.Getsockname); got != want {
+			t.Errorf("%s is called %q, want %q", of, got, want)
+		}
+	}
+	if got := called("auto", unix.Getsockname); len(got) != 6 || got[0] != '@' {
+		t.Errorf("the kernel has chosen %q", got)
+	}
+	for of, want := range map[string]string{"sender": dir + "/gone", "lost.client": "@" + name + "-lost", "lost.server": dir + "/client"} {
+		if got := called(of, unix.Getpeername); got != want {
+			t.Errorf("the other side of %s is called %q, want %q", of, got, want)
+		}
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(dir+"/path", &st); err != nil || st.Mode != unix.S_IFSOCK|0o620 || st.Uid != 5 || st.Gid != 6 {
+		t.Errorf("the path has mode %#o and belongs to %d:%d: %v", st.Mode, st.Uid, st.Gid, err)
+	}
+	for _, removed := range []string{"gone", "was"} {
+		if err := unix.Lstat(dir+"/"+removed, &st); !errors.Is(err, unix.ENOENT) {
+			t.Errorf("%s is there: %v", removed, err)
+		}
+	}
+	if got, want := receives(t, fds["gone"], fds), []string{
+		`"nobody"`, `"one" from @` + name + "-sender", `"" from @` + name + "-here", `"three" from ` + dir + "/was", "EAGAIN",
+	}; !slices.Equal(got, want) {
+		t.Errorf("received %q, want %q", got, want)
+	}
+	if err := unix.Sendto(fds["sender"], []byte("more"), unix.MSG_DONTWAIT, nil); err != nil {
+		t.Errorf("the sender cannot send: %v", err)
+	}
+	if got := receives(t, fds["gone"], fds); !slices.Equal(got, []string{`"more" from @` + name + "-here", "EAGAIN"}) {
+		t.Errorf("it arrives as %q", got)
+	}
+}
+
+// TestUnixPending restores connections that nobody has accepted, with data, one of them by a
+// client that is gone: each is accepted with what it has sent, in the order of the
+// description. CRIU 4.2 refuses them.
+func TestUnixPending(t *testing.T) {
+	needRoot(t)
+	for _, of := range []string{"stream", "seqpacket"} {
+		t.Run(of, func(t *testing.T) {
+			_, fds := socketsOf(t, strings.ReplaceAll(`  l: {type: unix, listen: autobind, socktype: TYPE, backlog: 2, flags: [O_NONBLOCK]}
+  first: {type: unix, via: l, pending: true, queue: {server: [one, {data: two, files: [n]}]}}
+  acc: {type: unix, via: l, queue: {server: [to the server], client: [to the client]}}
+  second: {type: unix, via: l, pending: true, queue: {server: [second]}, shutdown: {client: wr}}
+  third: {type: unix, via: l, pending: true, queue: {server: [third]}}
+  n: {type: reg, path: /dev/null}
+  keeps: {type: unix, pair: stream, queue: {a: [{data: x, files: [third.client]}]}}
+`, "TYPE", of), "l", "first.client", "acc.client", "acc.server", "second.client", "n", "keeps.a")
+			for name, want := range map[string]string{"acc.client": `"to the client"`, "acc.server": `"to the server"`} {
+				if got := receives(t, fds[name], fds); got[0] != want {
+					t.Errorf("%s receives %q", name, got)
+				}
+			}
+			two := map[string][]string{"stream": {`"onetwo" n`, "EAGAIN"}, "seqpacket": {`"one"`, `"two" n`, "EAGAIN"}}[of]
+			for i, want := range [][]string{two, {`"second"`}, {`"third"`}} {
+				s, _, err := unix.Accept4(fds["l"], unix.SOCK_CLOEXEC)
+				if err != nil {
+					t.Fatalf("connection %d: %v", i, err)
+				}
+				defer unix.Close(s)
+				if got := receives(t, s, fds); !slices.Equal(got[:len(want)], want) {
+					t.Errorf("connection %d: received %q, want %q", i, got, want)
+				}
+			}
+			if _, _, err := unix.Accept4(fds["l"], unix.SOCK_CLOEXEC); !errors.Is(err, unix.EAGAIN) {
+				t.Errorf("one more: %v", err)
+			}
+		})
+	}
+}
+
+// TestUnixRefused holds what is said of names that are in use, and that nothing is left.
+func TestUnixRefused(t *testing.T) {
+	needRoot(t)
+	dir := openFolder(t)
+	name := fmt.Sprintf("@regrow-test-taken-%d", os.Getpid())
+	for _, address := range []string{name, dir + "/live"} {
+		s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(s)
+		if err := unix.Bind(s, &unix.SockaddrUnix{Name: address}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Bind(s, &unix.SockaddrUnix{Name: dir + "/left"}); err != nil {
+		t.Fatal(err)
+	}
+	_ = unix.Close(s)
+	if err := os.WriteFile(dir+"/file", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	comm, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine := fmt.Sprintf("is in use by pid %d (%s)", os.Getpid(), strings.TrimSpace(string(comm)))
+	for _, c := range []struct{ keys, want string }{
+		{"listen: \"" + name + "\"", "\"" + name + "\" " + mine},
+		{"listen: live", "\"live\" " + mine},
+		{"listen: left", `"left" is left over from a socket that is gone; remove it`},
+		{"listen: file", `"file" is there already, and is no socket; remove it, or write another path`},
+		{"listen: missing/s", "no such file or directory"},
+		{"listen: autobind, backlog: 100000", "net.core.somaxconn"},
+	} {
+		before, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := save(t, dir, "version: 1\nfiles: {made: {type: unix, listen: made}, s: {type: unix, "+c.keys+"}}\ntasks: [{name: a, fds: {3: made, 4: s}}]\n")
+		if res := run(t, "restore", "-d", path); res.status == 0 || !strings.Contains(res.errors, c.want) || !strings.Contains(res.errors, "tree.yaml:2:") {
+			t.Errorf("%s: status %d: %s, want %s", c.keys, res.status, res.errors, c.want)
+		}
+		after, err := os.ReadDir(dir)
+		if err != nil || len(after) > len(before)+1 { // the description
+			t.Errorf("%s: before %v, after %v (%v)", c.keys, before, after, err)
+		}
+		_ = os.Remove(path)
+	}
+}
+
+// TestUnixOnlyInQueue holds that an open file that waits in a queue and that no task has is
+// named where it cannot be made.
+func TestUnixOnlyInQueue(t *testing.T) {
+	needRoot(t)
+	res := run(t, "restore", "-d", write(t, "version: 1\nfiles:\n  s: {type: unix, pair: stream, queue: {a: [{data: x, files: [f]}]}}\n  f: {type: reg, path: /nowhere/at/all}\ntasks: [{name: a, fds: {3: s.a}}]\n"))
+	if res.status != 1 || !strings.Contains(res.errors, "tree.yaml:4:") {
+		t.Errorf("status %d: %s", res.status, res.errors)
+	}
+}

@@ -36,7 +36,7 @@ func Reference(t testing.TB, dir string, namespaces ...tasktree.Namespace) *task
 			Owner: kind.Owner{UID: number(int64(os.Geteuid()))}, Mode: number(0o640), Mtime: word("1769860800.5"), Offset: number(7), Flags: flags(unix.O_APPEND),
 		}
 	}
-	tree := &tasktree.Tree{Source: filepath.Join(dir, "tree.yaml"), Files: []*tasktree.OpenFile{
+	tree := &tasktree.Tree{Source: filepath.Join(dir, "tree.yaml"), Dir: dir, Files: []*tasktree.OpenFile{
 		{Name: "made", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/made"), Flags: flags(unix.O_RDWR | unix.O_CREAT), Content: word("made")}},
 		{Name: "perhaps", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/there"), Flags: flags(unix.O_RDWR | unix.O_CREAT | unix.O_APPEND)}},
 		{Name: "cut", Pos: at(), Spec: &kind.Reg{Path: word(dir + "/cut"), Flags: flags(unix.O_WRONLY | unix.O_TRUNC)}},
@@ -55,6 +55,16 @@ func Reference(t testing.TB, dir string, namespaces ...tasktree.Namespace) *task
 			Shutdown: [2]schema.Text{1: word("wr")}, Flags: [2]kind.Flags{flags(unix.O_NONBLOCK)},
 			Owner: [2]kind.Owner{{UID: tasktree.Number{Value: int64(os.Geteuid()), Pos: at()}}},
 		}}},
+		{Name: "listener", Pos: at(), Spec: &kind.Unix{Listen: word(dir + "/listener"), Mode: tasktree.Number{Value: 0o640, Pos: at()}, Socket: kind.Socket{
+			Owner: [2]kind.Owner{{UID: tasktree.Number{Value: int64(os.Geteuid()), Pos: at()}}},
+		}}},
+		{Name: "accepted", Pos: at(), Spec: &kind.Unix{Via: word("listener")}},
+		{Name: "auto", Pos: at(), Spec: &kind.Unix{Listen: word("autobind")}},
+		{Name: "waits", Pos: at(), Spec: &kind.Unix{Via: word("auto"), Pending: schema.Bool{Value: true, Pos: at()}, Socket: kind.Socket{Queue: [2][]kind.Item{1: {{Pos: at(), Data: word("data")}}}}}},
+		{Name: "lost", Pos: at(), Spec: &kind.Unix{Name: word(dir + "/lost")}},
+		{Name: "letters", Pos: at(), Spec: &kind.Unix{Bind: word("letters"), Connect: word(dir + "/gone"), Deleted: schema.Bool{Value: true, Pos: at()}, Socket: kind.Socket{
+			Queue: [2][]kind.Item{{{Pos: at(), Data: word("data"), From: word(dir + "/sender")}}},
+		}}},
 		{Name: "epoll", Pos: at(), Spec: &Watch{
 			Targets: []Target{{File: word("box"), FD: tasktree.Number{Value: 500, Pos: at()}, Data: 1}},
 			Kept:    tasktree.Number{Value: 3, Pos: at()}, Until: recipe.UntilReady,
@@ -70,6 +80,7 @@ func Reference(t testing.TB, dir string, namespaces ...tasktree.Namespace) *task
 	tree.Root = &tasktree.Task{Name: "root", Pos: at(), FDs: []tasktree.Descriptor{
 		fd(0, "p.r", false), fd(1, "p.w", true), fd(2, "err", false), fd(7, "made", true), fd(40, "cut", false), fd(41, "box", false),
 		fd(42, "epoll", false), fd(43, "gone", true), fd(44, "named", false), fd(45, "count", false), fd(46, "signals", false), fd(47, "vault", false), fd(48, "memory", false), fd(49, "again", false), fd(50, "pair.a", false),
+		fd(51, "listener", false), fd(52, "accepted.server", false), fd(53, "waits.client", false), fd(54, "lost.client", false), fd(55, "letters", false),
 	}, Children: []*tasktree.Task{
 		{Name: "holds", Pos: at(), Cwd: word(dir), FDs: []tasktree.Descriptor{
 			fd(1, "p.r", false), fd(0, "p.w", false), fd(3, "perhaps", true), fd(4, "made", false), fd(9, "mine", false), fd(5, "q.r", false), fd(6, "q.w", true), fd(30, "own", false), fd(31, "alone", false), fd(11, "count", true), fd(12, "signals", true), fd(13, "memory", true), fd(14, "both", true),

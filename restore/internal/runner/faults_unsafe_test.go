@@ -62,12 +62,14 @@ func failCalls() error {
 // errnos are what the man pages say that the calls of a plan can answer. An OpStore makes
 // no call.
 var errnos = errnosIn(`
+accept4: EAGAIN ECONNABORTED EINVAL EMFILE ENFILE ENOMEM EPERM
 await: EINTR ENOSYS
 bind: EACCES EADDRINUSE EBADF EINVAL ELOOP ENAMETOOLONG ENOENT ENOMEM ENOTDIR EROFS
 chdir: EACCES EIO ELOOP ENAMETOOLONG ENOENT ENOMEM ENOTDIR
 clone3: EAGAIN EBUSY EEXIST EINVAL ENOMEM ENOSPC EPERM
 close: EBADF EINTR EIO ENOSPC EDQUOT
 close_range: EINVAL EMFILE ENOMEM
+connect: EACCES EAGAIN ECONNREFUSED ENOENT EPROTOTYPE ETIMEDOUT
 dup3: EBADF EBUSY EINTR EINVAL EMFILE ENOMEM
 epoll_create1: EINVAL EMFILE ENFILE ENOMEM
 epoll_ctl(EPOLL_CTL_ADD): EBADF EEXIST EINVAL ELOOP ENOMEM ENOSPC EPERM
@@ -79,7 +81,9 @@ exit_group(helper): EINTR
 faccessat: EACCES EIO ELOOP ENAMETOOLONG ENOENT ENOMEM ENOTDIR EROFS EISDIR
 fchdir: EACCES EBADF ENOTDIR
 fchmod: EBADF EIO EPERM EROFS
+fchmodat: EACCES EIO ELOOP ENOENT EPERM EROFS
 fchown: EBADF EINVAL EIO EPERM EROFS ENOENT
+fchownat: EACCES EIO ELOOP ENOENT EPERM EROFS
 fcntl(F_ADD_SEALS): EBADF EBUSY EINVAL EPERM
 fcntl(F_DUPFD_CLOEXEC): EBADF EINVAL EMFILE
 fcntl(F_GETFD): EBADF
@@ -92,8 +96,10 @@ ftruncate: EFBIG EINTR EINVAL EIO EPERM EROFS
 futex: EFAULT EINVAL ENOSYS
 getpid: ENOSYS
 getpriority: EINVAL ESRCH
+getsockname: EBADF EFAULT ENOBUFS
 ioctl(FIONREAD): EBADF EFAULT EINVAL ENOTTY
 linkat: EACCES EEXIST EMLINK ENOENT ENOSPC EPERM EROFS EXDEV
+listen: EADDRINUSE EINVAL EOPNOTSUPP
 lseek: EBADF EINVAL ENXIO EOVERFLOW ESPIPE
 meet: EFAULT EINVAL
 memfd_create: EACCES EFAULT EINVAL EMFILE ENFILE ENODEV ENOMEM EPERM
@@ -451,7 +457,7 @@ func (f *faults) one(t *testing.T, p *plan.Plan, x fault, dir, before string) {
 		task, born = p.Tree.Tasks()[whose].Name, whose == x.task
 	} else if x.task >= 0 {
 		task = p.Tree.Tasks()[x.task].Name
-	} else if file, verb := prog.Notes[x.op].File, prog.Notes[x.op].Verb; (verb == program.VerbMake || verb == program.VerbBench) && !p.Tree.Files[file].Shared() {
+	} else if file, verb := prog.Notes[x.op].File, prog.Notes[x.op].Verb; (verb == program.VerbMake || verb == program.VerbBench) && !p.Tree.Files[file].Shared() && len(p.Tree.Files[file].Uses) > 0 {
 		task = p.Tree.Files[file].Uses[0].Task.Name
 	}
 	note := prog.Notes[x.op]
