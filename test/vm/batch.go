@@ -78,7 +78,7 @@ func (o options) prepare(ctx context.Context, cache, dir string) (*batch, error)
 	if err != nil {
 		return nil, err
 	}
-	err = errors.Join(addUserland(img, programs), w.addSource(img))
+	err = errors.Join(addUserland(img, programs), w.addSource(img), addModules(img, cache, o.arch))
 	if err != nil {
 		return nil, err
 	}

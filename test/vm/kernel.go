@@ -127,3 +127,28 @@ func unpackInto(ctx context.Context, dir string, debs []string) error {
 	}
 	return nil
 }
+
+// modules are those that a kernel would load by itself, had the guest what it loads them
+// with: by them the kernel shows what sockets are connected to.
+var modules = []string{"net/unix/unix_diag.ko"}
+
+// addModules puts the modules of all kernels that were fetched into an image, as
+// /lib/modules/RELEASE/NAME.
+func addModules(img *image, cache, arch string) error {
+	for _, name := range modules {
+		for _, lib := range []string{"lib", "usr/lib"} { // Debian has moved them
+			found, err := filepath.Glob(filepath.Join(cache, "kernels", "*-"+arch, "*", lib, "modules/*/kernel", name+"*"))
+			if err != nil {
+				return err
+			}
+			for _, file := range found {
+				_, below, _ := strings.Cut(file, "/modules/")
+				release, _, _ := strings.Cut(below, "/")
+				if err := img.add("usr/lib/modules/"+release+"/"+filepath.Base(file), file); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,7 +53,38 @@ func setUp() error {
 		}
 	}
 	unix.Umask(0o022)
+	if err := loadModules(); err != nil {
+		return err
+	}
 	return loopbackUp()
+}
+
+// loadModules loads the modules that there are for this kernel.
+func loadModules() error {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return os.NewSyscallError("uname", err)
+	}
+	files, err := filepath.Glob("/lib/modules/" + unix.ByteSliceToString(name.Release[:]) + "/*.ko*")
+	if err != nil {
+		return err
+	}
+	for _, path := range files {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		flags := 0
+		if filepath.Ext(path) != ".ko" {
+			flags = unix.MODULE_INIT_COMPRESSED_FILE // since Linux 5.17
+		}
+		err = unix.FinitModule(int(f.Fd()), "", flags)
+		_ = f.Close()
+		if err != nil {
+			return fmt.Errorf("module %s: %w", path, err)
+		}
+	}
+	return nil
 }
 
 // loopbackUp brings up the interface lo, which adds its addresses.
