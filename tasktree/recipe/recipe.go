@@ -91,6 +91,7 @@ const (
 	ArgStruct                    // the address of Parts, one after the other, with their values at the time of the call
 	ArgTask                      // the pid of the task Task
 	ArgDescriptor                // the number Int in the task's table
+	ArgPointer                   // in a struct: the address of a copy of Data
 )
 
 // Int is a plain number. In a struct it has 8 bytes, see [Int32].
@@ -99,6 +100,9 @@ func Int(n int64) Arg { return Arg{Kind: ArgInt, Int: n} }
 // Data is the address of a copy of b; in a struct it is b itself. The kernel may write to
 // the copy, but nothing reads it afterwards.
 func Data(b []byte) Arg { return Arg{Kind: ArgData, Data: b} }
+
+// Pointer is a part of a struct: the address of a copy of b.
+func Pointer(b []byte) Arg { return Arg{Kind: ArgPointer, Data: b} }
 
 // FD is the number of a descriptor, in a struct as 4 bytes.
 func FD(r Ref) Arg { return Arg{Kind: ArgFD, Ref: r} }
@@ -291,6 +295,11 @@ const (
 	UnixOOB
 	// Backlog is a listener for which N connections may wait, and one more.
 	Backlog
+	// SendBuffer and ReceiveBuffer are N bytes, as SO_SNDBUF and SO_RCVBUF take them.
+	SendBuffer
+	ReceiveBuffer
+	// InFlight are N open files that wait in queues of sockets.
+	InFlight
 	// NiceValue is the nice value N.
 	NiceValue
 	// HugePages are N huge pages of Size bytes.

@@ -281,29 +281,48 @@ func (c *hostCheck) pipes() {
 	}
 }
 
-// sockets has what is special about the queues of sockets.
+// sockets has what sockets need: each by itself, and all that waits in them together.
 func (c *hostCheck) sockets() {
+	var inFlight int64
+	asked, over := false, false
 	var refused error
-	asked := false
 	for _, f := range c.tree.Files {
 		needy, ok := f.Spec.(tasktree.Needy)
 		if !ok || !f.Needed {
 			continue
 		}
 		for _, n := range needy.Host(c.tree) {
-			if n.What == recipe.Backlog {
+			switch n.What {
+			case recipe.UnixOOB:
+				if !asked {
+					asked, refused = true, c.ask.unixOOB()
+				}
+				if refused != nil {
+					c.lack(n.Pos, refused, "file %q: this kernel has no out-of-band bytes on Unix sockets (Linux 5.15 with CONFIG_AF_UNIX_OOB); drop oob", f.Name)
+				}
+			case recipe.Backlog:
 				c.backlog(f, n)
-			}
-			if n.What != recipe.UnixOOB {
-				continue
-			}
-			if !asked {
-				asked, refused = true, c.ask.unixOOB()
-			}
-			if refused != nil {
-				c.lack(n.Pos, refused, "file %q: this kernel has no out-of-band bytes on Unix sockets (Linux 5.15 with CONFIG_AF_UNIX_OOB); drop oob", f.Name)
+			case recipe.SendBuffer:
+				c.buffer(f, n, "wmem_max")
+			case recipe.ReceiveBuffer:
+				c.buffer(f, n, "rmem_max")
+			case recipe.InFlight:
+				inFlight += n.N
+				if uint64(inFlight) > c.host.HardFiles && !over && !c.may(unix.CAP_SYS_RESOURCE) && !c.may(unix.CAP_SYS_ADMIN) {
+					over = true
+					c.lack(n.Pos, nil, "file %q: with these %d files wait in queues, and a user may have %d in flight, as many as the hard RLIMIT_NOFILE; raise it, or run as root", f.Name, inFlight, c.host.HardFiles)
+				}
+			default:
 			}
 		}
+	}
+}
+
+// buffer has one that the kernel cuts without a word.
+func (c *hostCheck) buffer(f *tasktree.OpenFile, n recipe.Need, limit string) {
+	most, err := strconv.ParseInt(c.ask.sys("net/core/"+limit), 10, 64)
+	if err == nil && n.N > most && !c.may(unix.CAP_NET_ADMIN) {
+		c.lack(n.Pos, nil, "file %q: a buffer of %d bytes: net.core.%s allows %d, and more takes CAP_NET_ADMIN in the first user namespace; raise it, or ask for less", f.Name, 2*n.N, limit, 2*most)
 	}
 }
 

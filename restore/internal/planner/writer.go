@@ -112,6 +112,8 @@ func (w *writer) recipe(kind program.OpKind, c recipe.Call, setRef func(op *prog
 		case recipe.ArgDescriptor:
 			op.Args[i] = uint64(a.Int)
 			uses = plan.OwnUse(uses, i, w.end)
+		case recipe.ArgPointer:
+			panic("restore: bug: a pointer is a part of a struct")
 		case recipe.ArgTask:
 			op.Args[i] = w.pid(a.Task)
 			op.SetMode(i, program.ModeLoad32)
@@ -133,7 +135,7 @@ func (w *writer) structs(args []recipe.Arg, setRef func(op *program.Op, i int, r
 		if a.Kind != recipe.ArgStruct {
 			continue
 		}
-		data, later := recipe.Pack(a.Parts)
+		data, later := recipe.Pack(a.Parts, w.pl.plan.Arena.Bytes)
 		at[i] = w.pl.plan.Arena.Once(data)
 		for _, part := range later {
 			op := w.add(program.OpStore, 0, at[i]+uint64(part.Offset))
