@@ -99,7 +99,8 @@ func addUnix(sockets map[uint64]*UnixSocket, answer []byte) (done bool, err erro
 		case unix.NLMSG_DONE:
 			return true, nil
 		case unix.NLMSG_ERROR:
-			return false, os.NewSyscallError("sock_diag", unix.Errno(-int32(n.Uint32(message))))
+			// Not an error that could be taken for one of a process that is gone.
+			return false, fmt.Errorf("sock_diag shows no Unix sockets: %v (it needs the module unix_diag)", unix.Errno(-int32(n.Uint32(message)))) //nolint:errorlint // on purpose
 		case sockDiagByFamily:
 			if len(message) >= body {
 				s := &UnixSocket{

@@ -218,6 +218,10 @@ type byEnd struct {
 	ends  int
 }
 
+func (b *byEnd) Int(string, *schema.Number, schema.Int) {}
+
+func (b *byEnd) Time(string, *schema.Time, schema.Help) {}
+
 func (b *byEnd) Flags(_ string, v *schema.Flags, table []kind.Flag, _ schema.Help) {
 	b.entry.note(b.key, table)
 	end := b.ends

@@ -84,6 +84,12 @@ type LiveCopy interface {
 	// by the first look only: the kernel marks it. The error may be a [*NeverError].
 	Queue() ([]LiveItem, error)
 
+	// Option is getsockopt(2), of a value of that size.
+	Option(level, nr, size int) ([]byte, error)
+
+	// Filter is the classic BPF program of a socket, in the bytes of struct sock_filter.
+	Filter() ([]byte, error)
+
 	// PeerName is getpeername(2) of a Unix socket, as [LiveUnix].Name.
 	PeerName() (string, error)
 

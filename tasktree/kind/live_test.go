@@ -42,7 +42,9 @@ type fakeEnd struct {
 	unix  *kind.LiveUnix
 	queue []kind.LiveItem
 
-	file struct {
+	options map[int][]byte
+	filter  []byte
+	file    struct {
 		mode  uint32
 		names int
 	}
@@ -71,6 +73,10 @@ func (e fakeEnd) Unix() *kind.LiveUnix { return e.unix }
 func (e fakeEnd) Queue() ([]kind.LiveItem, error) { return e.queue, e.err }
 
 func (e fakeEnd) PeerName() (string, error) { return "", e.err }
+
+func (e fakeEnd) Option(_, nr, _ int) ([]byte, error) { return e.options[nr], e.err }
+
+func (e fakeEnd) Filter() ([]byte, error) { return e.filter, e.err }
 
 func (e fakeEnd) BoundFile() (uint32, int, error) { return e.file.mode, e.file.names, e.err }
 

@@ -18,7 +18,9 @@ type Socket struct {
 	Shutdown [2]schema.Text // "rd", "wr", "rdwr"; "none" or ""
 	Flags    [2]Flags       // O_NONBLOCK, O_ASYNC; O_APPEND and O_NOATIME without a meaning
 	Owner    [2]Owner       // whom tools show
-	By       [2]schema.Text // the task whose credentials it has: refused so far
+	Options  [2]Options
+	Filter   [2][][]schema.Number // classic BPF: [code, jt, jf, k] each
+	By       [2]schema.Text       // the task whose credentials it has: refused so far
 }
 
 var socketFlags = flagTable(refusals{
@@ -43,7 +45,7 @@ var socketEnds = []string{"a", "b", "client", "server"}
 
 // fields binds the keys. ends are those of the entry. queues names where something can
 // wait, first is the index of the first of them.
-func (s *Socket) fields(f schema.Fields, ends, queues []string, first int) {
+func (s *Socket) fields(f schema.Fields, table []option, ends, queues []string, first int) {
 	byEnd := func(key string, h schema.Help, names []string, bind func(f schema.Fields, key string, end int), spread func()) {
 		f.Ends(key, schema.Ends{Help: h, Names: names, Others: socketEnds, Bind: bind, Spread: spread})
 	}
@@ -65,6 +67,10 @@ func (s *Socket) fields(f schema.Fields, ends, queues []string, first int) {
 	byEnd("owner", schema.Help{Doc: "a user, or `[USER, GROUP]`, as numbers, for all ends or by end: whom tools show", Default: "regrow's"}, ends,
 		func(f schema.Fields, key string, end int) { s.Owner[end].bind(f, key, schema.Help{}) },
 		func() { s.Owner[1] = s.Owner[0] })
+	byEnd("options", schema.Help{Doc: "of setsockopt(2), by end: a mapping from names to values ([options of sockets](kinds.md#options-of-sockets))", Default: "those of a new socket"}, ends,
+		func(f schema.Fields, key string, end int) { s.Options[end].bind(f, key, table) }, nil)
+	byEnd("filter", schema.Help{Doc: "classic BPF, by end, see SO_ATTACH_FILTER of socket(7): a list of instructions `[code, jt, jf, k]`", Default: "none"}, ends,
+		func(f schema.Fields, key string, end int) { bindFilter(f, key, &s.Filter[end]) }, nil)
 	byEnd("by", schema.Help{Doc: "cannot be said yet: whose credentials the other side sees; they are regrow's", Compare: schema.Ignore}, ends,
 		func(f schema.Fields, key string, end int) {
 			f.Ref(key, &s.By[end], schema.ToTask, schema.Help{Compare: schema.Ignore})
@@ -82,6 +88,8 @@ func at(key string, ends []string, end int) string {
 // check applies the rules that all sockets have.
 func (s *Socket) check(ends []string, report func(tasktree.Problem)) {
 	for end := range max(1, len(ends)) {
+		s.Options[end].check(at("options", ends, end), report)
+		checkFilter(s.Filter[end], s.Options[end].Pos, at("filter", ends, end), report)
 		if by := s.By[end]; by.Said() {
 			report(tasktree.Problem{Pos: by.Pos, Path: at("by", ends, end), Msg: "regrow cannot give a socket the credentials of a task yet; drop by"})
 		}
@@ -89,7 +97,8 @@ func (s *Socket) check(ends []string, report func(tasktree.Problem)) {
 }
 
 // shape gives an end its final form, once all queues are filled.
-func (s *Socket) shape(m recipe.Maker, end int, has int) {
+func (s *Socket) shape(m recipe.Maker, table []option, end, has int) {
+	s.Options[end].shape(m, m.Own(end), table, s.Filter[end])
 	if bits := shutBits(s.Shutdown[end].Value); bits > 0 {
 		m.At(s.Shutdown[end].Pos)
 		m.Call(recipe.Call{
@@ -107,9 +116,18 @@ func (s *Socket) made(ends []string) (made Socket) {
 		made.Flags[end] = madeFlags(s.Flags[end])
 		made.Owner[end] = s.Owner[end]
 		made.Owner[end].Any = true
+		made.Options[end] = s.Options[end].made()
+		made.Filter[end] = slices.Clone(s.Filter[end])
 		made.Shutdown[end] = schema.Text{Value: shutWords[shutBits(s.Shutdown[end].Value)], Pos: s.Shutdown[end].Pos, Set: true}
 	}
 	return made
+}
+
+// settle leaves out what is not expected and was seen all the same.
+func (s *Socket) settle(made *Socket) {
+	for end := range s.Options {
+		s.Options[end].settle(&made.Options[end])
+	}
 }
 
 // turn swaps the ends.
@@ -118,6 +136,8 @@ func (s *Socket) turn() {
 	s.Shutdown[0], s.Shutdown[1] = s.Shutdown[1], s.Shutdown[0]
 	s.Flags[0], s.Flags[1] = s.Flags[1], s.Flags[0]
 	s.Owner[0], s.Owner[1] = s.Owner[1], s.Owner[0]
+	s.Options[0], s.Options[1] = s.Options[1], s.Options[0]
+	s.Filter[0], s.Filter[1] = s.Filter[1], s.Filter[0]
 }
 
 // Item is one thing that waits in a socket: a datagram, or bytes of a stream that are read

@@ -103,7 +103,7 @@ func (u *Unix) Fields(f schema.Fields) {
 	if u.Pending.Value && len(ends) > 0 {
 		queues, first = connectionEnds[server:], server
 	}
-	u.fields(f, ends, queues, first)
+	u.fields(f, unixOptions, ends, queues, first)
 }
 
 // Kind implements [tasktree.Spec].
@@ -334,10 +334,16 @@ func (u *Unix) Needs() []string {
 func (u *Unix) Host(*tasktree.Tree) (needs []recipe.Need) {
 	for _, queue := range u.Queue {
 		for _, item := range queue {
+			if n := len(item.Files); n > 0 {
+				needs = append(needs, recipe.Need{What: recipe.InFlight, N: int64(n), Pos: item.Files[0].Pos})
+			}
 			if item.OOB.Value {
 				needs = append(needs, recipe.Need{What: recipe.UnixOOB, Pos: item.OOB.Pos})
 			}
 		}
+	}
+	for end := range u.Options {
+		needs = append(needs, u.Options[end].host()...)
 	}
 	if u.Backlog.Said() {
 		needs = append(needs, recipe.Need{What: recipe.Backlog, N: u.Backlog.Value, Pos: u.Backlog.Pos})

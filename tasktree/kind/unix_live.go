@@ -198,6 +198,7 @@ func (u *Unix) Settle(made tasktree.Spec) {
 	if !ok {
 		return
 	}
+	u.settle(&expects.Socket)
 	if u.Socktype.Value == "stream" || u.Pair.Value == "stream" {
 		return
 	}
@@ -239,10 +240,15 @@ func (u *Unix) Read(l Live) (unseen []Unseen) {
 			continue
 		}
 		key := at("queue", ends, end)
-		if live.Listens {
-			continue
-		}
 		err := e.Copy(func(c LiveCopy) error {
+			unseen = append(unseen, u.Options[end].read(l, c, at("options", ends, end), unixOptions)...)
+			var err error
+			if u.Filter[end], err = readFilter(c); err != nil {
+				unseen = append(unseen, Unseen{Key: at("filter", ends, end), Why: err.Error()})
+			}
+			if live.Listens {
+				return nil
+			}
 			waiting, err := c.Queue()
 			u.Queue[end] = readItems(waiting, u.single())
 			return err

@@ -284,7 +284,7 @@ func (u *Unix) Shape(t *tasktree.Tree, m recipe.Maker) {
 		if u.connection() && end == client {
 			has = unix.O_NONBLOCK
 		}
-		u.shape(m, end, has)
+		u.shape(m, unixOptions, end, has)
 	}
 	name := u.bound()
 	if !isPath(name.Value) {

@@ -113,7 +113,7 @@ func testUnixRead(t *testing.T, cases []unixCase) {
 				live.Join(e)
 			}
 			var blind, differs []string
-			for _, u := range live.Read(fakeLive{ends: c.ends}) {
+			for _, u := range live.Read(fakeLive{ends: c.ends, wants: []string{"shutdown.a", "shutdown.b", "shutdown"}}) {
 				blind = append(blind, u.Key+": "+u.Why)
 			}
 			live.Settle(made)
@@ -188,4 +188,69 @@ func TestUnixTurn(t *testing.T) {
 	if diff := schema.Compare(decode("queue: {b: [x], a: [y, z]}, shutdown: {b: rd}, flags: {b: [O_NONBLOCK]}, owner: {a: 5}"), u); len(diff) > 0 {
 		t.Errorf("%+v", diff)
 	}
+}
+
+// TestUnixNamesMake holds the recipes of what has a name: nobody can connect to a path with
+// another mode, a pending client is connected behind those that are accepted, a path that is
+// removed is needed to the end.
+func TestUnixNamesMake(t *testing.T) {
+	const s = firstRef
+	call := func(name string, nr uintptr, args ...recipe.Arg) recipe.Call {
+		return recipe.Call{Name: name, Nr: nr, Effect: recipe.Nothing, Args: args}
+	}
+	socket := func(of int64) fdCall {
+		return fdCall{recipe.Call{Name: "socket", Nr: unix.SYS_SOCKET, Args: []recipe.Arg{{Int: unix.AF_UNIX}, {Int: of | unix.SOCK_CLOEXEC}, {}}}}
+	}
+	data := func(text string) recipe.Arg { return recipe.Arg{Kind: recipe.ArgData, Data: []byte(text)} }
+	number := func(n int64) recipe.Arg { return recipe.Arg{Int: n} }
+	inFolder := func(c recipe.Call) recipe.Call { c.Folder = "/dir"; return c }
+	testUnixRecipes(t, []unixRecipeCase{
+		{
+			"a listener with a relative path, mode and owner", "  s: {type: unix, listen: x, mode: 0600, owner: 5, backlog: 3}\n",
+			[]any{
+				socket(unix.SOCK_STREAM),
+				call("fchmod", unix.SYS_FCHMOD, fdArg(s), number(0o600)),
+				inFolder(call("bind", unix.SYS_BIND, fdArg(s), data("\x01\x00x\x00"), number(4))),
+				undone("/dir/x"),
+				call("fchmodat", unix.SYS_FCHMODAT, number(unix.AT_FDCWD), data("/dir/x\x00"), number(0o600)),
+				call("fchmod", unix.SYS_FCHMOD, fdArg(s), number(0o777)),
+				call("listen", unix.SYS_LISTEN, fdArg(s), number(3)),
+				call("fchown", unix.SYS_FCHOWN, fdArg(s), number(5), number(-1)),
+				call("fchownat", unix.SYS_FCHOWNAT, number(unix.AT_FDCWD), data("/dir/x\x00"), number(5), number(-1), number(unix.AT_SYMLINK_NOFOLLOW)),
+			},
+		},
+		{
+			"a connection that waits", "  l: {type: unix, listen: \"@l\"}\n  s: {type: unix, via: l, pending: true, queue: {server: [hi]}}\n",
+			[]any{
+				socket(unix.SOCK_STREAM | unix.SOCK_NONBLOCK),
+				used{"l", 0},
+				call("connect", unix.SYS_CONNECT, fdArg(s), data("\x01\x00\x00l"), number(4)),
+				recipe.Message{To: s, Data: []byte("hi")},
+				setFlagsCall(s, 0),
+			},
+		},
+		{
+			"options, with the filter before its lock", "  s: {type: unix, socktype: dgram, options: {SO_SNDBUF: 8192, SO_LOCK_FILTER: 1, SO_RCVTIMEO: 1500ms}, filter: [[6, 0, 0, 9]]}\n",
+			[]any{
+				socket(unix.SOCK_DGRAM),
+				setsockopt("SO_ATTACH_FILTER", s, unix.SO_ATTACH_FILTER, recipe.Struct(recipe.Data([]byte("\x01\x00\x00\x00\x00\x00\x00\x00")), recipe.Pointer([]byte("\x06\x00\x00\x00\x09\x00\x00\x00"))), 16),
+				setsockopt("SO_RCVTIMEO", s, unix.SO_RCVTIMEO, data("\x01\x00\x00\x00\x00\x00\x00\x00\x20\xa1\x07\x00\x00\x00\x00\x00"), 16),
+				setsockopt("SO_SNDBUF", s, unix.SO_SNDBUF, data("\x00\x10\x00\x00"), 4),
+				allowing(setsockopt("SO_SNDBUFFORCE", s, unix.SO_SNDBUFFORCE, data("\x00\x10\x00\x00"), 4), unix.EPERM),
+				setsockopt("SO_LOCK_FILTER", s, unix.SO_LOCK_FILTER, data("\x01\x00\x00\x00"), 4),
+			},
+		},
+	})
+}
+
+func setsockopt(name string, fd recipe.Ref, nr int64, value recipe.Arg, size int64) recipe.Call {
+	return recipe.Call{
+		Name: "setsockopt(" + name + ")", Nr: unix.SYS_SETSOCKOPT, Effect: recipe.Nothing,
+		Args: []recipe.Arg{fdArg(fd), {Int: unix.SOL_SOCKET}, {Int: nr}, value, {Int: size}},
+	}
+}
+
+func allowing(c recipe.Call, errno unix.Errno) recipe.Call {
+	c.Allow = int(errno)
+	return c
 }

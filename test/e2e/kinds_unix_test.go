@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"fmt"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -22,13 +24,14 @@ files:
   uc:   {type: unix, via: ul, bind: uc.sock}
   up:   {type: unix, via: ul, pending: true}
   ub:   {type: unix, socktype: dgram, bind: ub.sock, deleted: true, connect: "@regrow-mutated", queue: [x, {data: y, from: "@regrow-from"}]}
+  uo:   {type: unix, pair: dgram, options: {a: {SO_BROADCAST: 0, SO_KEEPALIVE: 0, SO_LINGER: 9s, SO_MARK: 0, SO_OOBINLINE: 0, SO_PASSCRED: 0, SO_PASSSEC: 0, SO_PEEK_OFF: -1, SO_PRIORITY: 0, SO_RCVBUF: 20000, SO_RCVLOWAT: 1, SO_RCVTIMEO: 9s, SO_REUSEADDR: 0, SO_RXQ_OVFL: 0, SO_SNDBUF: 20000, SO_SNDTIMEO: 9s, SO_TIMESTAMP: 0, SO_TIMESTAMPNS: 0, SO_LOCK_FILTER: 0}}, filter: {a: [[6, 0, 0, 65535]]}}
 tasks:
   - name: root
-    fds: {0: null, 3: log, 4: data, 5: pipe.r, 6: pipe.w, 7: {file: more.r, cloexec: true}, 8: dir, 10: ev, 11: sigs, 12: us.a, 13: us.b, 14: ud.a, 15: ud.b, 16: ul, 17: uc.client, 18: uc.server, 19: up.client, 20: ub}
+    fds: {0: null, 3: log, 4: data, 5: pipe.r, 6: pipe.w, 7: {file: more.r, cloexec: true}, 8: dir, 10: ev, 11: sigs, 12: us.a, 13: us.b, 14: ud.a, 15: ud.b, 16: ul, 17: uc.client, 18: uc.server, 19: up.client, 20: ub, 21: uo.a}
 `
 
 func init() {
-	for _, m := range []mutation{
+	for _, m := range append([]mutation{
 		{key: "unix.pair", find: `13:\d+: .*file "ud": pair: described "dgram", real "seqpacket"`, restored: []string{"pair: dgram", "pair: seqpacket"}},
 		{key: "unix.queue", find: `12:\d+: .*file "us": queue.a\[0\].data: described "abc", real "c"`, change: changes("root", 12, takes(2))},
 		{key: "unix.queue", name: "none any more", find: `13:\d+: .*file "ud": queue.a\[1\].data: described "two", real nothing`, change: changes("root", 14, takes(9))},
@@ -64,9 +67,58 @@ func init() {
 		{key: "unix.connect", find: `17:\d+: .*file "ub": connect: described "@regrow-mutated", real "@regrow-m2"`, restored: []string{"@regrow-mutated", "@regrow-m2"}},
 		{key: "unix.queue", name: "another sender", find: `17:\d+: .*file "ub": queue\[1\].from: described "@regrow-from", real "@regrow-f2"`, restored: []string{"@regrow-from", "@regrow-f2"}},
 		{key: "unix.queue", name: "no sender", find: `17:\d+: .*file "ub": queue\[1\].from: described "@regrow-from", real ""`, restored: []string{`{data: y, from: "@regrow-from"}`, "y"}},
-	} {
+	}, optionMutations()...) {
 		m.in = mutatedSockets
 		mutations = append(mutations, m)
 	}
+	notMutated["unix.options.SO_PASSPIDFD"] = "Linux 6.5: see TestUnixOptions"
+	notMutated["unix.options.SO_PASSRIGHTS"] = "Linux 6.16: see TestUnixOptions"
 	notMutated["unix.by"] = "refused so far"
+}
+
+// optionMutations change each option of a socket.
+func optionMutations() (all []mutation) {
+	const line = 18
+	for _, o := range []struct {
+		name, real string
+		nr, value  int
+		since      string
+	}{
+		{"SO_BROADCAST", "1", unix.SO_BROADCAST, 1, ""},
+		{"SO_KEEPALIVE", "1", unix.SO_KEEPALIVE, 1, ""},
+		{"SO_MARK", "5", unix.SO_MARK, 5, ""},
+		{"SO_OOBINLINE", "1", unix.SO_OOBINLINE, 1, ""},
+		{"SO_PASSCRED", "1", unix.SO_PASSCRED, 1, ""},
+		{"SO_PASSSEC", "1", unix.SO_PASSSEC, 1, ""},
+		{"SO_PEEK_OFF", "7", unix.SO_PEEK_OFF, 7, ""},
+		{"SO_PRIORITY", "3", unix.SO_PRIORITY, 3, ""},
+		{"SO_RCVBUF", "10000", unix.SO_RCVBUF, 5000, ""},
+		{"SO_RCVLOWAT", "9", unix.SO_RCVLOWAT, 9, ""},
+		{"SO_REUSEADDR", "1", unix.SO_REUSEADDR, 1, ""},
+		{"SO_RXQ_OVFL", "1", unix.SO_RXQ_OVFL, 1, ""},
+		{"SO_SNDBUF", "10000", unix.SO_SNDBUF, 5000, ""},
+		{"SO_TIMESTAMP", "1", unix.SO_TIMESTAMP, 1, ""},
+		{"SO_TIMESTAMPNS", "1", unix.SO_TIMESTAMPNS, 1, ""},
+		{"SO_LOCK_FILTER", "1", unix.SO_LOCK_FILTER, 1, ""},
+	} {
+		all = append(all, mutation{
+			key: "unix.options." + o.name, since: o.since, find: fmt.Sprintf(`%d:\d+: .*file "uo": options.a.%s: described -?\d+, real %s`, line, o.name, o.real),
+			change: changes("root", 21, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, o.nr, o.value) }),
+		})
+	}
+	for name, nr := range map[string]int{"SO_RCVTIMEO": unix.SO_RCVTIMEO, "SO_SNDTIMEO": unix.SO_SNDTIMEO} {
+		all = append(all, mutation{
+			key: "unix.options." + name, find: fmt.Sprintf(`%d:\d+: .*file "uo": options.a.%s: described 9s, real 2s`, line, name),
+			change: changes("root", 21, func(fd int) error { return unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, nr, &unix.Timeval{Sec: 2}) }),
+		})
+	}
+	return append(all, mutation{
+		key: "unix.options.SO_LINGER", find: fmt.Sprintf(`%d:\d+: .*file "uo": options.a.SO_LINGER: described 9s, real 2s`, line),
+		change: changes("root", 21, func(fd int) error {
+			return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 2})
+		}),
+	}, mutation{
+		key: "unix.filter", find: fmt.Sprintf(`%d:\d+: .*file "uo": filter.a\[0\]\[3\]: described 65535, real nothing`, line),
+		change: changes("root", 21, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0) }),
+	})
 }

@@ -461,3 +461,75 @@ func TestUnixOnlyInQueue(t *testing.T) {
 		t.Errorf("status %d: %s", res.status, res.errors)
 	}
 }
+
+// TestUnixOptions restores options and filters, and holds what getsockopt(2) says of them,
+// and that what waits was not touched by them: CRIU 4.2 loses SO_TIMESTAMP, SO_PEEK_OFF and
+// SO_PASSRIGHTS.
+func TestUnixOptions(t *testing.T) {
+	needRoot(t)
+	_, fds := socketsOf(t, `  s: {type: unix, pair: dgram, queue: {a: [abc, {data: def, files: [s.b]}]}, options: {a: {SO_PEEK_OFF: 5, SO_TIMESTAMP: 1, SO_RCVBUF: 8192, SO_SNDBUF: 400000, SO_RCVTIMEO: 9s, SO_LOCK_FILTER: 1}, b: {SO_PASSCRED: 1, SO_MARK: 7}}, filter: {a: [[6, 0, 0, 0]]}}
+`, "s.a", "s.b")
+	const soPeekOff = 42
+	for _, c := range []struct {
+		of       string
+		nr, want int
+	}{
+		{"s.a", soPeekOff, 5},
+		{"s.a", unix.SO_TIMESTAMP, 1},
+		{"s.a", unix.SO_RCVBUF, 8192},
+		{"s.a", unix.SO_SNDBUF, 400000},
+		{"s.a", unix.SO_LOCK_FILTER, 1},
+		{"s.b", unix.SO_PASSCRED, 1},
+		{"s.b", unix.SO_MARK, 7},
+		{"s.b", unix.SO_TIMESTAMP, 0},
+		{"s.b", soPeekOff, -1},
+	} {
+		if got, err := unix.GetsockoptInt(fds[c.of], unix.SOL_SOCKET, c.nr); err != nil || got != c.want {
+			t.Errorf("option %d of %s is %d, want %d (%v)", c.nr, c.of, got, c.want, err)
+		}
+	}
+	if got, err := unix.GetsockoptTimeval(fds["s.a"], unix.SOL_SOCKET, unix.SO_RCVTIMEO); err != nil || got.Sec != 9 {
+		t.Errorf("SO_RCVTIMEO is %+v (%v)", got, err)
+	}
+	if err := unix.SetsockoptInt(fds["s.a"], unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0); !errors.Is(err, unix.EPERM) {
+		t.Errorf("the filter is not locked: %v", err)
+	}
+	// The filter drops what comes, not what waited: it was attached behind that.
+	if err := unix.Sendto(fds["s.b"], []byte("dropped"), unix.MSG_DONTWAIT, nil); err != nil && !errors.Is(err, unix.EPERM) {
+		t.Errorf("send: %v", err)
+	}
+	for i, want := range []string{"abc", "def"} {
+		data := make([]byte, 10)
+		if n, _, err := unix.Recvfrom(fds["s.a"], data, unix.MSG_DONTWAIT); err != nil || string(data[:n]) != want {
+			t.Errorf("item %d: %q, %v", i, data[:n], err)
+		}
+	}
+	if _, _, err := unix.Recvfrom(fds["s.a"], make([]byte, 10), unix.MSG_DONTWAIT); !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("one more: %v", err)
+	}
+}
+
+// TestUnixNewOptions restores options that older kernels do not have, and refuse.
+func TestUnixNewOptions(t *testing.T) {
+	needRoot(t)
+	for name, o := range map[string]struct {
+		nr, value int
+		since     string
+	}{"SO_PASSPIDFD": {76, 1, "6.5"}, "SO_PASSRIGHTS": {83, 0, "6.16"}} {
+		text := fmt.Sprintf("  s: {type: unix, pair: stream, queue: {a: [{data: x, files: [s.b]}]}, options: {a: {%s: %d}}}\n", name, o.value)
+		if olderThan(t, o.since) {
+			res := run(t, "restore", "-d", write(t, "version: 1\nfiles:\n"+text+"tasks: [{name: a, fds: {5: s.a}}]\n"))
+			if res.status != 1 || !strings.Contains(res.errors, "this kernel does not have it") {
+				t.Errorf("%s: status %d: %s", name, res.status, res.errors)
+			}
+			continue
+		}
+		_, fds := socketsOf(t, text, "s.a", "s.b")
+		if got, err := unix.GetsockoptInt(fds["s.a"], unix.SOL_SOCKET, o.nr); err != nil || got != o.value {
+			t.Errorf("%s is %d, want %d (%v)", name, got, o.value, err)
+		}
+		if got := receives(t, fds["s.a"], fds); !strings.HasPrefix(got[0], `"x"`) || !strings.Contains(got[0], "s.b") {
+			t.Errorf("%s: what waited is received as %q", name, got)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -51,7 +52,12 @@ func Reference(t testing.TB, dir string, namespaces ...tasktree.Namespace) *task
 		{Name: "alone", Pos: at(), Spec: &kind.Eventfd{Counter: schema.Unsigned{Value: 1<<64 - 2, Pos: at()}, Flags: flags(unix.O_NOATIME)}},
 		{Name: "signals", Pos: at(), Spec: &kind.Signalfd{Signals: flags(1 << (unix.SIGUSR1 - 1)), Flags: flags(unix.O_APPEND)}},
 		{Name: "pair", Pos: at(), Spec: &kind.Unix{Pair: word("stream"), Socket: kind.Socket{
-			Queue:    [2][]kind.Item{{{Pos: at(), Data: word("with files"), Files: []tasktree.Text{word("made"), word("pair.a")}}, {Pos: at(), Data: word("more")}}},
+			Queue: [2][]kind.Item{{{Pos: at(), Data: word("with files"), Files: []tasktree.Text{word("made"), word("pair.a")}}, {Pos: at(), Data: word("more")}}},
+			Options: [2]kind.Options{{
+				Numbers: map[string]schema.Number{"SO_PASSCRED": {Value: 1, Pos: at()}, "SO_SNDBUF": {Value: 8192, Pos: at()}, "SO_RCVBUF": {Value: 8192, Pos: at()}, "SO_LOCK_FILTER": {Value: 1, Pos: at()}},
+				Times:   map[string]schema.Time{"SO_RCVTIMEO": {Value: time.Second, Pos: at()}, "SO_LINGER": {Value: time.Second, Pos: at()}},
+			}},
+			Filter:   [2][][]schema.Number{{{{Value: 6, Pos: at()}, {}, {}, {Value: 1 << 16}}}},
 			Shutdown: [2]schema.Text{1: word("wr")}, Flags: [2]kind.Flags{flags(unix.O_NONBLOCK)},
 			Owner: [2]kind.Owner{{UID: tasktree.Number{Value: int64(os.Geteuid()), Pos: at()}}},
 		}}},
