@@ -170,9 +170,10 @@ func (u *Unix) Check(t *tasktree.Tree, report func(tasktree.Problem)) {
 	bad := func(pos tasktree.Pos, key, format string, args ...any) {
 		report(tasktree.Problem{Pos: pos, Path: key, Msg: fmt.Sprintf(format, args...)})
 	}
-	u.checkForm(bad)
-	u.checkNames(t, bad)
-	u.checkPeers(t, bad)
+	rules := unixRules{u, t, bad}
+	rules.checkForm()
+	rules.checkNames()
+	rules.checkPeers()
 	u.check(u.Ends(), report)
 	stream := u.stream(t)
 	for end := range u.Queue {
@@ -190,8 +191,16 @@ func (u *Unix) Check(t *tasktree.Tree, report func(tasktree.Problem)) {
 	}
 }
 
+// unixRules are those of a socket of a description.
+type unixRules struct {
+	*Unix
+
+	tree *tasktree.Tree
+	bad  func(pos tasktree.Pos, key, format string, args ...any)
+}
+
 // checkForm holds that one thing is described, with the keys that this has.
-func (u *Unix) checkForm(bad func(pos tasktree.Pos, key, format string, args ...any)) {
+func (u unixRules) checkForm() {
 	type key struct {
 		name string
 		pos  tasktree.Pos
@@ -208,7 +217,7 @@ func (u *Unix) checkForm(bad func(pos tasktree.Pos, key, format string, args ...
 		switch {
 		case !k.said:
 		case form != "":
-			bad(k.pos, k.name, "%s and %s exclude each other; write one of pair, listen, via, name", form, k.name)
+			u.bad(k.pos, k.name, "%s and %s exclude each other; write one of pair, listen, via, name", form, k.name)
 		default:
 			form = k.name
 		}
@@ -227,43 +236,43 @@ func (u *Unix) checkForm(bad func(pos tasktree.Pos, key, format string, args ...
 		{key{"deleted", u.Deleted.Pos, u.Deleted.Said()}, []string{"listen", "via", "name", ""}},
 	} {
 		if k.said && !slices.Contains(k.of, form) {
-			bad(k.pos, k.name, "%s goes with %s only; drop it", k.name, strings.ReplaceAll(strings.Join(k.of, ", "), ", ,", ","))
+			u.bad(k.pos, k.name, "%s goes with %s only; drop it", k.name, strings.ReplaceAll(strings.Join(k.of, ", "), ", ,", ","))
 		}
 	}
 	if form == "" && !u.Bind.Said() && !u.Connect.Said() && !u.Socktype.Said() {
-		bad(tasktree.Pos{}, "", "it is not said what it is; write pair: stream for two sockets that are connected, listen for a listener, via for a connection to one, or socktype for one socket")
+		u.bad(tasktree.Pos{}, "", "it is not said what it is; write pair: stream for two sockets that are connected, listen for a listener, via for a connection to one, or socktype for one socket")
 	}
 }
 
 // checkNames applies the rules of names.
-func (u *Unix) checkNames(t *tasktree.Tree, bad func(pos tasktree.Pos, key, format string, args ...any)) {
+func (u unixRules) checkNames() {
 	for key, name := range map[string]schema.Text{"listen": u.Listen, "name": u.Name, "bind": u.Bind} {
 		if !name.Said() {
 			continue
 		}
-		if why := wrongAddress(t, name.Value); why != "" {
-			bad(name.Pos, key, "%s", why)
+		if why := wrongAddress(u.tree, name.Value); why != "" {
+			u.bad(name.Pos, key, "%s", why)
 		}
 	}
 	if u.Name.Value == autobind {
-		bad(u.Name.Pos, "name", "the kernel gives such a name to a socket that is there; write the name")
+		u.bad(u.Name.Pos, "name", "the kernel gives such a name to a socket that is there; write the name")
 	}
 	if u.Connect.Said() && !entryName.MatchString(u.Connect.Value) {
-		if why := wrongAddress(t, u.Connect.Value); why != "" {
-			bad(u.Connect.Pos, "connect", "%s", why)
+		if why := wrongAddress(u.tree, u.Connect.Value); why != "" {
+			u.bad(u.Connect.Pos, "connect", "%s", why)
 		}
 	}
 	for i, item := range u.Queue[0] {
 		if from := item.From; from.Said() && u.single() && !entryName.MatchString(from.Value) {
-			if why := wrongAddress(t, from.Value); why != "" {
-				bad(from.Pos, fmt.Sprintf("queue[%d].from", i), "%s", why)
+			if why := wrongAddress(u.tree, from.Value); why != "" {
+				u.bad(from.Pos, fmt.Sprintf("queue[%d].from", i), "%s", why)
 			}
 		}
 	}
 	if name := u.bound(); !isPath(name.Value) {
 		for key, pos := range map[string]tasktree.Pos{"mode": u.Mode.Pos, "deleted": u.Deleted.Pos} {
 			if pos.IsValid() {
-				bad(pos, key, "only a path has that, and the name is none; drop %s", key)
+				u.bad(pos, key, "only a path has that, and the name is none; drop %s", key)
 			}
 		}
 	}
@@ -278,24 +287,24 @@ func (u *Unix) bound() schema.Text {
 }
 
 // checkPeers applies the rules of what is on the other side.
-func (u *Unix) checkPeers(t *tasktree.Tree, bad func(pos tasktree.Pos, key, format string, args ...any)) {
-	if l := unixNamed(t, u.Via.Value); u.Via.Value != "" && (l == nil || l.Listen.Value == "") {
-		bad(u.Via.Pos, "via", "%q is no listener; name a unix with listen", u.Via.Value)
+func (u unixRules) checkPeers() {
+	if l := unixNamed(u.tree, u.Via.Value); u.Via.Value != "" && (l == nil || l.Listen.Value == "") {
+		u.bad(u.Via.Pos, "via", "%q is no listener; name a unix with listen", u.Via.Value)
 	}
-	kindOf := u.typeIn(t)
+	kindOf := u.typeIn(u.tree)
 	if (u.Listen.Value != "" || u.connection()) && kindOf == "dgram" {
-		bad(u.Socktype.Pos, "socktype", "nobody listens for datagrams; write stream or seqpacket, or bind in place of listen")
+		u.bad(u.Socktype.Pos, "socktype", "nobody listens for datagrams; write stream or seqpacket, or bind in place of listen")
 	}
 	if !u.single() {
 		return
 	}
 	if u.Connect.Said() && kindOf != "dgram" {
-		bad(u.Connect.Pos, "connect", "a socket of the type %s is connected to a listener; write via, or name", kindOf)
+		u.bad(u.Connect.Pos, "connect", "a socket of the type %s is connected to a listener; write via, or name", kindOf)
 	}
 	if len(u.Queue[0]) > 0 && kindOf != "dgram" {
-		bad(u.Queue[0][0].Pos, "queue", "nothing waits in a socket of the type %s that is not connected; drop queue", kindOf)
+		u.bad(u.Queue[0][0].Pos, "queue", "nothing waits in a socket of the type %s that is not connected; drop queue", kindOf)
 	} else if len(u.Queue[0]) > 0 && u.Bind.Value == "" {
-		bad(u.Queue[0][0].Pos, "queue", "nobody can have sent to a socket without a name; write bind")
+		u.bad(u.Queue[0][0].Pos, "queue", "nobody can have sent to a socket without a name; write bind")
 	}
 	for i, item := range append([]Item{{From: u.Connect}}, u.Queue[0]...) {
 		key := "connect"
@@ -306,14 +315,14 @@ func (u *Unix) checkPeers(t *tasktree.Tree, bad func(pos tasktree.Pos, key, form
 		if !from.Said() || !entryName.MatchString(from.Value) {
 			continue
 		}
-		other := unixNamed(t, from.Value)
+		other := unixNamed(u.tree, from.Value)
 		switch {
-		case other == nil || !other.single() || other.typeIn(t) != "dgram":
-			bad(from.Pos, key, "%q is no socket of datagrams by itself (an address that looks like a name is written ./%s)", from.Value, from.Value)
+		case other == nil || !other.single() || other.typeIn(u.tree) != "dgram":
+			u.bad(from.Pos, key, "%q is no socket of datagrams by itself (an address that looks like a name is written ./%s)", from.Value, from.Value)
 		case i == 0 && other.Bind.Value == "":
-			bad(from.Pos, key, "%q has no name, so that nobody can send to it; write bind there", from.Value)
+			u.bad(from.Pos, key, "%q has no name, so that nobody can send to it; write bind there", from.Value)
 		case i > 0 && u.Bind.Value == autobind:
-			bad(from.Pos, key, "what is sent to a name that the kernel chooses comes from a socket without one; drop from, or give this one a name")
+			u.bad(from.Pos, key, "what is sent to a name that the kernel chooses comes from a socket without one; drop from, or give this one a name")
 		}
 	}
 }

@@ -85,26 +85,34 @@ func onPath(t *tasktree.Tree, call string, nr uintptr, name string, args ...reci
 	}
 }
 
+// unixMaker writes the recipe of a socket.
+type unixMaker struct {
+	*Unix
+
+	tree *tasktree.Tree
+	m    recipe.Maker
+}
+
 // bindOwn gives the socket, or the client, its name, and the path its mode. A mode of the
 // socket itself is what bind(2) gives a path at most, so that nobody can connect meanwhile who
 // could not later.
-func (u *Unix) bindOwn(t *tasktree.Tree, m recipe.Maker, fd recipe.Ref) {
+func (u unixMaker) bindOwn(fd recipe.Ref) {
 	name := u.bound()
 	if name.Value == "" {
 		return
 	}
 	chmod := func(mode int64) {
-		m.At(u.Mode.Pos)
-		m.Call(recipe.Call{Name: "fchmod", Nr: unix.SYS_FCHMOD, Effect: recipe.Nothing, Args: []recipe.Arg{recipe.FD(fd), recipe.Int(mode)}})
+		u.m.At(u.Mode.Pos)
+		u.m.Call(recipe.Call{Name: "fchmod", Nr: unix.SYS_FCHMOD, Effect: recipe.Nothing, Args: []recipe.Arg{recipe.FD(fd), recipe.Int(mode)}})
 	}
 	exact := u.Mode.Said() && isPath(name.Value)
 	if exact {
 		chmod(u.Mode.Value)
 	}
-	bindTo(t, m, fd, name)
+	bindTo(u.tree, u.m, fd, name)
 	if exact {
-		m.At(u.Mode.Pos)
-		m.Call(onPath(t, "fchmodat", unix.SYS_FCHMODAT, name.Value, recipe.Int(u.Mode.Value)))
+		u.m.At(u.Mode.Pos)
+		u.m.Call(onPath(u.tree, "fchmodat", unix.SYS_FCHMODAT, name.Value, recipe.Int(u.Mode.Value)))
 		chmod(usualMode)
 	}
 }
@@ -114,6 +122,7 @@ const usualMode = 0o777
 
 // Make implements [tasktree.Spec].
 func (u *Unix) Make(t *tasktree.Tree, m recipe.Maker) []recipe.Ref {
+	in := unixMaker{u, t, m}
 	kindOf := u.typeIn(t)
 	switch {
 	case u.Pair.Value != "":
@@ -126,7 +135,7 @@ func (u *Unix) Make(t *tasktree.Tree, m recipe.Maker) []recipe.Ref {
 	case u.Listen.Value != "":
 		m.At(u.Listen.Pos)
 		l := newSocket(m, kindOf, 0)
-		u.bindOwn(t, m, l)
+		in.bindOwn(l)
 		backlog := int64(defaultBacklog)
 		if u.Backlog.Said() {
 			backlog = u.Backlog.Value
@@ -135,11 +144,11 @@ func (u *Unix) Make(t *tasktree.Tree, m recipe.Maker) []recipe.Ref {
 		listen(m, l, backlog)
 		return []recipe.Ref{l}
 	case u.connection():
-		return u.makeConnection(t, m, kindOf)
+		return in.makeConnection(kindOf)
 	}
 	m.At(u.Socktype.Pos)
 	s := newSocket(m, kindOf, 0)
-	u.bindOwn(t, m, s)
+	in.bindOwn(s)
 	return []recipe.Ref{s}
 }
 
@@ -149,32 +158,32 @@ func listen(m recipe.Maker, fd recipe.Ref, backlog int64) {
 
 // makeConnection makes a client, and has it accepted. One that stays pending is connected
 // when all others are accepted: it would be the first to be.
-func (u *Unix) makeConnection(t *tasktree.Tree, m recipe.Maker, kindOf string) []recipe.Ref {
+func (u unixMaker) makeConnection(kindOf string) []recipe.Ref {
 	at := u.Via.Pos
 	if u.Name.Value != "" {
 		at = u.Name.Pos
 	}
-	m.At(at)
-	c := newSocket(m, kindOf, unix.SOCK_NONBLOCK) // a connection that does not fit must be an error
-	u.bindOwn(t, m, c)
+	u.m.At(at)
+	c := newSocket(u.m, kindOf, unix.SOCK_NONBLOCK) // a connection that does not fit must be an error
+	u.bindOwn(c)
 	if u.Pending.Value {
 		return []recipe.Ref{c}
 	}
-	m.At(at)
+	u.m.At(at)
 	var l recipe.Ref
 	if u.Via.Value != "" {
-		l = m.Use(u.Via.Value, 0)
-		u.connectVia(t, m, c)
+		l = u.m.Use(u.Via.Value, 0)
+		u.connectVia(c)
 	} else {
-		l = newSocket(m, kindOf, 0)
-		bindTo(t, m, l, u.Name)
-		listen(m, l, 1)
-		m.Call(addressed(t, "connect", unix.SYS_CONNECT, c, u.Name.Value))
+		l = newSocket(u.m, kindOf, 0)
+		bindTo(u.tree, u.m, l, u.Name)
+		listen(u.m, l, 1)
+		u.m.Call(addressed(u.tree, "connect", unix.SYS_CONNECT, c, u.Name.Value))
 		if isPath(u.Name.Value) {
-			m.Call(onPath(t, "unlinkat", unix.SYS_UNLINKAT, u.Name.Value, recipe.Int(0)))
+			u.m.Call(onPath(u.tree, "unlinkat", unix.SYS_UNLINKAT, u.Name.Value, recipe.Int(0)))
 		}
 	}
-	s := m.FD(recipe.Call{
+	s := u.m.FD(recipe.Call{
 		Name: "accept4", Nr: unix.SYS_ACCEPT4,
 		Args: []recipe.Arg{recipe.FD(l), recipe.Int(0), recipe.Int(0), recipe.Int(unix.SOCK_CLOEXEC)},
 	})
@@ -182,78 +191,79 @@ func (u *Unix) makeConnection(t *tasktree.Tree, m recipe.Maker, kindOf string) [
 }
 
 // connectVia connects a client to the listener.
-func (u *Unix) connectVia(t *tasktree.Tree, m recipe.Maker, c recipe.Ref) {
-	listener := unixNamed(t, u.Via.Value)
-	u.connectTo(t, m, c, m.Use(u.Via.Value, 0), listener.Listen.Value, []recipe.Hint{
+func (u unixMaker) connectVia(c recipe.Ref) {
+	listener := unixNamed(u.tree, u.Via.Value)
+	u.connectTo(c, u.m.Use(u.Via.Value, 0), listener.Listen.Value, []recipe.Hint{
 		{Errno: int(unix.EAGAIN), Text: fmt.Sprintf("more connections wait at %q than its backlog allows, which is one more than that number; raise it", u.Via.Value)},
 	})
 }
 
 // connectTo connects a socket to another one of the tree, by the name that it is bound to.
-func (u *Unix) connectTo(t *tasktree.Tree, m recipe.Maker, fd, to recipe.Ref, name string, hints []recipe.Hint) {
-	call := addressed(t, "connect", unix.SYS_CONNECT, fd, name)
+func (u unixMaker) connectTo(fd, to recipe.Ref, name string, hints []recipe.Hint) {
+	call := addressed(u.tree, "connect", unix.SYS_CONNECT, fd, name)
 	if name == autobind {
 		// Family, NUL and five digits: the kernel says which, in the room of a cell.
 		const size = 8
-		address, length := m.Cell(), recipe.Data([]byte{size, 0, 0, 0})
-		m.Call(recipe.Call{
+		address, length := u.m.Cell(), recipe.Data([]byte{size, 0, 0, 0})
+		u.m.Call(recipe.Call{
 			Name: "getsockname", Nr: unix.SYS_GETSOCKNAME, Effect: recipe.Nothing,
 			Args: []recipe.Arg{recipe.FD(to), recipe.Out(address), length},
 		})
 		call.Args[1], call.Args[2] = recipe.Out(address), recipe.Int(size)
 	}
 	call.Hints = hints
-	m.Call(call)
+	u.m.Call(call)
 }
 
 // Fill implements [tasktree.Filled].
 func (u *Unix) Fill(t *tasktree.Tree, m recipe.Maker) {
+	in := unixMaker{u, t, m}
 	switch {
 	case u.single():
-		u.fillSingle(t, m)
+		in.fillSingle()
 		return
 	case u.Pending.Value:
 		m.At(u.Pending.Pos)
-		u.connectVia(t, m, m.Own(client))
-		u.fillBy(t, m, m.Own(client), server)
+		in.connectVia(m.Own(client))
+		in.fillBy(m.Own(client), server)
 		return
 	}
 	for end := range u.Queue {
 		if len(u.Queue[end]) > 0 {
-			u.fillBy(t, m, m.Own(1-end), end)
+			in.fillBy(m.Own(1-end), end)
 		}
 	}
 }
 
 // fillBy sends what waits at an end by the socket on the other side.
-func (u *Unix) fillBy(t *tasktree.Tree, m recipe.Maker, by recipe.Ref, end int) {
+func (u unixMaker) fillBy(by recipe.Ref, end int) {
 	for i := range u.Queue[end] {
-		u.Queue[end][i].send(t, m, recipe.Message{To: by, Hints: fullHints})
+		u.Queue[end][i].send(u.tree, u.m, recipe.Message{To: by, Hints: fullHints})
 	}
 }
 
 // fillSingle has datagrams sent by whom they are from: an open file of the tree, or a
 // socket that has the name for that long.
-func (u *Unix) fillSingle(t *tasktree.Tree, m recipe.Maker) {
+func (u unixMaker) fillSingle() {
 	for i := range u.Queue[0] {
 		item := &u.Queue[0][i]
 		from := item.From.Value
 		if entryName.MatchString(from) {
-			address, folder := sockaddr(t, u.Bind.Value)
-			item.send(t, m, recipe.Message{To: m.Use(from, 0), Addr: address, From: folder, Hints: fullHints})
+			address, folder := sockaddr(u.tree, u.Bind.Value)
+			item.send(u.tree, u.m, recipe.Message{To: u.m.Use(from, 0), Addr: address, From: folder, Hints: fullHints})
 			continue
 		}
-		m.At(item.Pos)
-		s := newSocket(m, "dgram", 0)
+		u.m.At(item.Pos)
+		s := newSocket(u.m, "dgram", 0)
 		if from != "" {
-			bindTo(t, m, s, item.From)
+			bindTo(u.tree, u.m, s, item.From)
 		}
-		u.connectTo(t, m, s, m.Own(0), u.Bind.Value, nil)
-		item.send(t, m, recipe.Message{To: s, Hints: fullHints})
+		u.connectTo(s, u.m.Own(0), u.Bind.Value, nil)
+		item.send(u.tree, u.m, recipe.Message{To: s, Hints: fullHints})
 		if isPath(from) {
-			m.Call(onPath(t, "unlinkat", unix.SYS_UNLINKAT, from, recipe.Int(0)))
+			u.m.Call(onPath(u.tree, "unlinkat", unix.SYS_UNLINKAT, from, recipe.Int(0)))
 		}
-		m.Call(closing(s))
+		u.m.Call(closing(s))
 	}
 }
 
@@ -272,11 +282,12 @@ var fullHints = []recipe.Hint{
 
 // Shape implements [tasktree.Shaped].
 func (u *Unix) Shape(t *tasktree.Tree, m recipe.Maker) {
+	in := unixMaker{u, t, m}
 	if to := u.Connect.Value; to != "" {
 		if entryName.MatchString(to) && unixNamed(t, to).loses() {
 			// it does that before it loses its path
 		} else {
-			u.connectSingle(t, m, m.Own(0))
+			in.connectSingle(m.Own(0))
 		}
 	}
 	for end := range max(1, len(u.Ends())) {
@@ -296,7 +307,7 @@ func (u *Unix) Shape(t *tasktree.Tree, m recipe.Maker) {
 		m.Call(onPath(t, "fchownat", unix.SYS_FCHOWNAT, name.Value, user, group, recipe.Int(unix.AT_SYMLINK_NOFOLLOW)))
 	}
 	if u.loses() {
-		u.connectOthers(t, m)
+		in.connectOthers()
 		m.At(u.Deleted.Pos)
 		m.Call(onPath(t, "unlinkat", unix.SYS_UNLINKAT, name.Value, recipe.Int(0)))
 	}
@@ -304,34 +315,34 @@ func (u *Unix) Shape(t *tasktree.Tree, m recipe.Maker) {
 
 // connectSingle connects a socket of datagrams, when all have been sent: one that is
 // connected takes them from its other side only.
-func (u *Unix) connectSingle(t *tasktree.Tree, m recipe.Maker, fd recipe.Ref) {
-	m.At(u.Connect.Pos)
+func (u unixMaker) connectSingle(fd recipe.Ref) {
+	u.m.At(u.Connect.Pos)
 	if to := u.Connect.Value; entryName.MatchString(to) {
-		other := unixNamed(t, to)
-		u.connectTo(t, m, fd, m.Use(to, 0), other.Bind.Value, nil)
+		other := unixNamed(u.tree, to)
+		u.connectTo(fd, u.m.Use(to, 0), other.Bind.Value, nil)
 		return
 	}
-	s := newSocket(m, "dgram", 0)
-	bindTo(t, m, s, u.Connect)
-	u.connectTo(t, m, fd, s, u.Connect.Value, nil)
+	s := newSocket(u.m, "dgram", 0)
+	bindTo(u.tree, u.m, s, u.Connect)
+	u.connectTo(fd, s, u.Connect.Value, nil)
 	if isPath(u.Connect.Value) {
-		m.Call(onPath(t, "unlinkat", unix.SYS_UNLINKAT, u.Connect.Value, recipe.Int(0)))
+		u.m.Call(onPath(u.tree, "unlinkat", unix.SYS_UNLINKAT, u.Connect.Value, recipe.Int(0)))
 	}
-	m.Call(closing(s))
+	u.m.Call(closing(s))
 }
 
 // loses reports whether the path that the socket is bound to is removed.
 func (u *Unix) loses() bool { return u.Deleted.Value && isPath(u.bound().Value) }
 
 // connectOthers connects those that are to send to this one, as long as it has its path.
-func (u *Unix) connectOthers(t *tasktree.Tree, m recipe.Maker) {
+func (u unixMaker) connectOthers() {
 	if !u.single() {
 		return
 	}
-	for _, f := range t.Files {
+	for _, f := range u.tree.Files {
 		other, ok := tasktree.Described(f.Spec).(*Unix)
-		if ok && f.Needed && entryName.MatchString(other.Connect.Value) && unixNamed(t, other.Connect.Value) == u {
-			other.connectSingle(t, m, m.Use(f.Name, 0))
+		if ok && f.Needed && entryName.MatchString(other.Connect.Value) && unixNamed(u.tree, other.Connect.Value) == u.Unix {
+			unixMaker{other, u.tree, u.m}.connectSingle(u.m.Use(f.Name, 0))
 		}
 	}
 }
