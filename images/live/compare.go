@@ -114,7 +114,7 @@ func Compare(tree *tasktree.Tree, seen *Seen, level Level) *Verdict {
 		tree: tree, seen: seen, level: level, verdict: &Verdict{Level: level},
 		first: map[end]use{}, uses: map[*class]use{}, blind: map[end]bool{},
 		entries: map[*tasktree.OpenFile]*entry{}, files: map[*entry]*tasktree.OpenFile{}, inodes: map[*tasktree.OpenFile]inode{},
-		turned:  map[*tasktree.OpenFile]bool{},
+		turned:  turned{},
 		sharers: map[*tasktree.Task]*tasktree.Task{}, compared: map[tablePair]bool{}, lost: map[int][]Unseen{},
 	}
 	c.matching = match(tree, seen, &c.paths)
@@ -165,7 +165,7 @@ type comparison struct {
 
 	entries map[*tasktree.OpenFile]*entry
 	files   map[*entry]*tasktree.OpenFile
-	turned  map[*tasktree.OpenFile]bool  // the ends of the live one are met the other way round
+	turned  turned
 	inodes  map[*tasktree.OpenFile]inode // of described files, but those that are opened again
 
 	reopened map[*tasktree.OpenFile][]*tasktree.OpenFile // see sameFile; nil: not yet asked for

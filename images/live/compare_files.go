@@ -237,7 +237,7 @@ func (c *comparison) file(f *tasktree.OpenFile) {
 			here.Key = "type"
 			c.differs(here, c.base(f).Spec.Kind(), u.class.String())
 			continue
-		case !endWise && c.liveEnd(f, i) != u.class.end && len(f.Spec.Ends()) > 0:
+		case !endWise && c.turned.liveEnd(f, i) != u.class.end && len(f.Spec.Ends()) > 0:
 			c.differs(here, "the end "+f.Spec.Ends()[i], u.class.String())
 			continue
 		}
@@ -352,15 +352,6 @@ func (e *entry) turnUnseen(ends []string) {
 	}
 }
 
-// liveEnd gives the index of an end of the description in the live entry: where nothing
-// tells the ends of a pair apart, they may have been met the other way round.
-func (c *comparison) liveEnd(f *tasktree.OpenFile, end int) int {
-	if c.turned[f] {
-		return 1 - end
-	}
-	return end
-}
-
 // values compares the keys of an open file.
 func (c *comparison) values(f *tasktree.OpenFile, made tasktree.Spec, e *entry, ends []*class, at Finding) {
 	moves := c.level == Exact || c.level == Auto && c.rests(f, e, ends)
@@ -368,9 +359,10 @@ func (c *comparison) values(f *tasktree.OpenFile, made tasktree.Spec, e *entry, 
 	if s, ok := e.known.(kind.Settling); ok {
 		s.Settle(made)
 	}
-	described := c.asLive(made)
+	in := inLive{c}
+	described := in.asLive(made)
 	differences, unseen := c.read(f, made, e, ends)
-	lacks := func(path string) bool { return c.lacksEnd(f, e, path) }
+	lacks := func(path string) bool { return c.turned.lacks(f, e, path) }
 	lost := func(path string) bool {
 		return lacks(path) || slices.ContainsFunc(unseen, func(u kind.Unseen) bool { return isBelow(path, u.Key) })
 	}
@@ -394,7 +386,7 @@ func (c *comparison) values(f *tasktree.OpenFile, made tasktree.Spec, e *entry, 
 			}
 		}
 		if name, ok := described[d.Path]; ok {
-			d.First, d.Then = strconv.Quote(name), c.asDescribed(d.Then)
+			d.First, d.Then = strconv.Quote(name), in.asDescribed(d.Then)
 		}
 		c.differs(here, cmp.Or(d.First, "nothing"), cmp.Or(d.Then, "nothing"))
 	}
@@ -417,80 +409,6 @@ func (c *comparison) values(f *tasktree.OpenFile, made tasktree.Spec, e *entry, 
 			c.unseen(here, "%s", u.Why)
 		}
 	}
-}
-
-// lacksEnd reports whether a path of keys is about an end that no task has.
-func (c *comparison) lacksEnd(f *tasktree.OpenFile, e *entry, path string) bool {
-	_, rest, _ := strings.Cut(path, ".")
-	ends := e.spec.Ends()
-	i := slices.IndexFunc(ends, func(name string) bool { return isBelow(rest, name) })
-	return i >= 0 && len(ends) > 1 && e.ends[c.liveEnd(f, i)] == nil
-}
-
-// isBelow reports whether a path of keys is a key, or of something in its value.
-func isBelow(path, key string) bool {
-	rest, ok := strings.CutPrefix(path, key)
-	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
-}
-
-// asLive puts the names that open files have in the live tree in the place of those of the
-// description, "" for one that no task has. It gives the ones before, by path.
-func (c *comparison) asLive(made tasktree.Spec) (described map[string]string) {
-	for _, ref := range schema.References(made) {
-		if ref.To != schema.ToFile {
-			continue
-		}
-		if described == nil {
-			described = map[string]string{}
-		}
-		described[ref.Path] = ref.Name.Value
-		ref.Name.Value, ref.Name.Set = c.nameOf(ref.Name.Value)
-		if !ref.Name.Set {
-			ref.Name.Pos = tasktree.Pos{}
-		}
-	}
-	return described
-}
-
-// nameOf gives the name in the live tree of an open file of the description. said is false
-// if nobody can say which one it is: one of the caller's that is not known here.
-func (c *comparison) nameOf(described string) (live string, said bool) {
-	file, of, _ := strings.Cut(described, ".")
-	f := c.tree.FileNamed(file)
-	if f == nil {
-		return "", true
-	}
-	e := end{f, max(0, slices.Index(f.Spec.Ends(), of))}
-	if u, met := c.first[e]; met {
-		return u.class.name(), true
-	}
-	key := callerKey(e)
-	if key == "" {
-		return "", true
-	}
-	for _, entry := range c.seen.entries {
-		for _, class := range entry.ends {
-			if class != nil && slices.Contains(class.own, key) {
-				return class.name(), true
-			}
-		}
-	}
-	_, known := c.seen.own[key]
-	return "", known
-}
-
-// asDescribed gives the name in the description of a live open file by its quoted name in
-// the live tree.
-func (c *comparison) asDescribed(quoted string) string {
-	for class, u := range c.uses {
-		if strconv.Quote(class.name()) == quoted {
-			return strconv.Quote(u.d.Open.EndName(u.d.End))
-		}
-	}
-	if quoted == `""` {
-		return "an open file that no task has"
-	}
-	return quoted
 }
 
 // sameFile gives a described open file with all others that open its file again.
