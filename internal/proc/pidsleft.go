@@ -1,4 +1,4 @@
-package host
+package proc
 
 import (
 	"bytes"
@@ -7,18 +7,13 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
-
-	"regrow/internal/proc"
 )
-
-// fewest is how many more the runtime starts now and then in the smallest restore.
-const fewest = 4
 
 // PidsLeft gives how many more processes and threads there may be, as far as that can be
 // known, and which limit says so.
 func PidsLeft() (room int, limit string) {
 	room, limit = userRoom(), "RLIMIT_NPROC (ulimit -u)"
-	if groups, err := proc.Cgroups(); err == nil {
+	if groups, err := Cgroups(); err == nil {
 		if cgroup := cgroupRoom(groups, "/sys/fs/cgroup"); cgroup < room {
 			room, limit = cgroup, "pids.max of the cgroup"
 		}
@@ -29,9 +24,9 @@ func PidsLeft() (room int, limit string) {
 // Unlimited is more than there can be.
 const Unlimited = int(^uint(0) >> 1)
 
-// userRoom gives how many more processes and threads the user may have: RLIMIT_NPROC counts
-// both together. What the user has in other pid namespaces is not seen. The kernel does not
-// limit root.
+// userRoom gives how many processes and threads the user may have beside what there
+// is: for RLIMIT_NPROC the kernel counts both together. What the user has in other
+// pid namespaces is not seen. The kernel does not limit root.
 func userRoom() int {
 	var limit unix.Rlimit
 	var info unix.Sysinfo_t
@@ -41,7 +36,7 @@ func userRoom() int {
 	case unix.Sysinfo(&info) == nil && int(info.Procs) < int(limit.Cur)/2:
 		return int(limit.Cur) - int(info.Procs) // of all users, so there is more
 	}
-	threads, err := proc.Threads(os.Getuid())
+	threads, err := Threads(os.Getuid())
 	if err != nil {
 		return Unlimited
 	}
@@ -50,7 +45,7 @@ func userRoom() int {
 
 // cgroupRoom gives how many more processes and threads these cgroups and those above them
 // may have, see cgroups(7). mounted is where the hierarchies are.
-func cgroupRoom(groups []proc.Cgroup, mounted string) int {
+func cgroupRoom(groups []Cgroup, mounted string) int {
 	room := Unlimited
 	for _, group := range groups {
 		top, at := mounted, group.Path

@@ -1,11 +1,9 @@
-package host
+package proc
 
 import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"regrow/internal/proc"
 )
 
 // TestCgroupRoom has hierarchies of both versions.
@@ -47,7 +45,7 @@ func TestCgroupRoom(t *testing.T) {
 		{"", Unlimited},
 		{"\n::\n", Unlimited},
 	} {
-		if got := cgroupRoom(proc.ParseCgroups(c.list), dir); got != c.want {
+		if got := cgroupRoom(ParseCgroups(c.list), dir); got != c.want {
 			t.Errorf("%q: room for %d, want %d", c.list, got, c.want)
 		}
 	}

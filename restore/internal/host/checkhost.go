@@ -54,6 +54,9 @@ func (c *hostCheck) lack(pos tasktree.Pos, err error, format string, args ...any
 	c.lacks = append(c.lacks, plan.Lack{Pos: pos, Msg: fmt.Sprintf(format, args...), Err: err})
 }
 
+// fewest is how many more the runtime starts now and then in the smallest restore.
+const fewest = 4
+
 // always has what every task needs.
 func (c *hostCheck) always() {
 	root := c.tree.Root

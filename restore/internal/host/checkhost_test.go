@@ -62,7 +62,7 @@ func able() probes {
 		choosePIDs: func() bool { return true },
 		pipe:       func(int64) error { return nil },
 		unixOOB:    func() error { return nil },
-		Room:       func() (int, string) { return Unlimited, "" },
+		Room:       func() (int, string) { return proc.Unlimited, "" },
 		calls:      func() []refusedCall { return nil },
 		sys: func(name string) string {
 			return map[string]string{"kernel/pid_max": "4194304", "fs/pipe-max-size": "1048576", "user/max_user_namespaces": "100", "user/max_pid_namespaces": "100"}[name]

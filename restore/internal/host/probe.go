@@ -69,7 +69,7 @@ var ThisKernel = probes{
 	pipe:       tryPipe,
 	hugePages:  freeHugePages,
 	unixOOB:    tryUnixOOB,
-	Room:       PidsLeft,
+	Room:       proc.PidsLeft,
 	calls:      tryCalls,
 	sys: func(name string) string {
 		value, _ := proc.Sys(name)

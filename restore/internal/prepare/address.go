@@ -1,4 +1,4 @@
-package host
+package prepare
 
 import (
 	"bytes"
@@ -11,10 +11,10 @@ import (
 	"regrow/internal/proc"
 )
 
-// AddressHolder says in words who has an address that is in use, as bytes of a struct
+// addressHolder says in words who has an address that is in use, as bytes of a struct
 // sockaddr, "" if it cannot be told. path is where the file of the name of a Unix socket
 // is.
-func AddressHolder(address []byte, path string) string {
+func addressHolder(address []byte, path string) string {
 	const family = 2 // bytes of it
 	if len(address) <= family || address[0] != unix.AF_UNIX {
 		return ""

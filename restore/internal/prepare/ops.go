@@ -48,7 +48,7 @@ func (f *Files) carryOut(prog *program.Program) error {
 		done()
 		if op.Kind == program.OpCall && op.Nr == unix.SYS_BIND && errors.Is(why.err, unix.EADDRINUSE) {
 			address := program.At(f.plan.Arena.Base, f.plan.Arena.Data(), op.Args[1], op.Args[2])
-			why.reason = host.AddressHolder(address, f.plan.Extras[prog.Notes[i].Extra].Path)
+			why.reason = addressHolder(address, f.plan.Extras[prog.Notes[i].Extra].Path)
 		}
 		if why.none() && op.Flags&program.FlagWant != 0 && got != op.Want {
 			why.reason, _ = words.Reason(f.plan, op, prog.Notes[i], program.ReasonUnwanted, got)

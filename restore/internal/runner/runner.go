@@ -170,7 +170,7 @@ const EndsWithInit = "the tree cannot live on: this process is pid 1 of its pid 
 // attempt carries the plan out. If that fails, nothing of the tree is left.
 func (r *run) attempt(ctx context.Context) (*Tree, error) {
 	ask := host.ThisKernel
-	room, limit := host.PidsLeft()
+	room, limit := proc.PidsLeft()
 	ask.Room = func() (int, string) { return room, limit }
 	if lacks := host.Lacking(r.plan.Tree, r.plan.Host, ask); len(lacks) > 0 {
 		return nil, &plan.HostError{Source: r.plan.Tree.Source, Lacks: lacks}
