@@ -33,7 +33,7 @@ func (c *hostCheck) memory() {
 					pages[n.Size] = p
 				}
 				c.huge(p, f, n)
-			case recipe.PipePages, recipe.NiceValue:
+			default:
 			}
 		}
 	}
