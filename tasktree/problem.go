@@ -69,9 +69,10 @@ func At(source string, pos Pos) string {
 	return source + ":" + pos.String()
 }
 
-// WithArticle returns "a pipe" for "pipe", and "an inherit" for "inherit".
+// WithArticle returns "a pipe" for "pipe", and "an inherit" for "inherit". Of the words that
+// it is for, those with u begin with a consonant when spoken: "a unix", "a udp".
 func WithArticle(word string) string {
-	if word != "" && strings.ContainsRune("aeiou", rune(word[0])) {
+	if word != "" && strings.ContainsRune("aeio", rune(word[0])) {
 		return "an " + word
 	}
 	return "a " + word
