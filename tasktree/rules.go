@@ -41,7 +41,7 @@ func (t *Tree) Check() []Problem {
 		c.shares()
 		c.standard()
 	}
-	t.byName, t.taskBy = c.files, c.tasks
+	t.taskBy = c.tasks
 	references{c}.resolve()
 	c.unused()
 	c.scenario()
@@ -141,7 +141,10 @@ func (c *checker) namespaces() {
 
 func (c *checker) openFiles() {
 	files := &KeyPath{Key: "files"}
-	for i, f := range c.tree.Files {
+	t := c.tree
+	t.byName, t.tallies = c.files, map[string]*tally{}
+	var named []*OpenFile
+	for i, f := range t.Files {
 		f.Index, f.Uses = i, nil
 		path := files.Sub(f.Name)
 		if why := badName(f.Name); why != "" {
@@ -157,14 +160,42 @@ func (c *checker) openFiles() {
 			c.name(f, f.Name)
 			continue
 		}
+		named = append(named, f)
 		for end := range max(1, len(f.Spec.Ends())) {
 			c.name(f, f.EndName(end))
 		}
-		f.Spec.Check(c.tree, func(p Problem) { c.problems.add(f.within(p)) })
+	}
+	for _, f := range named {
+		t.checking = f
+		f.Spec.Check(t, func(p Problem) { c.problems.add(f.within(p)) })
 		if w, ok := f.Spec.(Warner); ok {
-			w.Warn(c.tree, func(p Problem) { c.warnings.add(f.within(p)) })
+			w.Warn(t, func(p Problem) { c.warnings.add(f.within(p)) })
 		}
 	}
+	t.checking, t.tallies = nil, nil
+}
+
+// tally is what [Tree.Tally] has counted.
+type tally struct {
+	n     int
+	first *OpenFile
+}
+
+// Tally is for a Spec's Check, and rules about several entries: it counts the calls with
+// the same text during one [Tree.Check], this one too, and gives the entry whose check
+// called it first. So no rule looks at each pair of entries, of which there may be very
+// many. Elsewhere n is 1, and first nil.
+func (t *Tree) Tally(what string) (n int, first *OpenFile) {
+	if t.tallies == nil {
+		return 1, nil
+	}
+	c := t.tallies[what]
+	if c == nil {
+		c = &tally{first: t.checking}
+		t.tallies[what] = c
+	}
+	c.n++
+	return c.n, c.first
 }
 
 // within adds the position and the path of the entry to a problem of its spec.

@@ -20,7 +20,9 @@ type Tree struct {
 	byName   map[string]*OpenFile
 	taskBy   map[string]*Task // by name
 	warnings []Problem
-	given    []Given // what Replace has replaced
+	tallies  map[string]*tally // of Tally; nil: no open file is checked
+	checking *OpenFile         // by its Spec
+	given    []Given           // what Replace has replaced
 }
 
 // Namespace is a kind of namespace that a tree can have.
@@ -76,5 +78,6 @@ func (t *Tree) Warnings() []Problem { return t.warnings }
 // TaskNamed returns the task of that name, or nil. It is nil before Check.
 func (t *Tree) TaskNamed(name string) *Task { return t.taskBy[name] }
 
-// FileNamed returns the open file of that name, or nil. It is nil before Check.
+// FileNamed returns the open file of that name, or nil. It is nil before Check; the checks of
+// specs see all names.
 func (t *Tree) FileNamed(name string) *OpenFile { return t.byName[name] }

@@ -73,7 +73,7 @@ func init() {
 		New:  func() tasktree.Spec { return &Reg{} },
 		Is:   isReg,
 		Doc: "What open(2) makes of a path: a regular file, a folder, a device, or with `O_PATH` a mere place in the file system. " +
-			"A file of which `size`, `owner`, `atime`, `mtime`, `unlinked`, `links` or a `content` with holes is said is made, and must not be there. " +
+			"`size`, `owner`, `atime`, `mtime`, `links` and a `content` with holes are of a file that is made, by `O_CREAT` or `unlinked`: with any of them it must not be there. " +
 			"Its content cannot be compared with a live one, since its server may be silent; its size, its times and the rest are. " +
 			"More about its flags: [the description](description.md#reg-regular-files-directories-devices-places).",
 		Rights: "those that open(2) asks for; `O_NOATIME` is for the owner of the file, and with CAP_FOWNER. An `owner` other than oneself, or a group that one is not in, needs CAP_CHOWN.",

@@ -150,15 +150,8 @@ func placeOf[T Piece | tasktree.Text](all []T) (pos tasktree.Pos) {
 // checkTwice refuses a second unlinked file of one path: there would be two, where one
 // with two open files is meant.
 func (r madeReg) checkTwice(t *tasktree.Tree, bad func(pos tasktree.Pos, path, format string, args ...any)) {
-	for _, f := range t.Files {
-		other, ok := f.Spec.(*Reg)
-		if other == r.Reg {
-			return
-		}
-		if ok && other.Unlinked.Value && path.Clean(other.path(t)) == path.Clean(r.path(t)) {
-			bad(r.Path.Pos, "path", "%q is unlinked as %q already, and would be another file; for another open file of that one write {type: reopen, file: %s}", r.Path.Value, f.Name, f.Name)
-			return
-		}
+	if n, f := t.Tally("unlinked " + path.Clean(r.path(t))); n > 1 {
+		bad(r.Path.Pos, "path", "%q is unlinked as %q already, and would be another file; for another open file of that one write {type: reopen, file: %s}", r.Path.Value, f.Name, f.Name)
 	}
 }
 

@@ -3,8 +3,6 @@ package kind
 import (
 	"fmt"
 	"regexp"
-	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -128,17 +126,9 @@ func (u *Unix) connection() bool { return u.Via.Value != "" || u.Name.Value != "
 // single reports whether it is a socket by itself.
 func (u *Unix) single() bool { return u.Pair.Value == "" && u.Listen.Value == "" && !u.connection() }
 
-// unixNamed gives a socket of the description by its name, nil if there is none: during a
-// check, too, when names are not resolved yet.
+// unixNamed gives a socket of the description by its name, nil if there is none.
 func unixNamed(t *tasktree.Tree, name string) *Unix {
 	f := t.FileNamed(name)
-	if f == nil {
-		for _, other := range t.Files {
-			if other.Name == name {
-				f = other
-			}
-		}
-	}
 	if f == nil || f.Spec == nil {
 		return nil
 	}
@@ -174,6 +164,7 @@ func (u *Unix) Check(t *tasktree.Tree, report func(tasktree.Problem)) {
 	rules.checkForm()
 	rules.checkNames()
 	rules.checkPeers()
+	rules.checkBacklog()
 	u.check(u.Ends(), report)
 	stream := u.stream(t)
 	for end := range u.Queue {
@@ -191,140 +182,12 @@ func (u *Unix) Check(t *tasktree.Tree, report func(tasktree.Problem)) {
 	}
 }
 
-// unixRules are those of a socket of a description.
-type unixRules struct {
-	*Unix
-
-	tree *tasktree.Tree
-	bad  func(pos tasktree.Pos, key, format string, args ...any)
-}
-
-// checkForm holds that one thing is described, with the keys that this has.
-func (u unixRules) checkForm() {
-	type key struct {
-		name string
-		pos  tasktree.Pos
-		said bool
-	}
-	forms := []key{
-		{"pair", u.Pair.Pos, u.Pair.Said()},
-		{"listen", u.Listen.Pos, u.Listen.Said()},
-		{"via", u.Via.Pos, u.Via.Said()},
-		{"name", u.Name.Pos, u.Name.Said()},
-	}
-	form := ""
-	for _, k := range forms {
-		switch {
-		case !k.said:
-		case form != "":
-			u.bad(k.pos, k.name, "%s and %s exclude each other; write one of pair, listen, via, name", form, k.name)
-		default:
-			form = k.name
-		}
-	}
-	for _, k := range []struct {
-		key
-
-		of []string // forms that it goes with, "" for a socket by itself
-	}{
-		{key{"backlog", u.Backlog.Pos, u.Backlog.Said()}, []string{"listen"}},
-		{key{"pending", u.Pending.Pos, u.Pending.Said()}, []string{"via"}},
-		{key{"socktype", u.Socktype.Pos, u.Socktype.Said()}, []string{"listen", "name", ""}},
-		{key{"bind", u.Bind.Pos, u.Bind.Said()}, []string{"via", "name", ""}},
-		{key{"connect", u.Connect.Pos, u.Connect.Said()}, []string{""}},
-		{key{"mode", u.Mode.Pos, u.Mode.Said()}, []string{"listen", "via", "name", ""}},
-		{key{"deleted", u.Deleted.Pos, u.Deleted.Said()}, []string{"listen", "via", "name", ""}},
-	} {
-		if k.said && !slices.Contains(k.of, form) {
-			u.bad(k.pos, k.name, "%s goes with %s only; drop it", k.name, strings.ReplaceAll(strings.Join(k.of, ", "), ", ,", ","))
-		}
-	}
-	if form == "" && !u.Bind.Said() && !u.Connect.Said() && !u.Socktype.Said() {
-		u.bad(tasktree.Pos{}, "", "it is not said what it is; write pair: stream for two sockets that are connected, listen for a listener, via for a connection to one, or socktype for one socket")
-	}
-}
-
-// checkNames applies the rules of names.
-func (u unixRules) checkNames() {
-	for key, name := range map[string]schema.Text{"listen": u.Listen, "name": u.Name, "bind": u.Bind} {
-		if !name.Said() {
-			continue
-		}
-		if why := wrongAddress(u.tree, name.Value); why != "" {
-			u.bad(name.Pos, key, "%s", why)
-		}
-	}
-	if u.Name.Value == autobind {
-		u.bad(u.Name.Pos, "name", "the kernel gives such a name to a socket that is there; write the name")
-	}
-	if u.Connect.Said() && !entryName.MatchString(u.Connect.Value) {
-		if why := wrongAddress(u.tree, u.Connect.Value); why != "" {
-			u.bad(u.Connect.Pos, "connect", "%s", why)
-		}
-	}
-	for i, item := range u.Queue[0] {
-		if from := item.From; from.Said() && u.single() && !entryName.MatchString(from.Value) {
-			if why := wrongAddress(u.tree, from.Value); why != "" {
-				u.bad(from.Pos, fmt.Sprintf("queue[%d].from", i), "%s", why)
-			}
-		}
-	}
-	if name := u.bound(); !isPath(name.Value) {
-		for key, pos := range map[string]tasktree.Pos{"mode": u.Mode.Pos, "deleted": u.Deleted.Pos} {
-			if pos.IsValid() {
-				u.bad(pos, key, "only a path has that, and the name is none; drop %s", key)
-			}
-		}
-	}
-}
-
 // bound is the name that the socket, or the client, is bound to.
 func (u *Unix) bound() schema.Text {
 	if u.Listen.Value != "" {
 		return u.Listen
 	}
 	return u.Bind
-}
-
-// checkPeers applies the rules of what is on the other side.
-func (u unixRules) checkPeers() {
-	if l := unixNamed(u.tree, u.Via.Value); u.Via.Value != "" && (l == nil || l.Listen.Value == "") {
-		u.bad(u.Via.Pos, "via", "%q is no listener; name a unix with listen", u.Via.Value)
-	}
-	kindOf := u.typeIn(u.tree)
-	if (u.Listen.Value != "" || u.connection()) && kindOf == "dgram" {
-		u.bad(u.Socktype.Pos, "socktype", "nobody listens for datagrams; write stream or seqpacket, or bind in place of listen")
-	}
-	if !u.single() {
-		return
-	}
-	if u.Connect.Said() && kindOf != "dgram" {
-		u.bad(u.Connect.Pos, "connect", "a socket of the type %s is connected to a listener; write via, or name", kindOf)
-	}
-	if len(u.Queue[0]) > 0 && kindOf != "dgram" {
-		u.bad(u.Queue[0][0].Pos, "queue", "nothing waits in a socket of the type %s that is not connected; drop queue", kindOf)
-	} else if len(u.Queue[0]) > 0 && u.Bind.Value == "" {
-		u.bad(u.Queue[0][0].Pos, "queue", "nobody can have sent to a socket without a name; write bind")
-	}
-	for i, item := range append([]Item{{From: u.Connect}}, u.Queue[0]...) {
-		key := "connect"
-		if i > 0 {
-			key = fmt.Sprintf("queue[%d].from", i-1)
-		}
-		from := item.From
-		if !from.Said() || !entryName.MatchString(from.Value) {
-			continue
-		}
-		other := unixNamed(u.tree, from.Value)
-		switch {
-		case other == nil || !other.single() || other.typeIn(u.tree) != "dgram":
-			u.bad(from.Pos, key, "%q is no socket of datagrams by itself (an address that looks like a name is written ./%s)", from.Value, from.Value)
-		case i == 0 && other.Bind.Value == "":
-			u.bad(from.Pos, key, "%q has no name, so that nobody can send to it; write bind there", from.Value)
-		case i > 0 && u.Bind.Value == autobind:
-			u.bad(from.Pos, key, "what is sent to a name that the kernel chooses comes from a socket without one; drop from, or give this one a name")
-		}
-	}
 }
 
 // Traits implements [tasktree.Spec]. All are made by one process, so that what the kernel
