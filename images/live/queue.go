@@ -1,6 +1,7 @@
 package live
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -110,7 +111,13 @@ func (c *liveCopy) peek(flags int) (item kind.LiveItem, ok bool, err error) {
 		return item, false, fmt.Errorf("control messages: %w", err)
 	}
 	for i := range messages {
-		if messages[i].Header.Level != unix.SOL_SOCKET || messages[i].Header.Type != unix.SCM_RIGHTS {
+		if messages[i].Header.Level != unix.SOL_SOCKET {
+			continue
+		}
+		if messages[i].Header.Type == unix.SCM_PIDFD { // with SO_PASSPIDFD each peek makes one
+			closePIDFD(messages[i].Data)
+		}
+		if messages[i].Header.Type != unix.SCM_RIGHTS {
 			continue
 		}
 		fds, err := unix.ParseUnixRights(&messages[i])
@@ -126,6 +133,16 @@ func (c *liveCopy) peek(flags int) (item kind.LiveItem, ok bool, err error) {
 		return item, false, errors.New("a message is larger than a look takes")
 	}
 	return item, true, nil
+}
+
+// closePIDFD closes what an SCM_PIDFD has brought, if it is no errno.
+func closePIDFD(data []byte) {
+	if len(data) < 4 {
+		return
+	}
+	if fd := int32(binary.NativeEndian.Uint32(data)); fd >= 0 {
+		_ = unix.Close(int(fd))
+	}
 }
 
 // messages looks at datagrams or packets. A first one that is empty is seen without an
