@@ -33,6 +33,7 @@ const (
 	aLinger                    // struct linger; not said: off
 	aLock                      // an int, and for good
 	anOffset                   // an int, -1 or more
+	aStamp                     // a switch of which a socket has one at a time
 )
 
 // option is one that a socket can have.
@@ -43,6 +44,7 @@ type option struct {
 	unix, tcp    bool // which families have it
 	udp          bool
 	otherwise    int64  // what a new socket has
+	least        int64  // of its values
 	needs, since string // a capability, the oldest kernel
 }
 
@@ -68,14 +70,14 @@ var optionTable = []option{
 	{name: "SO_PEEK_OFF", nr: unix.SO_PEEK_OFF, form: anOffset, unix: true, tcp: true, udp: true, otherwise: -1},
 	{name: "SO_PRIORITY", nr: unix.SO_PRIORITY, form: aNumber, unix: true, tcp: true, udp: true, needs: "CAP_NET_ADMIN in the network namespace, beyond 6"},
 	{name: "SO_RCVBUF", nr: unix.SO_RCVBUF, form: aBuffer, unix: true, tcp: true, udp: true, otherwise: -1},
-	{name: "SO_RCVLOWAT", nr: unix.SO_RCVLOWAT, form: aNumber, unix: true, tcp: true, udp: true, otherwise: 1},
+	{name: "SO_RCVLOWAT", nr: unix.SO_RCVLOWAT, form: aNumber, unix: true, tcp: true, udp: true, otherwise: 1, least: 1},
 	{name: "SO_RCVTIMEO", nr: unix.SO_RCVTIMEO, form: aTime, unix: true, tcp: true, udp: true},
 	{name: "SO_REUSEADDR", nr: unix.SO_REUSEADDR, form: aSwitch, unix: true, tcp: true, udp: true},
 	{name: "SO_RXQ_OVFL", nr: unix.SO_RXQ_OVFL, form: aSwitch, unix: true, tcp: true, udp: true},
 	{name: "SO_SNDBUF", nr: unix.SO_SNDBUF, form: aBuffer, unix: true, tcp: true, udp: true, otherwise: -1},
 	{name: "SO_SNDTIMEO", nr: unix.SO_SNDTIMEO, form: aTime, unix: true, tcp: true, udp: true},
-	{name: "SO_TIMESTAMP", nr: unix.SO_TIMESTAMP, form: aSwitch, unix: true, tcp: true, udp: true},
-	{name: "SO_TIMESTAMPNS", nr: unix.SO_TIMESTAMPNS, form: aSwitch, unix: true, tcp: true, udp: true},
+	{name: "SO_TIMESTAMP", nr: unix.SO_TIMESTAMP, form: aStamp, unix: true, tcp: true, udp: true},
+	{name: "SO_TIMESTAMPNS", nr: unix.SO_TIMESTAMPNS, form: aStamp, unix: true, tcp: true, udp: true},
 	{name: "SO_LOCK_FILTER", nr: unix.SO_LOCK_FILTER, form: aLock, unix: true, tcp: true, udp: true},
 }
 
@@ -128,9 +130,9 @@ func (o option) bind(f schema.Fields, all *Options) {
 		}
 		return
 	}
-	i := schema.Int{Hi: math.MaxInt32, Of: "a value"}
+	i := schema.Int{Lo: o.least, Hi: math.MaxInt32, Of: "a value"}
 	switch o.form {
-	case aSwitch, aLock:
+	case aSwitch, aLock, aStamp:
 		i.Hi = 1
 	case anOffset:
 		i.Lo = -1
@@ -175,6 +177,9 @@ func (o *Options) settle(made *Options) {
 
 // check applies the rules.
 func (o *Options) check(path string, report func(tasktree.Problem)) {
+	if ns := o.Numbers["SO_TIMESTAMPNS"]; ns.Value == 1 && o.Numbers["SO_TIMESTAMP"].Value == 1 {
+		report(tasktree.Problem{Pos: ns.Pos, Path: path + ".SO_TIMESTAMPNS", Msg: "SO_TIMESTAMP and SO_TIMESTAMPNS exclude each other; write one"})
+	}
 	for _, of := range optionTable {
 		if v := o.Numbers[of.name]; of.form == aBuffer && v.Value%2 != 0 {
 			report(tasktree.Problem{Pos: v.Pos, Path: path + "." + of.name, Msg: fmt.Sprintf("the kernel doubles what is set, so a size is never odd; write %d", v.Value+1)})
@@ -215,15 +220,16 @@ func (o *Options) shape(m recipe.Maker, fd recipe.Ref, table []option, filter []
 		}
 		if v, said := o.Times[of.name]; said {
 			m.At(v.Pos)
-			value := binary.NativeEndian.AppendUint64(nil, uint64(v.Value/time.Second))
-			value = binary.NativeEndian.AppendUint64(value, uint64(v.Value%time.Second/time.Microsecond))
+			micro := (v.Value + time.Microsecond - 1) / time.Microsecond // rounded up: 0 is for ever
+			value := binary.NativeEndian.AppendUint64(nil, uint64(micro/1e6))
+			value = binary.NativeEndian.AppendUint64(value, uint64(micro%1e6))
 			if of.form == aLinger {
 				value = binary.NativeEndian.AppendUint32([]byte{0: 1, 3: 0}, uint32((v.Value+time.Second-1)/time.Second))
 			}
 			m.Call(setOption(of.name, fd, of.level, of.nr, recipe.Data(value), len(value), hints...))
 		}
 		v, said := o.Numbers[of.name]
-		if !said {
+		if !said || of.form == aStamp && v.Value == 0 { // to take one away takes both
 			continue
 		}
 		m.At(v.Pos)

@@ -24,7 +24,9 @@ func wrongAddress(t *tasktree.Tree, name string) string {
 	switch {
 	case name == "":
 		return "the name is empty; write a path, @NAME, or autobind"
-	case len(name) > maxSunPath:
+	case name[0] == '@' && len(name) > maxSunPath+1:
+		return fmt.Sprintf("the name has %d bytes after the @, and the kernel takes %d", len(name)-1, maxSunPath)
+	case name[0] != '@' && len(name) > maxSunPath:
 		return fmt.Sprintf("the name has %d bytes, and the kernel takes %d; a path that is relative to the folder of the description is shorter", len(name), maxSunPath)
 	case !isPath(name):
 		return ""
@@ -187,6 +189,9 @@ func (u unixMaker) makeConnection(kindOf string) []recipe.Ref {
 		Name: "accept4", Nr: unix.SYS_ACCEPT4,
 		Args: []recipe.Arg{recipe.FD(l), recipe.Int(0), recipe.Int(0), recipe.Int(unix.SOCK_CLOEXEC)},
 	})
+	if u.Via.Value == "" { // another connection may have had a listener of that name
+		u.m.Call(closing(l))
+	}
 	return []recipe.Ref{c, s}
 }
 
@@ -284,7 +289,7 @@ var fullHints = []recipe.Hint{
 func (u *Unix) Shape(t *tasktree.Tree, m recipe.Maker) {
 	in := unixMaker{u, t, m}
 	if to := u.Connect.Value; to != "" {
-		if entryName.MatchString(to) && unixNamed(t, to).loses() {
+		if entryName.MatchString(to) && unixNamed(t, to).loses() && !tasktree.IsGiven(t.FileNamed(to).Spec) {
 			// it does that before it loses its path
 		} else {
 			in.connectSingle(m.Own(0))
@@ -340,7 +345,7 @@ func (u unixMaker) connectOthers() {
 		return
 	}
 	for _, f := range u.tree.Files {
-		other, ok := tasktree.Described(f.Spec).(*Unix)
+		other, ok := f.Spec.(*Unix) // not one that the caller gives: it stays as it is
 		if ok && f.Needed && entryName.MatchString(other.Connect.Value) && unixNamed(u.tree, other.Connect.Value) == u.Unix {
 			unixMaker{other, u.tree, u.m}.connectSingle(u.m.Use(f.Name, 0))
 		}

@@ -177,8 +177,8 @@ func (u unixRules) address() string {
 		return ""
 	case isPath(name):
 		return path.Clean(u.tree.Join(name))
-	default:
-		return name
+	default: // each type has names of its own
+		return u.typeIn(u.tree) + " " + name
 	}
 }
 

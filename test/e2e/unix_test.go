@@ -299,7 +299,7 @@ func TestUnixNames(t *testing.T) {
 	needRoot(t)
 	dir := openFolder(t)
 	name := fmt.Sprintf("regrow-test-%d", os.Getpid())
-	text := strings.NewReplacer("$DIR", dir, "$NAME", name).Replace(`version: 1
+	text := strings.NewReplacer("$DIR", dir, "$NAME", name, "$FULL", name+strings.Repeat("x", 107-len(name))).Replace(`version: 1
 files:
   path: {type: unix, listen: $DIR/path, mode: 0620, owner: [5, 6], backlog: 3}
   rel: {type: unix, listen: rel, socktype: seqpacket}
@@ -308,7 +308,10 @@ files:
   gone: {type: unix, socktype: dgram, bind: $DIR/gone, deleted: true, queue: [nobody, {data: one, from: "@$NAME-sender"}, {data: "", from: sender}, {data: three, from: $DIR/was}]}
   sender: {type: unix, socktype: dgram, bind: "@$NAME-here", connect: gone}
   lost: {type: unix, name: "@$NAME-lost", bind: $DIR/client}
-tasks: [{name: a, fds: {5: path, 6: rel, 7: bytes, 8: auto, 9: gone, 10: sender, 11: lost.client, 12: lost.server}}]
+  also: {type: unix, name: "@$NAME-lost", queue: {server: [more]}}
+  other: {type: unix, listen: "@$NAME-here", socktype: seqpacket}
+  full: {type: unix, socktype: dgram, bind: "@$FULL"}
+tasks: [{name: a, fds: {5: path, 6: rel, 7: bytes, 8: auto, 9: gone, 10: sender, 11: lost.client, 12: lost.server, 13: also.client, 14: also.server, 15: other, 16: full}}]
 `)
 	path := save(t, dir, text)
 	rep := report(t, run(t, "restore", "-d", "--json", path))
