@@ -409,7 +409,8 @@ func (v node) boolean() bool {
 // flags decodes a list of names. word is the noun for one of them, without an article.
 func (v node) flags(table []schema.Flag, word string) (schema.Flags, bool) {
 	if v.n.Kind != yaml.SequenceNode {
-		v.expected(fmt.Sprintf("a list of %ss, such as [%s]", word, table[0].Name))
+		first := max(0, slices.IndexFunc(table, func(f schema.Flag) bool { return f.Refuse == "" }))
+		v.expected(fmt.Sprintf("a list of %ss, such as [%s]", word, table[first].Name))
 		return schema.Flags{}, false
 	}
 	all := schema.Flags{Pos: v.pos()}

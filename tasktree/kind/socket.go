@@ -50,7 +50,7 @@ func (s *Socket) fields(f schema.Fields, table []option, ends, queues []string, 
 		f.Ends(key, schema.Ends{Help: h, Names: names, Others: socketEnds, Bind: bind, Spread: spread})
 	}
 	byEnd("queue", schema.Help{
-		Doc:     "what waits to be read, by end: a list of texts, or mappings with `data`, `files` (names of open files), `from` (who has sent a datagram: an open file, or an address), `oob` (`true`: the last byte is out of band)",
+		Doc:     "what waits to be read, by end: a list of texts, or mappings with `data`, `files` (names of open files), `from` (who has sent a datagram: an open file, or an address), `oob` (`true`: the last byte is out of band); all of it must fit into a send buffer of net.core.wmem_default",
 		Default: "nothing",
 	}, queues, func(f schema.Fields, key string, end int) {
 		f.List(key, schema.Of(&s.Queue[min(first+end, 1)]), schema.Help{
