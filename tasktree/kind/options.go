@@ -2,6 +2,7 @@ package kind
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -316,6 +317,9 @@ func (o *Options) read(l Live, c LiveCopy, path string, table []option) (unseen 
 			continue
 		}
 		value, err := c.Option(of.level, of.nr, of.size())
+		if of.since != "" && errors.Is(err, unix.ENOPROTOOPT) {
+			continue // an older kernel: there is nothing to see
+		}
 		if err != nil || len(value) < of.size() {
 			unseen = append(unseen, Unseen{Key: key, Why: fmt.Sprintf("getsockopt: %v", err)})
 			continue
