@@ -297,7 +297,7 @@ func (b *batch) all(ctx context.Context, kernels []kernel) (ok bool, err error) 
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(b.atOnce)
 	for s := range b.setups {
-		for i, k := range kernels {
+		for i, k := range slices.Backward(kernels) { // the last one runs everything, and takes longest
 			group.Go(func() (err error) {
 				tried[i][s], err = b.try(ctx, k, b.setups[s], b.share(kernels, i))
 				return err
