@@ -165,7 +165,7 @@ func TestClosedStandard(t *testing.T) {
 		{"exec 3<&-", 3, 2},
 	} {
 		t.Run(c.shell, func(t *testing.T) {
-			res := wait(t, start(t, "cd "+t.TempDir()+"; "+c.shell, "restore", "-d", "--inherit-fd", fmt.Sprintf("given=%d", c.fd), path))
+			res := wait(t, start(t, "cd '"+t.TempDir()+"'; "+c.shell, "restore", "-d", "--inherit-fd", fmt.Sprintf("given=%d", c.fd), path))
 			if res.status != c.status {
 				t.Errorf("status %d, want %d: %s", res.status, c.status, res.errors)
 			}
