@@ -125,7 +125,7 @@ func (o *Options) bind(f schema.Fields, key string, table []option) {
 func (o option) bind(f schema.Fields, all *Options) {
 	if o.isTime() {
 		v, was := all.Times[o.name], all.Times[o.name]
-		f.Time(o.name, &v, schema.Help{Compare: schema.AtLeast})
+		f.Time(o.name, &v, schema.Help{})
 		if v != was {
 			all.setTime(o.name, v)
 		}
@@ -137,8 +137,6 @@ func (o option) bind(f schema.Fields, all *Options) {
 		i.Hi = 1
 	case anOffset:
 		i.Lo = -1
-	case aBuffer:
-		i.Compare = schema.AtLeast // a small one is raised
 	default:
 	}
 	v, was := all.Numbers[o.name], all.Numbers[o.name]
@@ -167,11 +165,28 @@ func (o *Options) made() Options {
 	return Options{Pos: o.Pos, Numbers: maps.Clone(o.Numbers), Times: maps.Clone(o.Times)}
 }
 
-// settle says of what is expected and was not read that it is off.
+// settle says of what is expected and was not read that it is off, and takes what the kernel
+// rounds up for what is expected: times to a tick, which is 10 ms at most, SO_LINGER to
+// seconds, and buffers that are below the smallest (SOCK_MIN_SNDBUF in include/net/sock.h).
 func (o *Options) settle(made *Options) {
-	for name := range made.Times {
-		if _, read := o.Times[name]; !read {
+	const smallest = 8192 // beyond that of any architecture
+	for name, want := range made.Times {
+		got, read := o.Times[name]
+		up := 10 * time.Millisecond
+		if name == "SO_LINGER" {
+			up = time.Second
+		}
+		switch {
+		case !read:
 			o.setTime(name, schema.Time{Value: -1, Set: true})
+		case got.Value > want.Value && got.Value-want.Value <= up:
+			o.setTime(name, schema.Time{Value: want.Value, Set: true})
+		}
+	}
+	for _, name := range []string{"SO_SNDBUF", "SO_RCVBUF"} {
+		want, got := made.Numbers[name], o.Numbers[name]
+		if want.Said() && want.Value < got.Value && got.Value <= smallest {
+			o.setNumber(name, schema.Number{Value: want.Value, Set: true})
 		}
 	}
 }
@@ -238,14 +253,22 @@ func (o *Options) shape(m recipe.Maker, fd recipe.Ref, table []option, filter []
 			m.Call(setOption(of.name, fd, of.level, of.nr, int32Bytes(v.Value), 4, hints...))
 			continue
 		}
-		// The first is cut at net.core.wmem_max or rmem_max; the second is not, and is
-		// for those who have CAP_NET_ADMIN.
-		force := map[string]int{"SO_SNDBUF": unix.SO_SNDBUFFORCE, "SO_RCVBUF": unix.SO_RCVBUFFORCE}[of.name]
-		m.Call(setOption(of.name, fd, of.level, of.nr, int32Bytes(v.Value/2), 4))
-		forced := setOption(of.name+"FORCE", fd, of.level, force, int32Bytes(v.Value/2), 4)
-		forced.Allow = int(unix.EPERM)
-		m.Call(forced)
+		setBuffer(m, fd, of.name, v)
 	}
+}
+
+// setBuffer sets the size of a buffer, SO_SNDBUF or SO_RCVBUF. The first call is cut at
+// net.core.wmem_max or rmem_max; the second is not, and is for those who have CAP_NET_ADMIN.
+func setBuffer(m recipe.Maker, fd recipe.Ref, name string, v schema.Number) {
+	nr, force := unix.SO_SNDBUF, unix.SO_SNDBUFFORCE
+	if name == "SO_RCVBUF" {
+		nr, force = unix.SO_RCVBUF, unix.SO_RCVBUFFORCE
+	}
+	m.At(v.Pos)
+	m.Call(setOption(name, fd, unix.SOL_SOCKET, nr, int32Bytes(v.Value/2), 4))
+	forced := setOption(name+"FORCE", fd, unix.SOL_SOCKET, force, int32Bytes(v.Value/2), 4)
+	forced.Allow = int(unix.EPERM)
+	m.Call(forced)
 }
 
 func sinceWords(since string) string {

@@ -1,6 +1,7 @@
 package kind
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 
@@ -120,6 +121,14 @@ func (u *Unix) Ends() []string {
 	return nil
 }
 
+// backlog is that of a listener.
+func (u *Unix) backlog() int64 {
+	if u.Backlog.Said() {
+		return u.Backlog.Value
+	}
+	return defaultBacklog
+}
+
 // connection reports whether it is one to a listener.
 func (u *Unix) connection() bool { return u.Via.Value != "" || u.Name.Value != "" }
 
@@ -217,8 +226,8 @@ func (u *Unix) Host(*tasktree.Tree) (needs []recipe.Need) {
 	for end := range u.Options {
 		needs = append(needs, u.Options[end].host()...)
 	}
-	if u.Backlog.Said() {
-		needs = append(needs, recipe.Need{What: recipe.Backlog, N: u.Backlog.Value, Pos: u.Backlog.Pos})
+	if u.Listen.Value != "" {
+		needs = append(needs, recipe.Need{What: recipe.Backlog, N: u.backlog(), Pos: cmp.Or(u.Backlog.Pos, u.Listen.Pos)})
 	}
 	return needs
 }

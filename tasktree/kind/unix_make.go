@@ -1,6 +1,7 @@
 package kind
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -113,8 +114,7 @@ func (u unixMaker) bindOwn(fd recipe.Ref) {
 	}
 	bindTo(u.tree, u.m, fd, name)
 	if exact {
-		u.m.At(u.Mode.Pos)
-		u.m.Call(onPath(u.tree, "fchmodat", unix.SYS_FCHMODAT, name.Value, recipe.Int(u.Mode.Value)))
+		u.setPathMode()
 		chmod(usualMode)
 	}
 }
@@ -138,12 +138,8 @@ func (u *Unix) Make(t *tasktree.Tree, m recipe.Maker) []recipe.Ref {
 		m.At(u.Listen.Pos)
 		l := newSocket(m, kindOf, 0)
 		in.bindOwn(l)
-		backlog := int64(defaultBacklog)
-		if u.Backlog.Said() {
-			backlog = u.Backlog.Value
-			m.At(u.Backlog.Pos)
-		}
-		listen(m, l, backlog)
+		m.At(cmp.Or(u.Backlog.Pos, u.Listen.Pos))
+		listen(m, l, u.backlog())
 		return []recipe.Ref{l}
 	case u.connection():
 		return in.makeConnection(kindOf)
@@ -230,20 +226,24 @@ func (u *Unix) Fill(t *tasktree.Tree, m recipe.Maker) {
 	case u.Pending.Value:
 		m.At(u.Pending.Pos)
 		in.connectVia(m.Own(client))
-		in.fillBy(m.Own(client), server)
+		in.fillBy(client, server)
 		return
 	}
 	for end := range u.Queue {
 		if len(u.Queue[end]) > 0 {
-			in.fillBy(m.Own(1-end), end)
+			in.fillBy(1-end, end)
 		}
 	}
 }
 
-// fillBy sends what waits at an end by the socket on the other side.
-func (u unixMaker) fillBy(by recipe.Ref, end int) {
+// fillBy sends what waits at an end by the socket on the other side, which gets a larger
+// send buffer before: what waits may be more than the usual one takes.
+func (u unixMaker) fillBy(by, end int) {
+	if v, said := u.Options[by].Numbers["SO_SNDBUF"]; said && len(u.Queue[end]) > 0 {
+		setBuffer(u.m, u.m.Own(by), "SO_SNDBUF", v)
+	}
 	for i := range u.Queue[end] {
-		u.Queue[end][i].send(u.tree, u.m, recipe.Message{To: by, Hints: fullHints})
+		u.Queue[end][i].send(u.tree, u.m, recipe.Message{To: u.m.Own(by), Hints: fullHints})
 	}
 }
 
@@ -310,12 +310,21 @@ func (u *Unix) Shape(t *tasktree.Tree, m recipe.Maker) {
 		user, group := owner.ids()
 		m.At(owner.UID.Pos)
 		m.Call(onPath(t, "fchownat", unix.SYS_FCHOWNAT, name.Value, user, group, recipe.Int(unix.AT_SYMLINK_NOFOLLOW)))
+		if u.Mode.Value&(unix.S_ISUID|unix.S_ISGID) != 0 { // chown(2) takes them away
+			in.setPathMode()
+		}
 	}
 	if u.loses() {
 		in.connectOthers()
 		m.At(u.Deleted.Pos)
 		m.Call(onPath(t, "unlinkat", unix.SYS_UNLINKAT, name.Value, recipe.Int(0)))
 	}
+}
+
+// setPathMode gives the path its permissions.
+func (u unixMaker) setPathMode() {
+	u.m.At(u.Mode.Pos)
+	u.m.Call(onPath(u.tree, "fchmodat", unix.SYS_FCHMODAT, u.bound().Value, recipe.Int(u.Mode.Value)))
 }
 
 // connectSingle connects a socket of datagrams, when all have been sent: one that is

@@ -188,10 +188,7 @@ func (u unixRules) checkBacklog() {
 	if l == nil || !u.Pending.Value {
 		return
 	}
-	most := int64(defaultBacklog)
-	if l.Backlog.Said() {
-		most = l.Backlog.Value
-	}
+	most := l.backlog()
 	// One more than the backlog, see unix_recvq_full in net/unix/af_unix.c.
 	if n, _ := u.tree.Tally("waits for " + u.Via.Value); int64(n) > most+1 {
 		u.bad(u.Pending.Pos, "pending", "%d connections wait for %q by now, and its backlog of %d lets %d; write a larger backlog there, or drop pending", n, u.Via.Value, most, most+1)

@@ -92,7 +92,7 @@ func optionMutations() (all []mutation) {
 		{"SO_PASSSEC", "1", unix.SO_PASSSEC, 1, ""},
 		{"SO_PEEK_OFF", "7", unix.SO_PEEK_OFF, 7, ""},
 		{"SO_PRIORITY", "3", unix.SO_PRIORITY, 3, ""},
-		{"SO_RCVBUF", "10000", unix.SO_RCVBUF, 5000, ""},
+		{"SO_RCVBUF", "40000", unix.SO_RCVBUF, 20000, ""}, // larger, as SO_RCVTIMEO: nothing rounds that far
 		{"SO_RCVLOWAT", "9", unix.SO_RCVLOWAT, 9, ""},
 		{"SO_REUSEADDR", "1", unix.SO_REUSEADDR, 1, ""},
 		{"SO_RXQ_OVFL", "1", unix.SO_RXQ_OVFL, 1, ""},
@@ -106,10 +106,15 @@ func optionMutations() (all []mutation) {
 			change: changes("root", 21, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, o.nr, o.value) }),
 		})
 	}
-	for name, nr := range map[string]int{"SO_RCVTIMEO": unix.SO_RCVTIMEO, "SO_SNDTIMEO": unix.SO_SNDTIMEO} {
+	for _, o := range []struct {
+		name        string
+		nr, seconds int
+	}{{"SO_RCVTIMEO", unix.SO_RCVTIMEO, 10}, {"SO_SNDTIMEO", unix.SO_SNDTIMEO, 2}} {
 		all = append(all, mutation{
-			key: "unix.options." + name, find: fmt.Sprintf(`%d:\d+: .*file "uo": options.a.%s: described 9s, real 2s`, line, name),
-			change: changes("root", 21, func(fd int) error { return unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, nr, &unix.Timeval{Sec: 2}) }),
+			key: "unix.options." + o.name, find: fmt.Sprintf(`%d:\d+: .*file "uo": options.a.%s: described 9s, real %ds`, line, o.name, o.seconds),
+			change: changes("root", 21, func(fd int) error {
+				return unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, o.nr, &unix.Timeval{Sec: int64(o.seconds)})
+			}),
 		})
 	}
 	return append(all, mutation{

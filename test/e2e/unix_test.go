@@ -434,7 +434,7 @@ func TestUnixRefused(t *testing.T) {
 	for _, c := range []struct{ keys, want string }{
 		{"listen: \"" + name + "\"", "\"" + name + "\" " + mine},
 		{"listen: live", "\"live\" " + mine},
-		{"listen: left", `"left" is left over from a socket that is gone; remove it`},
+		{"listen: left", `"left" is there, and no socket of this network namespace has it; remove it if it is left over from one that is gone`},
 		{"listen: file", `"file" is there already, and is no socket; remove it, or write another path`},
 		{"listen: missing/s", "no such file or directory"},
 		{"listen: autobind, backlog: 100000", "net.core.somaxconn"},

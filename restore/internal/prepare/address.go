@@ -33,12 +33,7 @@ func holderOfName(name string) string {
 		return ""
 	}
 	shown := strconv.Quote("@" + name[1:])
-	for _, s := range all {
-		if s.Name == name && !s.Connected {
-			return shown + heldBySocket(s.Inode)
-		}
-	}
-	return shown + " is in use by a connection whose listener is gone"
+	return shown + heldBy(all, func(s *proc.UnixSocket) bool { return s.Name == name }, " is in use by a socket that is not visible here")
 }
 
 // holderOfPath finds what is at a path, and who has bound it.
@@ -55,12 +50,23 @@ func holderOfPath(name, path string) string {
 	if err != nil {
 		return ""
 	}
-	for _, s := range all {
-		if uint64(s.File[0]) == st.Ino&0xffffffff && s.Name != "" && s.Name[0] != 0 && !s.Connected {
-			return shown + heldBySocket(s.Inode)
+	at := func(s *proc.UnixSocket) bool {
+		return uint64(s.File[0]) == st.Ino&0xffffffff && s.Name != "" && s.Name[0] != 0
+	}
+	return shown + heldBy(all, at, " is there, and no socket of this network namespace has it; remove it if it is left over from one that is gone")
+}
+
+// heldBy says who has a name, of those sockets that may. One that is connected has got it
+// from its listener, or has bound it itself.
+func heldBy(all map[uint64]*proc.UnixSocket, has func(*proc.UnixSocket) bool, otherwise string) string {
+	for _, connected := range []bool{false, true} {
+		for _, s := range all {
+			if s.Connected == connected && has(s) {
+				return heldBySocket(s.Inode)
+			}
 		}
 	}
-	return shown + " is left over from a socket that is gone; remove it"
+	return otherwise
 }
 
 func heldBySocket(inode uint64) string {
