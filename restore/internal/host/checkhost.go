@@ -324,7 +324,7 @@ func (c *hostCheck) sockets() {
 // buffer has one that the kernel cuts without a word.
 func (c *hostCheck) buffer(f *tasktree.OpenFile, n recipe.Need, limit string) {
 	most, err := strconv.ParseInt(c.ask.sys("net/core/"+limit), 10, 64)
-	if err == nil && n.N > most && !(c.may(unix.CAP_NET_ADMIN) && proc.InFirstUserNamespace()) {
+	if err == nil && n.N > most && (!c.may(unix.CAP_NET_ADMIN) || !proc.InFirstUserNamespace()) {
 		c.lack(n.Pos, nil, "file %q: a buffer of %d bytes: net.core.%s allows %d, and more takes CAP_NET_ADMIN in the first user namespace; raise it, or ask for less", f.Name, 2*n.N, limit, 2*most)
 	}
 }
